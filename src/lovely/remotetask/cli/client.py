@@ -1,0 +1,160 @@
+"""The client side: talks JSON to a server, with the standard library only."""
+
+import base64
+import http.client
+import ipaddress
+import json
+import os
+import ssl
+import urllib.parse
+from typing import Any
+
+from lovely.remotetask.cli import tokens
+from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.cli.failures import describe
+from lovely.remotetask.cli.failures import reason
+
+DEFAULT_URL = 'http://127.0.0.1:8080'
+
+#: Seconds that a server may take for one answer.
+TIMEOUT = 60
+
+
+class Client:
+    """Asks the server at a URL.
+
+    Arguments: ``url``, the server's or the service's own; ``user``,
+    ``NAME:PASSWORD`` or None: then REMOTETASK_TOKEN, REMOTETASK_USER with
+    REMOTETASK_PASSWORD, or the token that a server of this user has left.
+    Raises: Failure, everywhere.
+    Source: new.
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, user: str | None = None
+                 ) -> None:
+        parts = urllib.parse.urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError:
+            raise Failure(f'{url} names no usable port',
+                          f'give an address like {DEFAULT_URL}') from None
+        if parts.scheme not in ('http', 'https') or not parts.hostname:
+            raise Failure(f'{url} is no http address',
+                          f'give an address like {DEFAULT_URL}')
+        self.url = url
+        self._secure = parts.scheme == 'https'
+        self._host = parts.hostname
+        self._port = port or (443 if self._secure else 80)
+        self._base = parts.path.rstrip('/') or '/tasks'
+        self._authorization = self._credentials(user)
+
+    def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
+        """GET ``api/v1/<path>``; returns what came as JSON."""
+        if query:
+            path += '?' + urllib.parse.urlencode(query)
+        return self._request('GET', path, None)
+
+    def post(self, path: str, data: object) -> Any:
+        """POST data as JSON; returns what came as JSON."""
+        return self._request('POST', path, json.dumps(data).encode())
+
+    def _request(self, method: str, path: str, body: bytes | None) -> Any:
+        headers = {'Accept': 'application/json'}
+        if body is not None:
+            headers['Content-Type'] = 'application/json'
+        if self._authorization:
+            headers['Authorization'] = self._authorization
+        # Plain http.client: it follows no redirect and asks no proxy, so the
+        # token goes to this address or nowhere.
+        kind = (http.client.HTTPSConnection if self._secure
+                else http.client.HTTPConnection)
+        connection = kind(self._host, self._port, timeout=TIMEOUT)
+        try:
+            connection.request(method, f'{self._base}/api/v1/{path}', body,
+                               headers)
+            response = connection.getresponse()
+            content = response.read()
+        except OSError as error:
+            raise self._unreachable(error) from error
+        except http.client.HTTPException as error:
+            raise Failure(
+                f'what answers at {self.url} speaks no HTTP '
+                f'({describe(error)})', 'correct --url') from error
+        finally:
+            connection.close()
+        return self._read(response.status, content)
+
+    def _read(self, status: int, content: bytes) -> Any:
+        if status == 401:
+            raise self._unauthorized()
+        try:
+            answer = json.loads(content)
+            message = None if status == 200 else str(answer['error'])
+        except (ValueError, KeyError, TypeError):
+            raise Failure(
+                f'what answers at {self.url} is no remotetask server '
+                f'(HTTP status {status})', 'correct --url') from None
+        if message is not None:
+            raise Failure(message)
+        return answer
+
+    def _unreachable(self, error: OSError) -> Failure:
+        if isinstance(error, ssl.SSLError):
+            return Failure(f'no secure connection to {self.url}: '
+                           f'{reason(error)}', 'correct --url')
+        if isinstance(error, TimeoutError):
+            return Failure(f'the server at {self.url} does not answer',
+                           'look at its log, or start it again')
+        if not is_loopback(self._host):
+            return Failure(f'no server answers at {self.url} '
+                           f'({reason(error)})', 'correct --url')
+        option = '' if self._port == 8080 else f' --port {self._port}'
+        return Failure(
+            f'no server answers at {self.url} ({reason(error)})',
+            f'start one with: remotetask serve{option}')
+
+    def _unauthorized(self) -> Failure:
+        if self._authorization:
+            return Failure(
+                f'the server at {self.url} refuses the token or password',
+                'correct --user or REMOTETASK_TOKEN; its token lies in its '
+                'data directory')
+        return Failure(
+            f'the server at {self.url} asks for its token, and this user has '
+            f'none for port {self._port}',
+            'set REMOTETASK_TOKEN to the content of the file "token" in its '
+            'data directory')
+
+    def _credentials(self, user: str | None) -> str | None:
+        environ = os.environ
+        if user is None and environ.get('REMOTETASK_TOKEN'):
+            return f'Bearer {_header_safe(environ["REMOTETASK_TOKEN"])}'
+        if user is None and environ.get('REMOTETASK_PASSWORD'):
+            user = (f'{environ.get("REMOTETASK_USER", "")}:'
+                    f'{environ["REMOTETASK_PASSWORD"]}')
+        if user is not None:
+            encoded = base64.b64encode(user.encode()).decode('ascii')
+            return f'Basic {encoded}'
+        # The file says "a server of mine listens here"; "here" is this
+        # machine: nobody else's machine gets to see the token.
+        if is_loopback(self._host):
+            token = tokens.find(self._port)
+            if token:
+                return f'Bearer {token}'
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    """Is this name or address this machine's own loopback?"""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == 'localhost'
+
+
+def _header_safe(token: str) -> str:
+    token = token.strip()
+    if not token.isascii() or not token.isprintable():
+        raise Failure('REMOTETASK_TOKEN holds characters that no token has',
+                      "set it to the content of the server's token file")
+    return token

@@ -1,0 +1,32 @@
+"""An external command for the demo: compress a file.
+
+A script of its own, run as a process of its own: the demo must not depend on
+a gzip that this machine may not have.
+"""
+
+import gzip
+import json
+import os
+import shutil
+import sys
+
+
+def main(source: str, target: str) -> None:
+    """Write a gzipped copy of ``source`` to ``target``, whole or not at all,
+    and print both sizes as JSON."""
+    beside = f'{target}.{os.getpid()}.part'
+    try:
+        with open(source, 'rb') as read, open(beside, 'wb') as write:
+            # Without name and time: the same file gives the same copy.
+            with gzip.GzipFile('', 'wb', fileobj=write, mtime=0) as packed:
+                shutil.copyfileobj(read, packed, 1 << 20)
+            sizes = {'bytesIn': read.tell(), 'bytesOut': write.tell()}
+        os.replace(beside, target)
+    finally:
+        if os.path.exists(beside):
+            os.remove(beside)
+    print(json.dumps(sizes))
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

@@ -1,0 +1,260 @@
+"""What ``serve`` needs besides the web: a database, a service, tasks."""
+
+import importlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import ZODB
+from persistent.mapping import PersistentMapping
+from zc.lockfile import LockError
+from ZODB.FileStorage import FileStorage
+from ZODB.POSException import StorageError
+from zope.component import provideUtility
+
+from lovely.remotetask import db
+from lovely.remotetask import processor
+from lovely.remotetask import task
+from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.cli.failures import describe
+from lovely.remotetask.cli.failures import one_line
+from lovely.remotetask.cli.failures import reason
+from lovely.remotetask.host import APPLICATION
+from lovely.remotetask.host import PLAIN
+from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.service import TaskService
+
+#: The names that lead to the service, from the application's root.
+PATH = ('tasks',)
+
+#: Installed distributions name their tasks under this.
+ENTRY_POINTS = 'lovely.remotetask.tasks'
+
+# Web threads and workers each have a connection; ZODB warns beyond this.
+_CONNECTIONS = 50
+
+
+# --- the database -----------------------------------------------------------
+
+def open_directory(directory: Path) -> Any:
+    """Open the database in a directory; both are made if missing.
+
+    Raises: Failure.
+    """
+    try:
+        # Whoever can write here can have any code run by the server.
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        storage = FileStorage(str(directory / 'Data.fs'),
+                              blob_dir=str(directory / 'blobs'))
+    except LockError as error:
+        raise Failure(
+            f'the data directory {directory} is in use by another process',
+            'stop that one, or choose another directory with --data'
+            ) from error
+    except OSError as error:
+        raise Failure(
+            f'cannot write to the data directory {directory}: '
+            f'{reason(error)}', 'choose another one with --data') from error
+    except StorageError as error:
+        raise Failure(
+            f'{directory / "Data.fs"} is damaged or no database: '
+            f'{describe(error)}',
+            'restore a copy, or choose another directory with --data'
+            ) from error
+    return ZODB.DB(storage, pool_size=_CONNECTIONS)
+
+
+def open_uri(uri: str) -> Any:
+    """Open the database that a URI of zodburi names.
+
+    Raises: Failure; it never shows the URI's password.
+    """
+    import zodburi
+
+    shown = _without_password(uri)
+    if uri.startswith('postgresql://'):
+        # What everybody writes; RelStorage's resolver knows the other.
+        uri = 'postgres' + uri.removeprefix('postgresql')
+    try:
+        factory, options = zodburi.resolve_uri(uri)
+    except zodburi.NoResolverForScheme as error:
+        known = sorted({entry.name for entry
+                        in entry_points(group='zodburi.resolvers')})
+        raise Failure(
+            f'--db {shown}: there is no storage for this kind of URI; '
+            f'there are {", ".join(known)}',
+            "correct it, or install what brings it "
+            "(for postgres: RelStorage[postgresql])") from error
+    except Exception as error:
+        raise Failure(
+            f'--db {shown} cannot be read: '
+            f'{describe(error).replace(uri, shown)}',
+            'compare it with the examples in the documentation') from error
+    try:
+        storage = factory()
+    except LockError as error:
+        raise Failure(
+            f'the database {shown} is in use by another process',
+            'stop that one, or share the database by ZEO or PostgreSQL'
+            ) from error
+    # A driver may raise whatever it likes.
+    except Exception as error:
+        raise Failure(
+            f'cannot open the database {shown}: '
+            f'{describe(error).replace(uri, shown)}',
+            'correct --db, or start the database server') from error
+    options['pool_size'] = max(options['pool_size'], _CONNECTIONS)
+    return ZODB.DB(storage, **options)
+
+
+def _without_password(uri: str) -> str:
+    uri = re.sub(r'(://[^/@:]*:)[^@/]*@', r'\1***@', uri)
+    return re.sub(r'((?:password|passwd)=)[^&\s]*', r'\1***', uri)
+
+
+# --- the service ------------------------------------------------------------
+
+def ensure_service(database: Any, threads: int | None) -> None:
+    """Make the service where there is none, and set its threads.
+
+    Arguments: ``threads``: how many jobs it runs at once; None: as it is.
+    """
+    def ensure(connection: Any) -> None:
+        service = PLAIN.find_service(connection, PATH)
+        if service is None:
+            service = _new_service(connection.root())
+        if threads is None:
+            return
+        if threads == 1:
+            factory: Any = processor.SimpleProcessor
+            arguments: dict[str, Any] = {'waitTime': 1.0}
+        else:
+            factory = processor.MultiProcessor
+            arguments = {'waitTime': 1.0, 'maxThreads': threads}
+        # Each start would write a record otherwise.
+        if service.processorFactory is not factory \
+                or service.processorArguments != arguments:
+            service.processorFactory = factory
+            service.processorArguments = arguments
+
+    db.write(database, ensure)
+
+
+def _new_service(root: Any) -> Any:
+    folder = root.get(APPLICATION)
+    if folder is None:
+        folder = root[APPLICATION] = PersistentMapping()
+    name = PATH[-1]
+    if name in folder:
+        raise Failure(f'{name!r} in this database is no task service',
+                      'rename it there, or use another database')
+    service: Any = TaskService()
+    folder[name] = service
+    if getattr(service, '__parent__', None) is None:
+        # A plain mapping locates nothing; a container has done it already.
+        service.__parent__ = folder
+        service.__name__ = name
+    return service
+
+
+def start_processing(database: Any) -> None:
+    """Start the worker of this process."""
+    db.read(database, lambda connection:
+            PLAIN.find_service(connection, PATH).startProcessing())
+
+
+def stop_processing(database: Any, grace: float) -> None:
+    """Stop it; what runs gets ``grace`` seconds to come to its end."""
+    db.read(database, lambda connection:
+            PLAIN.find_service(connection, PATH).stopProcessing(wait=grace))
+
+
+# --- tasks ------------------------------------------------------------------
+
+def load_tasks(modules: Sequence[str], zcml: str | None) -> list[str]:
+    """Register ``echo`` and the tasks of entry points, modules and ZCML.
+
+    Returns: warnings, a line each.
+    Raises: Failure for what the user has named and does not work.
+    """
+    provideUtility(task.EchoTask(), ITask, name='echo')
+    warnings = _load_entry_points()
+    # As other servers do it: a module in the current directory is found,
+    # although the console script puts its own directory there.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for name in modules:
+        if not task.scan(_import(name)):
+            warnings.append(f'{name} holds no tasks that are decorated with '
+                            f'@task')
+    if zcml is not None:
+        _load_zcml(zcml)
+    return warnings
+
+
+def _load_entry_points() -> list[str]:
+    warnings = []
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            found = entry.load()
+            if isinstance(found, ModuleType):
+                task.scan(found)
+            else:
+                provideUtility(found, ITask, name=entry.name)
+        # A broken plug-in is not this server's user's doing: the others'
+        # tasks go on.
+        except Exception as error:
+            warnings.append(f'the tasks of {entry.value} cannot be loaded: '
+                            f'{describe(error)}')
+    return warnings
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    # A script without a main guard may even end the process.
+    except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name and (
+                name == error.name or name.startswith(error.name + '.')):
+            raise Failure(
+                f'--tasks {name}: there is no module {error.name!r}',
+                'correct the name, install it, or start in the directory '
+                'where it lies') from error
+        raise Failure(
+            f'--tasks {name} cannot be imported: {describe(error)}'
+            f'{_where(error)}', 'mend the module') from error
+
+
+def _where(error: BaseException) -> str:
+    # The line of a module, and not of what it called: that is to be mended.
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__)
+              if frame.name == '<module>']
+    if isinstance(error, SyntaxError) or not frames:
+        return ''  # its message says so already
+    return f' ({frames[-1].filename}, line {frames[-1].lineno})'
+
+
+def _load_zcml(path: str) -> None:
+    from zope.configuration import xmlconfig
+
+    context = xmlconfig.ConfigurationMachine()
+    xmlconfig.registerCommonDirectives(context)
+    # So that a file of five lines that names tasks needs no includes.
+    for package in ('zope.component', 'lovely.remotetask'):
+        xmlconfig.include(context, 'meta.zcml',
+                          importlib.import_module(package))
+    try:
+        xmlconfig.file(os.path.abspath(path), context=context)
+    except OSError as error:
+        # It may be about a file that this one includes.
+        raise Failure(f'--zcml {path}: cannot read {error.filename}: '
+                      f'{reason(error)}', 'correct the path') from error
+    except Exception as error:
+        raise Failure(f'--zcml {path}: {one_line(str(error))}',
+                      'mend the file') from error

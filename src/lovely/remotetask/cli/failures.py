@@ -1,0 +1,60 @@
+"""Errors for people: one line that names the cause and the cure."""
+
+import re
+
+_CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f]+')
+
+#: What the extra [server] brings, by the name of its module.
+EXTRA = {'click': 'server', 'waitress': 'server', 'webob': 'server',
+         'zodburi': 'server', 'zope.configuration': 'zcml'}
+
+
+class Failure(Exception):
+    """The command cannot be done.
+
+    Arguments: ``cause`` (str): what happened, to what; ``cure`` (str): what
+    to do about it.
+    """
+
+    def __init__(self, cause: str, cure: str = '') -> None:
+        super().__init__(cause, cure)
+        self.cause = cause
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return f'{self.cause}; {self.cure}' if self.cure else self.cause
+
+
+def line(error: BaseException) -> str:
+    """What the user reads about an error: always one line.  Source: new."""
+    if isinstance(error, Failure):
+        return one_line(str(error))
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        extra = EXTRA.get('.'.join(error.name.split('.')[:2]),
+                          EXTRA.get(error.name.partition('.')[0]))
+        if extra:
+            return (f'this needs {error.name}, which is not installed; run: '
+                    f"pip install 'lovely.remotetask[{extra}]'")
+    return one_line(f'unexpected {describe(error)}; run it again with '
+                    f'--debug for the whole story')
+
+
+def describe(error: BaseException) -> str:
+    """An error's type and message in one line."""
+    message = one_line(str(error))
+    name = type(error).__name__
+    return f'{name}: {message}' if message else name
+
+
+def reason(error: OSError) -> str:
+    """What the operating system says, without the number and the path."""
+    return error.strerror or str(error)
+
+
+def one_line(text: str) -> str:
+    """Text from elsewhere, safe for a terminal and on one line.
+
+    Line breaks become spaces.  So do escape sequences' control characters:
+    a task's error message must not be able to steer the reader's terminal.
+    """
+    return _CONTROL.sub(' ', text).strip()

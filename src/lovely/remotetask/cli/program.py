@@ -1,0 +1,104 @@
+"""The click program: its commands, ``--debug``, and what errors look like."""
+
+import importlib
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from lovely.remotetask.cli import failures
+
+#: Command -> where it lives; a module is imported when its command is used.
+COMMANDS = {
+    'serve': 'lovely.remotetask.cli.serve',
+    'add': 'lovely.remotetask.cli.verbs',
+    'list': 'lovely.remotetask.cli.verbs',
+    'show': 'lovely.remotetask.cli.verbs',
+    'cancel': 'lovely.remotetask.cli.verbs',
+    'tasks': 'lovely.remotetask.cli.verbs',
+    'demo': 'lovely.remotetask.cli.demo',
+}
+
+INTERRUPTED = 130
+
+
+class _Program(click.Group):
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str
+                    ) -> click.Command | None:
+        where = COMMANDS.get(name)
+        if where is None:
+            return None
+        command: click.Command = getattr(
+            importlib.import_module(where), f'{name}_command')
+        if _DEBUG not in command.params:
+            # Everybody writes it behind the command.
+            command.params.append(_DEBUG)
+        return command
+
+
+def _set_debug(context: click.Context, parameter: click.Parameter,
+               value: bool) -> None:
+    if value:
+        context.obj['debug'] = True
+
+
+_DEBUG = click.Option(
+    ['--debug'], is_flag=True, expose_value=False, callback=_set_debug,
+    help='Show the traceback of an error.')
+
+
+def _version(context: click.Context, parameter: click.Parameter,
+             value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+        click.echo(f'lovely.remotetask {version("lovely.remotetask")}')
+        context.exit()
+
+
+_VERSION = click.Option(
+    ['--version'], is_flag=True, expose_value=False, is_eager=True,
+    callback=_version, help='Show the version and exit.')
+
+program = _Program(
+    name='remotetask',
+    params=[_DEBUG, _VERSION],
+    context_settings={'help_option_names': ['-h', '--help']},
+    help='A persistent task queue in a ZODB: serve it, add jobs, watch them.'
+         '\n\nTo see it at work: remotetask demo')
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command.  Returns: the exit code.  Source: new."""
+    # A task's result may hold what the terminal's encoding does not.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
+    state: dict[str, Any] = {'debug': False}
+    try:
+        # In this mode click returns the code given to context.exit().
+        code = program.main(arguments, prog_name='remotetask', obj=state,
+                            standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo('remotetask: interrupted', err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) has gone.  Without this, Python complains
+        # once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if state['debug']:
+            traceback.print_exc()
+        click.echo(f'remotetask: {failures.line(error)}', err=True)
+        return 1

@@ -1,0 +1,183 @@
+"""A server's life: what it opens, in which order, and how it ends."""
+
+import errno
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lovely.remotetask.cli import tokens
+from lovely.remotetask.cli.client import is_loopback
+from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.cli.failures import reason
+
+#: Seconds that running jobs get to come to their end.
+DEFAULT_GRACE = 10.0
+
+#: Threads that answer web requests.
+WEB_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a server is to be run; see ``remotetask serve --help``."""
+
+    data: Path | None = None
+    uri: str | None = None
+    host: str = '127.0.0.1'
+    port: int = 8080
+    modules: Sequence[str] = ()
+    zcml: str | None = None
+    threads: int | None = None
+    grace: float = DEFAULT_GRACE
+    names: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a running server is found."""
+
+    url: str        # the service's
+    token: str
+    stop: Callable[[], None]    # end the server, from another thread
+
+
+class _Stop(SystemExit):
+    """A signal asked for the end; waitress ends its loop on a SystemExit."""
+
+
+def run(options: Options, ready: Callable[[Address], None]) -> None:
+    """Run a server until a signal ends it.
+
+    Arguments: ``options``; ``ready``, called once, in this thread, when
+    requests are about to be answered.
+    Raises: Failure.
+    """
+    # Imported here and not above: `--help` does without the database.
+    from lovely.remotetask.cli import embedded
+    from lovely.remotetask.web import app
+    from lovely.remotetask.web import guard
+
+    logging.basicConfig(
+        level=logging.WARNING,
+        format='%(asctime)s %(levelname)s %(name)s: %(message)s')
+    with _Signals() as signals, ExitStack() as stack:
+        for warning in embedded.load_tasks(options.modules, options.zcml):
+            warn(warning)
+        if options.uri is not None:
+            database = embedded.open_uri(options.uri)
+        else:
+            assert options.data is not None
+            database = embedded.open_directory(options.data)
+        stack.callback(database.close)
+        embedded.ensure_service(database, options.threads)
+        token = tokens.new_token()
+        application = app.Application(
+            database, guard.TokenCheck(token),
+            guard.HostCheck(options.host, options.names), embedded.PATH)
+        server = _bind(application, options.host, options.port,
+                       app.DEFAULT_LIMIT)
+        stack.callback(server.close)
+        port = _port(server)
+        stack.enter_context(tokens.published(token, port, options.data))
+        stack.callback(embedded.stop_processing, database, options.grace)
+        embedded.start_processing(database)
+        if not is_loopback(options.host.strip('[]')):
+            warn(f'{options.host} can be reached from other machines, and '
+                 f'plain HTTP shows them the token; put a proxy with TLS in '
+                 f'front')
+        ready(Address(_url(options.host, port, embedded.PATH), token,
+                      signals.send))
+        # Ends by the signal's exception, when the requests that it had
+        # begun are finished.
+        server.run()
+
+
+class _Signals:
+    """SIGTERM, SIGHUP and Ctrl-C end the block, tidily; a second one kills."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> '_Signals':
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # nohup and `&` in scripts ignore some of them, on purpose.
+            if number == signal.SIGTERM \
+                    or signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None,
+                 where: object) -> bool:
+        self._restore()
+        return isinstance(error, _Stop)
+
+    def send(self) -> None:
+        """End the block from another thread."""
+        if self._before:
+            # To the main thread itself: only that interrupts its wait.
+            signal.pthread_kill(threading.main_thread().ident or 0,
+                                signal.SIGTERM)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self._restore()
+        raise _Stop(0)
+
+    def _restore(self) -> None:
+        before, self._before = self._before, {}
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _bind(application: Callable[..., Any], host: str, port: int, limit: int
+          ) -> Any:
+    import waitress.server
+
+    try:
+        return waitress.server.create_server(
+            application, host=host.strip('[]'), port=port,
+            threads=WEB_THREADS, ident='remotetask',
+            # Declared too large: refused before a byte of it is read.  Sent
+            # in chunks: cut off here.  waitress's limit is exclusive.
+            max_request_body_size=limit + 1)
+    except OSError as error:
+        where = f'port {port} of {host}'
+        if error.errno == errno.EADDRINUSE:
+            raise Failure(
+                f'{where} is in use by another program',
+                'stop that one, or choose another port with --port'
+                ) from error
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise Failure(f'this user may not listen on {where}',
+                          'choose a --port above 1023') from error
+        raise Failure(f'cannot listen on {where}: {reason(error)}',
+                      'correct --host') from error
+    except ValueError as error:
+        # What waitress makes of a name that does not resolve.
+        raise Failure(f'cannot listen on {host}: it is no address of this '
+                      f'machine', 'correct --host') from error
+
+
+def _port(server: Any) -> int:
+    """The port a server listens on: it may have been chosen by the system."""
+    if hasattr(server, 'effective_port'):
+        return int(server.effective_port)
+    # A name with several addresses has a server for each.
+    return int(server.effective_listen[0][1])
+
+
+def _url(host: str, port: int, path: Sequence[str]) -> str:
+    name = f'[{host.strip("[]")}]' if ':' in host else host
+    return f'http://{name}:{port}/{"/".join(path)}'
+
+
+def warn(text: str) -> None:
+    """Tell the user about something that does not stop the server."""
+    click.echo(f'remotetask: warning: {text}', err=True)

@@ -1,0 +1,63 @@
+"""``remotetask serve``: database, web surface and worker in one process."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from lovely.remotetask.cli import running
+
+#: Where the data goes unless told otherwise.
+DEFAULT_DATA = 'remotetask-data'
+
+
+@click.command('serve')
+@click.option('--data', type=click.Path(path_type=Path), metavar='DIR',
+              help=f'Keep the database in this directory; it is made if '
+                   f'missing.  Default: ./{DEFAULT_DATA}')
+@click.option('--db', 'uri', metavar='URI',
+              help='Use this database instead: zeo://, postgres://, '
+                   'file://, zconfig://, memory://')
+@click.option('--host', default='127.0.0.1', show_default=True,
+              help='The address to listen on.')
+@click.option('--port', type=click.IntRange(0, 65535), default=8080,
+              show_default=True, help='The port; 0: any free one.')
+@click.option('--tasks', 'modules', multiple=True, metavar='MODULE',
+              help='Import this module and register its @task functions '
+                   '(may be repeated).')
+@click.option('--zcml', metavar='FILE',
+              help='Load this ZCML, for instance to register tasks.')
+@click.option('--threads', type=click.IntRange(1, 256), metavar='N',
+              help='Run this many jobs at once.  Default: as before, one at '
+                   'first.')
+@click.option('--grace', type=click.FloatRange(min=0), metavar='SECONDS',
+              default=running.DEFAULT_GRACE, show_default=True,
+              help='At the end, wait this long for running jobs.')
+@click.option('--allow-host', 'names', multiple=True, metavar='NAME',
+              help='Answer to this name in the Host header as well, that of '
+                   'a proxy in front for instance (may be repeated).')
+def serve_command(data: Path | None, uri: str | None, host: str, port: int,
+                  modules: tuple[str, ...], zcml: str | None,
+                  threads: int | None, grace: float, names: tuple[str, ...]
+                  ) -> None:
+    """Run a server with a database, workers, XML-RPC and JSON.
+
+    Clients need its token: the file "token" in the data directory.  The
+    commands of the same user on this machine find it by themselves.
+    SIGTERM and Ctrl-C end it in an orderly way, a second one at once.
+    """
+    if data is not None and uri is not None:
+        raise click.UsageError('--data and --db exclude each other')
+    if uri is None:
+        data = (data or Path(DEFAULT_DATA)).absolute()
+    options = running.Options(data, uri, host, port, modules, zcml, threads,
+                              grace, names)
+    running.run(options, lambda address: _announce(address, data))
+    click.echo('remotetask: stopped', err=True)
+
+
+def _announce(address: running.Address, data: Path | None) -> None:
+    where = '' if data is None else f' (data in {data})'
+    click.echo(f'remotetask: serving {address.url}{where}')
+    # Whoever has started us by a pipe waits for this line.
+    sys.stdout.flush()

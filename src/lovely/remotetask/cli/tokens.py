@@ -1,0 +1,141 @@
+"""Where a server leaves its token, and where the command line finds it.
+
+The token is a file for its owner alone.  It lies in a directory that nobody
+else can write: else another user could put a link there and have the server
+overwrite a file, or a token of theirs and have the client talk to them.
+"""
+
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.cli.failures import reason
+
+
+def new_token() -> str:
+    """A fresh token; each start of a server has its own."""
+    return secrets.token_urlsafe(32)
+
+
+def runtime_directory() -> Path:
+    """The user's own runtime directory for this program, made if missing.
+
+    Raises: Failure where it cannot be trusted or made.
+    """
+    directory = _candidates()[0]
+    try:
+        directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise Failure(f'cannot make the directory {directory} for the token: '
+                      f'{reason(error)}',
+                      'set XDG_RUNTIME_DIR to a directory of your own'
+                      ) from error
+    _check_private(directory)
+    return directory
+
+
+@contextmanager
+def published(token: str, port: int, data: Path | None) -> Iterator[None]:
+    """Leave the token for clients as long as the block runs.
+
+    Arguments: ``token``; ``port``, the server's; ``data``, its data
+    directory, if it has one.
+    Raises: Failure where that cannot be done safely.
+    """
+    places = [runtime_directory() / f'{port}.token']
+    if data is not None:
+        places.append(data / 'token')
+    try:
+        for place in places:
+            _write(place, token)
+        yield
+    finally:
+        for place in places:
+            _remove(place, token)
+
+
+def find(port: int) -> str | None:
+    """The token that this user's server at a port has left, or None.
+
+    Raises: Failure where its place cannot be trusted.
+    """
+    # A server started by a service manager may have no XDG_RUNTIME_DIR while
+    # the shell has one, so both places count.
+    for directory in _candidates():
+        if not os.path.lexists(directory):
+            continue
+        _check_private(directory)
+        token = _read(directory / f'{port}.token')
+        if token:
+            return token
+    return None
+
+
+def _candidates() -> list[Path]:
+    fallback = Path(tempfile.gettempdir()) / f'remotetask-{os.geteuid()}'
+    given = os.environ.get('XDG_RUNTIME_DIR')
+    # Under sudo it may be the other user's: its owner could swap what we
+    # leave there.
+    if given and os.path.isabs(given) and _is_own(Path(given)):
+        return [Path(given) / 'remotetask', fallback]
+    return [fallback]
+
+
+def _is_own(directory: Path) -> bool:
+    try:
+        found = directory.stat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() \
+        and not found.st_mode & 0o022
+
+
+def _check_private(directory: Path) -> None:
+    found = directory.lstat()  # a link is not what we made
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise Failure(f'{directory} belongs to somebody else: a token there '
+                      f'is not safe',
+                      'remove it, or set XDG_RUNTIME_DIR to a directory of '
+                      'your own')
+    if found.st_mode & 0o077:
+        raise Failure(f'{directory} is open to other users: a token there is '
+                      f'not safe', f'run: chmod 700 {directory}')
+
+
+def _write(place: Path, token: str) -> None:
+    # Written beside and renamed: whoever reads sees all of it or nothing,
+    # and a link that lies at this name is replaced, not followed.
+    beside = place.with_name(f'.{place.name}.{secrets.token_hex(8)}')
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        with open(os.open(beside, flags, 0o600), 'w') as file:
+            file.write(token + '\n')
+        os.replace(beside, place)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise Failure(f'cannot write the token to {place}: {reason(error)}',
+                      'make room or give yourself the right to write there'
+                      ) from error
+
+
+def _read(place: Path) -> str | None:
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    with open(descriptor) as file:
+        found = os.fstat(file.fileno())
+        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            return None
+        return file.read(1000).strip()
+
+
+def _remove(place: Path, token: str) -> None:
+    # A server started since then at the same place keeps its own.
+    if _read(place) == token:
+        place.unlink(missing_ok=True)

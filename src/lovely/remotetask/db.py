@@ -1,0 +1,240 @@
+"""The database edge: the only module that opens, begins, commits, retries.
+
+Two kinds of transactions meet here.  The machinery's own are short, run on a
+private explicit manager and are retried alone.  A task's transaction uses the
+thread's ``transaction.manager``, so that mail and SQL managers join it and the
+task's own commit or abort mean what they say.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextlib import suppress
+from typing import Any
+
+import transaction
+from transaction.interfaces import NoTransaction
+from transaction.interfaces import TransientError
+
+from lovely.remotetask.errors import RollbackImpossible
+from lovely.remotetask.settings import CLAIM_TRIES
+
+
+def jar_of(obj: Any) -> Any:
+    """The ZODB connection of an object, or of what it is located in.
+
+    Returns: the connection, or None.  An object that was added in this
+    transaction has none of its own yet.
+    """
+    while obj is not None:
+        jar = getattr(obj, '_p_jar', None)
+        if jar is not None:
+            return jar
+        obj = getattr(obj, '__parent__', None)
+    return None
+
+
+# --- short transactions of the machinery -----------------------------------
+
+@contextmanager
+def _private(database: Any) -> Iterator[tuple[Any, Any]]:
+    manager = transaction.TransactionManager(explicit=True)
+    manager.begin()
+    connection = database.open(manager)
+    try:
+        yield connection, manager
+    finally:
+        with suppress(NoTransaction):
+            manager.abort()
+        connection.close()
+
+
+def read(database: Any, function: Callable[[Any], Any]) -> Any:
+    """Call ``function(connection)`` on a snapshot of its own.
+
+    Returns: what it returned.
+    Txn: aborted always.
+    """
+    with _private(database) as (connection, _):
+        return function(connection)
+
+
+def write(database: Any, function: Callable[[Any], Any],
+          tries: int = CLAIM_TRIES) -> Any:
+    """Call ``function(connection)`` and commit; again after a conflict.
+
+    Returns: what it returned.
+    Raises: the TransientError of the last of ``tries``.
+    Txn: one of its own, retried alone: ``function`` must have no other
+    effects than on the connection.
+    """
+    with _private(database) as (connection, manager):
+        while True:
+            tries -= 1
+            try:
+                result = function(connection)
+                manager.commit()
+                return result
+            except TransientError:
+                manager.abort()
+                if tries <= 0:
+                    raise
+                manager.begin()
+
+
+# --- a task's transaction ----------------------------------------------------
+
+class Session:
+    """One connection on the thread's transaction manager, for one run."""
+
+    def __init__(self, database: Any) -> None:
+        self.manager = transaction.manager
+        self.connection = database.open(self.manager)
+
+    def describe(self, user: str, note: str) -> None:
+        """Say in the undo log whose transaction this is."""
+        current = self.manager.get()
+        if user:
+            current.setUser(user)
+        current.note(note)
+
+    def commit(self) -> None:
+        self.manager.commit()
+
+
+@contextmanager
+def session(database: Any) -> Iterator[Session]:
+    """A fresh transaction of this thread, with a connection that takes part.
+
+    Txn: whoever uses it commits; what is not committed is aborted.
+    """
+    transaction.begin()
+    opened = Session(database)
+    try:
+        yield opened
+    finally:
+        # First the abort: a connection that has joined cannot be closed.
+        with suppress(NoTransaction):
+            transaction.abort()
+        opened.connection.close()
+
+
+@contextmanager
+def snapshot(database: Any) -> Iterator[Any]:
+    """A connection that leaves the thread's transaction alone.
+
+    For start-ups that run in somebody else's transaction.
+    Txn: aborted always.
+    """
+    with _private(database) as (connection, _):
+        yield connection
+
+
+# --- inside the caller's transaction -----------------------------------------
+
+def _current(jar: Any) -> Any:
+    """The transaction a connection takes part in; None without one."""
+    if jar is None:
+        return None
+    with suppress(NoTransaction):
+        return jar.transaction_manager.get()
+    return None
+
+
+# transaction.interfaces names the statuses only in prose.
+_COMMIT_FAILED = 'Commit failed'
+
+
+class Undo:
+    """Can undo what the caller's transaction does from here on.
+
+    Arguments: ``jar``, a connection; None: nothing can be undone.
+    """
+
+    def __init__(self, jar: Any) -> None:
+        self._manager = None if jar is None else jar.transaction_manager
+        self._transaction = _current(jar)
+        if self._transaction is None:
+            return
+        # Asked before, because a failed rollback would break the caller's
+        # whole transaction ("Commit failed").
+        self._stubborn = [
+            manager for manager in self._transaction._resources
+            if not hasattr(manager, 'savepoint')]
+        self._savepoint = self._transaction.savepoint(optimistic=True)
+
+    def back(self) -> None:
+        """Undo it.
+
+        A transaction that the task has ended by itself is not ours to roll
+        back: what it committed stays, the rest is aborted.
+        Raises: RollbackImpossible, naming the manager that has no savepoint.
+        """
+        if self._manager is None or self._transaction is None:
+            return
+        if not self.ended() and self._savepoint.valid:
+            if self._stubborn:
+                raise RollbackImpossible(
+                    f'the task failed, and {self._stubborn[0]!r}, which had '
+                    f'joined the transaction before, has no savepoints: '
+                    f'abort the transaction, or let a processor run the job')
+            self._savepoint.rollback()
+            return
+        # In explicit mode the task may have left no transaction at all.
+        with suppress(NoTransaction):
+            self._manager.abort()
+        if self._manager.explicit:
+            self._manager.begin()
+
+    def ended(self) -> bool:
+        """Has somebody ended the transaction, well or badly?"""
+        if self._manager is None:
+            return False
+        try:
+            current = self._manager.get()
+        except NoTransaction:
+            return True
+        return (current is not self._transaction
+                or current.status == _COMMIT_FAILED)
+
+
+# transaction -> what was asked for in it; goes with the transaction.
+_asked: weakref.WeakKeyDictionary[Any, dict[Any, list[Any]]] = (
+    weakref.WeakKeyDictionary())
+
+
+def after_commit(jar: Any, key: Any, function: Callable[[], None]) -> None:
+    """Call ``function()`` once the current transaction has committed.
+
+    Hooks are per transaction, not per call: 1,000 adds need one, so ``key``
+    is asked for once.  Must not touch the database: the transaction is over.
+    """
+    current = _current(jar)
+    if current is not None and key not in _asked.setdefault(current, {}):
+        _asked[current][key] = []
+        current.addAfterCommitHook(
+            lambda success: function() if success else None)
+
+
+def before_commit(jar: Any, function: Callable[[Any], None],
+                  item: Any) -> None:
+    """Call ``function(item)`` when the current transaction begins to commit.
+
+    One hook per transaction and function, however many items.
+    """
+    current = _current(jar)
+    if current is None:
+        return
+    asked = _asked.setdefault(current, {})
+    if function not in asked:
+        items = asked[function] = []
+
+        def each() -> None:
+            for item in items:
+                function(item)
+
+        current.addBeforeCommitHook(each)
+    asked[function].append(item)

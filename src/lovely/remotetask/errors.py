@@ -1,0 +1,131 @@
+"""Every error this package raises: one tree, vocabulary room.
+
+The docstring of an error is its default message and tells the remedy.  All of
+them pickle.  Conflict errors of ZODB are never wrapped: whoever retries a
+transaction must still recognise them.
+
+Source: new (names and tree: design; RetryLater and CancelJob stand outside
+TaskError so that a task's own ``except TaskError`` cannot swallow them).
+"""
+
+from datetime import datetime
+
+
+class RemoteTaskError(Exception):
+    """Something went wrong in lovely.remotetask; see the message."""
+
+    def __init__(self, *args: object) -> None:
+        if not args and self.__doc__:
+            args = (' '.join(self.__doc__.split()),)
+        super().__init__(*args)
+
+
+# --- the caller did something that cannot work -----------------------------
+
+class UsageError(RemoteTaskError):
+    """The call cannot work as it was made; see the message."""
+
+
+class TaskNotFound(UsageError, LookupError):
+    """Task does not exist; register a utility for it, or correct the name."""
+
+
+class JobNotFound(UsageError, KeyError):
+    """No job has this id; it was never added here, or it has been cleaned."""
+
+    def __init__(self, jobid: object = None) -> None:
+        super().__init__(jobid)
+        self.jobid = jobid
+
+    def __str__(self) -> str:
+        return (f'no job has the id {self.jobid!r}: it was never added to '
+                f'this service, or it has been cleaned')
+
+
+class InvalidTransition(UsageError):
+    """A job in this state cannot go to that one."""
+
+    def __init__(self, jobid: object, source: str, target: str) -> None:
+        super().__init__(jobid, source, target)
+        self.jobid = jobid
+        self.source = source
+        self.target = target
+
+    def __str__(self) -> str:
+        return (f'job {self.jobid!r} is {self.source!r}; from there it '
+                f'cannot become {self.target!r}')
+
+
+class InvalidSchedule(UsageError, ValueError):
+    """The schedule can never run; give fields that occur in a calendar."""
+
+
+class InputRejected(UsageError, ValueError):
+    """The input cannot be stored; pass plain data or persistent objects."""
+
+
+# --- the set-up is wrong -----------------------------------------------------
+
+class ConfigurationError(RemoteTaskError):
+    """The configuration is wrong; see the message for the cause and cure."""
+
+
+# --- raised by tasks --------------------------------------------------------
+
+class TaskError(RemoteTaskError):
+    """An error occurred while executing the task: final at once, no retry.
+
+    Persistent databases of 0.5.2 hold instances by the name
+    ``lovely.remotetask.task.TaskError``: it is defined there by name and must
+    stay importable from there.
+    """
+
+
+# Pickles refer to this class by the module of 0.5.2.
+TaskError.__module__ = 'lovely.remotetask.task'
+
+
+class RetryLater(RemoteTaskError):
+    """Raised by a task: undo this attempt and run the job again later.
+
+    Arguments: ``delay``, seconds (int or float, >= 0) from now, or ``when``,
+    an aware datetime; at least one second passes.  Not charged as a failure.
+    """
+
+    def __init__(self, delay: float | None = None,
+                 when: datetime | None = None, reason: str = '') -> None:
+        super().__init__(delay, when, reason)
+        self.delay = delay
+        self.when = when
+        self.reason = reason
+
+
+class CancelJob(RemoteTaskError):
+    """Raised by a task: undo this attempt and end the job as cancelled."""
+
+
+# --- while a job runs -------------------------------------------------------
+
+class RuntimeFault(RemoteTaskError):
+    """A job could not be run to its end; see the message."""
+
+
+class LeaseLost(RuntimeFault):
+    """This run no longer owns its job: cancelled, or taken by another."""
+
+
+class JobTimeout(RuntimeFault):
+    """The task exceeded its time limit; raise the limit or split the work."""
+
+
+class WorkerStopping(RuntimeFault):
+    """The worker is stopping; the job goes back and runs again."""
+
+
+class RollbackImpossible(RuntimeFault):
+    """A joined data manager cannot roll back; abort the transaction.
+
+    Raised by direct ``process()`` where a task failed after a data manager
+    without savepoints had joined the caller's transaction: neither its
+    partial writes could be undone nor the error be stored honestly.
+    """

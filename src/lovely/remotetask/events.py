@@ -1,0 +1,71 @@
+"""What happens to jobs and workers, told through zope.event.
+
+Source: new.  JobFailed subscribers run in the transaction that stores the
+error, after the failed task's own writes are gone: what they write is
+committed with it.  A subscriber's exception in a worker is logged, and the
+error is stored without the subscribers' writes.
+"""
+
+from typing import Any
+
+from zope.event import notify
+
+__all__ = ['notify']
+
+
+class JobEvent:
+    """Something happened to a job.
+
+    Attributes: ``service`` (ITaskService), ``job`` (IJob).
+    """
+
+    def __init__(self, service: Any, job: Any) -> None:
+        self.service = service
+        self.job = job
+
+    # zope.component dispatches object events by this name.
+    @property
+    def object(self) -> Any:
+        return self.job
+
+
+class JobAdded(JobEvent):
+    """A job was added; the caller's transaction is still open."""
+
+
+class JobStarted(JobEvent):
+    """A run is about to begin, in the transaction of the run."""
+
+
+class JobFinished(JobEvent):
+    """A run ended well, in the transaction that stores its result."""
+
+
+class JobFailed(JobEvent):
+    """The job ended in an error, in the transaction that stores it.
+
+    ``job.error`` is the stored record.
+    """
+
+
+class JobRetried(JobEvent):
+    """A run failed and the job waits for another attempt."""
+
+
+class JobCancelled(JobEvent):
+    """A job was cancelled; the transaction is still open."""
+
+
+class WorkerEvent:
+    """Something happened to a worker.  Attribute: ``name`` (str)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class WorkerStarted(WorkerEvent):
+    """A worker began to look for jobs."""
+
+
+class WorkerStopped(WorkerEvent):
+    """A worker stopped looking for jobs."""

@@ -1,0 +1,182 @@
+"""The one seam to the frameworks, and the plain default behind it.
+
+zope.security is not a dependency; where it is installed, a job runs in an
+interaction of its own, as in 0.5.2.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from zope.component import getGlobalSiteManager
+from zope.component import getSiteManager
+from zope.component.hooks import getSite
+from zope.component.hooks import setSite
+from zope.component.interfaces import ISite
+from zope.interface import implementer
+
+from lovely.remotetask.interfaces import IHost
+from lovely.remotetask.interfaces import ITaskService
+
+#: Where Zope and the ZTK keep their application in the database's root.
+APPLICATION = 'Application'
+
+_SITE_MANAGER = '++etc++site'
+
+
+def parents(obj: Any) -> Iterator[Any]:
+    """The object and all it is located in, innermost first."""
+    seen = set()
+    # A location that contains itself is an application's mistake; looking
+    # for ever would be ours.
+    while obj is not None and id(obj) not in seen:
+        seen.add(id(obj))
+        yield obj
+        obj = getattr(obj, '__parent__', None)
+
+
+def _step(obj: Any, name: str) -> Any:
+    """What a name of a path leads to; None: nothing."""
+    if name == _SITE_MANAGER:
+        # A site does not contain its site manager, it knows it.
+        return obj.getSiteManager() if ISite.providedBy(obj) else None
+    try:
+        return obj[name]
+    except (KeyError, TypeError, AttributeError, IndexError):
+        return None
+
+
+def _walk(obj: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        if obj is None:
+            return None
+        obj = _step(obj, name)
+    return obj if ITaskService.providedBy(obj) else None
+
+
+@implementer(IHost)
+class PlainHost:
+    """See IHost"""
+
+    def roots(self, connection: Any) -> Iterator[Any]:
+        """The objects of a database that may be the application's root."""
+        root = connection.root()
+        if APPLICATION in root:
+            yield root[APPLICATION]
+        yield root
+        for name in sorted(root, key=str):
+            if name != APPLICATION:
+                yield root[name]
+
+    def find_service(self, connection: Any, path: Sequence[str]) -> Any:
+        """See IHost"""
+        oid = getattr(path, 'oid', None)
+        first = None
+        for root in self.roots(connection):
+            service = _walk(root, path)
+            if service is None:
+                continue
+            if oid is None or service._p_oid == oid:
+                return service
+            # Another application of this database has a service of that
+            # path; ours may have been replaced by a new one.
+            first = first or service
+        return first
+
+    def path_of(self, service: Any) -> list[str]:
+        """See IHost"""
+        names = [obj.__name__ for obj in parents(service)
+                 if getattr(obj, '__name__', None)]
+        path = ServicePath(reversed(names))
+        path.oid = getattr(service, '_p_oid', None)
+        return path
+
+    def tasks(self, service: Any, interface: Any) -> dict[str, Any]:
+        """See IHost"""
+        manager = getSiteManager()
+        # Without zope.component's hooks (zope.component.hooks.setHooks) the
+        # current site would not count.
+        if manager is getGlobalSiteManager():
+            site = getSite()
+            if site is not None:
+                manager = site.getSiteManager()
+        return dict(manager.getUtilitiesFor(interface))
+
+    @contextmanager
+    def running(self, service: Any, job: Any,
+                participation: Callable[[], Any]) -> Iterator[None]:
+        """See IHost"""
+        before = getSite()
+        site = next((obj for obj in parents(service)
+                     if ISite.providedBy(obj)), None)
+        with _interaction(participation):
+            setSite(site)
+            try:
+                yield
+            finally:
+                setSite(before)
+
+    def product_configuration(self, name: str) -> Any:
+        """See IHost"""
+        for reader in (_ztk_configuration, _zope_configuration):
+            found = reader(name)
+            if found is not None:
+                return found
+        return None
+
+
+class ServicePath(list):  # type: ignore[type-arg]
+    """The path to a service: a list of names, and which object was meant.
+
+    Processor factories of applications get a list, as in 0.5.2; the oid
+    tells apart two applications of one database with equal paths.
+    """
+
+    oid: bytes | None = None
+
+
+def _module(name: str) -> Any:
+    """An optional module; None where it is not installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+@contextmanager
+def _interaction(participation: Callable[[], Any]) -> Iterator[None]:
+    management = _module('zope.security.management')
+    if management is None:
+        yield
+        return
+    # The caller's interaction is put aside and put back; what the task made
+    # of its own is left behind.
+    local = management.thread_local
+    before = getattr(local, 'interaction', None)
+    local.interaction = None
+    try:
+        management.newInteraction(participation())
+        yield
+    finally:
+        local.interaction = before
+
+
+def _ztk_configuration(name: str) -> Any:
+    product = _module('zope.app.appsetup.product')
+    return None if product is None else product.getProductConfiguration(name)
+
+
+def _zope_configuration(name: str) -> Any:
+    config = _module('App.config')
+    if config is None:
+        return None
+    sections = getattr(config.getConfiguration(), 'product_config', None)
+    return (sections or {}).get(name)
+
+
+PLAIN = PlainHost()

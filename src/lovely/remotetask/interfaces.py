@@ -1,0 +1,585 @@
+"""The contracts of lovely.remotetask: read this first.
+
+Every implementation says "See I..." and nothing more.  Docstrings promise in
+one line; then arguments, Returns, Raises, Txn (who commits, what conflicts),
+Cost and Source.  "0.5.2" as source means: kept from lovely.remotetask 0.5.2.
+"""
+
+from zope.interface import Attribute
+from zope.interface import Interface
+from zope.interface.common.mapping import IMapping
+from zope.location.interfaces import IContained
+from zope.schema import Bool
+from zope.schema import Choice
+from zope.schema import Datetime
+from zope.schema import Int
+from zope.schema import InterfaceField
+from zope.schema import List
+from zope.schema import Object
+from zope.schema import Real
+from zope.schema import TextLine
+from zope.schema import Tuple
+
+QUEUED = 'queued'
+PROCESSING = 'processing'
+CANCELLED = 'cancelled'
+ERROR = 'error'
+COMPLETED = 'completed'
+DELAYED = 'delayed'
+CRONJOB = 'cronjob'
+STARTLATER = 'start later'
+
+#: A job in one of these is over; ``clean`` may remove it.
+FINAL = (CANCELLED, ERROR, COMPLETED)
+
+STATUSES = (QUEUED, PROCESSING, CANCELLED, ERROR, COMPLETED, DELAYED, CRONJOB,
+            STARTLATER)
+
+
+# --- tasks -------------------------------------------------------------------
+
+class ITask(Interface):
+    """What can be done: a utility, looked up by the name given to ``add``."""
+
+    inputSchema = Object(
+        title='Input schema',
+        description='A zope.schema field, or an interface whose fields name '
+                    'the keys or attributes of the input; None: anything.',
+        schema=Interface,
+        required=False)
+
+    outputSchema = Object(
+        title='Output schema',
+        description='The same for the result.',
+        schema=Interface,
+        required=False)
+
+    def __call__(service, jobid, input):
+        """Do the work and return the result.
+
+        Arguments: ``service`` (ITaskService), the service that runs the job;
+        ``jobid`` (int); ``input``, the object given to ``add``.
+        Returns: anything that can be pickled; it becomes the job's output.
+        Raises: TaskError, a failure that is final at once; RetryLater,
+        CancelJob; a TransientError runs the task again from the start,
+        uncharged; anything else is retried by the task's policy.
+        Txn: writes commit together with the job's completion, and vanish
+        with any exception.  A task may commit by itself; what it committed
+        stays.
+        Source: 0.5.2.
+        """
+
+
+class ITaskOptions(Interface):
+    """Optional attributes of a task, so that 0.5.2 tasks still are ITask."""
+
+    retry = Attribute(
+        'IRetryPolicy, or None for the default of three retries.')
+    timeout = Attribute('Seconds (float) a run may last, or None.')
+    groupable = Attribute('True: short runs may share one commit.')
+    remote = Attribute('True/False: may XML-RPC or JSON add this task?  '
+                       "None: the service's ``remoteDefault``.")
+    limit = Attribute('How many jobs of this task may run at once, or None.')
+
+
+class IRetryPolicy(Interface):
+    """When a failed attempt is tried again."""
+
+    def delay(failures, rng):
+        """How long to wait before the next attempt.
+
+        Arguments: ``failures`` (int >= 1), attempts that failed so far;
+        ``rng`` (random.Random), the source of jitter.
+        Returns: seconds (float), or None: give up, the job ends in ``error``.
+        Source: new.
+        """
+
+
+# --- jobs --------------------------------------------------------------------
+
+class IJob(Interface):
+    """One piece of work: which task, with what input, and how it went.
+
+    Values are checked when assigned.  Datetimes are naive local time, as in
+    0.5.2; ``createdAt`` and its like are the same instants, aware, in UTC.
+    """
+
+    id = Int(
+        title='Id',
+        description='The number by which the service knows the job.',
+        required=True)
+
+    task = TextLine(
+        title='Task',
+        description='The name of the task utility.',
+        required=True)
+
+    status = Choice(
+        title='Status',
+        description='Where the job stands.',
+        values=STATUSES,
+        required=True)
+
+    input = Object(
+        title='Input',
+        description='What the task is called with.',
+        schema=Interface,
+        required=False)
+
+    output = Object(
+        title='Output',
+        description='What the task returned.',
+        schema=Interface,
+        required=False,
+        default=None)
+
+    error = Object(
+        title='Error',
+        description='Why the job failed: a text record, never the live '
+                    'exception; str() gives its message.',
+        schema=Interface,
+        required=False,
+        default=None)
+
+    created = Datetime(
+        title='Created',
+        description='When the job was added (naive local time).',
+        required=True)
+
+    started = Datetime(
+        title='Started',
+        description='When its latest run began (naive local time).',
+        required=False)
+
+    completed = Datetime(
+        title='Completed',
+        description='When its latest run ended (naive local time).',
+        required=False)
+
+    createdAt = Datetime(title='Created (UTC)', required=False)
+    startedAt = Datetime(title='Started (UTC)', required=False)
+    completedAt = Datetime(title='Completed (UTC)', required=False)
+
+    attempts = Int(
+        title='Attempts',
+        description='How often a run of this job has begun.',
+        required=False,
+        default=0)
+
+    priority = Int(
+        title='Priority',
+        description='Larger runs earlier.',
+        min=-4,
+        max=3,
+        required=False,
+        default=0)
+
+
+class ICronJob(IJob):
+    """A job that runs at certain times, or once after a delay.
+
+    The smallest given field sets the granularity, finer ones are at their
+    minimum, and all given fields must match.  UTC.
+    """
+
+    minute = Tuple(
+        title='Minutes', description='0 to 59',
+        value_type=Int(min=0, max=59), default=(), required=False)
+
+    hour = Tuple(
+        title='Hours', description='0 to 23',
+        value_type=Int(min=0, max=23), default=(), required=False)
+
+    dayOfMonth = Tuple(
+        title='Days of the month', description='1 to 31',
+        value_type=Int(min=1, max=31), default=(), required=False)
+
+    month = Tuple(
+        title='Months', description='1 to 12',
+        value_type=Int(min=1, max=12), default=(), required=False)
+
+    dayOfWeek = Tuple(
+        title='Days of the week', description='0 (Monday) to 6 (Sunday)',
+        value_type=Int(min=0, max=6), default=(), required=False)
+
+    delay = Real(
+        title='Delay',
+        description='Run once, this many seconds from now, whatever the '
+                    'fields say.  None: no delay.',
+        min=0,
+        default=None,
+        required=False)
+
+    scheduledFor = Datetime(
+        title='Scheduled for',
+        description='When it runs next (naive local time).',
+        default=None,
+        required=False)
+
+    scheduledAt = Datetime(
+        title='Scheduled for (UTC)', default=None, required=False)
+
+    def update(minute=(), hour=(), dayOfMonth=(), month=(), dayOfWeek=(),
+               delay=None):
+        """Replace the whole schedule; call ``reschedule`` afterwards.
+
+        Arguments: tuples of int as the fields say; ``delay``, seconds.
+        ``delay=0`` beside fields means no delay.
+        Raises: InvalidSchedule (a ValueError) naming field and value, and
+        then changes nothing.
+        Txn: the caller commits.  Source: 0.5.2.
+        """
+
+    def timeOfNextCall(now=None):
+        """When the job runs next.
+
+        Arguments: ``now``, seconds since 1970 (int or float), default the
+        clock.
+        Returns: seconds since 1970 (int), strictly after ``now`` unless the
+        delay is 0; None where there is no schedule.
+        Cost: O(days searched), at most those of 40 years.
+        Source: 0.5.2.
+        """
+
+
+# --- the service -------------------------------------------------------------
+
+class ITaskService(IContained):
+    """Adds jobs, runs them, and tells how they went."""
+
+    jobs = Object(
+        title='Jobs',
+        description='All jobs by id; behaves like an IOBTree.',
+        schema=IMapping)
+
+    taskInterface = InterfaceField(
+        title='Task interface',
+        description='The interface by which task utilities are looked up.',
+        default=ITask)
+
+    def getAvailableTasks():
+        """The tasks a job can be added for.
+
+        Returns: a new dict, name (str) -> ITask.
+        Source: 0.5.2.
+        """
+
+    def add(task, input=None, startLater=False, jobClass=None, *,
+            priority=0, delay=None, runAt=None):
+        """Add a job; it runs once your transaction has committed.
+
+        Arguments: ``task`` (str), the name of a task; ``input``, anything
+        that pickles: plain data, or persistent objects of this database;
+        ``startLater`` (bool): wait for ``startJob``; ``jobClass``, a factory
+        ``(id, task, input) -> IJob``; ``priority`` (int, -4 to 3), larger
+        runs earlier; ``delay`` (seconds >= 0) or ``runAt`` (aware datetime):
+        not before then.
+        Returns: the job's id (int).
+        Raises: ValueError('Task does not exist'); InputRejected with the
+        reason; UsageError for options that exclude each other.  Nothing is
+        stored then.
+        Txn: joins the caller's; abort leaves no job.  Concurrent adders do
+        not conflict.
+        Cost: O(log n).
+        Source: 0.5.2; everything behind ``*`` is new.
+        """
+
+    def addCronJob(task, input=None, minute=(), hour=(), dayOfMonth=(),
+                   month=(), dayOfWeek=(), delay=None, *, priority=0):
+        """Add a job that runs at given times, or once after ``delay``.
+
+        Arguments: tuples of int as ICronJob says; ``delay``, seconds.
+        Returns: the job's id (int).
+        Raises: ValueError('Task does not exist'); InvalidSchedule for times
+        that never occur or no schedule at all; InputRejected.
+        Txn, Cost: as ``add``.
+        Source: 0.5.2.
+        """
+
+    def startJob(jobid):
+        """Queue a job that was added with ``startLater=True``.
+
+        Returns: True if it was waiting for that, else False.
+        Raises: JobNotFound (a KeyError).
+        Txn: the caller commits.  Source: 0.5.2.
+        """
+
+    def reschedule(jobid):
+        """Compute a cron job's next run anew, after ``update``.
+
+        Raises: JobNotFound; InvalidSchedule for a job that has no schedule.
+        Txn: the caller commits.  Source: 0.5.2.
+        """
+
+    def clean(status=(CANCELLED, ERROR, COMPLETED)):
+        """Remove jobs that are over.
+
+        Arguments: ``status``, an iterable of the final statuses to remove.
+        Raises: ValueError for any other status; nothing is removed then.
+        Txn: the caller commits.
+        Cost: O(jobs removed).
+        Source: 0.5.2.
+        """
+
+    def cancel(jobid):
+        """Cancel a job: queued, scheduled or running; else do nothing.
+
+        Returns: None, also for ids that are unknown or no ids at all.
+        Txn: once the caller commits, a run in progress loses its effects.
+        Cost: O(log n).  Source: 0.5.2.
+        """
+
+    def getStatus(jobid):
+        """Where the job stands (str, one of STATUSES).
+
+        Raises: JobNotFound (a KeyError).  Source: 0.5.2.
+        """
+
+    def getResult(jobid):
+        """What the task returned; None until then, and after a failure.
+
+        Raises: JobNotFound (a KeyError).  Source: 0.5.2.
+        """
+
+    def getError(jobid):
+        """The message of the latest failure (str), ``'None'`` without one.
+
+        Raises: JobNotFound (a KeyError).  Source: 0.5.2.
+        """
+
+    def listJobs(status=None, task=None, start=None, limit=50):
+        """One page of jobs, newest first (scheduled ones: next run first).
+
+        Arguments: ``status`` (str) or None for all; ``task`` (str): only
+        jobs of this task, among the next 1,000 looked at; ``start``: the
+        cursor of the page before; ``limit`` (int, 1 to 1,000).
+        Returns: ``(jobs, cursor)``: a list of IJob and the ``start`` of the
+        next page (str), None at the end.
+        Raises: ValueError for an unknown status or a cursor of another
+        listing.
+        Cost: O(limit + log n).  Source: new.
+        """
+
+    def hasJobsWaiting(now=None):
+        """Is there a job that could run now?
+
+        Arguments: ``now``, seconds since 1970, default the clock.
+        Returns: bool.
+        Txn: writes nothing, unless an explicit ``now`` lies before a
+        scheduled job was added (see ``process``).
+        Source: 0.5.2.
+        """
+
+    def claimNextJob(now=None):
+        """Take the next job out of the queue, to run it by ``processNext``.
+
+        Returns: its id (int), or None.
+        Txn: the caller commits.  Source: 0.5.2.
+        """
+
+    def processNext(now=None, jobid=None):
+        """Run one job here and now, in the caller's transaction and site.
+
+        Arguments: ``now`` as in ``process``; ``jobid``: this job, if it is
+        queued or claimed.
+        Returns: True if a job was run, else False.
+        Raises: TransientError from the task, and the job is as before;
+        RollbackImpossible; with the service's ``raiseErrors`` the task's own
+        exception, after it was stored.
+        Txn: the caller commits.  Source: 0.5.2.
+        """
+
+    def process(now=None):
+        """Run all jobs that are due, in the caller's transaction.
+
+        Arguments: ``now``, seconds since 1970, default the clock.  Only an
+        explicit ``now`` before the moment a scheduled job was added moves
+        that job's start to ``now``, at its first look, so that made-up
+        clocks work.
+        Raises, Txn: as ``processNext``.  Source: 0.5.2.
+        """
+
+    def startProcessing():
+        """Start a thread that runs jobs; call it after each start-up.
+
+        Does nothing where one runs already, or where the service has no
+        place in a database.
+        Txn: neither begins nor ends one.  Source: 0.5.2.
+        """
+
+    def stopProcessing(wait=1.0):
+        """Tell the thread to stop and wait for it.
+
+        Arguments: ``wait``, seconds at most, None: until it has ended.
+        ``isProcessing()`` is False when this returns; what still runs then
+        is logged.
+        Source: 0.5.2; ``wait`` is new.
+        """
+
+    def isProcessing():
+        """Does a thread of this process run jobs of this service (bool)?
+
+        Source: 0.5.2.
+        """
+
+
+class IStartRemoteTasksEvent(Interface):
+    """Names the services that a start-up is to start."""
+
+    serviceNames = List(
+        title='Services to start',
+        value_type=TextLine(),
+        default=[],
+        required=False)
+
+
+class IProcessor(Interface):
+    """Runs the jobs of one service; meant to be a thread's target.
+
+    Factories are called as ``factory(db, servicePath, **arguments)`` with the
+    service's ``processorArguments``.
+    """
+
+    running = Bool(
+        title='Running',
+        description="The running flag of the thread that asks.",
+        readonly=True)
+
+    def __call__():
+        """Run jobs until the thread's ``running`` is False.
+
+        Txn: each job has its own connection and transaction.
+        Source: 0.5.2.
+        """
+
+
+class IQueuedService(ITaskService):
+    """What the runtime knows of a service beyond ITaskService."""
+
+    jobqueue = Attribute('The IJobQueue behind ``jobs``.')
+    clock = Attribute('The IClock of this service.')
+    raiseErrors = Attribute(
+        'True: direct processing raises a failed task\'s exception after it '
+        'has been stored.  For tests.')
+
+
+# --- inside ------------------------------------------------------------------
+
+class IJobQueue(Interface):
+    """Where each job of a service stands; the one way to move it.
+
+    Every verb writes the Job record, which is the mutex: two transactions
+    that move the same job conflict, and exactly one commits.  Times are
+    seconds since 1970 (float).  Txn: the caller commits.  Source: new.
+    """
+
+    def enqueue(job):
+        """Make the job ready to run, behind its equals in priority."""
+
+    def schedule(job, now):
+        """Place a job with a schedule by its next run after ``now``.
+
+        Raises: InvalidSchedule where it has none.
+        """
+
+    def shelve(job):
+        """Keep the job until ``startJob``."""
+
+    def has_waiting(now):
+        """Could a job run at ``now``?  Returns bool; writes nothing."""
+
+    def reanchor(now):
+        """Let scheduled jobs count from an earlier, made-up ``now``.
+
+        Cost: O(scheduled jobs).
+        """
+
+    def pull(now):
+        """Take the next job out of the ready ones; due ones come in first.
+
+        Returns: the job, or None.  Its status is unchanged.
+        """
+
+    def start(job, token, now):
+        """Mark a job as running under ``token``: (worker id, number)."""
+
+    def restart(job, token, now):
+        """Start a job again whose start was undone with a transaction.
+
+        Returns: False if the job is over.
+        """
+
+    def claim(token, now, jobid=None):
+        """Pull a job, or take this one, and start it under the token.
+
+        Returns: the job, or None.
+        """
+
+    def finish(job, output, size, now):
+        """End a run well; a recurring job waits for its next time."""
+
+    def fail(job, failure, now):
+        """End a run with an error record."""
+
+    def park(job, until, failure=None, charged=True):
+        """Let a job wait, as ``queued``, until then: for another attempt.
+
+        Arguments: ``charged``: does the failure count against the task?
+        """
+
+    def schedule_at(job, when):
+        """Place a job to run once, at ``when``."""
+
+    def cancel(job):
+        """Cancel the job.  Returns False if it was over already."""
+
+    def forget(job):
+        """Remove every trace of a job that is about to be deleted."""
+
+    def clean(status):
+        """Delete all jobs with this final status.  Cost: O(such jobs)."""
+
+    def page(status, task, start, limit):
+        """See ITaskService.listJobs."""
+
+    def counts():
+        """How many jobs wait where: a dict, name (str) -> int, no loading."""
+
+
+class IHost(Interface):
+    """What a framework decides: the one seam to it.  Source: new."""
+
+    def find_service(connection, path):
+        """The service at a path of names, from the application's root.
+
+        Arguments: ``connection`` (ZODB connection); ``path`` (sequence of
+        str).
+        Returns: ITaskService, or None if there is none.
+        """
+
+    def tasks(service, interface):
+        """The task utilities of a service: a new dict, name -> task."""
+
+    def running(service, job, participation):
+        """A context manager: the site, interaction and principal of a run.
+
+        Arguments: ``participation``, a callable that makes the participation
+        of the interaction.  Everything is as before afterwards, whatever the
+        task did.
+        """
+
+    def path_of(service):
+        """The names that lead to a service, root first: a list of str."""
+
+    def product_configuration(name):
+        """A section of the host's product configuration: dict, or None."""
+
+
+class IClock(Interface):
+    """Where time comes from; tests pass their own.  Source: new."""
+
+    def now():
+        """Seconds since 1970 (float), the wall clock."""
+
+    def monotonic():
+        """Seconds (float) that never go back, for durations."""

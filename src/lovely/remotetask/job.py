@@ -1,0 +1,337 @@
+"""Jobs: what is stored about a piece of work.
+
+The machinery writes through ``Job.put``, which checks nothing (it knows what
+it writes; schema validation costs 36 us per job life); everybody else assigns
+attributes, and those are validated as in 0.5.2.
+
+These classes and their bases carry no class-level type annotations:
+zope.annotation keeps its data in an instance attribute of that very name.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import namedtuple
+from datetime import datetime
+from typing import Any
+
+from persistent import Persistent
+from zope.interface import implementer
+from zope.schema.fieldproperty import FieldProperty
+from zope.schema.interfaces import ConstraintNotSatisfied
+
+from lovely.remotetask import payload
+from lovely.remotetask import schedule
+from lovely.remotetask.clock import SYSTEM_CLOCK
+from lovely.remotetask.clock import as_local
+from lovely.remotetask.clock import as_seconds
+from lovely.remotetask.clock import as_utc
+from lovely.remotetask.interfaces import ICronJob
+from lovely.remotetask.interfaces import IJob
+from lovely.remotetask.settings import TRACEBACK_CHARS
+
+
+class InstanceAnnotations(dict):  # type: ignore[type-arg]
+    """Keeps ``__annotations__`` an attribute of instances.
+
+    Merely reading ``Job.__annotations__`` (inspect does) makes Python put an
+    empty dict into the class; zope.annotation would then find that and write
+    one job's annotations into it, for every job to see.  A descriptor in its
+    place prevents that; being an (always empty) dict it also is what
+    ``typing.get_type_hints`` expects to find in a class.
+    """
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        if instance is None:
+            return {}
+        instance._p_activate()
+        try:
+            return instance.__dict__['__annotations__']
+        except KeyError:
+            raise AttributeError('__annotations__') from None
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__['__annotations__'] = value
+
+    def __delete__(self, instance: Any) -> None:
+        try:
+            del instance.__dict__['__annotations__']
+        except KeyError:
+            raise AttributeError('__annotations__') from None
+
+
+class Failure(namedtuple('Failure', 'type message traceback attempt time')):
+    """An error as text; ``str()`` is its message.
+
+    Stored as a plain tuple: a live exception may not be picklable, and then
+    its job could never end.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, error: BaseException, attempt: int, now: float) -> Failure:
+        """The record of an exception, its traceback bounded."""
+        lines = ''.join(traceback.format_exception(error))
+        if len(lines) > TRACEBACK_CHARS:
+            # Where it was raised stands at the end.
+            lines = '...\n' + lines[-TRACEBACK_CHARS:]
+        try:
+            message = str(error)
+        except Exception:
+            message = ''
+        name = f'{type(error).__module__}.{type(error).__qualname__}'
+        return cls(name.removeprefix('builtins.'),
+                   message[:TRACEBACK_CHARS] or type(error).__name__,
+                   lines, attempt, now)
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
+class _Moment:
+    """An instant, stored in seconds since 1970, read as aware UTC."""
+
+    def __init__(self, field: Any, stored: str) -> None:
+        self.field = field
+        self.stored = stored
+
+    def __get__(self, job: Any, owner: Any) -> Any:
+        if job is None:
+            return self
+        seconds = job.__dict__.get(self.stored)
+        return None if seconds is None else self.show(seconds)
+
+    def __set__(self, job: Any, value: datetime | None) -> None:
+        self.field.bind(job).validate(value)
+        if value is not None:
+            self.refuse(value)
+        job.__dict__[self.stored] = (
+            None if value is None else as_seconds(value))
+
+    def show(self, seconds: float) -> datetime:
+        return as_utc(seconds)
+
+    def refuse(self, value: datetime) -> None:
+        if value.tzinfo is None:
+            raise ConstraintNotSatisfied(value, self.field.__name__)
+
+
+class _LocalMoment(_Moment):
+    """The same instant, read as the naive local datetime of 0.5.2."""
+
+    def show(self, seconds: float) -> datetime:
+        return as_local(seconds)
+
+    def refuse(self, value: datetime) -> None:
+        # Whatever has a zone is an instant, too; 0.5.2 let it through.
+        pass
+
+
+@implementer(IJob)
+class Job(Persistent):
+    """See IJob"""
+
+    __annotations__ = InstanceAnnotations()
+
+    id = FieldProperty(IJob['id'])
+    task = FieldProperty(IJob['task'])
+    status = FieldProperty(IJob['status'])
+    attempts = FieldProperty(IJob['attempts'])
+    priority = FieldProperty(IJob['priority'])
+
+    createdAt = _Moment(IJob['createdAt'], 'createdAt')
+    startedAt = _Moment(IJob['startedAt'], 'startedAt')
+    completedAt = _Moment(IJob['completedAt'], 'completedAt')
+    created = _LocalMoment(IJob['created'], 'createdAt')
+    started = _LocalMoment(IJob['started'], 'startedAt')
+    completed = _LocalMoment(IJob['completed'], 'completedAt')
+
+    # What the machinery keeps.  Class attributes are the defaults, so that
+    # they take no room in a record that does not need them.
+    place = None        # (name of lanes, key): where the queue holds the job
+    claim = None        # (worker id, number): whose run this is
+    failures = 0        # attempts charged to the task since its last success
+    delay = None        # seconds to wait once
+    anchor = None       # from when the delay or schedule counts, until a look
+    missing = None      # since when its task has been missing
+    recurring = False
+
+    def __init__(self, id: int, task: str, input: Any) -> None:
+        self.id = id
+        self.task = task
+        self.input = input
+        self.put(createdAt=SYSTEM_CLOCK.now())
+
+    def put(self, **values: Any) -> None:
+        """Write attributes without validation: for the machinery alone."""
+        changed = self._p_changed  # type: ignore[has-type]
+        if changed is None:
+            self._p_activate()
+        # Tells __getstate__ that nobody else has changed the input.
+        self._v_own = not changed or self.__dict__.get('_v_own')
+        self.__dict__.update(values)
+        self._p_changed = True
+
+    def __getstate__(self) -> Any:
+        # A job marked as changed from outside may have a changed input,
+        # which lives in its own record once it is large.
+        if not self.__dict__.pop('_v_own', False):
+            self.mark_input()
+        return super().__getstate__()
+
+    def mark_input(self) -> None:
+        """Have the input, as it is now, stored at the next commit."""
+        stored = self.__dict__.get('input')
+        if type(stored) is not payload.Payload:
+            if self._p_oid is not None and not self._p_changed:
+                self.put()
+        elif stored._p_changed is not None:
+            # Where it is a ghost nobody has it, so nobody changed it.
+            stored._p_changed = True
+
+    @property
+    def input(self) -> Any:
+        return payload.unwrap(self.__dict__.get('input'))
+
+    @input.setter
+    def input(self, value: Any) -> None:
+        IJob['input'].bind(self).validate(value)
+        self.__dict__['input'] = payload.wrap(
+            value, payload.weigh(value) or 0)
+
+    @property
+    def output(self) -> Any:
+        return payload.unwrap(self.__dict__.get('output'))
+
+    @output.setter
+    def output(self, value: Any) -> None:
+        IJob['output'].bind(self).validate(value)
+        self.__dict__['output'] = payload.wrap(
+            value, payload.weigh(value) or 0)
+
+    @property
+    def error(self) -> Any:
+        stored = self.__dict__.get('error')
+        return Failure(*stored) if type(stored) is tuple else stored
+
+    @error.setter
+    def error(self, value: Any) -> None:
+        IJob['error'].bind(self).validate(value)
+        if isinstance(value, BaseException):
+            value = Failure.of(value, self.attempts, SYSTEM_CLOCK.now())
+        self.__dict__['error'] = (
+            tuple(value) if isinstance(value, Failure) else value)
+
+    def next_run(self, now: float) -> float | None:
+        """When this job runs next, seconds since 1970; None: never."""
+        return None if self.delay is None else now + self.delay
+
+    @property
+    def scheduledAt(self) -> datetime | None:
+        seconds = self.due_at()
+        return None if seconds is None else as_utc(seconds)
+
+    @property
+    def scheduledFor(self) -> datetime | None:
+        seconds = self.due_at()
+        return None if seconds is None else as_local(seconds)
+
+    def due_at(self) -> float | None:
+        """The moment (seconds since 1970) the queue has noted for it."""
+        place = self.place
+        return key_time(place[1]) if place and place[0] == 'due' else None
+
+    def __repr__(self) -> str:
+        return f'<{self.__class__.__name__} {self.id!r}>'
+
+
+class NextRun(Persistent):
+    """When a recurring job runs next.
+
+    A record of its own: whoever notes the next time must not write the Job,
+    which may be running.  A task that takes longer than its period could
+    otherwise never commit.
+    """
+
+    def __init__(self, key: int) -> None:
+        self.key = key
+
+
+@implementer(ICronJob)
+class CronJob(Job):
+    """See ICronJob"""
+
+    minute = FieldProperty(ICronJob['minute'])
+    hour = FieldProperty(ICronJob['hour'])
+    dayOfMonth = FieldProperty(ICronJob['dayOfMonth'])
+    month = FieldProperty(ICronJob['month'])
+    dayOfWeek = FieldProperty(ICronJob['dayOfWeek'])
+    delay = FieldProperty(ICronJob['delay'])
+
+    next = None         # NextRun of a recurring job that has been placed
+
+    def __init__(self, id: int, task: str, input: Any, minute: Any = (),
+                 hour: Any = (), dayOfMonth: Any = (), month: Any = (),
+                 dayOfWeek: Any = (), delay: float | None = None) -> None:
+        super().__init__(id, task, input)
+        self.update(minute, hour, dayOfMonth, month, dayOfWeek, delay)
+
+    def update(self, minute: Any = (), hour: Any = (), dayOfMonth: Any = (),
+               month: Any = (), dayOfWeek: Any = (),
+               delay: float | None = None) -> None:
+        fields = schedule.check_fields(
+            minute, hour, dayOfMonth, month, dayOfWeek)
+        # The form of 0.5.2 always passes a delay, 0 for none.
+        if delay == 0 and any(fields):
+            delay = None
+        schedule.check_delay(delay)
+        (self.minute, self.hour, self.dayOfMonth, self.month,
+         self.dayOfWeek) = fields
+        self.delay = delay
+
+    @property
+    def recurring(self) -> bool:  # type: ignore[override]
+        return self.delay is None
+
+    def fields(self) -> Any:
+        """The five schedule fields, in the order of ``update``."""
+        return (self.minute, self.hour, self.dayOfMonth, self.month,
+                self.dayOfWeek)
+
+    def next_run(self, now: float) -> float | None:
+        if self.delay is not None:
+            return now + self.delay
+        return schedule.next_time(self.fields(), now)
+
+    def timeOfNextCall(self, now: float | None = None) -> int | None:
+        if now is None:
+            now = SYSTEM_CLOCK.now()
+        found = self.next_run(now)
+        return None if found is None else int(found)
+
+    def due_at(self) -> float | None:
+        if self.next is not None:
+            return key_time(self.next.key)
+        return super().due_at()
+
+
+# --- keys --------------------------------------------------------------------
+
+_TAG_BITS = 4
+
+
+def time_key(seconds: float, tag: int) -> int:
+    """The key of a moment in the lanes ordered by time.
+
+    Microseconds since 1970 and a tag that spreads equal moments over the
+    lanes: whole seconds are multiples of 64, and would all meet in one lane.
+    Good for 18,000 years: delays of a century are ordinary here.
+    """
+    return (int(seconds * 1_000_000) << _TAG_BITS) + (
+        tag & ((1 << _TAG_BITS) - 1))
+
+
+def key_time(key: int) -> float:
+    """The moment of a ``time_key``."""
+    return (key >> _TAG_BITS) / 1_000_000

@@ -1,0 +1,92 @@
+"""Pages of jobs, merged from the heads of the lanes; never the whole tree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import DELAYED
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.settings import PAGE_LOOKS
+
+#: status -> the lanes such jobs stand in, in the order they are listed.
+_LANES = {
+    PROCESSING: ('running',),
+    QUEUED: ('ready', 'waiting'),
+    DELAYED: ('due',),
+    CRONJOB: ('due',),
+    STARTLATER: ('later',),
+    ERROR: ('error',),
+    COMPLETED: ('completed',),
+    CANCELLED: ('cancelled',),
+}
+# All of them: what moves first, what is over last.
+_ALL = ('running', 'ready', 'waiting', 'due', 'later', 'error', 'completed',
+        'cancelled')
+
+
+def page(queue: Any, status: str | None, task: str | None, start: str | None,
+         limit: int) -> tuple[list[Any], str | None]:
+    """See ITaskService.listJobs"""
+    if status is not None and status not in STATUSES:
+        raise ValueError(f'unknown status {status!r}; one of '
+                         f'{", ".join(map(repr, STATUSES))}')
+    if not 1 <= limit <= 1000:
+        raise ValueError(f'limit is {limit!r}; from 1 to 1000')
+    names = _ALL if status is None else _LANES[status]
+    found: list[Any] = []
+    looks = 0
+    for name, key, jobid in _entries(queue, names, start):
+        # The cursor is the first entry of the next page, so that a page
+        # does not depend on the entry before it still being there.
+        if len(found) == limit or looks == PAGE_LOOKS:
+            return found, f'{name}.{key}'
+        looks += 1
+        job = queue.jobs.get(jobid)
+        if (job is not None and (status is None or job.status == status)
+                and (task is None or job.task == task)
+                and not _elsewhere(job, name)):
+            found.append(job)
+    return found, None
+
+
+def _elsewhere(job: Any, name: str) -> bool:
+    """Does this job stand in another lane, too, and is listed there?
+
+    A recurring job is noted in ``due`` while it is queued or runs.
+    """
+    return name == 'due' and job.status not in (DELAYED, CRONJOB)
+
+
+def _entries(queue: Any, names: tuple[str, ...],
+             start: str | None) -> Iterator[tuple[str, int, int]]:
+    key: int | None = None
+    if start is not None:
+        name, _, number = start.partition('.')
+        try:
+            key = int(number)
+            names = names[names.index(name):]
+        except ValueError:
+            raise ValueError(
+                f'{start!r} is no cursor of this listing; use the one that '
+                f'came with the page before') from None
+    for name in names:
+        if name == 'running':
+            ids = sorted(queue.running(), reverse=True)
+            entries: Any = ((i, i) for i in ids if key is None or i <= key)
+        elif name in ('due', 'waiting'):
+            # Scheduled: the next run first.
+            lanes = getattr(queue, name)
+            entries = lanes.up() if key is None else lanes.up(key)
+        else:
+            entries = getattr(queue, name).down(key)
+        for at, jobid in entries:
+            yield name, at, jobid
+        key = None

@@ -1,0 +1,179 @@
+"""What may be stored with a job, found out at add() and not at commit.
+
+A value that cannot be pickled fails deep inside a commit, far from the call
+that brought it; a result that cannot be pickled made 0.5.2 commit the same
+job again for ever.  So both are checked where they come in.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from persistent import Persistent
+from persistent.wref import WeakRef
+from zodbpickle import pickle
+
+from lovely.remotetask.errors import InputRejected
+from lovely.remotetask.settings import INLINE_BYTES
+from lovely.remotetask.settings import PAYLOAD_BYTES
+
+_ATOMS = (type(None), bool, int, float)
+_DEPTH = 50
+
+
+class Payload(Persistent):
+    """A large input or output in a record of its own."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def weigh(value: Any, depth: int = _DEPTH) -> int | None:
+    """About how long the pickle of plain data is (bytes); None: not plain.
+
+    Plain data needs no trial pickling, which is most of what a check costs.
+    Only exact types count: a subclass may pickle itself in any way.
+    """
+    kind = type(value)
+    if kind in _ATOMS:
+        return 9
+    if kind is str or kind is bytes:
+        return len(value) + 5
+    if depth == 0:
+        return None
+    if kind is dict:
+        parts = (part for item in value.items() for part in item)
+    elif kind in (list, tuple):
+        parts = iter(value)
+    else:
+        return None
+    total = 5
+    for part in parts:
+        size = weigh(part, depth - 1)
+        if size is None:
+            return None
+        total += size
+    return total
+
+
+class _Counter:
+    """A file that forgets what is written and stops at the limit."""
+
+    def __init__(self, limit: int) -> None:
+        self.size = 0
+        self.limit = limit
+
+    def write(self, data: bytes) -> int:
+        self.size += len(data)
+        if self.size > self.limit:
+            raise InputRejected(_too_long(self.size, self.limit))
+        return len(data)
+
+
+def _too_long(size: int, limit: int) -> str:
+    return (f'longer than {limit} bytes when pickled (at least {size}): '
+            f'pass a ZODB Blob, or a reference to where the data is')
+
+
+def check(value: Any, jar: Any = None, limit: int = PAYLOAD_BYTES) -> int:
+    """Make sure that a value can be stored with a job.
+
+    Arguments: ``jar``, the ZODB connection it will be stored by, None
+    without a database; ``limit``, bytes.
+    Returns: about how long its pickle is (bytes).
+    Raises: InputRejected with the reason.
+    Cost: plain data is only counted; all else is pickled once, together with
+    every persistent object in it that has not been stored yet.
+    """
+    size = weigh(value)
+    if size is not None:
+        if size > limit:
+            raise InputRejected(_too_long(size, limit))
+        return size
+    return _trial(value, jar, limit)
+
+
+def _trial(value: Any, jar: Any, limit: int) -> int:
+    out = _Counter(limit)
+    # Objects with no oid yet will be stored with the job: each is pickled as
+    # it will be then, without giving it an oid, for the caller may abort.
+    todo = [value]
+    seen: dict[int, Any] = {}
+
+    def persistent_id(obj: Any) -> Any:
+        _refuse_proxy(obj)
+        if isinstance(obj, WeakRef):
+            return ['w', b'']
+        if not isinstance(obj, Persistent):
+            return None
+        if obj._p_oid is not None and obj._p_jar is not None:
+            _refuse_foreign(obj, jar)
+            return obj._p_oid
+        if id(obj) not in seen:
+            seen[id(obj)] = obj
+            todo.append(obj)
+        return b'new'
+
+    pickler = pickle.Pickler(out, 3)
+    pickler.persistent_id = persistent_id
+    while todo:
+        obj = todo.pop()
+        _refuse_proxy(obj)
+        # A persistent object is entered by its state, as ZODB does it, but
+        # the value itself is a reference like any other.
+        try:
+            pickler.dump(obj.__getstate__() if id(obj) in seen else obj)
+        except InputRejected:
+            raise
+        except Exception as reason:
+            raise InputRejected(
+                f'cannot be pickled: {type(obj).__name__}: {reason}; pass '
+                f'plain data, module-level classes or persistent objects'
+            ) from reason
+        pickler.clear_memo()
+    return out.size
+
+
+def _refuse_proxy(obj: Any) -> None:
+    # No security proxy exists before zope.security is loaded, and this room
+    # must not load it.
+    security = sys.modules.get('zope.security.proxy')
+    if security is not None and type(obj) is security.Proxy:
+        raise InputRejected(
+            'contains a security proxy: pass the bare object '
+            '(zope.security.proxy.removeSecurityProxy); permissions are '
+            'checked again when the job runs as its submitter')
+
+
+def _refuse_foreign(obj: Any, jar: Any) -> None:
+    """Raise InputRejected for an object that ``jar`` cannot refer to."""
+    other = obj._p_jar
+    if jar is None or other is jar:
+        return
+    try:
+        name = other.db().database_name
+        ours = jar.db()
+        reachable = (ours.xrefs and ours.databases.get(name) is other.db()
+                     and jar.get_connection(name) is other)
+    except Exception:
+        # A connection that has been closed knows no database any more.
+        reachable = False
+    if not reachable:
+        raise InputRejected(
+            f'contains a persistent object of another database or '
+            f'connection ({type(obj).__name__}): load it through the '
+            f'connection of the service')
+
+
+def wrap(value: Any, size: int) -> Any:
+    """The value as it is kept in a job record: itself, or a Payload."""
+    # A persistent object is a reference already, whatever it weighs.
+    if size > INLINE_BYTES and not isinstance(value, Persistent):
+        return Payload(value)
+    return value
+
+
+def unwrap(stored: Any) -> Any:
+    """The value that ``wrap`` was given."""
+    return stored.value if type(stored) is Payload else stored

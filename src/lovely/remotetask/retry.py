@@ -1,0 +1,57 @@
+"""When a failed attempt is tried again: pure, with documented limits."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from zope.interface import implementer
+
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import IRetryPolicy
+
+
+# Frozen: a policy is shared by all jobs of a task, and the default one by
+# all tasks.
+@implementer(IRetryPolicy)
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Exponential backoff with full jitter.  See IRetryPolicy
+
+    Arguments: ``retries`` (int >= 0), how often a failed job is tried again;
+    ``base`` (seconds), the upper bound of the first wait, doubled each time;
+    ``cap`` (seconds), the upper bound of all waits.
+    Raises: UsageError for numbers that make no sense.
+    Source: new.
+    """
+
+    retries: int = 3
+    base: float = 1.0
+    cap: float = 3600.0
+
+    def __post_init__(self) -> None:
+        if type(self.retries) is not int or self.retries < 0:
+            raise UsageError(f'retries is {self.retries!r}; give a whole '
+                             f'number from 0 on')
+        for name in ('base', 'cap'):
+            value = getattr(self, name)
+            # "not 0 <=": that is how NaN is refused.
+            if (type(value) not in (int, float)
+                    or not 0 <= value < float('inf')):
+                raise UsageError(f'{name} is {value!r}; give a number of '
+                                 f'seconds from 0 on')
+
+    def delay(self, failures: int, rng: random.Random) -> float | None:
+        """See IRetryPolicy"""
+        if failures > self.retries:
+            return None
+        # 2.0 ** 1023 is the last power a float holds.
+        bound = min(self.cap, self.base * 2.0 ** min(failures - 1, 1000))
+        # Full jitter: jobs that failed together must not come back together.
+        return rng.uniform(0.0, bound)
+
+
+#: Three retries after at most 1, 2 and 4 seconds.
+DEFAULT_POLICY = RetryPolicy()
+
+NO_RETRY = RetryPolicy(retries=0)

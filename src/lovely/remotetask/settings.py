@@ -1,0 +1,67 @@
+"""Numbers with a reason, and the loggers."""
+
+import logging
+
+#: A processor never looks more often than this (seconds), whatever its
+#: waitTime says: waitTime=0.0 made 0.5.2 spin at 100 % CPU.  It costs no
+#: latency, because add() wakes the processors of its process.
+WAIT_FLOOR = 0.05
+
+#: How many scheduled jobs one claim makes ready: bounds its transaction.
+DUE_BATCH = 60
+
+#: An input or output whose pickle is longer (bytes) gets a record of its own,
+#: so that a change of status does not write it again.
+INLINE_BYTES = 2000
+
+#: The longest pickle (bytes) an input or output may have.  Longer ones belong
+#: into a Blob: they would fill every connection's cache that lists the job.
+PAYLOAD_BYTES = 64 * 2**20
+
+#: How much of a traceback (characters) is stored with an error.
+TRACEBACK_CHARS = 16 * 1024
+
+#: How often a short machinery transaction is tried before it gives up.
+CLAIM_TRIES = 10
+
+#: After this many conflicts in a row a run backs off (seconds, doubling).
+CONFLICTS_BEFORE_BACKOFF = 10
+BACKOFF_FIRST = 0.05
+BACKOFF_LAST = 5.0
+
+#: How often a failure is tried to be stored, with a growing back-off: some
+#: minutes of a full disk or a lost connection.
+STORE_TRIES = 100
+
+#: A job may ask for a rest (RetryLater) no shorter than this (seconds): with
+#: 0 a direct process() would never end.
+SHORTEST_REST = 1.0
+
+#: How many entries one page of a listing looks at when it filters by task.
+PAGE_LOOKS = 1000
+
+#: A job whose task is missing waits (seconds): first, at most, and until it
+#: ends in an error.  A worker may be started before the code is deployed.
+MISSING_FIRST = 10.0
+MISSING_LAST = 300.0
+MISSING_GIVE_UP = 24 * 3600.0
+
+#: How long a processor looks for a service that it has never seen (seconds):
+#: startProcessing() may be called in the transaction that adds the service.
+SERVICE_PATIENCE = 30.0
+
+#: How long a processor waits after the database failed it (seconds, doubling
+#: up to BACKOFF_LAST).
+BROKEN_FIRST = 0.1
+
+#: The priorities that fit into a ready key.
+PRIORITIES = range(-4, 4)
+
+log = logging.getLogger('lovely.remotetask')
+
+# In normal running nothing but the records of 0.5.2 may reach the logger
+# above or one below it (applications print everything they find there), so
+# diagnostics have a logger that is silent until somebody sets its level.
+trace = logging.getLogger('lovely.remotetask.trace')
+if trace.level == logging.NOTSET:
+    trace.setLevel(logging.CRITICAL + 1)

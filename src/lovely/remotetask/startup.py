@@ -1,0 +1,134 @@
+"""Autostart: services named in the host's product configuration.
+
+::
+
+    <product-config lovely.remotetask>
+      autostart site1@tasks, @rootTasks, *@mail
+    </product-config>
+
+``site@service``; ``@service`` is the root's; ``*`` on either side means all.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from zope.component import getGlobalSiteManager
+from zope.component.interfaces import ISite
+
+from lovely.remotetask import db
+from lovely.remotetask.host import PLAIN
+from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.settings import log
+
+#: Set to 0, nothing is started: maintenance scripts fire the same event as a
+#: server does and would become workers.
+SWITCH = 'LOVELY_REMOTETASK_AUTOSTART'
+
+
+def getAutostartServiceNames() -> list[str]:
+    """The entries of the configuration, as written.
+
+    Returns: a list of str, ``site@service``.
+    Source: 0.5.2.
+    """
+    config = PLAIN.product_configuration('lovely.remotetask')
+    if config is None:
+        return []
+    return [name.strip() for name in config.get('autostart', '').split(',')]
+
+
+def bootStrapSubscriber(event: Any) -> None:
+    """Start the configured services when the database is open.
+
+    Never raises: a wrong entry must not keep an application from starting.
+    Arguments: ``event.database``, the ZODB database.
+    Txn: neither begins nor ends one of the calling thread.
+    Source: 0.5.2.
+    """
+    if os.environ.get(SWITCH, '').strip() == '0':
+        return
+    log.info('handling event IStartRemoteTasksEvent')
+    try:
+        names = [name for name in getAutostartServiceNames() if name]
+        if names:
+            with db.snapshot(event.database) as connection:
+                root = next(PLAIN.roots(connection))
+                for name in names:
+                    _start(root, name)
+    except Exception:
+        log.exception('no further services are started: the start-up failed')
+
+
+def _start(root: Any, directive: str) -> None:
+    site_name, separator, service_name = directive.partition('@')
+    if not separator or '@' in service_name or not service_name:
+        log.error('autostart: %r is not of the form site@service, where an '
+                  'empty site is the root and * means all; it is ignored',
+                  directive)
+        return
+    started = 0
+    several = '*' in (site_name, service_name)
+    try:
+        for site, label in _sites(root, site_name):
+            for name, service in _services(root, site, site_name,
+                                           service_name):
+                if service is not None:
+                    started += _start_service(name, service, label)
+                elif not several:
+                    log.error('service %s on site %s not found', name, label)
+    except Exception:
+        log.exception('autostart: %s failed', directive)
+    if several and not started:
+        log.warning('no services started by directive %s', directive)
+
+
+def _start_service(name: str, service: Any, label: str) -> bool:
+    if service.isProcessing():
+        return False
+    service.startProcessing()
+    # A service that is located nowhere does not start.
+    if not service.isProcessing():
+        return False
+    log.info('service %s on site %s started', name, label)
+    return True
+
+
+def _sites(root: Any, site_name: str) -> Iterator[tuple[Any, str]]:
+    """The sites a directive names, each with its name in the log."""
+    if site_name in ('', '*'):
+        yield root, 'root'
+    if site_name == '*':
+        for site in root.values():
+            if ISite.providedBy(site):
+                yield site, site.__name__
+    elif site_name:
+        site = root.get(site_name)
+        if ISite.providedBy(site):
+            yield site, getattr(site, '__name__', None) or site_name
+        else:
+            log.error('site %s not found', site_name)
+
+
+def _services(root: Any, site: Any, site_name: str,
+              service_name: str) -> list[tuple[str, Any]]:
+    """The services a directive names on one site; None: not found."""
+    manager = _manager(site)
+    if service_name != '*':
+        return [(service_name,
+                 manager.queryUtility(ITaskService, name=service_name))]
+    services = list(manager.getUtilitiesFor(ITaskService))
+    if site_name not in ('', '*'):
+        # What the site has from the root is not its own.
+        roots = {name: service for name, service
+                 in _manager(root).getUtilitiesFor(ITaskService)}
+        services = [(name, service) for name, service in services
+                    if roots.get(name) is not service]
+    return services
+
+
+def _manager(site: Any) -> Any:
+    return (site.getSiteManager() if ISite.providedBy(site)
+            else getGlobalSiteManager())

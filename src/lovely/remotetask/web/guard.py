@@ -1,0 +1,94 @@
+"""Who is let in: the Host header and the token.
+
+A server on loopback is reachable by every page that a browser on the same
+machine shows: by DNS rebinding a page's own name comes to point here.  So the
+Host header must name this server, and nobody gets in without the token.
+"""
+
+import base64
+import binascii
+import hmac
+import ipaddress
+import socket
+from collections.abc import Iterable
+
+_LOOPBACK = frozenset(('localhost', '127.0.0.1', '::1'))
+
+
+class HostCheck:
+    """Says whether a Host header names this server.
+
+    Arguments: ``bound`` (str), the address the server listens on; ``extra``,
+    further names, of a proxy in front for instance.
+    Source: new.
+    """
+
+    def __init__(self, bound: str, extra: Iterable[str] = ()) -> None:
+        names = set(_LOOPBACK)
+        names.update(name.lower().rstrip('.') for name in extra)
+        names.add(bound.lower().strip('[]'))
+        self._any_address = _is_wildcard(bound)
+        if self._any_address:
+            names.add(socket.gethostname().lower())
+            names.add(socket.getfqdn().lower())
+        self._names = frozenset(names)
+
+    def __call__(self, header: str | None) -> bool:
+        name = _host_name(header or '')
+        if name in self._names:
+            return True
+        # An attacker's page has a name; a literal address cannot be rebound.
+        return self._any_address and _is_address(name)
+
+
+class TokenCheck:
+    """Says whether an Authorization header carries the token.
+
+    Arguments: ``token`` (str); accepted as ``Bearer TOKEN`` and as the
+    password of any user by ``Basic``.
+    Source: new.
+    """
+
+    def __init__(self, token: str) -> None:
+        if not token:
+            # '' would equal the password of `Basic Og==`.
+            raise ValueError('an empty token lets everybody in')
+        self._token = token.encode()
+
+    def __call__(self, header: str | None) -> bool:
+        scheme, _, value = (header or '').strip().partition(' ')
+        value = value.strip()
+        offered = value.encode('utf-8', 'replace')
+        if scheme.lower() == 'basic':
+            try:
+                decoded = base64.b64decode(value, validate=True)
+            except (binascii.Error, ValueError):
+                return False
+            offered = decoded.partition(b':')[2]
+        elif scheme.lower() != 'bearer':
+            return False
+        # Comparing byte by byte would tell by its time how many are right.
+        return hmac.compare_digest(offered, self._token)
+
+
+def _host_name(header: str) -> str:
+    """The name in a Host header, without port and brackets."""
+    header = header.strip().lower()
+    if header.startswith('['):
+        return header[1:].partition(']')[0]
+    return header.partition(':')[0].rstrip('.')
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_wildcard(bound: str) -> bool:
+    try:
+        return ipaddress.ip_address(bound.strip('[]')).is_unspecified
+    except ValueError:
+        return False

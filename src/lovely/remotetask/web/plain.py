@@ -1,0 +1,99 @@
+"""Plain data: the only thing that crosses the wire, in either direction.
+
+Pickles from outside run code, and objects of a database mean nothing outside
+of it; so values are rebuilt here from a closed list of types.
+"""
+
+import base64
+import datetime
+import math
+import xmlrpc.client
+
+from lovely.remotetask.errors import InputRejected
+
+#: Deeper nesting than this helps nobody but those who attack recursion.
+MAX_DEPTH = 32
+
+
+def plain(value: object, depth: int = MAX_DEPTH) -> object:
+    """Rebuild a value from None, bool, int, float, str, bytes, list, dict
+    and datetime.
+
+    Arguments: ``value``; ``depth`` (int), levels of nesting that are left.
+    Tuples become lists; subclasses and xmlrpc.client's wrappers become what
+    they stand for.
+    Returns: new plain data.
+    Raises: InputRejected naming the first value that is not plain.
+    Cost: O(size).  Source: new.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        # Neither XML-RPC nor JSON has a notation for these: what one client
+        # reads is an error to the next.
+        if not math.isfinite(value):
+            raise InputRejected(f'{value} is not a finite number')
+        return float(value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value)
+    if isinstance(value, datetime.datetime):
+        return value
+    if isinstance(value, xmlrpc.client.Binary):
+        return bytes(value.data)
+    if isinstance(value, xmlrpc.client.DateTime):
+        return datetime.datetime.strptime(value.value, '%Y%m%dT%H:%M:%S')
+    if isinstance(value, (list, tuple, dict)):
+        if depth == 0:
+            raise InputRejected(
+                f'nested deeper than {MAX_DEPTH} levels; flatten it')
+        if isinstance(value, dict):
+            return {_key(key): plain(item, depth - 1)
+                    for key, item in value.items()}
+        return [plain(item, depth - 1) for item in value]
+    raise InputRejected(
+        f'{_type_name(value)} is not plain data (None, bool, int, float, '
+        f'str, bytes, list, dict, datetime)')
+
+
+def jsonable(value: object) -> object:
+    """Make plain data fit for JSON: bytes as base64, datetimes as ISO 8601.
+
+    Returns: new data.  Source: new.
+    """
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode('ascii')
+    if isinstance(value, datetime.datetime):
+        return iso(value)
+    if isinstance(value, list):
+        return [jsonable(item) for item in value]
+    if isinstance(value, dict):
+        return {key: jsonable(item) for key, item in value.items()}
+    return value
+
+
+def iso(moment: datetime.datetime | None) -> str | None:
+    """A moment as ISO 8601 text, in UTC where it is aware.  Source: new."""
+    if moment is None:
+        return None
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(datetime.UTC)
+    return moment.isoformat()
+
+
+def _key(key: object) -> str:
+    # A JSON writer would turn 1 and '1' into the same key without a word.
+    if not isinstance(key, str):
+        raise InputRejected(
+            f'the dictionary key {key!r:.80} is not a string')
+    return str(key)
+
+
+def _type_name(value: object) -> str:
+    kind = type(value)
+    if kind.__module__ == 'builtins':
+        return kind.__qualname__
+    return f'{kind.__module__}.{kind.__qualname__}'

@@ -1,0 +1,184 @@
+"""What every surface shows and does: takes a service, gives plain data.
+
+Nothing here knows of HTTP, templates or frameworks.  Who calls decides who may
+call, and brings the transaction.
+"""
+
+from typing import Any
+
+from lovely.remotetask.errors import InputRejected
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.task import task_option
+from lovely.remotetask.web import plain
+
+#: listJobs takes no more in one page.
+MAX_PAGE = 1000
+
+
+def available_tasks(service: Any) -> list[str]:
+    """The names of the tasks that may be added from outside, sorted.
+
+    Arguments: ``service`` (ITaskService).
+    Source: 0.5.2 (XML-RPC); tasks that are not remote are left out: new.
+    """
+    tasks = service.getAvailableTasks()
+    return sorted(name for name in tasks if _remote(service, tasks[name]))
+
+
+def add(service: Any, task: object, input: object = None,
+        priority: object = 0, delay: object = None) -> int:
+    """Add a job on behalf of somebody outside.
+
+    Arguments: ``task`` (str); ``input``, plain data; ``priority`` (int,
+    -4..3); ``delay``, seconds or None.
+    Returns: the job's id.
+    Raises: ValueError('Task does not exist'), also for tasks that are not
+    remote: their existence is nobody's business; InputRejected; UsageError.
+    Txn: the caller commits.  Source: 0.5.2; priority and delay are new.
+    """
+    if not isinstance(task, str):
+        raise UsageError(f'the task has to be a name, not {task!r:.80}')
+    if not isinstance(priority, int) or isinstance(priority, bool):
+        raise UsageError(f'priority has to be a whole number from -4 to 3, '
+                         f'not {priority!r:.80}')
+    if delay is not None and (not isinstance(delay, (int, float))
+                              or isinstance(delay, bool)):
+        raise UsageError(f'delay has to be a number of seconds, '
+                         f'not {delay!r:.80}')
+    try:
+        input = plain.plain(input)
+    except InputRejected as error:
+        raise InputRejected(f'the input cannot be taken: {error}') from None
+    utility = service.getAvailableTasks().get(task)
+    if utility is not None and not _remote(service, utility):
+        raise ValueError('Task does not exist')
+    # Options that were not given are not passed: a subclass of 0.5.2's days
+    # that overrides add() knows none of them.
+    options: dict[str, Any] = {}
+    if priority != 0:
+        options['priority'] = priority
+    if delay is not None:
+        options['delay'] = delay
+    return int(service.add(task, input, **options))
+
+
+def cancel(service: Any, jobid: object) -> None:
+    """Cancel a job; silent about ids that are unknown or over.
+
+    Txn: the caller commits.  Source: 0.5.2.
+    """
+    service.cancel(_loose_id(jobid))
+
+
+def status(service: Any, jobid: object) -> str:
+    """Where a job stands.  Raises: JobNotFound.  Source: 0.5.2."""
+    return str(service.getStatus(job_id(jobid)))
+
+
+def result(service: Any, jobid: object) -> object:
+    """What a job's task returned, as plain data.
+
+    Raises: JobNotFound; InputRejected where the result is not plain data:
+    the job itself is unharmed.  Source: 0.5.2.
+    """
+    jobid = job_id(jobid)
+    try:
+        return plain.plain(service.getResult(jobid))
+    except InputRejected as error:
+        raise InputRejected(
+            f'job {jobid} has a result that cannot be sent: {error}; read it '
+            f'inside the application') from None
+
+
+def error(service: Any, jobid: object) -> str:
+    """A job's error text, 'None' without one.
+
+    Raises: JobNotFound.  Source: 0.5.2.
+    """
+    return str(service.getError(job_id(jobid)))
+
+
+def job(service: Any, jobid: object) -> dict[str, Any]:
+    """Everything about one job, fit for JSON.
+
+    Returns: a dict; where input or output is not plain data it is None, and
+    ``inputNote`` or ``outputNote`` says why.
+    Raises: JobNotFound.  Source: new.
+    """
+    jobid = job_id(jobid)
+    service.getStatus(jobid)  # JobNotFound for what is not there
+    found = service.jobs[jobid]
+    answer = summary(found)
+    for name in ('input', 'output'):
+        try:
+            answer[name] = plain.jsonable(plain.plain(getattr(found, name)))
+        except InputRejected as refused:
+            answer[name] = None
+            answer[name + 'Note'] = f'cannot be sent as JSON: {refused}'
+    return answer
+
+
+def jobs(service: Any, status: str | None = None, task: str | None = None,
+         start: str | None = None, limit: int = 50) -> dict[str, Any]:
+    """One page of jobs, fit for JSON.
+
+    Inputs and outputs are left out: a page of a thousand jobs would load a
+    thousand payloads; ``job`` has them.
+    Returns: ``{'jobs': [...], 'next': cursor or None}``.
+    Raises: ValueError for an unknown status, a limit outside of 1..1000 or
+    a cursor of another listing.
+    Cost: O(limit).  Source: new.
+    """
+    if not 1 <= limit <= MAX_PAGE:
+        raise ValueError(f'limit has to be from 1 to {MAX_PAGE}, not {limit}')
+    found, cursor = service.listJobs(
+        status=status, task=task, start=start, limit=limit)
+    return {'jobs': [summary(item) for item in found], 'next': cursor}
+
+
+def summary(job: Any) -> dict[str, Any]:
+    """A job without its payloads, fit for JSON.  Source: new."""
+    error = job.error
+    return {
+        'id': job.id,
+        'task': job.task,
+        'status': job.status,
+        'createdAt': plain.iso(job.createdAt),
+        'startedAt': plain.iso(job.startedAt),
+        'completedAt': plain.iso(job.completedAt),
+        'scheduledAt': plain.iso(getattr(job, 'scheduledAt', None)),
+        'attempts': job.attempts,
+        'priority': job.priority,
+        'error': None if error is None else str(error),
+    }
+
+
+def job_id(value: object) -> int:
+    """A job's id as it comes from outside: an int or its decimal digits.
+
+    Digits are taken because the stock XML-RPC client of Python cannot send
+    an int over 31 bits, and 64-bit services draw such ids.
+    Raises: UsageError.  Source: new.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.isascii() and value.isdigit() \
+            and len(value) < 20:
+        return int(value)
+    raise UsageError(f'a job id is a whole number, not {value!r:.80}')
+
+
+def _loose_id(value: object) -> object:
+    try:
+        return job_id(value)
+    except UsageError:
+        return value
+
+
+def _remote(service: Any, task: Any) -> bool:
+    remote = task_option(task, 'remote')
+    if remote is None:
+        remote = getattr(service, 'remoteDefault', True)
+    return bool(remote)
+
+

@@ -1,0 +1,282 @@
+"""`remotetask serve`: how it starts, refuses to start, and ends."""
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+
+import pytest
+
+
+def one_line(run, code=1):
+    """The single line on stderr of a command that failed."""
+    assert run.returncode == code, (run.stdout, run.stderr)
+    assert run.stderr.startswith('remotetask: '), run.stderr
+    assert run.stderr.count('\n') == 1, run.stderr
+    assert 'Traceback' not in run.stderr
+    return run.stderr
+
+
+# --- the normal course ------------------------------------------------------
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT],
+                         ids=['SIGTERM', 'Ctrl-C'])
+def test_orderly_end(serve, tmp_path, environ, number):
+    server = serve('--data', 'data', '--port', '0').ready()
+    data = tmp_path / 'data'
+    runtime = f'{environ["XDG_RUNTIME_DIR"]}/remotetask/{server.port}.token'
+    for path, mode in ((data, 0o700), (data / 'token', 0o600),
+                       (runtime, 0o600)):
+        assert stat.S_IMODE(os.stat(path).st_mode) == mode
+    assert server.stop(number) == 0
+    assert server.stderr() == 'remotetask: stopped\n'
+    assert not (data / 'token').exists()
+    assert not os.path.exists(runtime)
+    assert (data / 'Data.fs').exists()
+
+
+def test_jobs_outlive_the_server(serve, remotetask):
+    server = serve('--port', '0').ready()
+    jobid = remotetask('add', 'echo', '[1]', '--delay', 3600, '--url',
+                       server.url).stdout.strip()
+    done = remotetask('add', 'echo', '[2]', '--wait', '--url', server.url)
+    assert done.stdout == '[2]\n'
+    assert server.stop() == 0
+    server = serve('--port', '0').ready()
+    run = remotetask('show', jobid, '--json', '--url', server.url)
+    job = json.loads(run.stdout)
+    assert (job['status'], job['input']) == ('delayed', [1])
+    assert server.stop() == 0
+
+
+def test_each_start_has_a_new_token(serve, tmp_path):
+    seen = set()
+    for _ in range(2):
+        server = serve('--port', '0').ready()
+        seen.add((tmp_path / 'remotetask-data' / 'token').read_text())
+        server.stop()
+    assert len(seen) == 2
+
+
+def test_threads_run_jobs_at_the_same_time(serve, remotetask, tmp_path):
+    (tmp_path / 'meet.py').write_text('''
+import threading
+from lovely.remotetask.task import task
+
+barrier = threading.Barrier(3)
+
+@task
+def meet(input):
+    # Three jobs have to be here at once.
+    barrier.wait(60)
+    return 'met'
+''')
+    server = serve('--port', '0', '--tasks', 'meet', '--threads', '3').ready()
+    for _ in range(2):
+        remotetask('add', 'meet', '--url', server.url)
+    run = remotetask('add', 'meet', '--wait', '--url', server.url)
+    assert run.stdout == '"met"\n', run.stderr
+    assert server.stop() == 0
+
+
+def test_tasks_by_zcml(serve, remotetask, tmp_path):
+    (tmp_path / 'own.py').write_text('''
+def triple(input):
+    return input * 3
+''')
+    (tmp_path / 'tasks.zcml').write_text('''
+<configure xmlns="http://namespaces.zope.org/zope"
+           xmlns:remotetask="http://namespaces.lovely.org/remotetask">
+  <remotetask:task name="triple" handler="own.triple" />
+</configure>
+''')
+    server = serve('--port', '0', '--zcml', 'tasks.zcml').ready()
+    run = remotetask('add', 'triple', '2', '--wait', '--url', server.url)
+    assert run.stdout == '6\n', run.stderr
+
+
+def test_a_database_by_uri(serve, remotetask, tmp_path):
+    uri = f'file://{tmp_path}/Own.fs'
+    server = serve('--port', '0', '--db', uri).ready()
+    run = remotetask('add', 'echo', '1', '--wait', '--url', server.url)
+    assert run.stdout == '1\n', run.stderr
+    assert server.stop() == 0
+    assert (tmp_path / 'Own.fs').exists()
+
+
+def test_a_module_without_tasks_is_told(serve, tmp_path):
+    (tmp_path / 'empty.py').write_text('')
+    server = serve('--port', '0', '--tasks', 'empty').ready()
+    server.stop()
+    assert re.search('warning: empty holds no tasks', server.stderr())
+
+
+def test_open_to_other_machines_is_told(serve):
+    server = serve('--port', '0', '--host', '0.0.0.0').ready()
+    server.stop()
+    assert re.search('warning: 0.0.0.0 .* TLS', server.stderr())
+
+
+# --- it does not start ------------------------------------------------------
+
+def test_port_in_use(remotetask, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        line = one_line(remotetask('serve', '--port', port))
+    assert f'port {port}' in line
+    assert '--port' in line
+    # And leaves neither token nor lock behind.
+    assert not (tmp_path / 'remotetask-data' / 'token').exists()
+
+
+def test_locked_data_directory(serve, remotetask, tmp_path):
+    server = serve('--port', '0').ready()
+    line = one_line(remotetask('serve', '--port', '0'))
+    assert str(tmp_path / 'remotetask-data') in line
+    assert 'in use' in line
+    assert '--data' in line
+    # The first one has lost nothing.
+    assert remotetask('tasks', '--url', server.url).returncode == 0
+
+
+def test_data_directory_below_a_file(remotetask, tmp_path):
+    (tmp_path / 'file').write_text('')
+    for data in ('file', 'file/data'):
+        line = one_line(remotetask('serve', '--port', '0', '--data', data))
+        assert str(tmp_path / data) in line
+        assert '--data' in line
+
+
+@pytest.mark.skipif(os.geteuid() == 0,
+                    reason='root may write everywhere: permissions cannot '
+                           'be tested')
+def test_unwritable_data_directory(remotetask, tmp_path):
+    (tmp_path / 'data').mkdir(mode=0o500)
+    line = one_line(remotetask('serve', '--port', '0', '--data', 'data'))
+    assert 'Permission denied' in line
+    assert '--data' in line
+
+
+def test_damaged_data(remotetask, tmp_path):
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data' / 'Data.fs').write_bytes(b'nonsense' * 100)
+    line = one_line(remotetask('serve', '--port', '0', '--data', 'data'))
+    assert 'Data.fs is damaged or no database' in line
+
+
+@pytest.mark.parametrize(('uri', 'reason'), [
+    ('nonsense://x', 'there is no storage for this kind of URI'),
+    ('nonsense', 'there is no storage for this kind of URI'),
+    ('file:relative.fs', 'cannot be read'),
+    ('file:///no/such/directory/Data.fs', 'cannot open the database'),
+    ('zconfig:///no/such/file', 'cannot'),
+    ('zeo://127.0.0.1:1?wait_timeout=1', 'cannot open the database'),
+])
+def test_database_uri_that_does_not_work(remotetask, uri, reason):
+    line = one_line(remotetask('serve', '--port', '0', '--db', uri))
+    assert reason in line
+    assert uri in line
+
+
+def test_locked_database_by_uri(serve, remotetask, tmp_path):
+    uri = f'file://{tmp_path}/Own.fs'
+    serve('--port', '0', '--db', uri).ready()
+    line = one_line(remotetask('serve', '--port', '0', '--db', uri))
+    assert 'in use' in line
+
+
+@pytest.mark.parametrize('uri', [
+    'nonsense://me:secret@localhost/db',
+    'nonsense://localhost/db?password=secret',
+    'postgresql://me:secret@127.0.0.1:1/db',
+    'zeo://127.0.0.1:1?wait_timeout=1&username=me&password=secret'])
+def test_no_password_in_messages(remotetask, uri):
+    line = one_line(remotetask('serve', '--port', '0', '--db', uri))
+    assert 'secret' not in line
+
+
+@pytest.mark.parametrize(('source', 'reason'), [
+    (None, "there is no module 'broken'"),
+    ('import no_such_thing_at_all', "ModuleNotFoundError: No module named "
+     "'no_such_thing_at_all'"),
+    ('1 / 0', 'ZeroDivisionError.*broken.py, line 1'),
+    ('def', 'SyntaxError.*broken.py, line 1'),
+    ('import sys; sys.exit()', 'SystemExit'),
+    ('raise ValueError("two\\nlines")', 'two lines'),
+    ('from lovely.remotetask.task import task\n'
+     '@task\ndef f(a, b, c, d): pass', 'broken.py'),
+])
+def test_unimportable_tasks(remotetask, tmp_path, source, reason):
+    if source is not None:
+        (tmp_path / 'broken.py').write_text(source)
+    line = one_line(remotetask('serve', '--port', '0', '--tasks', 'broken'))
+    assert '--tasks broken' in line
+    assert re.search(reason, line)
+    # It fails before it makes anything.
+    assert not (tmp_path / 'remotetask-data').exists()
+
+
+@pytest.mark.parametrize(('source', 'reason'), [
+    (None, 'No such file'),
+    ('<configure', 'no element found|unclosed'),
+    ('<configure xmlns="http://namespaces.zope.org/zope"><nonsense/>'
+     '</configure>', 'nonsense'),
+    ('<configure xmlns="http://namespaces.zope.org/zope"><include '
+     'package="no.such.package"/></configure>', 'no'),
+])
+def test_zcml_that_does_not_work(remotetask, tmp_path, source, reason):
+    if source is not None:
+        (tmp_path / 'own.zcml').write_text(source)
+    line = one_line(remotetask('serve', '--port', '0', '--zcml',
+                               'own.zcml'))
+    assert '--zcml own.zcml' in line
+    assert re.search(reason, line)
+
+
+def test_host_that_is_none(remotetask):
+    line = one_line(remotetask('serve', '--port', '0', '--host',
+                               'no.such.host.invalid'))
+    assert '--host' in line
+    line = one_line(remotetask('serve', '--port', '0', '--host',
+                               '192.0.2.1'))
+    assert '--host' in line
+
+
+def test_token_directory_open_to_others(remotetask, tmp_path):
+    run = tmp_path / 'run'
+    run.mkdir(mode=0o700)
+    (run / 'remotetask').mkdir()
+    (run / 'remotetask').chmod(0o777)
+    line = one_line(remotetask('serve', '--port', '0',
+                               XDG_RUNTIME_DIR=str(run)))
+    assert 'open to other users' in line
+    assert 'chmod 700' in line
+
+
+def test_debug_shows_the_traceback(remotetask, tmp_path):
+    run = remotetask('serve', '--port', '0', '--tasks', 'broken', '--debug')
+    assert run.returncode == 1
+    assert 'Traceback' in run.stderr
+    assert "there is no module 'broken'" in run.stderr
+
+
+def test_without_the_extra_a_line_says_so(environ, tmp_path):
+    for missing, extra in (('click', 'server'), ('waitress', 'server'),
+                           ('zope.configuration', 'zcml')):
+        arguments = ['serve', '--port', '0']
+        if missing == 'zope.configuration':
+            arguments += ['--zcml', 'x.zcml']
+        program = (f'import sys; sys.modules[{missing!r}] = None; '
+                   f'from lovely.remotetask.cli import main; '
+                   f'sys.exit(main({arguments!r}))')
+        run = subprocess.run([sys.executable, '-c', program], env=environ,
+                             cwd=tmp_path, capture_output=True, text=True)
+        line = one_line(run)
+        assert missing in line
+        assert f"pip install 'lovely.remotetask[{extra}]'" in line

@@ -1,0 +1,151 @@
+"""What tests share: a real database with an application in it.
+
+Everything here is the real component: a FileStorage on disk, zope.site's
+folders and site managers, zope.component's hooks.
+"""
+
+import logging
+import threading
+import time
+
+import pytest
+import transaction
+import zope.component
+import zope.component.hooks
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
+from zope.component import testing as component_testing
+from zope.security import management
+from zope.site.folder import Folder
+from zope.site.site import LocalSiteManager
+
+from lovely.remotetask import TaskService
+from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.task import SimpleTask
+
+#: How long (seconds) anything may take that a test waits for.
+DEADLINE = 20
+
+
+class Application:
+    """A database with an application root; torn down whatever happened."""
+
+    def __init__(self, path):
+        self.db = DB(FileStorage(str(path)))
+        self.connection = self.db.open()
+        self.root = self.connection.root()['Application'] = Folder()
+        transaction.commit()
+
+    def site(self, name):
+        """A folder that is a site, with its own registry."""
+        site = self.root[name] = Folder()
+        site.setSiteManager(LocalSiteManager(site))
+        return site
+
+    def service(self, name='tasks', parent=None, factory=TaskService):
+        """A service, located, registered in its site and committed."""
+        service = factory()
+        container = self.root if parent is None else parent
+        container[name] = service
+        zope.component.provideUtility(service, ITaskService, name)
+        transaction.commit()
+        return service
+
+    def fresh(self, service):
+        """The same service through another connection's snapshot.
+
+        Returns: ``(service, close)``.
+        """
+        manager = transaction.TransactionManager()
+        connection = self.db.open(manager)
+
+        def close():
+            manager.abort()
+            connection.close()
+
+        return connection.get(service._p_oid), close
+
+    def close(self):
+        for thread in threading.enumerate():
+            if getattr(thread, 'database', None) is self.db:
+                thread.running = False
+                thread.bell.set()
+                thread.join(DEADLINE)
+        transaction.abort()
+        self.connection.close()
+        self.db.close()
+
+
+@pytest.fixture
+def components():
+    """Empty registries, hooks set as every Zope application has them."""
+    component_testing.setUp()
+    zope.component.hooks.setHooks()
+    yield
+    management.endInteraction()
+    component_testing.tearDown()
+
+
+@pytest.fixture
+def application(tmp_path, components):
+    application = Application(tmp_path / 'Data.fs')
+    yield application
+    application.close()
+
+
+@pytest.fixture
+def service(application):
+    """A committed service at ``tasks``."""
+    return application.service()
+
+
+@pytest.fixture
+def register(components):
+    """Registers a function as a task under its name, or another."""
+    def register(function, name=None, provides=ITask):
+        task = (function if ITask.providedBy(function)
+                else SimpleTask(function))
+        zope.component.provideUtility(
+            task, provides, name or function.__name__)
+        return task
+
+    return register
+
+
+@pytest.fixture
+def log():
+    """The records that reach the package's logger, as ``LEVEL message``."""
+    records = []
+
+    class Collect(logging.Handler):
+        def emit(self, record):
+            records.append(f'{record.levelname} {record.getMessage()}')
+
+    handler = Collect()
+    logger = logging.getLogger('lovely.remotetask')
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+@pytest.fixture
+def wait_for():
+    """Waits until a job has a status, by the events of its service."""
+    def wait_for(service, jobid, *statuses):
+        deadline = time.monotonic() + DEADLINE
+        pause = threading.Event()
+        while True:
+            service._p_jar.transaction_manager.abort()
+            status = service.getStatus(jobid)
+            if status in statuses:
+                return status
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f'job {jobid} is {status!r} after {DEADLINE} s')
+            pause.wait(0.01)
+
+    return wait_for

@@ -1,0 +1,121 @@
+"""Every example in the documentation runs as it is printed."""
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import transaction
+from zope.testing.cleanup import cleanUp
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / 'README.rst'
+DOCUMENTS = sorted(
+    path for path in (ROOT / 'docs').rglob('*.rst')
+    if '>>> ' in path.read_text(encoding='utf-8'))
+
+
+@pytest.fixture
+def newcomer(tmp_path, monkeypatch):
+    """An empty folder, and no task registered yet."""
+    monkeypatch.chdir(tmp_path)
+    cleanUp()
+    yield tmp_path
+    transaction.abort()
+    cleanUp()
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize('path', DOCUMENTS, ids=name_of)
+def test_examples(path, newcomer):
+    text = path.read_text(encoding='utf-8')
+    test = doctest.DocTestParser().get_doctest(
+        text, {'__name__': '__main__'}, name_of(path), str(path), 0)
+    said = []
+    runner = doctest.DocTestRunner(
+        optionflags=doctest.ELLIPSIS | doctest.REPORT_NDIFF)
+    failed, tried = runner.run(test, out=said.append)
+    assert tried
+    assert not failed, ''.join(said)
+
+
+def test_the_tutorial_is_among_them():
+    assert 'docs/tutorial/first-job.rst' in map(name_of, DOCUMENTS)
+
+
+def example_of_readme():
+    text = README.read_text(encoding='utf-8')
+    found = re.search(
+        r'\.\. code-block:: python\n\n((?:    .*\n|\n)+)', text)
+    return textwrap.dedent(found.group(1)).strip()
+
+
+def test_example_of_readme(newcomer):
+    code = example_of_readme()
+    expected = re.search(r'# prints: (.*)', code).group(1)
+    (newcomer / 'example.py').write_text(code)
+    # A process of its own, as the reader would: nothing is prepared.
+    done = subprocess.run(
+        [sys.executable, 'example.py'], capture_output=True, text=True,
+        timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == expected
+    assert done.stderr == ''
+
+
+def command_below(heading):
+    lines = README.read_text(encoding='utf-8').splitlines()
+    start = lines.index(heading)
+    assert set(lines[start + 1]) == {'-'}
+    below = []
+    for line in lines[start + 2:]:
+        if line.startswith('---'):
+            # The line above an underline is the next heading.
+            below.pop()
+            break
+        below.append(line)
+    return [line.strip() for line in below if line.startswith(' ')]
+
+
+@pytest.mark.parametrize('heading, ends', [
+    # " --once" is appended to it by whoever checks us.
+    ('Run it', 'remotetask demo'),
+    ('Test it', 'tox'),
+])
+def test_readme_has_one_command_line(heading, ends):
+    command, = command_below(heading)
+    assert command.endswith(ends)
+
+
+def test_first_screen_of_readme():
+    lines = README.read_text(encoding='utf-8').splitlines()
+    assert lines.index('Test it') < 45
+    code = [line for line in example_of_readme().splitlines() if line]
+    assert len(code) <= 16
+
+
+def test_ci_runs_the_line_of_the_readme(tmp_path):
+    # .ci/run in a folder with our README and a `bash` that only tells.
+    (tmp_path / '.ci').mkdir()
+    run = tmp_path / '.ci' / 'run'
+    run.write_text((ROOT / '.ci' / 'run').read_text())
+    (tmp_path / 'README.rst').write_text(README.read_text())
+    stand_in = tmp_path / 'bin' / 'bash'
+    stand_in.parent.mkdir()
+    stand_in.write_text(
+        '#!/bin/sh\necho "ran: $2 ($REMOTETASK_REQUIRE_SERVICES)"\n')
+    stand_in.chmod(0o755)
+    path = f'{stand_in.parent}{os.pathsep}{os.environ["PATH"]}'
+    done = subprocess.run(
+        ['/bin/bash', run], capture_output=True, text=True, timeout=60,
+        env={**os.environ, 'PATH': path})
+    command, = command_below('Test it')
+    assert done.returncode == 0, done.stderr
+    assert f'ran: {command} (1)' in done.stdout.splitlines()

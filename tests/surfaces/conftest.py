@@ -1,0 +1,141 @@
+"""A real service in a real database, with the real WSGI application."""
+
+import base64
+import json
+import xmlrpc.client
+
+import pytest
+import webob
+import ZODB
+from persistent.mapping import PersistentMapping
+from ZODB.MappingStorage import MappingStorage
+from zope.component import getGlobalSiteManager
+
+from lovely.remotetask import TaskService
+from lovely.remotetask import db
+from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.task import EchoTask
+from lovely.remotetask.task import SimpleTask
+from lovely.remotetask.task import TaskError
+from lovely.remotetask.web import app
+from lovely.remotetask.web import guard
+
+TOKEN = 'a-token-for-tests'
+
+
+class Hidden(EchoTask):
+    """A task that nobody may add from outside."""
+
+    remote = False
+
+
+def fail(input):
+    raise TaskError('An error occurred.')
+
+
+@pytest.fixture
+def tasks():
+    """Registers tasks by name; they are gone after the test."""
+    registry = getGlobalSiteManager()
+    added = []
+
+    def register(name, task):
+        registry.registerUtility(task, ITask, name=name)
+        added.append((name, task))
+
+    register('echo', EchoTask())
+    register('error', SimpleTask(fail))
+    register('hidden', Hidden())
+    yield register
+    for name, task in added:
+        registry.unregisterUtility(task, ITask, name=name)
+
+
+@pytest.fixture
+def database():
+    """A database with an empty service at /tasks."""
+    database = ZODB.DB(MappingStorage())
+
+    def make(connection):
+        folder = connection.root()['Application'] = PersistentMapping()
+        service = folder['tasks'] = TaskService()
+        service.__parent__ = folder
+        service.__name__ = 'tasks'
+
+    db.write(database, make)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def service(database):
+    """``service(function)`` calls it with the service, and commits."""
+    def call(function):
+        return db.write(database, lambda connection: function(
+            connection.root()['Application']['tasks']))
+
+    return call
+
+
+class Web:
+    """A client of the WSGI application: no network in between."""
+
+    def __init__(self, database):
+        self.application = app.Application(
+            database, guard.TokenCheck(TOKEN), guard.HostCheck('127.0.0.1'))
+
+    def request(self, method, path, body=b'', content_type=None,
+                token=TOKEN, **headers):
+        request = webob.Request.blank(path, base_url='http://127.0.0.1:8080')
+        request.method = method
+        if token is not None:
+            request.headers['Authorization'] = f'Bearer {token}'
+        if method == 'POST':
+            request.body = body
+            request.content_type = content_type
+        for name, value in headers.items():
+            if value is None:
+                request.headers.pop(name, None)
+            else:
+                request.headers[name] = value
+        return request.get_response(self.application)
+
+    def get(self, path, **options):
+        return self.request('GET', path, **options)
+
+    def post(self, path, data, **options):
+        return self.request('POST', path, json.dumps(data).encode(),
+                            'application/json', **options)
+
+    def xml(self, body, **options):
+        response = self.request('POST', '/tasks', body, 'text/xml',
+                                **options)
+        assert response.status_int == 200, response.text
+        return response.body
+
+    def call(self, method, *arguments):
+        """Call over XML-RPC; Faults are raised."""
+        body = xmlrpc.client.dumps(arguments, method, allow_none=True)
+        (result,), _ = xmlrpc.client.loads(
+            self.xml(body.encode()), use_builtin_types=True)
+        return result
+
+    def fault(self, body):
+        """The message of the Fault that a body gets."""
+        with pytest.raises(xmlrpc.client.Fault) as caught:
+            xmlrpc.client.loads(self.xml(body))
+        return caught.value.faultString
+
+
+@pytest.fixture
+def web(database, tasks):
+    return Web(database)
+
+
+@pytest.fixture
+def basic():
+    def header(user, password):
+        pair = f'{user}:{password}'.encode()
+        return 'Basic ' + base64.b64encode(pair).decode()
+
+    return header
