@@ -56,19 +56,18 @@ def test_run_a_server(serve, environ, tmp_path):
                 line = server.lines.get(timeout=DEADLINE)
             else:
                 # One shell per command; variables are carried along.
+                assigned = re.match(r'(\w+)=\$\(', command)
+                tail = f'\necho "${assigned[1]}"' if assigned else ''
                 run = subprocess.run(
-                    ['bash', '-c', said + command], capture_output=True,
-                    text=True, env=environ, cwd=tmp_path, timeout=DEADLINE)
+                    ['bash', '-c', said + command + tail],
+                    capture_output=True, text=True, env=environ,
+                    cwd=tmp_path, timeout=DEADLINE)
                 assert run.returncode == 0, (command, run.stderr)
                 assert run.stderr == ''
                 line = run.stdout
-                assigned = re.match(r'(\w+)=\$\(', command)
                 if assigned:
-                    value = subprocess.run(
-                        ['bash', '-c', said + f'{command}\necho ${{{assigned[1]}}}'],
-                        capture_output=True, text=True, env=environ,
-                        cwd=tmp_path, timeout=DEADLINE).stdout.strip()
-                    said += f'{assigned[1]}={value}\n'
+                    said += f'{assigned[1]}={line.strip()}\n'
+                    line = ''
             assert checker.check_output(
                 expected, line, doctest.ELLIPSIS
                 | doctest.NORMALIZE_WHITESPACE), (command, line)

@@ -7,32 +7,32 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Callable
-from collections.abc import Iterator
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 from zope.component import getSiteManager
+from zope.interface import Invalid
 from zope.interface import implementer
 from zope.interface.interfaces import IInterface
 from zope.schema import getFieldsInOrder
 from zope.schema.fieldproperty import FieldProperty
 from zope.schema.interfaces import IField
-from zope.schema.interfaces import ValidationError
 
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import TaskError
+from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.interfaces import ITask
-from lovely.remotetask.interfaces import ITaskOptions
 
 __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
-           'scan', 'task_option', 'check_against']
+           'scan', 'marks', 'task_option', 'set_options', 'check_against']
 
 #: What a task that says nothing has: see ITaskOptions.
 _DEFAULTS: dict[str, Any] = {
     'retry': None, 'timeout': None, 'groupable': False, 'remote': None,
     'limit': None}
-assert set(_DEFAULTS) == set(ITaskOptions.names())
 
 
 def task_option(task: Any, name: str) -> Any:
@@ -40,13 +40,17 @@ def task_option(task: Any, name: str) -> Any:
 
     Arguments: ``task`` (ITask, or None for one that is missing); ``name``, a
     name of ITaskOptions.
+    Source: new.
     """
     return getattr(task, name, _DEFAULTS[name])
 
 
 @implementer(ITask)
 class SimpleTask:
-    """A task that calls ``func(input)``.  See ITask"""
+    """A task that calls ``func(input)``.  See ITask
+
+    Source: 0.5.2.
+    """
 
     inputSchema = FieldProperty(ITask['inputSchema'])
     outputSchema = FieldProperty(ITask['outputSchema'])
@@ -63,7 +67,10 @@ class SimpleTask:
 
 @implementer(ITask)
 class EchoTask:
-    """A task that returns its input.  See ITask"""
+    """A task that returns its input.  See ITask
+
+    Source: 0.5.2, whose ``__call__`` lacked the jobid.
+    """
 
     inputSchema = None
     outputSchema = None
@@ -76,16 +83,23 @@ class EchoTask:
 
 
 class FunctionTask(SimpleTask):
-    """What ``@task`` makes of a function: it may ask for service and id."""
+    """What ``@task`` makes of a function.  See ITask and ITaskOptions
+
+    Arguments: ``func``, ``f(input)`` or ``f(service, jobid, input)``;
+    options as in ITaskOptions, ``inputSchema``, ``outputSchema``.
+    Raises: TypeError for a function that cannot be a task, or an option that
+    tasks do not have.
+    Source: new.
+    """
 
     def __init__(self, func: Callable[..., Any], **options: Any) -> None:
         super().__init__(func)
         self._whole = takes_whole_call(func)
-        for name, value in check_options(options).items():
-            setattr(self, name, value)
+        set_options(self, options)
 
     def __call__(self, service: Any, jobid: int, input: Any) -> Any:
         if self._whole:
+            # What mypy knows of func is what 0.5.2 knew.
             return self.func(service, jobid, input)  # type: ignore[call-arg]
         return self.func(input)
 
@@ -95,31 +109,80 @@ def takes_whole_call(func: Callable[..., Any]) -> bool:
 
     Raises: TypeError for anything else, by the count of required positional
     arguments.
+    Source: new.
     """
-    kinds = (inspect.Parameter.POSITIONAL_ONLY,
-             inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    # Their call would return before any of the work is done.
+    if (inspect.iscoroutinefunction(func) or inspect.isgeneratorfunction(func)
+            or inspect.isasyncgenfunction(func)):
+        raise TypeError(
+            f'{func!r} cannot be a task: calling it only makes a coroutine '
+            f'or generator, and nobody runs that; use a plain function')
     required = [p for p in inspect.signature(func).parameters.values()
-                if p.default is p.empty and p.kind in kinds]
-    keywords = [p.name for p in inspect.signature(func).parameters.values()
-                if p.default is p.empty and p.kind is p.KEYWORD_ONLY]
-    if len(required) not in (1, 3) or keywords:
+                if p.default is p.empty and p.kind in _COUNTED]
+    if len(required) not in (1, 3) or any(
+            p.kind is p.KEYWORD_ONLY for p in required):
         raise TypeError(
             f'{func!r} cannot be a task: it must take f(input) or '
             f'f(service, jobid, input), and nothing else that is required')
     return len(required) == 3
 
 
-def check_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Raise TypeError for an option that tasks do not have."""
-    unknown = set(options) - {*_DEFAULTS, 'inputSchema', 'outputSchema'}
+_COUNTED = (inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            inspect.Parameter.KEYWORD_ONLY)
+
+
+def set_options(made: Any, options: dict[str, Any]) -> None:
+    """Give a task options, all of them or none.
+
+    Arguments: ``options``, names and values of ITaskOptions; ``inputSchema``
+    and ``outputSchema`` count as such.
+    Raises: TypeError for a name or value that cannot be one.
+    Source: new.
+    """
+    unknown = set(options) - {*_CHECKS, 'inputSchema', 'outputSchema'}
     if unknown:
         raise TypeError(
             f'unknown task option {", ".join(sorted(unknown))}; there are '
-            f'{", ".join(sorted(_DEFAULTS))}, inputSchema and outputSchema')
-    return options
+            f'{", ".join(sorted(_CHECKS))}, inputSchema and outputSchema')
+    for name, value in options.items():
+        allowed, wanted = _CHECKS.get(name, (_is_schema, _SCHEMA))
+        if value is not None and not allowed(value):
+            raise TypeError(
+                f'the task option {name} is {value!r}; it must be {wanted}, '
+                f'or None')
+    for name, value in options.items():
+        setattr(made, name, value)
 
 
-# The mark @task leaves on a function: it stays the plain function it was.
+def _is_schema(value: Any) -> bool:
+    return IField.providedBy(value) or IInterface.providedBy(value)
+
+
+def _is_number(value: Any) -> bool:
+    # A bool is an int, too, and never meant as seconds.
+    return (isinstance(value, int | float) and not isinstance(value, bool)
+            and 0 < value < float('inf'))
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+_SCHEMA = 'a zope.schema field or an interface'
+
+# None means the default: see task_option.
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    'retry': (IRetryPolicy.providedBy, 'an IRetryPolicy, as RetryPolicy(3)'),
+    'timeout': (_is_number, 'a number of seconds'),
+    'groupable': (_is_flag, 'True or False'),
+    'remote': (_is_flag, 'True or False'),
+    'limit': (lambda value: _is_number(value) and isinstance(value, int),
+              'a whole number from 1 on'),
+}
+
+# The mark @task leaves on a function: it stays the plain function it was, so
+# that it can be called, imported and pickled as if nothing had happened.
 _MARK = '__remotetask__'
 
 
@@ -130,89 +193,113 @@ def task(name: str | Callable[..., Any] | None = None,
     Arguments: ``name`` (str), default the function's; options as in
     ITaskOptions, ``inputSchema``, ``outputSchema``.
     Returns: the function itself, marked; ``scan`` registers it.
-    Raises: TypeError for a function that cannot be one, or an unknown option.
+    Raises: TypeError for a function that cannot be one, or an option that
+    tasks do not have.
     Source: new.
     """
     def mark(func: Callable[..., Any]) -> Callable[..., Any]:
+        if not inspect.isfunction(func):
+            raise TypeError(f'@task is for functions, and {func!r} is none; '
+                            f'register it as an ITask utility instead')
         # Made now, so that a mistake shows where it was made.
         made = FunctionTask(func, **options)
-        setattr(func, _MARK, (named or func.__name__, made))
+        named = name if isinstance(name, str) and name else func.__name__
+        setattr(func, _MARK, (*marks(func), (named, made)))
         return func
 
-    if callable(name):
-        named = None
-        return mark(name)
-    named = name
-    return mark
+    if name is None or isinstance(name, str):
+        return mark
+    if options or not callable(name):
+        raise TypeError(f'the name of a task is a str, not {name!r}')
+    return mark(name)
+
+
+def marks(func: Any) -> tuple[tuple[str, FunctionTask], ...]:
+    """What ``@task`` left on a function: names and tasks, mostly one.
+
+    Source: new.
+    """
+    return getattr(func, _MARK, ())
 
 
 def scan(module: ModuleType, registry: Any = None) -> list[str]:
-    """Register the tasks that are defined in a module.
+    """Register the tasks that are defined in a module, and in it alone.
 
     Arguments: ``registry``, a component registry, default the current one.
     Returns: their names, sorted.
-    Raises: ConfigurationError for two tasks of one name.
+    Raises: ConfigurationError for two tasks of one name; nothing is
+    registered then.
     Source: new.
     """
     registry = getSiteManager() if registry is None else registry
-    found: dict[str, Any] = {}
-    for name, made in _marked(module):
-        if name in found:
-            raise ConfigurationError(
-                f'module {module.__name__} defines two tasks named {name!r}: '
-                f'{found[name].func!r} and {made.func!r}; rename one')
-        found[name] = made
+    found: dict[str, FunctionTask] = {}
+    for value in vars(module).values():
+        # What a module imports belongs to the module it comes from.
+        if (not inspect.isfunction(value)
+                or value.__module__ != module.__name__):
+            continue
+        for name, made in marks(value):
+            # The same one again: under a second name in the module, or in a
+            # wrapper, for functools.wraps copies the mark.
+            if found.setdefault(name, made) is not made:
+                raise ConfigurationError(
+                    f'module {module.__name__} defines two tasks named '
+                    f'{name!r}: {found[name].func!r} and {made.func!r}; '
+                    f'rename one')
     for name, made in found.items():
         registry.registerUtility(made, ITask, name)
     return sorted(found)
-
-
-def _marked(module: ModuleType) -> Iterator[tuple[str, FunctionTask]]:
-    seen = set()
-    for value in vars(module).values():
-        # What a module imports belongs to the module it comes from.
-        if (inspect.isfunction(value) and value not in seen
-                and value.__module__ == module.__name__
-                and hasattr(value, _MARK)):
-            seen.add(value)
-            yield getattr(value, _MARK)
 
 
 # --- schemas -----------------------------------------------------------------
 
 _absent = object()
 
+# A value that is refused may be a whole document; a message is a line.
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+
 
 def check_against(schema: Any, value: Any) -> list[str]:
     """What is wrong with a value, as the schema of a task sees it.
 
-    Arguments: ``schema``, a zope.schema field, an interface whose fields name
-    keys (of a dict) or attributes (of anything else), or None.
+    Arguments: ``schema``, a zope.schema field; or an interface, whose fields
+    name keys (of a mapping) or attributes (of anything else); or None.
     Returns: a sentence for each violation; empty if there is none.  What the
     schema does not name is let through, as 0.5.2 let everything through.
+    Source: new.
     """
     if schema is None:
         return []
     if IField.providedBy(schema):
-        return _violations(
-            schema, value, getattr(schema, '__name__', '') or 'the value')
+        return _violations(schema, value, schema.__name__ or 'the value',
+                           None)
     if not IInterface.providedBy(schema):
         return [f'{schema!r} is neither a field nor an interface']
+    # Not only dict: a PersistentMapping has no attributes of its own either.
+    keyed = isinstance(value, Mapping)
     found = []
     for name, field in getFieldsInOrder(schema):
-        part = (value.get(name, _absent) if isinstance(value, dict)
+        part = (value.get(name, _absent) if keyed
                 else getattr(value, name, _absent))
         if part is not _absent:
-            found += _violations(field, part, name)
+            found += _violations(field, part, name, value)
         elif field.required:
             found.append(f'{name} is missing')
     return found
 
 
-def _violations(field: Any, value: Any, name: str) -> list[str]:
+def _violations(field: Any, value: Any, name: str, owner: Any) -> list[str]:
     try:
-        field.bind(None).validate(value)
-    except ValidationError as error:
-        reason = (error.doc() or type(error).__name__).strip().rstrip('.')
-        return [f'{name} is {value!r}: {reason}']
+        field.bind(owner).validate(value)
+    # Wider than ValidationError: a field's own constraint may raise this.
+    except Invalid as error:
+        reason = _reason(error).strip().rstrip('.')
+        return [f'{name} is {_short.repr(value)}: {reason}']
     return []
+
+
+def _reason(error: Invalid) -> str:
+    if hasattr(error, 'doc'):
+        return error.doc() or type(error).__name__
+    return str(error) or type(error).__name__

@@ -91,7 +91,7 @@ def add_command(task: str, input: str | None, wait: bool,
 @_common
 def list_command(status: str | None, task: str | None, limit: int, url: str,
                  user: str | None, as_json: bool) -> None:
-    """List jobs, the newest first."""
+    """List jobs: what runs and waits first, then what has ended."""
     client = Client(url, user)
     jobs: list[dict[str, Any]] = []
     start: str | None = None

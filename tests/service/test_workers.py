@@ -1,0 +1,451 @@
+"""Jobs run by processors: a transaction, site and interaction of their own."""
+
+import threading
+
+import pytest
+import transaction
+import zope.component
+from transaction.interfaces import TransientError
+from zope.component.hooks import getSite
+from zope.component.hooks import setSite
+from zope.security.management import queryInteraction
+
+from lovely.remotetask import events
+from lovely.remotetask.errors import CancelJob
+from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.processor import MultiProcessor
+from lovely.remotetask.processor import ProcessorRequest
+from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.retry import NO_RETRY
+from lovely.remotetask.task import SimpleTask
+from lovely.remotetask.task import TaskError
+
+DEADLINE = 20
+
+
+@pytest.fixture
+def processor(application, service):
+    return SimpleProcessor(application.db, ['tasks'], waitTime=0)
+
+
+@pytest.fixture
+def run(processor, service):
+    """Adds a job, commits, runs it in a processor, and shows the result."""
+    def run(name, input=None):
+        jobid = service.add(name, input)
+        transaction.commit()
+        assert processor.processNext() is True
+        transaction.begin()
+        return service.jobs[jobid]
+
+    return run
+
+
+@pytest.fixture
+def subscribe():
+    import zope.event
+
+    before = list(zope.event.subscribers)
+    yield zope.event.subscribers.append
+    zope.event.subscribers[:] = before
+
+
+def test_a_job_is_visible_while_it_runs(application, service, register, run):
+    seen = []
+
+    @register
+    def look(input):
+        again, close = application.fresh(service)
+        (job,) = again.jobs.values()
+        seen.append((job.status, job.attempts))
+        seen.append([j.id for j in again.listJobs('processing')[0]])
+        close()
+
+    job = run('look')
+    assert seen == [('processing', 1), [job.id]]
+    assert job.status == 'completed'
+    assert job.startedAt <= job.completedAt
+
+
+def test_partial_writes_of_a_failing_task_are_gone(application, run):
+    class Failing:
+        inputSchema = outputSchema = None
+
+        def __call__(self, service, jobid, input):
+            service._p_jar.root()['Application'].half = True
+            raise TaskError('no')
+
+    zope.component.provideUtility(Failing(), ITask, 'fail')
+    job = run('fail')
+    assert job.status == 'error' and str(job.error) == 'no'
+    assert not hasattr(application.root, 'half')
+
+
+def test_anything_raised_is_retried_and_the_worker_lives(
+        service, register, processor, run, log):
+    @register
+    def exits(input):
+        raise SystemExit('bye')
+
+    job = run('exits')
+    assert job.status == 'queued' and job.failures == 1
+    assert str(job.error) == 'bye'
+    # It waits: there is nothing to run at once.
+    assert processor.processNext() is False
+    assert log == ['ERROR Caught a generic exception, preventing thread from '
+                   'crashing']
+    assert service.getResult(job.id) is None
+
+
+def test_the_policy_of_a_task_counts(register, run, service):
+    @register
+    def fails(input):
+        raise ValueError('no')
+
+    task = zope.component.getUtility(ITask, 'fails')
+    task.retry = NO_RETRY
+    job = run('fails')
+    assert job.status == 'error' and job.attempts == 1
+
+
+def test_a_conflict_runs_the_task_again_uncharged(register, run, log):
+    calls = []
+
+    @register
+    def conflicts(input):
+        calls.append(input)
+        if len(calls) < 5:
+            raise TransientError
+        return 'done'
+
+    job = run('conflicts')
+    assert job.status == 'completed' and job.output == 'done'
+    assert (job.failures, job.attempts, len(calls)) == (0, 1, 5)
+    assert log == []
+
+
+def test_a_conflict_at_commit_runs_the_task_again(
+        application, register, run, service):
+    calls = []
+
+    class Touch:
+        inputSchema = outputSchema = None
+
+        def __call__(self, service, jobid, input):
+            calls.append(jobid)
+            root = service._p_jar.root()['Application']
+            root.touched = len(calls)
+            if len(calls) == 1:
+                other, close = application.fresh(service)
+                other._p_jar.root()['Application'].touched = 'elsewhere'
+                other._p_jar.transaction_manager.commit()
+                close()
+            return root.touched
+
+    zope.component.provideUtility(Touch(), ITask, 'touch')
+    job = run('touch')
+    assert job.status == 'completed' and len(calls) == 2
+    assert application.root.touched == 2
+
+
+def test_cancel_while_it_runs_undoes_its_effects(
+        application, service, run, register):
+    class Cancelled:
+        inputSchema = outputSchema = None
+
+        def __call__(self, service, jobid, input):
+            service._p_jar.root()['Application'].effect = True
+            other, close = application.fresh(service)
+            other.cancel(jobid)
+            other._p_jar.transaction_manager.commit()
+            close()
+
+    zope.component.provideUtility(Cancelled(), ITask, 'cancelled')
+    job = run('cancelled')
+    assert job.status == 'cancelled'
+    assert not hasattr(application.root, 'effect')
+
+
+def test_a_task_may_cancel_its_job(application, run):
+    class Cancels:
+        inputSchema = outputSchema = None
+
+        def __call__(self, service, jobid, input):
+            service._p_jar.root()['Application'].effect = True
+            raise CancelJob
+
+    zope.component.provideUtility(Cancels(), ITask, 'cancels')
+    assert run('cancels').status == 'cancelled'
+    assert not hasattr(application.root, 'effect')
+
+
+@pytest.mark.parametrize('ends', ['commit', 'abort'])
+@pytest.mark.parametrize('fails', [False, True])
+def test_a_task_may_end_its_transaction(application, run, ends, fails):
+    class Ends:
+        inputSchema = outputSchema = None
+        retry = NO_RETRY
+
+        def __call__(self, service, jobid, input):
+            root = service._p_jar.root()['Application']
+            root.before = True
+            getattr(transaction, ends)()
+            root.after = True
+            if fails:
+                raise ValueError('no')
+            return 'ok'
+
+    zope.component.provideUtility(Ends(), ITask, 'ends')
+    job = run('ends')
+    assert job.status == ('error' if fails else 'completed')
+    assert hasattr(application.root, 'before') is (ends == 'commit')
+    assert hasattr(application.root, 'after') is not fails
+
+
+SEEN = []
+
+
+def look(input):
+    """Stored with a site, so it has to be found by its name."""
+    (participation,) = queryInteraction().participations
+    SEEN.append((getSite().__name__, participation))
+    participation.setPrincipal('somebody')
+
+
+def test_a_task_sees_its_site_and_an_interaction(application, register):
+    site = application.site('site')
+    service = application.service(
+        'tasks.general', parent=site.getSiteManager())
+    SEEN.clear()
+    # Known in this site only.
+    site.getSiteManager().registerUtility(SimpleTask(look), ITask, 'look')
+    setSite(site)
+    for _ in range(2):
+        service.add('look')
+    setSite(None)
+    transaction.commit()
+    processor = SimpleProcessor(
+        application.db, ['site', '++etc++site', 'tasks.general'])
+    assert processor.processNext() and processor.processNext()
+    assert [name for name, _ in SEEN] == ['site', 'site']
+    first, second = (participation for _, participation in SEEN)
+    assert isinstance(first, ProcessorRequest)
+    assert first is not second
+    # Nothing is left behind in this thread.
+    assert getSite() is None and queryInteraction() is None
+    assert processor.processNext() is False
+
+
+def test_subscribers_of_a_failure_write_with_the_error(
+        application, run, register, subscribe):
+    def note(event):
+        if isinstance(event, events.JobFailed):
+            root = event.service._p_jar.root()['Application']
+            root.trace = str(event.job.error)
+
+    subscribe(note)
+
+    @register
+    def fail(input):
+        raise TaskError('no')
+
+    assert run('fail').status == 'error'
+    assert application.root.trace == 'no'
+
+
+def test_a_failing_subscriber_does_not_lose_the_error(
+        run, register, subscribe, log):
+    def broken(event):
+        if isinstance(event, events.JobFailed):
+            raise RuntimeError('subscriber')
+
+    subscribe(broken)
+
+    @register
+    def fail(input):
+        raise TaskError('no')
+
+    job = run('fail')
+    assert job.status == 'error' and str(job.error) == 'no'
+    assert len(log) == 1 and 'storing that failed as well' in log[0]
+
+
+def test_the_undo_log_can_be_read(application, run, register):
+    register(lambda input: None, 'quiet')
+    job = run('quiet')
+    (entry,) = application.db.undoLog(0, 1)
+    assert entry['description'] == f'quiet job {job.id}'
+
+
+def test_a_missing_task_waits_for_its_registration(
+        service, register, run, processor, log):
+    register(lambda input: 'here', 'late')
+    late = zope.component.getUtility(ITask, 'late')
+    jobid = service.add('late')
+    transaction.commit()
+    zope.component.getSiteManager().unregisterUtility(late, ITask, 'late')
+    assert processor.processNext() is True
+    transaction.begin()
+    job = service.jobs[jobid]
+    assert job.status == 'queued' and job.failures == 0
+    assert str(job.error) == 'Task "late" not found!'
+    assert log == ['ERROR Task "late" not found!']
+    register(late, 'late')
+    service.process(service.clock.now() + 11)
+    assert service.getResult(jobid) == 'here'
+
+
+def test_a_removed_service_stops_its_thread(application, service, log):
+    service.startProcessing()
+    (thread,) = (t for t in threading.enumerate()
+                 if t.name == 'remotetasks.tasks')
+    # It must have seen the service once: let it run a job.
+    done = threading.Event()
+    zope.component.provideUtility(
+        SimpleTask(lambda input: done.set()), ITask, 'done')
+    service.add('done')
+    transaction.commit()
+    assert done.wait(DEADLINE)
+    del application.root['tasks']
+    transaction.commit()
+    thread.bell.set()
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+    assert len(log) == 1 and 'there is no service at tasks' in log[0]
+
+
+def test_many_threads_at_once_but_no_more(application, service, register):
+    service.processorFactory = MultiProcessor
+    service.processorArguments = {'maxThreads': 3}
+    transaction.commit()
+    entered, release = threading.Semaphore(0), threading.Event()
+    running, most = [], []
+
+    @register
+    def hold(input):
+        running.append(input)
+        most.append(len(running))
+        entered.release()
+        release.wait(DEADLINE)
+        running.remove(input)
+
+    ids = [service.add('hold', n) for n in range(7)]
+    transaction.commit()
+    service.startProcessing()
+    for _ in range(3):
+        assert entered.acquire(timeout=DEADLINE)
+    names = [t.name for t in threading.enumerate()]
+    assert [n for n in names if n.startswith('remotetasks.')] == [
+        'remotetasks.tasks']
+    release.set()
+    for _ in range(4):
+        assert entered.acquire(timeout=DEADLINE)
+    service.stopProcessing(wait=None)
+    assert service.isProcessing() is False
+    transaction.begin()
+    assert {service.getStatus(i) for i in ids} == {'completed'}
+    assert max(most) == 3
+
+
+def test_two_processors_run_each_job_once(application, service, register):
+    calls = []
+    register(lambda input: calls.append(input), 'count')
+    for n in range(60):
+        service.add('count', n)
+    transaction.commit()
+
+    def drain():
+        processor = SimpleProcessor(application.db, ['tasks'])
+        while processor.processNext():
+            pass
+
+    threads = [threading.Thread(target=drain) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    transaction.begin()
+    assert service.jobqueue.counts()['completed'] == 60
+    assert sorted(calls) == list(range(60))
+
+
+def test_stop_says_what_still_runs(service, register, log):
+    entered, release = threading.Event(), threading.Event()
+
+    @register
+    def hold(input):
+        entered.set()
+        release.wait(DEADLINE)
+
+    service.add('hold')
+    transaction.commit()
+    service.startProcessing()
+    assert entered.wait(DEADLINE)
+    (thread,) = (t for t in threading.enumerate()
+                 if t.name == 'remotetasks.tasks')
+    service.stopProcessing(wait=0)
+    assert service.isProcessing() is False
+    assert thread.is_alive()
+    assert log == ['WARNING remotetasks.tasks was told to stop and still '
+                   'runs a job; it ends after that job']
+    # One may start again at once; the old thread takes no further job.
+    service.startProcessing()
+    service.startProcessing()
+    assert service.isProcessing() is True
+    release.set()
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+    service.stopProcessing(wait=None)
+
+
+def test_a_task_may_stop_its_own_service(service):
+    stopped = threading.Event()
+
+    class Stops:
+        inputSchema = outputSchema = None
+
+        def __call__(self, service, jobid, input):
+            service.stopProcessing(wait=None)
+            stopped.set()
+
+    zope.component.provideUtility(Stops(), ITask, 'stops')
+    service.add('stops')
+    transaction.commit()
+    service.startProcessing()
+    assert stopped.wait(DEADLINE)
+    assert service.isProcessing() is False
+
+
+def test_call_reports_errors_and_goes_on(processor, log):
+    assert processor.call('hasJobsWaiting') is False
+    assert isinstance(processor.call('nonsense'), AttributeError)
+    assert processor.call('getStatus', (5,), errorValue='no') == 'no'
+    assert [r for r in log if 'caused an error!' in r] == log
+    assert len(log) == 2
+
+
+def test_a_service_in_an_application_with_another_root(application, register):
+    """As in a Pyramid application: root()['app']['tasks']."""
+    from persistent.mapping import PersistentMapping
+
+    from lovely.remotetask import TaskService
+
+    roots = application.connection.root()
+    services = []
+    for name in ('app', 'other'):
+        app = roots[name] = PersistentMapping()
+        service = app['tasks'] = TaskService()
+        service.__parent__, service.__name__ = app, 'tasks'
+        services.append(service)
+    transaction.commit()
+    done = threading.Event()
+    register(lambda input: done.set(), 'done')
+    for service in services:
+        done.clear()
+        service.startProcessing()
+        jobid = service.add('done')
+        transaction.commit()
+        assert done.wait(DEADLINE)
+        service.stopProcessing(wait=None)
+        transaction.begin()
+        assert service.getStatus(jobid) == 'completed'
