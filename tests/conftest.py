@@ -5,8 +5,10 @@ folders and site managers, zope.component's hooks.
 """
 
 import logging
+import sys
 import threading
 import time
+import types
 
 import pytest
 import transaction
@@ -70,6 +72,7 @@ class Application:
         for thread in threading.enumerate():
             if getattr(thread, 'database', None) is self.db:
                 thread.running = False
+                thread.stopping.set()
                 thread.bell.set()
                 thread.join(DEADLINE)
         transaction.abort()
@@ -130,6 +133,25 @@ def log():
     yield records
     logger.removeHandler(handler)
     logger.setLevel(level)
+
+
+@pytest.fixture
+def autostart(monkeypatch):
+    """Sets what the product configuration names to be started.
+
+    zope.app.appsetup, which reads zope.conf in a ZTK application, need not be
+    installed: its module is stood in for, by the one function we call.
+    """
+    sections = {}
+    module = types.ModuleType('zope.app.appsetup.product')
+    module.getProductConfiguration = sections.get
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.delenv('LOVELY_REMOTETASK_AUTOSTART', raising=False)
+
+    def autostart(text):
+        sections['lovely.remotetask'] = {'autostart': text}
+
+    return autostart
 
 
 @pytest.fixture

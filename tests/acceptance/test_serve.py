@@ -83,6 +83,36 @@ def meet(input):
     assert server.stop() == 0
 
 
+def test_a_job_that_outlives_its_grace_does_not_hold_up_the_end(
+        serve, remotetask, tmp_path):
+    (tmp_path / 'stuck.py').write_text('''
+import threading
+from pathlib import Path
+from lovely.remotetask.task import task
+
+@task
+def stuck(input):
+    Path('running').write_text('yes')   # somebody waits at this pipe
+    threading.Event().wait()
+''')
+    os.mkfifo(tmp_path / 'running')
+    server = serve('--port', '0', '--tasks', 'stuck', '--grace', '0.1')
+    server.ready()
+    jobid = remotetask('add', 'stuck', '--url', server.url).stdout.strip()
+    assert (tmp_path / 'running').read_text() == 'yes'
+    assert server.stop() == 0
+    errors = server.stderr()
+    assert 'still runs a job' in errors
+    assert 'Traceback' not in errors
+    assert errors.endswith('remotetask: stopped\n')
+    # The database was left in order: the next one opens it without ado.
+    server = serve('--port', '0', '--tasks', 'stuck').ready()
+    run = remotetask('show', jobid, '--url', server.url)
+    assert run.returncode == 0
+    assert server.stop() == 0
+    assert server.stderr() == 'remotetask: stopped\n'
+
+
 def test_tasks_by_zcml(serve, remotetask, tmp_path):
     (tmp_path / 'own.py').write_text('''
 def triple(input):
@@ -90,7 +120,7 @@ def triple(input):
 ''')
     (tmp_path / 'tasks.zcml').write_text('''
 <configure xmlns="http://namespaces.zope.org/zope"
-           xmlns:remotetask="http://namespaces.lovely.org/remotetask">
+           xmlns:remotetask="http://namespaces.zope.org/remotetask">
   <remotetask:task name="triple" handler="own.triple" />
 </configure>
 ''')
@@ -115,8 +145,10 @@ def test_a_module_without_tasks_is_told(serve, tmp_path):
     assert re.search('warning: empty holds no tasks', server.stderr())
 
 
-def test_open_to_other_machines_is_told(serve):
+def test_open_to_other_machines_is_told(serve, remotetask):
     server = serve('--port', '0', '--host', '0.0.0.0').ready()
+    # What it says is where it can be reached.
+    assert remotetask('tasks', '--url', server.url).returncode == 0
     server.stop()
     assert re.search('warning: 0.0.0.0 .* TLS', server.stderr())
 

@@ -10,9 +10,9 @@ import logging
 import re
 import threading
 from pathlib import Path
+from wsgiref import simple_server
 
 import pytest
-import waitress
 from zope.component.testing import setUp as component_set_up
 from zope.component.testing import tearDown as component_tear_down
 
@@ -27,6 +27,11 @@ SEED = HERE / 'TESTING.txt'
 #: What the seed document's examples are: 30 of them, none skipped.
 SEED_SHA256 = (
     '05fe3d17ade824c15ed8d7dbf4d79e00b73f3e857817d49699a474828d72dd3d')
+
+
+class Quiet(simple_server.WSGIRequestHandler):
+    def log_message(self, *args):
+        pass
 
 
 class Python2Repr(doctest.OutputChecker):
@@ -77,10 +82,11 @@ def narrative_root(application):
     (the records of the package's logger), ``url`` (of a server on ``db``).
     """
     token = 'secret'
-    server = waitress.create_server(
-        Application(application.db, TokenCheck(token),
-                    HostCheck('127.0.0.1')), host='127.0.0.1', port=0)
-    thread = threading.Thread(target=server.run, daemon=True)
+    server = simple_server.make_server(
+        '127.0.0.1', 0, Application(application.db, TokenCheck(token),
+                                    HostCheck('127.0.0.1')),
+        handler_class=Quiet)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     records = []
 
@@ -92,8 +98,9 @@ def narrative_root(application):
     logger = logging.getLogger('lovely.remotetask')
     logger.addHandler(handler)
     yield {'db': application.db, 'root': application.root, 'log': records,
-           'url': f'http://anybody:{token}@127.0.0.1:{server.effective_port}'
+           'url': f'http://anybody:{token}@127.0.0.1:{server.server_port}'
                   f'/tasks'}
     logger.removeHandler(handler)
-    server.close()
+    server.shutdown()
     thread.join(20)
+    server.server_close()

@@ -15,7 +15,7 @@ from lovely.remotetask.interfaces import ITask
 ZCML = """
 <configure
     xmlns="http://namespaces.zope.org/zope"
-    xmlns:remotetask="http://namespaces.lovelysystems.com/remotetask">
+    xmlns:remotetask="http://namespaces.zope.org/remotetask">
   <include package="lovely.remotetask" file="meta.zcml" />
   <include package="lovely.remotetask" />
   <remotetask:task name="shout" handler="check_zcml.shout" />

@@ -102,7 +102,7 @@ def test_a_manager_without_savepoints_is_named(service, register):
     transaction.abort()
     assert service.getStatus(jobid) == 'queued'
     # One that joins during the task is undone with it.
-    @register                           # noqa: E301
+    @register
     def mail(input):
         transaction.get().join(Mailer())
         raise ValueError('no')

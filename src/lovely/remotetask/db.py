@@ -8,6 +8,9 @@ task's own commit or abort mean what they say.
 
 from __future__ import annotations
 
+import itertools
+import random
+import time
 import weakref
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -21,6 +24,10 @@ from transaction.interfaces import TransientError
 
 from lovely.remotetask.errors import RollbackImpossible
 from lovely.remotetask.settings import CLAIM_TRIES
+from lovely.remotetask.settings import PAUSE_FIRST
+from lovely.remotetask.settings import PAUSE_LAST
+
+_jitter = random.SystemRandom()
 
 
 def jar_of(obj: Any) -> Any:
@@ -72,17 +79,19 @@ def write(database: Any, function: Callable[[Any], Any],
     effects than on the connection.
     """
     with _private(database) as (connection, manager):
-        while True:
-            tries -= 1
+        for attempt in itertools.count(1):
             try:
                 result = function(connection)
                 manager.commit()
                 return result
             except TransientError:
                 manager.abort()
-                if tries <= 0:
+                if attempt >= tries:
                     raise
-                manager.begin()
+            # Those that met must not meet again: full jitter, doubling.
+            time.sleep(_jitter.uniform(
+                0, min(PAUSE_FIRST * 2 ** attempt, PAUSE_LAST)))
+            manager.begin()
 
 
 # --- a task's transaction ----------------------------------------------------

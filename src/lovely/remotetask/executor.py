@@ -193,18 +193,17 @@ class Runner:
 
     Arguments: ``database`` (ZODB.DB); ``path`` (sequence of str), where the
     service is; ``host`` (IHost); ``participation``, a callable that makes the
-    participation of a run's interaction; ``stopping``, an event that ends a
-    wait between attempts.
+    participation of a run's interaction.
+    Attributes: ``stopping``, an event; once it is set no attempt follows.
     """
 
     def __init__(self, database: Any, path: Sequence[str], host: Any,
-                 participation: Callable[[], Any],
-                 stopping: threading.Event | None = None) -> None:
+                 participation: Callable[[], Any]) -> None:
         self.database = database
         self.path = path
         self.host = host
         self.participation = participation
-        self.stopping = stopping or threading.Event()
+        self.stopping = threading.Event()
         self.identity = Identity('worker')
 
     def service(self, connection: Any) -> Any:
@@ -252,6 +251,11 @@ class Runner:
                 trace.debug('job %s: conflict %s: %s', claim.jobid,
                             conflicts, error)
                 self._back_off(conflicts)
+                if self.stopping.is_set():
+                    # It may conflict for ever; another worker, or the next
+                    # start, goes on with it.
+                    self.give_back(claim)
+                    return
             except (LeaseLost, ServiceGone) as error:
                 trace.info('job %s: dropped: %s', claim.jobid, error)
                 return

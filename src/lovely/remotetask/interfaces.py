@@ -348,7 +348,8 @@ class ITaskService(IContained):
         """
 
     def listJobs(status=None, task=None, start=None, limit=50):
-        """One page of jobs, newest first (scheduled ones: next run first).
+        """One page of jobs: newest first within a status, scheduled ones by
+        their next run; what runs or waits before what is over.
 
         Arguments: ``status`` (str) or None for all; ``task`` (str): only
         jobs of this task, among the next 1,000 looked at; ``start``: the

@@ -31,19 +31,17 @@ from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.settings import TRACEBACK_CHARS
 
 
-class InstanceAnnotations(dict):  # type: ignore[type-arg]
+class _InstanceAnnotations(dict):  # type: ignore[type-arg]
     """Keeps ``__annotations__`` an attribute of instances.
 
-    Merely reading ``Job.__annotations__`` (inspect does) makes Python put an
-    empty dict into the class; zope.annotation would then find that and write
-    one job's annotations into it, for every job to see.  A descriptor in its
-    place prevents that; being an (always empty) dict it also is what
-    ``typing.get_type_hints`` expects to find in a class.
+    A descriptor, so that a class never answers for its instances; and the
+    dict of the class's own annotations, which is what ``typing`` and
+    ``inspect`` expect to find there.
     """
 
     def __get__(self, instance: Any, owner: Any) -> Any:
         if instance is None:
-            return {}
+            return self
         instance._p_activate()
         try:
             return instance.__dict__['__annotations__']
@@ -58,6 +56,22 @@ class InstanceAnnotations(dict):  # type: ignore[type-arg]
             del instance.__dict__['__annotations__']
         except KeyError:
             raise AttributeError('__annotations__') from None
+
+
+class OwnAnnotations:
+    """Base of persistent classes whose instances may be annotated.
+
+    zope.annotation keeps its data in the instance attribute
+    ``__annotations__``.  Merely reading that of a class (inspect does) makes
+    Python put an empty dict into the class; zope.annotation would then find
+    that and write one job's annotations into it, for every job to see.  So
+    each class, an application's subclasses included, gets a descriptor there.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.__annotations__ = _InstanceAnnotations(
+            cls.__dict__.get('__annotations__', {}))
 
 
 class Failure(namedtuple('Failure', 'type message traceback attempt time')):
@@ -129,10 +143,8 @@ class _LocalMoment(_Moment):
 
 
 @implementer(IJob)
-class Job(Persistent):
+class Job(OwnAnnotations, Persistent):
     """See IJob"""
-
-    __annotations__ = InstanceAnnotations()
 
     id = FieldProperty(IJob['id'])
     task = FieldProperty(IJob['task'])

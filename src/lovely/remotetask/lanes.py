@@ -301,11 +301,18 @@ class _Items:
         self._limits = limits
 
     def __iter__(self) -> Iterator[Any]:
-        low, high = self._limits[:2]
+        low, high, excludemin, excludemax = self._limits
+        # An end that is excluded without a limit is that of the whole tree,
+        # not the end of each block.
+        if low is None and excludemin and self._blocks:
+            low = self._blocks.minKey()
+        if high is None and excludemax and self._blocks:
+            high = self._blocks.maxKey()
         for block in self._blocks._tree.values(
                 None if low is None else low >> _SHIFT,
                 None if high is None else high >> _SHIFT):
-            yield from getattr(block, self._kind)(*self._limits)
+            yield from getattr(block, self._kind)(
+                low, high, excludemin, excludemax)
 
     def __len__(self) -> int:
         if self._limits == (None, None, False, False):

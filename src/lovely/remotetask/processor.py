@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from transaction.interfaces import TransientError
 from zope.interface import implementer
 
 from lovely.remotetask import db as database_edge
@@ -157,8 +158,9 @@ class SimpleProcessor:
     def __call__(self) -> None:
         """See IProcessor"""
         thread = threading.current_thread()
-        # stopProcessing() sets this event together with thread.running, so
-        # that nobody waits for us to wake up.
+        # stopProcessing() rings them together with thread.running, so that
+        # nobody waits for us to wake up, nor for an attempt to follow.
+        thread.stopping = self._runner.stopping  # type: ignore[attr-defined]
         thread.bell = self._bell  # type: ignore[attr-defined]
         events.notify(events.WorkerStarted(self._runner.identity.id))
         try:
@@ -186,6 +188,8 @@ class SimpleProcessor:
                               'service again once it is back', error)
                     return
                 worked = False
+            except TransientError:
+                continue        # others were faster, CLAIM_TRIES times
             except Exception as error:
                 # Once per kind of trouble, not once per look.
                 if not broken:
@@ -218,7 +222,6 @@ class MultiProcessor(SimpleProcessor):
         self.threads: list[threading.Thread] = []
 
     def _work(self) -> bool:
-        self.threads = [t for t in self.threads if t.is_alive()]
         if len(self.threads) >= self.maxThreads:
             return False
         claim = self._runner.claim()
@@ -236,12 +239,14 @@ class MultiProcessor(SimpleProcessor):
         try:
             self._runner.run(claim)
         finally:
-            # A thread is free again: the loop may be waiting for one.
+            # Before the ring: the loop may be waiting for a free thread,
+            # and this one is alive for another moment.
+            self.threads.remove(threading.current_thread())
             self._bell.set()
 
     def _wind_up(self) -> None:
         # Whoever joins the named thread waits for its jobs as well.
-        for thread in self.threads:
+        for thread in list(self.threads):
             thread.join()
 
 
@@ -281,9 +286,11 @@ def stop_threads(service: Any, name: str, wait: float | None) -> None:
     stopping = threads_of(service, name)
     for thread in stopping:
         thread.running = False
-        bell = getattr(thread, 'bell', None)
-        if bell is not None:
-            bell.set()
+        # A factory of an application's own may know nothing of these.
+        for event in (getattr(thread, 'stopping', None),
+                      getattr(thread, 'bell', None)):
+            if event is not None:
+                event.set()
     deadline = None if wait is None else SYSTEM_CLOCK.monotonic() + wait
     for thread in stopping:
         if thread is threading.current_thread():

@@ -229,9 +229,12 @@ class JobQueue(Persistent):
             if job.status != CRONJOB:
                 return          # still queued or running: this time is missed
             if when is None:
-                # Its fields were assigned one by one until none was left.
-                self.fail(job, Failure('InvalidSchedule', 'has no schedule',
-                                       '', job.attempts, now), now)
+                # Its fields were assigned one by one, into a date that
+                # never comes or until none was left.
+                job.put(next=None)
+                self.fail(job, Failure(
+                    'InvalidSchedule', 'its schedule never occurs', '',
+                    job.attempts, now), now)
                 return
         job.put(anchor=None)
         self.enqueue(job)

@@ -39,8 +39,8 @@ from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import IQueuedService
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.job import CronJob
-from lovely.remotetask.job import InstanceAnnotations
 from lovely.remotetask.job import Job
+from lovely.remotetask.job import OwnAnnotations
 from lovely.remotetask.lanes import Blocks
 from lovely.remotetask.queue import JobQueue
 from lovely.remotetask.queue import QueueView
@@ -58,10 +58,9 @@ __all__ = ['TaskService', 'bootStrapSubscriber', 'getAutostartServiceNames']
 
 # mypy-zope knows no IContained: zope.location ships no types.
 @implementer(IQueuedService)  # type: ignore[misc]
-class TaskService(Persistent):
+class TaskService(OwnAnnotations, Persistent):
     """See ITaskService"""
 
-    __annotations__ = InstanceAnnotations()
     __parent__ = None
     __name__ = None
 

@@ -21,8 +21,11 @@ PAYLOAD_BYTES = 64 * 2**20
 #: How much of a traceback (characters) is stored with an error.
 TRACEBACK_CHARS = 16 * 1024
 
-#: How often a short machinery transaction is tried before it gives up.
-CLAIM_TRIES = 10
+#: How often a short machinery transaction is tried before it gives up, and
+#: how long it pauses in between (seconds, the upper bound of the jitter).
+CLAIM_TRIES = 20
+PAUSE_FIRST = 0.0005
+PAUSE_LAST = 0.05
 
 #: After this many conflicts in a row a run backs off (seconds, doubling).
 CONFLICTS_BEFORE_BACKOFF = 10

@@ -86,11 +86,17 @@ def _start(root: Any, directive: str) -> None:
 
 
 def _start_service(name: str, service: Any, label: str) -> bool:
-    if service.isProcessing():
-        return False
-    service.startProcessing()
-    # A service that is located nowhere does not start.
-    if not service.isProcessing():
+    try:
+        if service.isProcessing():
+            return False
+        service.startProcessing()
+        # A service that is located nowhere does not start.
+        if not service.isProcessing():
+            return False
+    except Exception:
+        # A broken one takes only itself.
+        log.exception('service %s on site %s could not be started', name,
+                      label)
         return False
     log.info('service %s on site %s started', name, label)
     return True

@@ -272,8 +272,8 @@ def check_against(schema: Any, value: Any) -> list[str]:
     if schema is None:
         return []
     if IField.providedBy(schema):
-        return _violations(schema, value, schema.__name__ or 'the value',
-                           None)
+        name = getattr(schema, '__name__', None) or 'the value'
+        return _violations(schema, value, name, None)
     if not IInterface.providedBy(schema):
         return [f'{schema!r} is neither a field nor an interface']
     # Not only dict: a PersistentMapping has no attributes of its own either.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from persistent import Persistent
 from zope.interface import implementer
 
 from lovely.remotetask.interfaces import ITask
@@ -61,25 +62,30 @@ class TaskServiceStub(TaskService):
             'TaskServiceStub has no thread to stop; call process()')
 
 
-class QueueStub:
-    """zc.queue's IQueue in memory, for tests of code that takes a queue."""
+class QueueStub(Persistent):
+    """zc.queue's IQueue, for tests of code that takes a queue."""
 
     def __init__(self) -> None:
-        self._items: list[Any] = []
+        self._items: tuple[Any, ...] = ()
 
     def pull(self, index: int = 0) -> Any:
         """Remove and return an item; IndexError where there is none."""
-        return self._items.pop(index)
+        items = list(self._items)
+        item = items.pop(index)
+        self._items = tuple(items)
+        return item
 
     def put(self, item: Any) -> None:
         """Add an item at the end."""
-        self._items.append(item)
+        self._items = (*self._items, item)
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __bool__(self) -> bool:
         return bool(self._items)
+
+    __nonzero__ = __bool__      # IQueue still asks for it
 
     def __iter__(self) -> Any:
         return iter(self._items)

@@ -68,6 +68,7 @@ class _Show:
         self._error: Exception | None = None
         self._client: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
+        self._ended_it = False  # it was not the user's signal
 
     def start(self, address: running.Address) -> None:
         """The server is about to answer: send the client."""
@@ -85,10 +86,11 @@ class _Show:
             self._client.terminate()
         if self._thread is not None:
             self._thread.join()
+        # What failed because the server was ending is no news.
+        if not self.finished and not self._ended_it:
+            raise click.Abort
         if self._error is not None:
             raise self._error
-        if not self.finished:
-            raise click.Abort
         if self._problems:
             raise Failure(f'{len(self._problems)} problem(s), the first: '
                           f'{self._problems[0]}')
@@ -98,10 +100,8 @@ class _Show:
             self._present(address)
         except Exception as error:
             self._error = error
-            address.stop()
-        else:
-            if self._once:
-                address.stop()
+        if self._once or self._error is not None:
+            self._ended_it = address.stop()
 
     def _present(self, address: running.Address) -> None:
         started = time.monotonic()
@@ -110,8 +110,6 @@ class _Show:
         click.echo(f'A client process submits {2 * count} jobs: a SHA-256 '
                    f'and a compressed copy of {count} file(s)')
         reports = self._submit(address)
-        if reports is None:
-            return      # interrupted
         took = time.monotonic() - started
         done = [report for report in reports
                 if report['status'] == 'completed']
@@ -141,9 +139,8 @@ class _Show:
         if not self._once:
             self._suggest(address, manifest)
 
-    def _submit(self, address: running.Address
-                ) -> list[dict[str, Any]] | None:
-        """Run the client; what it reports of each job.  None: interrupted."""
+    def _submit(self, address: running.Address) -> list[dict[str, Any]]:
+        """Run the client; what it reports of each job."""
         request = {'files': [
             {'name': name, 'source': str(self._files.path(name)),
              'target': str(self._copies / f'{name}.gz')}
@@ -153,12 +150,17 @@ class _Show:
         self._client = subprocess.Popen(
             [sys.executable, '-m', 'lovely.remotetask.cli.demo_client',
              address.url],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+            # Ctrl-C is for this process alone; it ends the client.
+            start_new_session=True,
             # By the environment: an argument could be read by every user of
             # this machine.
             env={**os.environ, 'REMOTETASK_TOKEN': address.token})
         stdin, stdout = self._client.stdin, self._client.stdout
+        stderr = self._client.stderr
         assert stdin is not None and stdout is not None
+        assert stderr is not None
         # A client that is gone already says so by its exit code.
         with suppress(BrokenPipeError), stdin:
             json.dump(request, stdin)
@@ -170,13 +172,13 @@ class _Show:
                 if 'status' in report:
                     reports.append(report)
                     bar.update(1)
+        with stderr:
+            # A few lines at most: they have waited in the pipe.
+            errors = stderr.read().splitlines() or ['no message']
         code = self._client.wait()
-        # By a signal, or by the same Ctrl-C as this process.
-        if code < 0 or code == 130:
-            return None
         if code != 0:
-            raise Failure(f'the client process ended with {code}',
-                          'see its message above')
+            raise Failure(f'the client process ended with {code}: '
+                          f'{errors[-1]}')
         return reports
 
     @property

@@ -70,10 +70,6 @@ def _report(what: dict[str, Any]) -> None:
 if __name__ == '__main__':
     try:
         sys.exit(main(sys.argv[1]))
-    except (KeyboardInterrupt, BrokenPipeError):
-        # The demo was interrupted or has gone: it says so itself.
-        sys.exit(130)
     except (OSError, xmlrpc.client.Error) as error:
-        print(f'remotetask demo: the client failed: {error}',
-              file=sys.stderr)
-        sys.exit(1)
+        # The demo shows the last line.
+        sys.exit(f'{type(error).__name__}: {error}')

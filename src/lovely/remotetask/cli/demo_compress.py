@@ -29,4 +29,8 @@ def main(source: str, target: str) -> None:
 
 
 if __name__ == '__main__':
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except OSError as error:
+        # A line for the job's error, and no traceback.
+        sys.exit(f'{error.strerror}: {error.filename}')

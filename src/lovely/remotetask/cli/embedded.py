@@ -113,6 +113,17 @@ def open_uri(uri: str) -> Any:
     return ZODB.DB(storage, **options)
 
 
+def close(database: Any) -> None:
+    """Close the database, also under a job that outlived its grace."""
+    if any(info['opened'] for info in database.connectionDebugInfo()):
+        # That job's thread uses its connection still: DB.close() would take
+        # it away under its hands, and fails.  The process is about to end;
+        # what others wait for is the storage's lock and its index.
+        database.storage.close()
+    else:
+        database.close()
+
+
 def _without_password(uri: str) -> str:
     uri = re.sub(r'(://[^/@:]*:)[^@/]*@', r'\1***@', uri)
     return re.sub(r'((?:password|passwd)=)[^&\s]*', r'\1***', uri)

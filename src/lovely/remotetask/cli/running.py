@@ -46,7 +46,8 @@ class Address:
 
     url: str        # the service's
     token: str
-    stop: Callable[[], None]    # end the server, from another thread
+    # Ends the server, from another thread; False: it was ending already.
+    stop: Callable[[], bool]
 
 
 class _Stop(SystemExit):
@@ -68,6 +69,8 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
     logging.basicConfig(
         level=logging.WARNING,
         format='%(asctime)s %(levelname)s %(name)s: %(message)s')
+    # It warns whenever five requests come at once.
+    logging.getLogger('waitress').setLevel(logging.ERROR)
     with _Signals() as signals, ExitStack() as stack:
         for warning in embedded.load_tasks(options.modules, options.zcml):
             warn(warning)
@@ -76,7 +79,7 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
         else:
             assert options.data is not None
             database = embedded.open_directory(options.data)
-        stack.callback(database.close)
+        stack.callback(embedded.close, database)
         embedded.ensure_service(database, options.threads)
         token = tokens.new_token()
         application = app.Application(
@@ -119,12 +122,14 @@ class _Signals:
         self._restore()
         return isinstance(error, _Stop)
 
-    def send(self) -> None:
-        """End the block from another thread."""
-        if self._before:
-            # To the main thread itself: only that interrupts its wait.
-            signal.pthread_kill(threading.main_thread().ident or 0,
-                                signal.SIGTERM)
+    def send(self) -> bool:
+        """End the block from another thread; False: it was ending already."""
+        if not self._before:
+            return False
+        # To the main thread itself: only that interrupts its wait.
+        signal.pthread_kill(threading.main_thread().ident or 0,
+                            signal.SIGTERM)
+        return True
 
     def _stop(self, number: int, frame: object) -> None:
         self._restore()
@@ -174,7 +179,10 @@ def _port(server: Any) -> int:
 
 
 def _url(host: str, port: int, path: Sequence[str]) -> str:
-    name = f'[{host.strip("[]")}]' if ':' in host else host
+    host = host.strip('[]')
+    # "Every address" is none that one could go to.
+    host = {'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host)
+    name = f'[{host}]' if ':' in host else host
     return f'http://{name}:{port}/{"/".join(path)}'
 
 

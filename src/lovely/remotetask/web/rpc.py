@@ -11,7 +11,6 @@ import re
 import xmlrpc.client
 from collections.abc import Callable
 from typing import Any
-from typing import ClassVar
 from typing import NamedTuple
 from xml.parsers import expat
 
@@ -188,8 +187,12 @@ def dump_fault(code: int, message: str) -> bytes:
 
 class _Marshaller(xmlrpc.client.Marshaller):
 
-    dispatch: ClassVar[dict[Any, Any]] = dict(
-        xmlrpc.client.Marshaller.dispatch)
+    def __init__(self, allow_none: bool = False) -> None:
+        super().__init__(allow_none=allow_none)
+        # The base class calls these with itself as first argument.
+        ours: dict[Any, Any] = {int: _Marshaller.dump_any_int,
+                                datetime.datetime: _Marshaller.dump_utc}
+        self.dispatch = self.dispatch | ours
 
     def dump_any_int(self, value: int, write: Callable[[str], object]
                      ) -> None:
@@ -202,16 +205,12 @@ class _Marshaller(xmlrpc.client.Marshaller):
                 'the answer holds an integer beyond the 64 bits that '
                 'XML-RPC can carry; ask for it as JSON')
 
-    dispatch[int] = dump_any_int
-
     def dump_utc(self, value: datetime.datetime,
                  write: Callable[[str], object]) -> None:
         # XML-RPC has no time zones: everything aware is told in UTC.
         if value.tzinfo is not None:
             value = value.astimezone(datetime.UTC)
         self.dump_datetime(value, write)
-
-    dispatch[datetime.datetime] = dump_utc
 
 
 def _document(text: str) -> bytes:

@@ -1,0 +1,150 @@
+"""The ZCML directives: ``<remotetask:task>``, and one for configure.zcml.
+
+Needs the extra [zcml].
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from typing import Any
+
+from zope.component.zcml import handler as call_registry
+from zope.configuration.exceptions import ConfigurationError
+from zope.configuration.fields import Bool
+from zope.configuration.fields import GlobalInterface
+from zope.configuration.fields import GlobalObject
+from zope.interface import Interface
+from zope.interface import classImplements
+from zope.schema import Float
+from zope.schema import Int
+from zope.schema import TextLine
+
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.retry import RetryPolicy
+from lovely.remotetask.task import FunctionTask
+from lovely.remotetask.task import marks
+from lovely.remotetask.task import set_options
+
+
+class ITaskDirective(Interface):
+    """Register a task: a utility that jobs name."""
+
+    name = TextLine(
+        title='Name',
+        description='What jobs call it.',
+        min_length=1,
+        required=True)
+
+    handler = GlobalObject(
+        title='Handler',
+        description='The dotted name of a function f(input) or '
+                    'f(service, jobid, input), of an ITask, or of a class '
+                    'or factory that implements ITask.',
+        required=True)
+
+    retry = Int(
+        title='Retries',
+        description='How often a failed job is tried again.',
+        required=False)
+
+    timeout = Float(
+        title='Time limit',
+        description='Seconds a run may last.',
+        required=False)
+
+    groupable = Bool(
+        title='Groupable',
+        description='May short runs share one commit?',
+        required=False)
+
+    remote = Bool(
+        title='Remote',
+        description='May XML-RPC or JSON add this task?',
+        required=False)
+
+    limit = Int(
+        title='Limit',
+        description='How many jobs of this task may run at once.',
+        required=False)
+
+
+def task(_context: Any, name: str, handler: Any, **options: Any) -> None:
+    """The directive ``<remotetask:task>``.  See ITaskDirective
+
+    Raises: zope.configuration's ConfigurationError for a handler that cannot
+    be a task.
+    Source: new.
+    """
+    try:
+        if 'retry' in options:
+            options['retry'] = RetryPolicy(options['retry'])
+        made = _made_of(name, handler)
+        if options:
+            # Of an object somewhere in a module this is a copy: other
+            # directives may name it with other options.
+            made = copy.copy(made)
+            set_options(made, options)
+    # A signature that cannot be read is a ValueError, an object that takes no
+    # attributes an AttributeError.
+    except (TypeError, ValueError, AttributeError, UsageError) as error:
+        raise ConfigurationError(f'task {name!r}: {error}') from error
+    _context.action(
+        # The discriminator of <utility>: it conflicts with that, too.
+        discriminator=('utility', ITask, name),
+        callable=call_registry,
+        args=('registerUtility', made, ITask, name, _context.info))
+
+
+def _made_of(name: str, handler: Any) -> Any:
+    """The task that a handler is, makes or can be turned into."""
+    if ITask.providedBy(handler):
+        return handler
+    # Only what says that it makes tasks is called: a function that lacks an
+    # argument by mistake must not do its work while ZCML is read.
+    if inspect.isclass(handler) or (callable(handler)
+                                    and ITask.implementedBy(handler)):
+        made = handler()
+        if not ITask.providedBy(made):
+            raise TypeError(f'{handler!r} makes {made!r}, which does not '
+                            f'provide ITask; declare it with '
+                            f'@implementer(ITask)')
+        return made
+    if not callable(handler):
+        raise TypeError(f'{handler!r} is neither a function nor an ITask; '
+                        f'name one of these as the handler')
+    marked = dict(marks(handler))
+    if marked:
+        # What @task says holds as far as the directive is silent.
+        return marked.get(name) or next(iter(marked.values()))
+    return FunctionTask(handler)
+
+
+class IImplementsDirective(Interface):
+    """Declare that a class implements an interface.
+
+    ``<class>`` would do, but it brings zope.security.
+    """
+
+    class_ = GlobalObject(
+        title='Class',
+        description='The dotted name of the class.',
+        required=True)
+
+    interface = GlobalInterface(
+        title='Interface',
+        description='What its instances provide from now on.',
+        required=True)
+
+
+def implements(_context: Any, class_: type, interface: Any) -> None:
+    """The directive ``<remotetask:implements>``.  See IImplementsDirective
+
+    Source: new.
+    """
+    # No discriminator: saying it twice is no conflict.
+    _context.action(
+        discriminator=None,
+        callable=classImplements,
+        args=(class_, interface))
