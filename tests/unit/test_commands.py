@@ -288,32 +288,6 @@ def test_interrupt_kills_the_group(watched):
     assert watched.is_gone()
 
 
-def test_the_end_of_our_process_ends_its_commands(watched):
-    # A processor is a daemon thread: it would stop without a word.
-    code = '''
-import sys, threading
-from lovely.remotetask.commands import CommandTask
-from lovely.remotetask.errors import RetryLater
-def work():
-    try:
-        CommandTask(['sh', '-c', sys.argv[1], 'sh', sys.argv[2]])(
-            None, 1, None)
-    except RetryLater as error:
-        print(error.reason, flush=True)
-threading.Thread(target=work, daemon=True).start()
-sys.stdin.read(1)
-'''
-    process = subprocess.Popen(
-        [sys.executable, '-c', code, f'{BEGIN} wait', watched.path],
-        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    watched.started()
-    said, _ = process.communicate('x', timeout=DEADLINE)
-    assert process.returncode == 0
-    # The job runs again, uncharged.
-    assert said == 'the process that ran sh ended\n'
-    assert watched.is_gone()
-
-
 def test_exit_status_that_somebody_else_collects():
     code = '''
 import signal, sys

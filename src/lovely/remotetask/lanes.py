@@ -215,6 +215,11 @@ class Blocks(Persistent):
     def clear(self) -> None:
         self._tree.clear()
 
+    def byValue(self, minValue: Any) -> list[tuple[Any, int]]:
+        # Jobs have no order; older BTrees offer it all the same.
+        return sorted(((value, key) for key, value in self.items()
+                       if value >= minValue), reverse=True)
+
     def has_key(self, key: Any) -> bool:
         return key in self
 
