@@ -78,6 +78,8 @@ def test_status_is_not_cancelled_by_identity(
     assert service.hasJobsWaiting() is False
     assert drain() == 0
     assert {service.getStatus(i) for i in ids} == {'cancelled'}
+    # Nor was it scheduled: with an impossible date that poisoned.
+    assert service.jobs[ids[0]].scheduledFor is None
 
 
 @pytest.mark.parametrize('factory', [TaskService, Service64])
