@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import types
+from wsgiref import simple_server
 
 import pytest
 import transaction
@@ -25,6 +26,9 @@ from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.task import SimpleTask
+from lovely.remotetask.web.app import Application as WebApplication
+from lovely.remotetask.web.guard import HostCheck
+from lovely.remotetask.web.guard import TokenCheck
 
 #: How long (seconds) anything may take that a test waits for.
 DEADLINE = 20
@@ -72,8 +76,11 @@ class Application:
         for thread in threading.enumerate():
             if getattr(thread, 'database', None) is self.db:
                 thread.running = False
-                thread.stopping.set()
-                thread.bell.set()
+                # A thread that has just been started has no events yet.
+                for name in ('stopping', 'bell'):
+                    event = getattr(thread, name, None)
+                    if event is not None:
+                        event.set()
                 thread.join(DEADLINE)
         transaction.abort()
         self.connection.close()
@@ -152,6 +159,33 @@ def autostart(monkeypatch):
         sections['lovely.remotetask'] = {'autostart': text}
 
     return autostart
+
+
+class Quiet(simple_server.WSGIRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def serve():
+    """``serve(db, token)`` starts the web surface; gives ``HOST:PORT``."""
+    servers = []
+
+    def serve(db, token):
+        server = simple_server.make_server(
+            '127.0.0.1', 0, WebApplication(
+                db, TokenCheck(token), HostCheck('127.0.0.1')),
+            handler_class=Quiet)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        servers.append((server, thread))
+        return f'127.0.0.1:{server.server_port}'
+
+    yield serve
+    for server, thread in servers:
+        server.shutdown()
+        thread.join(DEADLINE)
+        server.server_close()
 
 
 @pytest.fixture

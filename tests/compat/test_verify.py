@@ -15,6 +15,7 @@ from zope.interface.verify import verifyObject
 import lovely.remotetask
 from lovely.remotetask import TaskService
 from lovely.remotetask import interfaces
+from lovely.remotetask.blocks import Blocks
 from lovely.remotetask.clock import SystemClock
 from lovely.remotetask.host import PlainHost
 from lovely.remotetask.interfaces import IClock
@@ -30,7 +31,6 @@ from lovely.remotetask.interfaces import ITaskOptions
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
-from lovely.remotetask.lanes import Blocks
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.queue import JobQueue

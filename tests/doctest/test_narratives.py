@@ -8,17 +8,11 @@ import doctest
 import hashlib
 import logging
 import re
-import threading
 from pathlib import Path
-from wsgiref import simple_server
 
 import pytest
 from zope.component.testing import setUp as component_set_up
 from zope.component.testing import tearDown as component_tear_down
-
-from lovely.remotetask.web.app import Application
-from lovely.remotetask.web.guard import HostCheck
-from lovely.remotetask.web.guard import TokenCheck
 
 HERE = Path(__file__).parent
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -27,11 +21,6 @@ SEED = HERE / 'TESTING.txt'
 #: What the seed document's examples are: 30 of them, none skipped.
 SEED_SHA256 = (
     '05fe3d17ade824c15ed8d7dbf4d79e00b73f3e857817d49699a474828d72dd3d')
-
-
-class Quiet(simple_server.WSGIRequestHandler):
-    def log_message(self, *args):
-        pass
 
 
 class Python2Repr(doctest.OutputChecker):
@@ -75,19 +64,13 @@ def test_narrative(name, components, narrative_root):
 
 
 @pytest.fixture
-def narrative_root(application):
+def narrative_root(application, serve):
     """What the narratives find ready.
 
     Names: ``db``, ``root`` (an application root that is stored), ``log``
     (the records of the package's logger), ``url`` (of a server on ``db``).
     """
-    token = 'secret'
-    server = simple_server.make_server(
-        '127.0.0.1', 0, Application(application.db, TokenCheck(token),
-                                    HostCheck('127.0.0.1')),
-        handler_class=Quiet)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
+    address = serve(application.db, 'secret')
     records = []
 
     class Collect(logging.Handler):
@@ -98,9 +81,5 @@ def narrative_root(application):
     logger = logging.getLogger('lovely.remotetask')
     logger.addHandler(handler)
     yield {'db': application.db, 'root': application.root, 'log': records,
-           'url': f'http://anybody:{token}@127.0.0.1:{server.server_port}'
-                  f'/tasks'}
+           'url': f'http://anybody:secret@{address}/tasks'}
     logger.removeHandler(handler)
-    server.shutdown()
-    thread.join(20)
-    server.server_close()

@@ -1,43 +1,20 @@
 """XML-RPC of 0.5.2: no more than a view permission, and 31-bit numbers."""
 
-import threading
 import xmlrpc.client
 
 import pytest
 import transaction
-import waitress
-
-from lovely.remotetask.web.app import Application
-from lovely.remotetask.web.guard import HostCheck
-from lovely.remotetask.web.guard import TokenCheck
 
 BIG = 2**40
 
 
 @pytest.fixture
-def client(application, service, register):
+def client(application, service, register, serve):
     """Makes a client for a user with this password."""
     register(lambda input: input, 'echo')
-    server = waitress.create_server(
-        Application(application.db, TokenCheck('secret'),
-                    HostCheck('127.0.0.1')), host='127.0.0.1', port=0)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-
-    clients = []
-
-    def client(password):
-        clients.append(xmlrpc.client.ServerProxy(
-            f'http://anybody:{password}@127.0.0.1:{server.effective_port}'
-            f'/tasks', allow_none=True))
-        return clients[-1]
-
-    yield client
-    # The server's loop ends with its last connection.
-    for one in clients:
-        one('close')()
-    server.close()
-    thread.join(20)
+    address = serve(application.db, 'secret')
+    return lambda password: xmlrpc.client.ServerProxy(
+        f'http://anybody:{password}@{address}/tasks', allow_none=True)
 
 
 def test_add_and_cancel_needed_only_the_view_permission(client, service):

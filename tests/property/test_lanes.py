@@ -14,9 +14,10 @@ from ZODB.DB import DB
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 
+from lovely.remotetask.blocks import Blocks
 from lovely.remotetask.lanes import SENT
-from lovely.remotetask.lanes import Blocks
 from lovely.remotetask.lanes import Lanes
+from lovely.remotetask.lanes import Log
 
 keys = st.integers(0, 300)
 steps = st.lists(st.tuples(
@@ -198,3 +199,41 @@ def test_a_key_that_is_no_id_leaves_no_block_behind():
             blocks[wrong] = 1
     assert not blocks
     assert list(blocks._tree) == []
+
+
+# --- Log --------------------------------------------------------------------
+
+@given(st.lists(st.tuples(
+    st.sampled_from(['append', 'append', 'append', 'discard', 'prune']),
+    st.integers(0, 500)), max_size=300), st.integers(0, 500))
+def test_a_log_keeps_what_has_ended(steps, start):
+    log, model = Log(), {}
+    for number, (step, value) in enumerate(steps):
+        if step == 'append':
+            # A slot's clock goes on, but may stand still.
+            position = log.append(number // 3, number)
+            assert position not in model
+            model[position] = number
+        elif step == 'discard' and model:
+            position = sorted(model)[value % len(model)]
+            assert not log.discard(*position, -1)
+            assert log.discard(*position, model.pop(position))
+        elif step == 'prune':
+            log.prune()
+        assert len(log) == len(model)
+    expected = [(moment, jobid)
+                for (_, moment), jobid in sorted(model.items())]
+    assert list(log.down()) == expected[::-1]
+    assert list(log.down(start)) == [
+        entry for entry in expected[::-1] if entry[0] <= start]
+
+
+def test_a_finish_writes_one_bucket(application):
+    log = application.root.log = Log()
+    transaction.commit()
+    for number in range(40):
+        log.append(number, number)
+        written = {type(obj).__name__
+                   for obj in application.connection._registered_objects}
+        assert written in ({'LLBucket'}, {'LOBTree'}), written
+        transaction.commit()

@@ -2,8 +2,8 @@
 
 A run ends in exactly one way: finished, failed, parked for another attempt,
 cancelled, or dropped because it is no longer ours.  ``Runner`` is what workers
-use, a claim and a transaction of its own for each run; ``run_here`` is direct
-processing in the caller's transaction.
+use, a claim and a transaction of its own for each run; the steps it shares
+with direct processing come first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +43,8 @@ from lovely.remotetask.settings import log
 from lovely.remotetask.settings import trace
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import task_option
+from lovely.remotetask.workers import DIRECT
 from lovely.remotetask.workers import Identity
-from lovely.remotetask.workers import manual_worker
 
 _jitter = random.SystemRandom()
 
@@ -62,7 +65,7 @@ class Claim:
     token: tuple[str, int]
 
 
-# --- steps that both ways share ---------------------------------------------
+# --- steps that direct processing shares -------------------------------------
 
 def find_task(service: Any, host: Any, name: str) -> Any:
     """The task utility of a job; raises TaskMissing."""
@@ -108,7 +111,7 @@ def rest(error: RetryLater, now: float) -> float:
 
 
 def settle(service: Any, job: Any, error: BaseException, now: float,
-           retry_delay: float | None) -> Any:
+           retry_delay: float | None, slot: int = DIRECT) -> Any:
     """Store how a run failed.
 
     Arguments: ``retry_delay``, seconds until another attempt; None: the
@@ -128,62 +131,8 @@ def settle(service: Any, job: Any, error: BaseException, now: float,
         queue.park(job, now + retry_delay, failure,
                    charged=not isinstance(error, TaskMissing))
         return events.JobRetried(service, job)
-    queue.fail(job, failure, now)
+    queue.fail(job, failure, now, slot)
     return events.JobFailed(service, job)
-
-
-# --- in the caller's transaction ---------------------------------------------
-
-def run_here(service: Any, host: Any, pull: Callable[[], Any],
-             now: float) -> bool:
-    """Run a job in the caller's transaction, site and interaction.
-
-    Arguments: ``pull``, a callable that takes a job out of the queue, or
-    returns None.
-    Returns: False if there was no job.
-    Raises, Txn: see ITaskService.processNext.
-    """
-    queue = service.jobqueue
-    # Before the pull: undoing a run puts the job back where it was.
-    undo = db.Undo(db.jar_of(service))
-    job = pull()
-    if job is None:
-        return False
-    jobid, token = job.id, manual_worker().token()
-    queue.start(job, token, now)
-    error: BaseException | None = None
-    output: Any = None
-    size = 0
-    try:
-        events.notify(events.JobStarted(service, job))
-        output, size = call_task(service, host, job)
-    except (TransientError, KeyboardInterrupt):
-        # Whoever called knows how to run the whole transaction again.
-        undo.back()
-        raise
-    except BaseException as raised:
-        error = raised
-        undo.back()
-    _end_here(service, jobid, token, now, error, output, size)
-    if error is not None and service.raiseErrors:
-        raise error
-    return True
-
-
-def _end_here(service: Any, jobid: int, token: tuple[str, int], now: float,
-              error: BaseException | None, output: Any, size: int) -> None:
-    job = service.jobs.get(jobid)
-    # A job that was added in this transaction went with it when the task
-    # aborted: there is nobody left to ask about it.
-    if job is None or not service.jobqueue.restart(job, token, now):
-        return
-    if error is None:
-        service.jobqueue.finish(job, output, size, now)
-        events.notify(events.JobFinished(service, job))
-        return
-    tell(error)
-    event = settle(service, job, error, now, retry_delay=None)
-    events.notify(event)
 
 
 # --- in transactions of our own ----------------------------------------------
@@ -205,6 +154,7 @@ class Runner:
         self.participation = participation
         self.stopping = threading.Event()
         self.identity = Identity('worker')
+        self._slots: list[int] = []
 
     def service(self, connection: Any) -> Any:
         """The service, through this connection; raises ServiceGone."""
@@ -233,6 +183,33 @@ class Runner:
         claimed: Claim | None = db.write(self.database, take)
         return claimed
 
+    @contextmanager
+    def _slot(self) -> Iterator[int]:
+        """A slot that no other thread has meanwhile.
+
+        Txn: the first time one of its own.
+        """
+        try:
+            # list.pop is atomic: no two threads get one slot.
+            slot = self._slots.pop()
+        except IndexError:
+            slot = db.write(self.database, lambda connection: self.service(
+                connection).jobqueue.take_slot(self.identity.id))
+        try:
+            yield slot
+        finally:
+            self._slots.append(slot)
+
+    def leave(self) -> None:
+        """Give the slots back, when no thread of this worker runs any more.
+
+        Txn: one of its own.
+        """
+        with suppress(ServiceGone):
+            db.write(self.database, lambda connection: self.service(
+                connection).jobqueue.leave(self.identity.id))
+        self._slots.clear()
+
     # -- run ------------------------------------------------------------------
 
     def run(self, claim: Claim) -> None:
@@ -241,10 +218,14 @@ class Runner:
         Txn: one per attempt; a conflict runs the task again from the start,
         uncharged, and is no error.
         """
+        with self._slot() as slot:
+            self._run(claim, slot)
+
+    def _run(self, claim: Claim, slot: int) -> None:
         conflicts = 0
         while True:
             try:
-                self._attempt(claim)
+                self._attempt(claim, slot)
                 return
             except TransientError as error:
                 conflicts += 1
@@ -265,7 +246,7 @@ class Runner:
                 raise
             except BaseException as error:
                 tell(error)
-                self._fail(claim, error)
+                self._fail(claim, error, slot)
                 return
 
     def give_back(self, claim: Claim) -> None:
@@ -279,7 +260,7 @@ class Runner:
 
         db.write(self.database, put_back)
 
-    def _attempt(self, claim: Claim) -> None:
+    def _attempt(self, claim: Claim, slot: int) -> None:
         with db.session(self.database) as session:
             service = self.service(session.connection)
             job = self._own(service, claim)
@@ -290,7 +271,7 @@ class Runner:
                 # the one that is going to be committed.
                 job = self._own(service, claim)
                 service.jobqueue.finish(
-                    job, output, size, service.clock.now())
+                    job, output, size, service.clock.now(), slot)
                 events.notify(events.JobFinished(service, job))
                 session.describe('', f'{job.task} job {claim.jobid}')
                 session.commit()
@@ -310,7 +291,8 @@ class Runner:
 
     # -- fail -----------------------------------------------------------------
 
-    def _fail(self, claim: Claim, error: BaseException) -> None:
+    def _fail(self, claim: Claim, error: BaseException,
+              slot: int) -> None:
         """Store a failure in a transaction of its own, until it is stored.
 
         The attempt's writes are gone; what subscribers write is committed
@@ -319,7 +301,7 @@ class Runner:
         telling = True
         for tries in range(1, STORE_TRIES + 1):
             try:
-                self._store_failure(claim, error, telling)
+                self._store_failure(claim, error, slot, telling)
                 return
             except (LeaseLost, ServiceGone) as reason:
                 trace.info('job %s: dropped: %s', claim.jobid, reason)
@@ -338,7 +320,7 @@ class Runner:
         log.error('Job %s has failed, and that could not be stored; it stays '
                   'claimed', claim.jobid)
 
-    def _store_failure(self, claim: Claim, error: BaseException,
+    def _store_failure(self, claim: Claim, error: BaseException, slot: int,
                        telling: bool) -> None:
         with db.session(self.database) as session:
             service = self.service(session.connection)
@@ -346,7 +328,8 @@ class Runner:
             with self.host.running(service, job, self.participation):
                 now = service.clock.now()
                 event = settle(service, job, error, now,
-                               self._retry_delay(service, job, error, now))
+                               self._retry_delay(service, job, error, now),
+                               slot)
                 if telling:
                     events.notify(event)
                 session.describe('', f'{job.task} job {claim.jobid} failed')

@@ -516,11 +516,26 @@ class IJobQueue(Interface):
         Returns: the job, or None.
         """
 
-    def finish(job, output, size, now):
-        """End a run well; a recurring job waits for its next time."""
+    def finish(job, output, size, now, slot=0):
+        """End a run well; a recurring job waits for its next time.
 
-    def fail(job, failure, now):
+        Arguments: ``size``, about how long the output's pickle is (bytes);
+        ``slot`` (int), whose log notes it: the caller's own, 0 for direct
+        processing.
+        """
+
+    def fail(job, failure, now, slot=0):
         """End a run with an error record."""
+
+    def take_slot(worker):
+        """Give a worker's thread a slot of its own.
+
+        Arguments: ``worker``, the worker's id (str).
+        Returns: its number (int), a free one or a new one.
+        """
+
+    def leave(worker):
+        """Take a worker out; its slots are free again."""
 
     def park(job, until, failure=None, charged=True):
         """Let a job wait, as ``queued``, until then: for another attempt.

@@ -28,6 +28,7 @@ from lovely.remotetask.clock import as_seconds
 from lovely.remotetask.clock import as_utc
 from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IJob
+from lovely.remotetask.keys import key_time
 from lovely.remotetask.settings import TRACEBACK_CHARS
 
 
@@ -326,24 +327,3 @@ class CronJob(Job):
         if self.next is not None:
             return key_time(self.next.key)
         return super().due_at()
-
-
-# --- keys --------------------------------------------------------------------
-
-_TAG_BITS = 4
-
-
-def time_key(seconds: float, tag: int) -> int:
-    """The key of a moment in the lanes ordered by time.
-
-    Microseconds since 1970 and a tag that spreads equal moments over the
-    lanes: whole seconds are multiples of 64, and would all meet in one lane.
-    Good for 18,000 years: delays of a century are ordinary here.
-    """
-    return (int(seconds * 1_000_000) << _TAG_BITS) + (
-        tag & ((1 << _TAG_BITS) - 1))
-
-
-def key_time(key: int) -> float:
-    """The moment of a ``time_key``."""
-    return (key >> _TAG_BITS) / 1_000_000

@@ -1,6 +1,6 @@
-"""The two structures everything stands in: Lanes and Blocks.
+"""The structures that order jobs: Lanes and Logs.
 
-Both are built from plain BTrees classes, never from subclasses: conflicts
+They are built from plain BTrees classes, never from subclasses: conflicts
 are resolved in the ZEO server, and a server that has not installed this
 package must be able to do it.
 """
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
-from BTrees.Interfaces import IBTree
 from BTrees.Length import Length
 from BTrees.LLBTree import LLBTree
+from BTrees.LLBTree import LLBucket
+from BTrees.LOBTree import LOBTree
 from persistent import Persistent
-from zope.interface import implementer
 
 #: The first key of every lane.  Keys of jobs are larger.
 SENT = -2**62
@@ -116,217 +115,82 @@ def _down(tree: Any, start: int | None) -> Iterator[tuple[int, int]]:
         key = tree.maxKey(key - 1)
 
 
-_SHIFT = 4      # blocks of 16 ids: the best of 8, 16, 32 and 64 (engine 2e)
+_CHUNK = 16     # entries of a log's bucket: 32 equal it, no chunks cost twice
 
 
-@implementer(IBTree)
-class Blocks(Persistent):
-    """A mapping int -> object that behaves like an IOBTree.
+class Log(Persistent):
+    """What has ended, in the order of its end; written by one slot alone.
 
-    Consecutive ids share a bucket of 16, and only the connection that drew a
-    block adds to it: four producers conflict 1-3 times in 1,000 adds instead
-    of 94 with one flat tree, and an add writes half the bytes.
-
-    Arguments: ``family``, BTrees.family32 or family64.
+    A finish writes one bucket that nobody else writes, and no counter, so
+    that nothing another worker does can undo finished work.  A position is
+    ``(number of the bucket, moment)``; every bucket but the last has once
+    held 16 entries.
     """
 
-    def __init__(self, family: Any) -> None:
-        self._tree = family.IO.BTree()
+    def __init__(self) -> None:
+        self.buckets = LOBTree()
+        # Entries that are gone from other buckets than the last.  Only
+        # clean() and the like change it.
+        self.holes = Length()
 
-    def _block(self, key: Any) -> Any:
-        # Keys that are no integers are in no BTree either; they are not
-        # errors when only looked for.
-        try:
-            return self._tree.get(key >> _SHIFT, ())
-        except TypeError:
-            return ()
+    def append(self, moment: int, jobid: int) -> tuple[int, int]:
+        """Add an entry at the end.
 
-    def has_block(self, key: int) -> bool:
-        """Is there a block for this id?  (Ids are drawn with this.)"""
-        return key >> _SHIFT in self._tree
+        Returns: its position.
+        Cost: one bucket written; a new one every 16 entries.
+        """
+        number = self.buckets.maxKey() if self.buckets else 0
+        bucket = self.buckets.get(number)
+        if bucket is not None and len(bucket) >= _CHUNK:
+            self.prune()
+            number, bucket = number + 1, None
+        if bucket is None:
+            bucket = self.buckets[number] = LLBucket()
+        while moment in bucket:
+            moment += 1
+        bucket[moment] = jobid
+        return number, moment
 
-    def __contains__(self, key: Any) -> bool:
-        return key in self._block(key)
+    def discard(self, number: int, moment: int, jobid: int) -> bool:
+        """Remove an entry, if it still is this job's.
 
-    def __getitem__(self, key: Any) -> Any:
-        block = self._block(key)
-        if key not in block:
-            raise KeyError(key)
-        return block[key]
+        An emptied bucket stays: taking it out would write the tree, which
+        the slot's next finish may be writing.
+        """
+        bucket = self.buckets.get(number)
+        if bucket is None or bucket.get(moment) != jobid:
+            return False
+        del bucket[moment]
+        if number != self.buckets.maxKey():
+            self.holes.change(1)
+        return True
 
-    def get(self, key: Any, default: Any = None) -> Any:
-        block = self._block(key)
-        return block[key] if key in block else default
+    def prune(self) -> None:
+        """Take out empty buckets at the front; for the slot, or if it is free.
+        """
+        while self.buckets:
+            number = self.buckets.minKey()
+            if number == self.buckets.maxKey() or self.buckets[number]:
+                break
+            del self.buckets[number]
+            skipped = self.buckets.minKey() - number
+            self.holes.change(-skipped * _CHUNK)
 
-    def __setitem__(self, key: int, value: Any) -> None:
-        block = self._block(key)
-        if block == ():
-            block = self._tree._bucket_type()
-            # Before the tree: a key that is no id must change nothing.
-            block[key] = value
-            self._tree[key >> _SHIFT] = block
-        else:
-            block[key] = value
-
-    def __delitem__(self, key: int) -> None:
-        block = self._block(key)
-        if key not in block:
-            self._tree.get(key)         # TypeError for what is no integer
-            if not isinstance(key, int):
-                raise TypeError('expected integer key')
-            raise KeyError(key)
-        del block[key]
-        if not block:
-            del self._tree[key >> _SHIFT]
-
-    def insert(self, key: int, value: Any) -> int:
-        if key in self:
+    def __len__(self) -> int:
+        if not self.buckets:
             return 0
-        self[key] = value
-        return 1
+        last = self.buckets.maxKey()
+        return ((last - self.buckets.minKey()) * _CHUNK
+                + len(self.buckets[last]) - self.holes())
 
-    def setdefault(self, key: int, default: Any) -> Any:
-        if key not in self:
-            self[key] = default
-        return self[key]
-
-    _absent = object()
-
-    def pop(self, key: int, default: Any = _absent) -> Any:
-        if not isinstance(key, int):
-            raise TypeError('expected integer key')
-        value = self.get(key, default)
-        if value is Blocks._absent:
-            raise KeyError(key)
-        if key in self:
-            del self[key]
-        return value
-
-    def popitem(self) -> tuple[int, Any]:
-        for key in self:
-            return key, self.pop(key)
-        raise KeyError('popitem(): empty BTree.')
-
-    def update(self, items: Any) -> None:
-        for key, value in (items.items() if hasattr(items, 'items')
-                           else items):
-            self[key] = value
-
-    def clear(self) -> None:
-        self._tree.clear()
-
-    def byValue(self, minValue: Any) -> list[tuple[Any, int]]:
-        # Jobs have no order; older BTrees offer it all the same.
-        return sorted(((value, key) for key, value in self.items()
-                       if value >= minValue), reverse=True)
-
-    def has_key(self, key: Any) -> bool:
-        return key in self
-
-    def minKey(self, key: int | None = None) -> int:
-        for found in self.keys(key):
-            return found
-        raise ValueError('empty tree' if not self else
-                         'no key satisfies the conditions')
-
-    def maxKey(self, key: int | None = None) -> int:
-        # From the right: a listing of all keys would load all blocks.
-        tree = self._tree
-        number = None if key is None else key >> _SHIFT
-        while tree:
+    def down(self, start: int | None = None) -> Iterator[tuple[int, int]]:
+        """The entries from ``start`` downwards, latest first; lazy."""
+        number = self.buckets.maxKey() if self.buckets else -1
+        while number >= 0:
+            bucket = self.buckets[number]
+            for moment in reversed(list(bucket.keys(None, start))):
+                yield moment, bucket[moment]
             try:
-                number = tree.maxKey() if number is None else tree.maxKey(
-                    number)
-                return tree[number].maxKey(key)
+                number = self.buckets.maxKey(number - 1)
             except ValueError:
-                if number is None or number < tree.minKey():
-                    break
-                number -= 1
-        raise ValueError('empty tree' if not tree else
-                         'no key satisfies the conditions')
-
-    def keys(self, min: int | None = None, max: int | None = None,
-             excludemin: bool = False, excludemax: bool = False) -> _Items:
-        return _Items(self, 'keys', (min, max, excludemin, excludemax))
-
-    def values(self, min: int | None = None, max: int | None = None,
-               excludemin: bool = False, excludemax: bool = False) -> _Items:
-        return _Items(self, 'values', (min, max, excludemin, excludemax))
-
-    def items(self, min: int | None = None, max: int | None = None,
-              excludemin: bool = False, excludemax: bool = False) -> _Items:
-        return _Items(self, 'items', (min, max, excludemin, excludemax))
-
-    def iterkeys(self, *args: Any, **kw: Any) -> Iterator[int]:
-        return iter(self.keys(*args, **kw))
-
-    def itervalues(self, *args: Any, **kw: Any) -> Iterator[Any]:
-        return iter(self.values(*args, **kw))
-
-    def iteritems(self, *args: Any, **kw: Any) -> Iterator[tuple[int, Any]]:
-        return iter(self.items(*args, **kw))
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.keys())
-
-    def __len__(self) -> int:
-        return sum(map(len, self._tree.values()))
-
-    def __bool__(self) -> bool:
-        return bool(self._tree)
-
-    # Set operations give a set of keys, as those of BTrees do.
-    def _set(self, other: Any = None) -> Any:
-        kind = type(self._tree & self._tree)
-        return kind(self.keys() if other is None else other)
-
-    def __and__(self, other: Any) -> Any:
-        return self._set() & self._set(other)
-
-    def __or__(self, other: Any) -> Any:
-        return self._set() | self._set(other)
-
-    def __sub__(self, other: Any) -> Any:
-        return self._set() - self._set(other)
-
-    __rand__ = __and__
-    __ror__ = __or__
-
-    def __rsub__(self, other: Any) -> Any:
-        return self._set(other) - self._set()
-
-
-class _Items:
-    """A lazy range of keys, values or items; as a BTree's: len and index."""
-
-    def __init__(self, blocks: Blocks, kind: str,
-                 limits: tuple[int | None, int | None, bool, bool]) -> None:
-        self._blocks = blocks
-        self._kind = kind
-        self._limits = limits
-
-    def __iter__(self) -> Iterator[Any]:
-        low, high, excludemin, excludemax = self._limits
-        # An end that is excluded without a limit is that of the whole tree,
-        # not the end of each block.
-        if low is None and excludemin and self._blocks:
-            low = self._blocks.minKey()
-        if high is None and excludemax and self._blocks:
-            high = self._blocks.maxKey()
-        for block in self._blocks._tree.values(
-                None if low is None else low >> _SHIFT,
-                None if high is None else high >> _SHIFT):
-            yield from getattr(block, self._kind)(
-                low, high, excludemin, excludemax)
-
-    def __len__(self) -> int:
-        if self._limits == (None, None, False, False):
-            return len(self._blocks)
-        return sum(1 for _ in self)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice) or index < 0:
-            return list(self)[index]
-        for found in islice(self, index, None):
-            return found
-        raise IndexError(index)
+                break

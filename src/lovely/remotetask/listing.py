@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,8 +86,50 @@ def _entries(queue: Any, names: tuple[str, ...],
             # Scheduled: the next run first.
             lanes = getattr(queue, name)
             entries = lanes.up() if key is None else lanes.up(key)
+        elif name in ('completed', 'error'):
+            entries = heapq.merge(*(getattr(slot, name).down(key)
+                                    for slot in queue.slots.values()),
+                                  reverse=True)
         else:
             entries = getattr(queue, name).down(key)
         for at, jobid in entries:
             yield name, at, jobid
         key = None
+
+
+class QueueView:
+    """The queue as 0.5.2 showed it: a sequence of the jobs that wait.
+
+    Its ends are found without loading what lies between; ``view[-1]`` is the
+    job that was added last.
+    """
+
+    def __init__(self, queue: Any) -> None:
+        self._queue = queue
+
+    def __len__(self) -> int:
+        return len(self._queue.waiting) + len(self._queue.ready)
+
+    def __bool__(self) -> bool:
+        return bool(self._queue.ready) or bool(self._queue.waiting)
+
+    def _jobs(self, backwards: bool) -> Iterator[Any]:
+        jobs = self._queue.jobs
+        parts = [self._queue.waiting, self._queue.ready]
+        for lanes in reversed(parts) if backwards else parts:
+            for _, jobid in lanes.down() if backwards else lanes.up():
+                if jobid in jobs:
+                    yield jobs[jobid]
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._jobs(backwards=False)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        backwards = index < 0
+        steps = -index - 1 if backwards else index
+        for number, job in enumerate(self._jobs(backwards)):
+            if number == steps:
+                return job
+        raise IndexError(index)

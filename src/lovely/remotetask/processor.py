@@ -167,6 +167,13 @@ class SimpleProcessor:
             self._loop()
         finally:
             self._wind_up()
+            try:
+                self._runner.leave()
+            except Exception:
+                # The database may be gone already; the slots are then free
+                # for whoever finds that we are.
+                trace.exception('%s has left without a word',
+                                self._runner.identity.id)
             # The thread may outlive the loop by a moment; it runs no more.
             thread.running = False  # type: ignore[attr-defined]
             events.notify(events.WorkerStopped(self._runner.identity.id))

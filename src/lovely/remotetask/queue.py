@@ -5,11 +5,10 @@ No transaction begins or ends here, and no task runs.
 
 from __future__ import annotations
 
-import random
-import weakref
 from collections.abc import Iterator
 from typing import Any
 
+from BTrees.IOBTree import IOBTree
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from zope.interface import implementer
@@ -31,58 +30,19 @@ from lovely.remotetask.interfaces import IJobQueue
 from lovely.remotetask.job import Failure
 from lovely.remotetask.job import Job
 from lovely.remotetask.job import NextRun
-from lovely.remotetask.job import key_time
-from lovely.remotetask.job import time_key
+from lovely.remotetask.keys import key_time
+from lovely.remotetask.keys import last_key
+from lovely.remotetask.keys import ready_key
+from lovely.remotetask.keys import time_key
 from lovely.remotetask.lanes import Lanes
 from lovely.remotetask.settings import DUE_BATCH
+from lovely.remotetask.workers import DIRECT
+from lovely.remotetask.workers import Slot
 from lovely.remotetask.workers import WorkerRecord
 
-_EPOCH_2020 = 1_577_836_800     # 2020-01-01 UTC: its microseconds fit 50 bits
-_TAG_BITS = 10
-
-# Not the module-level generator: applications seed that one to predict job
-# ids, which are drawn from it.
-_random = random.SystemRandom()
-
-
-class _Local:
-    """What one connection knows about one queue; never stored."""
-
-    def __init__(self) -> None:
-        self.next_id: int | None = None
-        self.last_us = 0
-
-
-# Keyed by the connection, never in _v_ attributes: those vanish with the
-# object from the cache, and with them the id block and the order of adds.
-_locals: weakref.WeakKeyDictionary[Any, dict[Any, _Local]] = (
-    weakref.WeakKeyDictionary())
-
-
-def local(persistent: Any) -> _Local:
-    """The unstored state of a persistent object in its connection."""
-    holder = persistent._p_jar
-    if holder is None:
-        holder = persistent
-    known = _locals.setdefault(holder, {})
-    key = persistent._p_oid if holder is not persistent else None
-    if key not in known:
-        # What a new object knew before it was stored goes on.
-        before = {} if key is None else _locals.pop(persistent, {})
-        known[key] = before.get(None) or _Local()
-    return known[key]
-
-
-def ready_key(priority: int, us: int) -> int:
-    """The key of a ready job: priority, then time, then a random tag.
-
-    Arguments: ``priority``, -4 to 3; ``us``, microseconds since 2020.
-    Returns: an int of 63 bits.  50 bits of time last until 2055; beyond, jobs
-    of one priority run in random order, and nothing else breaks.
-    """
-    return (((3 - priority) << 60)
-            + (min(max(us, 0), 2**50 - 1) << _TAG_BITS)
-            + _random.getrandbits(_TAG_BITS))
+#: What is noted in a slot's logs: the place of such a job is
+#: ``(name, (slot, bucket, moment))``; that of others ``(name of lanes, key)``.
+_LOGS = ('completed', 'error')
 
 
 @implementer(IJobQueue)
@@ -96,9 +56,9 @@ class JobQueue(Persistent):
         self.due = Lanes(16)
         self.waiting = Lanes(16)
         self.later = Lanes(16)
-        self.completed = Lanes(16)
-        self.error = Lanes(16)
         self.cancelled = Lanes(16)
+        # What has ended is noted by whoever ran it.
+        self.slots = IOBTree({DIRECT: Slot(None)})
         self.workers = OOBTree()
 
     # -- placing --------------------------------------------------------------
@@ -113,19 +73,28 @@ class JobQueue(Persistent):
         # may be from another queue: discard() looks whose entry it is.
         if job.place is not None:
             name, key = job.place
-            getattr(self, name).discard(key, job.id)
+            if name in _LOGS:
+                number, *position = key
+                slot = self.slots.get(number)
+                if slot is not None:
+                    getattr(slot, name).discard(*position, job.id)
+            else:
+                getattr(self, name).discard(key, job.id)
 
     def _move(self, job: Job, status: str) -> str:
         states.check(job.id, job.status, status)
         return status
 
+    def _log(self, job: Job, name: str, number: int, now: float,
+             **values: Any) -> None:
+        self._displace(job)
+        position = getattr(self.slots[number], name).append(
+            time_key(now), job.id)
+        job.put(place=(name, (number, *position)), **values)
+
     def enqueue(self, job: Job) -> None:
         """See IJobQueue"""
-        mine = local(self)
-        # Adds of one connection keep their order within one microsecond.
-        us = int((SYSTEM_CLOCK.now() - _EPOCH_2020) * 1_000_000)
-        mine.last_us = us = max(us, mine.last_us + 1)
-        self._place(job, 'ready', ready_key(job.priority or 0, us),
+        self._place(job, 'ready', ready_key(job.priority or 0, self),
                     status=self._move(job, QUEUED))
 
     def schedule(self, job: Job, now: float) -> None:
@@ -143,7 +112,7 @@ class JobQueue(Persistent):
 
     def _schedule_at(self, job: Job, when: float,
                      anchor: float | None) -> None:
-        key = time_key(when, _random.getrandbits(_TAG_BITS))
+        key = time_key(when)
         if job.status == PROCESSING and not job.recurring:
             # Its schedule was replaced by a delay while it runs: this run
             # is the one it asks for.
@@ -177,19 +146,14 @@ class JobQueue(Persistent):
 
     def shelve(self, job: Job) -> None:
         """See IJobQueue"""
-        self._place(job, 'later', self._now_key(),
+        self._place(job, 'later', time_key(SYSTEM_CLOCK.now()),
                     status=self._move(job, STARTLATER))
-
-    def _now_key(self, now: float | None = None) -> int:
-        if now is None:
-            now = SYSTEM_CLOCK.now()
-        return time_key(now, _random.getrandbits(_TAG_BITS))
 
     # -- taking ---------------------------------------------------------------
 
     def has_waiting(self, now: float) -> bool:
         """See IJobQueue"""
-        limit = time_key(now, 15)
+        limit = last_key(now)
         return bool(self.ready) or (
             self.due.first(limit) is not None
             or self.waiting.first(limit) is not None)
@@ -206,7 +170,7 @@ class JobQueue(Persistent):
 
     def _bring_due(self, now: float) -> None:
         """Make ready what is due, at most DUE_BATCH jobs."""
-        limit = time_key(now, 15)
+        limit = last_key(now)
         for lanes in (self.due, self.waiting):
             for _ in range(DUE_BATCH):
                 head = lanes.first(limit)
@@ -224,8 +188,7 @@ class JobQueue(Persistent):
         if is_due and job.recurring:
             when = job.next_run(now)
             if when is not None:
-                job.next.key = self.due.insert(
-                    time_key(when, _random.getrandbits(_TAG_BITS)), job.id)
+                job.next.key = self.due.insert(time_key(when), job.id)
             if job.status != CRONJOB:
                 return          # still queued or running: this time is missed
             if when is None:
@@ -257,10 +220,10 @@ class JobQueue(Persistent):
 
     def settle(self, job: Job) -> None:
         """Let a job whose status was assigned from outside be found by it."""
-        lanes = {COMPLETED: 'completed', ERROR: 'error',
-                 CANCELLED: 'cancelled'}.get(job.status)
-        if lanes is not None:
-            self._place(job, lanes, self._now_key())
+        if job.status in _LOGS:
+            self._log(job, job.status, DIRECT, SYSTEM_CLOCK.now())
+        elif job.status == CANCELLED:
+            self._place(job, 'cancelled', time_key(SYSTEM_CLOCK.now()))
         else:
             self._displace(job)
             job.put(place=None)
@@ -282,7 +245,7 @@ class JobQueue(Persistent):
             # would be due at once, for ever.
             when = job.next_run(now)
             if when is not None:
-                self._note_next(job, self._now_key(when))
+                self._note_next(job, time_key(when))
         if job.status in (DELAYED, CRONJOB):
             self.enqueue(job)
         self.start(job, token, now)
@@ -333,16 +296,19 @@ class JobQueue(Persistent):
                 if self.is_claimed(jobid, worker):
                     yield jobid
 
-    def finish(self, job: Job, output: Any, size: int, now: float) -> None:
+    def finish(self, job: Job, output: Any, size: int, now: float,
+               slot: int = DIRECT) -> None:
         """See IJobQueue"""
-        self._end(job, COMPLETED, now, error=None,
+        self._end(job, COMPLETED, now, slot, error=None,
                   output=payload.wrap(output, size))
 
-    def fail(self, job: Job, failure: Failure, now: float) -> None:
+    def fail(self, job: Job, failure: Failure, now: float,
+             slot: int = DIRECT) -> None:
         """See IJobQueue"""
-        self._end(job, ERROR, now, error=tuple(failure))
+        self._end(job, ERROR, now, slot, error=tuple(failure))
 
-    def _end(self, job: Any, status: str, now: float, **values: Any) -> None:
+    def _end(self, job: Any, status: str, now: float, slot: int,
+             **values: Any) -> None:
         values.update(claim=None, completedAt=now, failures=0, missing=None)
         if job.recurring and job.next is not None:
             # Between its runs a recurring job is a cron job, whatever came
@@ -350,8 +316,8 @@ class JobQueue(Persistent):
             self._displace(job)
             job.put(status=self._move(job, CRONJOB), place=None, **values)
         else:
-            self._place(job, status, self._now_key(now), **values,
-                        status=self._move(job, status))
+            self._log(job, status, slot, now, **values,
+                      status=self._move(job, status))
 
     def park(self, job: Job, until: float, failure: Failure | None = None,
              charged: bool = True) -> None:
@@ -360,7 +326,7 @@ class JobQueue(Persistent):
         if failure is not None:
             values = {'error': tuple(failure),
                       'failures': job.failures + charged}
-        self._place(job, 'waiting', self._now_key(until), claim=None,
+        self._place(job, 'waiting', time_key(until), claim=None,
                     status=self._move(job, QUEUED), **values)
 
     def cancel(self, job: Job) -> bool:
@@ -368,7 +334,7 @@ class JobQueue(Persistent):
         if job.status is None or states.is_final(job.status):
             return False
         self._unnote_next(job)
-        self._place(job, 'cancelled', self._now_key(), claim=None,
+        self._place(job, 'cancelled', time_key(SYSTEM_CLOCK.now()), claim=None,
                     status=self._move(job, CANCELLED))
         return True
 
@@ -379,63 +345,60 @@ class JobQueue(Persistent):
 
     def clean(self, status: str) -> None:
         """See IJobQueue"""
-        for key, jobid in list(getattr(self, status).up()):
+        for jobid in list(self._ended(status)):
             job = self.jobs.get(jobid)
-            if job is None or job.place != (status, key):
-                getattr(self, status).discard(key, jobid)
-            elif job.status == status:
+            if job is None:
+                continue
+            if job.status == status:
                 self.forget(job)
                 del self.jobs[jobid]
             else:
                 self.settle(job)    # its status was assigned from outside
+        for slot in self.slots.values():
+            if slot.owner is None and status in _LOGS:
+                getattr(slot, status).prune()
+
+    def _ended(self, status: str) -> Iterator[int]:
+        if status in _LOGS:
+            for slot in self.slots.values():
+                yield from (i for _, i in getattr(slot, status).down())
+        else:
+            yield from (i for _, i in self.cancelled.up())
+
+    # -- workers --------------------------------------------------------------
+
+    def take_slot(self, worker: str) -> int:
+        """See IJobQueue"""
+        for number, slot in self.slots.items():
+            if number != DIRECT and slot.owner is None:
+                slot.owner = worker
+                return number
+        number = self.slots.maxKey() + 1
+        self.slots[number] = Slot(worker)
+        return number
+
+    def leave(self, worker: str) -> None:
+        """See IJobQueue"""
+        for slot in self.slots.values():
+            if slot.owner == worker:
+                slot.owner = None
+        record = self.workers.get(worker)
+        if record is not None and not any(
+                self.is_claimed(jobid, worker) for jobid in record.claims):
+            del self.workers[worker]
 
     # -- looking --------------------------------------------------------------
 
     def counts(self) -> dict[str, int]:
         """See IJobQueue"""
-        return {name: len(getattr(self, name)) for name in (
-            'ready', 'waiting', 'due', 'later', 'completed', 'error',
-            'cancelled')}
+        found = {name: len(getattr(self, name)) for name in (
+            'ready', 'waiting', 'due', 'later', 'cancelled')}
+        for name in _LOGS:
+            found[name] = sum(len(getattr(slot, name))
+                              for slot in self.slots.values())
+        return found
 
     def page(self, status: str | None, task: str | None, start: str | None,
              limit: int) -> tuple[list[Any], str | None]:
         """See IJobQueue"""
         return listing.page(self, status, task, start, limit)
-
-
-class QueueView:
-    """The queue as 0.5.2 showed it: a sequence of the jobs that wait.
-
-    Its ends are found without loading what lies between; ``view[-1]`` is the
-    job that was added last.
-    """
-
-    def __init__(self, queue: JobQueue) -> None:
-        self._queue = queue
-
-    def __len__(self) -> int:
-        return len(self._queue.waiting) + len(self._queue.ready)
-
-    def __bool__(self) -> bool:
-        return bool(self._queue.ready) or bool(self._queue.waiting)
-
-    def _jobs(self, backwards: bool) -> Iterator[Any]:
-        jobs = self._queue.jobs
-        parts = [self._queue.waiting, self._queue.ready]
-        for lanes in reversed(parts) if backwards else parts:
-            for _, jobid in lanes.down() if backwards else lanes.up():
-                if jobid in jobs:
-                    yield jobs[jobid]
-
-    def __iter__(self) -> Iterator[Any]:
-        return self._jobs(backwards=False)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return tuple(self)[index]
-        backwards = index < 0
-        steps = -index - 1 if backwards else index
-        for number, job in enumerate(self._jobs(backwards)):
-            if number == steps:
-                return job
-        raise IndexError(index)

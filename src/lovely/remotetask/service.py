@@ -16,11 +16,12 @@ from persistent import Persistent
 from zope.interface import implementer
 
 from lovely.remotetask import db
+from lovely.remotetask import direct
 from lovely.remotetask import events
-from lovely.remotetask import executor
 from lovely.remotetask import payload
 from lovely.remotetask import processor
 from lovely.remotetask import wakeup
+from lovely.remotetask.blocks import Blocks
 from lovely.remotetask.clock import SYSTEM_CLOCK
 from lovely.remotetask.clock import as_seconds
 from lovely.remotetask.errors import ConfigurationError
@@ -41,10 +42,9 @@ from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.job import OwnAnnotations
-from lovely.remotetask.lanes import Blocks
+from lovely.remotetask.keys import local
+from lovely.remotetask.listing import QueueView
 from lovely.remotetask.queue import JobQueue
-from lovely.remotetask.queue import QueueView
-from lovely.remotetask.queue import local
 from lovely.remotetask.schedule import check_delay
 from lovely.remotetask.settings import PRIORITIES
 from lovely.remotetask.startup import bootStrapSubscriber
@@ -281,7 +281,7 @@ class TaskService(OwnAnnotations, Persistent):
 
         if jobid is None and not self.jobqueue.has_waiting(now):
             return False
-        return executor.run_here(self, self.host, pull, now)
+        return direct.run_here(self, self.host, pull, now)
 
     def process(self, now: float | None = None) -> None:
         """See ITaskService"""

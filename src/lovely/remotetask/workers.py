@@ -1,4 +1,4 @@
-"""Who runs jobs: a record per worker, written by that worker's claims only.
+"""Who runs jobs: workers, and the slots their threads write their logs in.
 
 Source: new.
 """
@@ -12,9 +12,14 @@ import uuid
 
 from persistent import Persistent
 
+from lovely.remotetask.lanes import Log
+
+#: The slot of direct processing; nobody owns it.
+DIRECT = 0
+
 
 class WorkerRecord(Persistent):
-    """A worker as the database knows it.
+    """A worker as the database knows it; written by its claims only.
 
     Attributes: ``claims`` (tuple of int), the jobs it has claimed.  Finish
     never writes this record, so the list may still name jobs that are over;
@@ -24,6 +29,21 @@ class WorkerRecord(Persistent):
     def __init__(self, name: str) -> None:
         self.name = name
         self.claims: tuple[int, ...] = ()
+
+
+class Slot(Persistent):
+    """Where one thread notes what it has ended.
+
+    A number and not a worker's id: a fleet that restarts daily has as many
+    logs as it ever had threads at once.
+    Attributes: ``owner`` (worker id), None: free; ``completed``, ``error``,
+    logs.
+    """
+
+    def __init__(self, owner: str | None) -> None:
+        self.owner = owner
+        self.completed = Log()
+        self.error = Log()
 
 
 class Identity:

@@ -1,0 +1,229 @@
+"""Blocks: what holds all jobs, and looks like one IOBTree.
+
+Built from plain BTrees classes, as the lanes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from BTrees.Interfaces import IBTree
+from persistent import Persistent
+from zope.interface import implementer
+
+_SHIFT = 4      # blocks of 16 ids: the best of 8, 16, 32 and 64 (engine 2e)
+
+
+@implementer(IBTree)
+class Blocks(Persistent):
+    """A mapping int -> object that behaves like an IOBTree.
+
+    Consecutive ids share a bucket of 16, and only the connection that drew a
+    block adds to it: four producers conflict 1-3 times in 1,000 adds instead
+    of 94 with one flat tree, and an add writes half the bytes.
+
+    Arguments: ``family``, BTrees.family32 or family64.
+    """
+
+    def __init__(self, family: Any) -> None:
+        self._tree = family.IO.BTree()
+
+    def _block(self, key: Any) -> Any:
+        # Keys that are no integers are in no BTree either; they are not
+        # errors when only looked for.
+        try:
+            return self._tree.get(key >> _SHIFT, ())
+        except TypeError:
+            return ()
+
+    def has_block(self, key: int) -> bool:
+        """Is there a block for this id?  (Ids are drawn with this.)"""
+        return key >> _SHIFT in self._tree
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._block(key)
+
+    def __getitem__(self, key: Any) -> Any:
+        block = self._block(key)
+        if key not in block:
+            raise KeyError(key)
+        return block[key]
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        block = self._block(key)
+        return block[key] if key in block else default
+
+    def __setitem__(self, key: int, value: Any) -> None:
+        block = self._block(key)
+        if block == ():
+            block = self._tree._bucket_type()
+            # Before the tree: a key that is no id must change nothing.
+            block[key] = value
+            self._tree[key >> _SHIFT] = block
+        else:
+            block[key] = value
+
+    def __delitem__(self, key: int) -> None:
+        block = self._block(key)
+        if key not in block:
+            self._tree.get(key)         # TypeError for what is no integer
+            if not isinstance(key, int):
+                raise TypeError('expected integer key')
+            raise KeyError(key)
+        del block[key]
+        if not block:
+            del self._tree[key >> _SHIFT]
+
+    def insert(self, key: int, value: Any) -> int:
+        if key in self:
+            return 0
+        self[key] = value
+        return 1
+
+    def setdefault(self, key: int, default: Any) -> Any:
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    _absent = object()
+
+    def pop(self, key: int, default: Any = _absent) -> Any:
+        if not isinstance(key, int):
+            raise TypeError('expected integer key')
+        value = self.get(key, default)
+        if value is Blocks._absent:
+            raise KeyError(key)
+        if key in self:
+            del self[key]
+        return value
+
+    def popitem(self) -> tuple[int, Any]:
+        for key in self:
+            return key, self.pop(key)
+        raise KeyError('popitem(): empty BTree.')
+
+    def update(self, items: Any) -> None:
+        for key, value in (items.items() if hasattr(items, 'items')
+                           else items):
+            self[key] = value
+
+    def clear(self) -> None:
+        self._tree.clear()
+
+    def byValue(self, minValue: Any) -> list[tuple[Any, int]]:
+        # Jobs have no order; older BTrees offer it all the same.
+        return sorted(((value, key) for key, value in self.items()
+                       if value >= minValue), reverse=True)
+
+    def has_key(self, key: Any) -> bool:
+        return key in self
+
+    def minKey(self, key: int | None = None) -> int:
+        for found in self.keys(key):
+            return found
+        raise ValueError('empty tree' if not self else
+                         'no key satisfies the conditions')
+
+    def maxKey(self, key: int | None = None) -> int:
+        # From the right: a listing of all keys would load all blocks.
+        tree = self._tree
+        number = None if key is None else key >> _SHIFT
+        while tree:
+            try:
+                number = tree.maxKey() if number is None else tree.maxKey(
+                    number)
+                return tree[number].maxKey(key)
+            except ValueError:
+                if number is None or number < tree.minKey():
+                    break
+                number -= 1
+        raise ValueError('empty tree' if not tree else
+                         'no key satisfies the conditions')
+
+    def keys(self, min: int | None = None, max: int | None = None,
+             excludemin: bool = False, excludemax: bool = False) -> _Items:
+        return _Items(self, 'keys', (min, max, excludemin, excludemax))
+
+    def values(self, min: int | None = None, max: int | None = None,
+               excludemin: bool = False, excludemax: bool = False) -> _Items:
+        return _Items(self, 'values', (min, max, excludemin, excludemax))
+
+    def items(self, min: int | None = None, max: int | None = None,
+              excludemin: bool = False, excludemax: bool = False) -> _Items:
+        return _Items(self, 'items', (min, max, excludemin, excludemax))
+
+    def iterkeys(self, *args: Any, **kw: Any) -> Iterator[int]:
+        return iter(self.keys(*args, **kw))
+
+    def itervalues(self, *args: Any, **kw: Any) -> Iterator[Any]:
+        return iter(self.values(*args, **kw))
+
+    def iteritems(self, *args: Any, **kw: Any) -> Iterator[tuple[int, Any]]:
+        return iter(self.items(*args, **kw))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._tree.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self._tree)
+
+    # Set operations give a set of keys, as those of BTrees do.
+    def _set(self, other: Any = None) -> Any:
+        kind = type(self._tree & self._tree)
+        return kind(self.keys() if other is None else other)
+
+    def __and__(self, other: Any) -> Any:
+        return self._set() & self._set(other)
+
+    def __or__(self, other: Any) -> Any:
+        return self._set() | self._set(other)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._set() - self._set(other)
+
+    __rand__ = __and__
+    __ror__ = __or__
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._set(other) - self._set()
+
+
+class _Items:
+    """A lazy range of keys, values or items; as a BTree's: len and index."""
+
+    def __init__(self, blocks: Blocks, kind: str,
+                 limits: tuple[int | None, int | None, bool, bool]) -> None:
+        self._blocks = blocks
+        self._kind = kind
+        self._limits = limits
+
+    def __iter__(self) -> Iterator[Any]:
+        low, high, excludemin, excludemax = self._limits
+        # An end that is excluded without a limit is that of the whole tree,
+        # not the end of each block.
+        if low is None and excludemin and self._blocks:
+            low = self._blocks.minKey()
+        if high is None and excludemax and self._blocks:
+            high = self._blocks.maxKey()
+        for block in self._blocks._tree.values(
+                None if low is None else low >> _SHIFT,
+                None if high is None else high >> _SHIFT):
+            yield from getattr(block, self._kind)(
+                low, high, excludemin, excludemax)
+
+    def __len__(self) -> int:
+        if self._limits == (None, None, False, False):
+            return len(self._blocks)
+        return sum(1 for _ in self)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice) or index < 0:
+            return list(self)[index]
+        for found in islice(self, index, None):
+            return found
+        raise IndexError(index)
