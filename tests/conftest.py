@@ -5,10 +5,12 @@ folders and site managers, zope.component's hooks.
 """
 
 import logging
+import os
 import sys
 import threading
 import time
 import types
+import uuid
 from wsgiref import simple_server
 
 import pytest
@@ -205,3 +207,35 @@ def wait_for():
             pause.wait(0.01)
 
     return wait_for
+
+
+def missing(reason):
+    """Skip a test whose server does not answer; with
+    REMOTETASK_REQUIRE_SERVICES=1, as in CI, fail it."""
+    if os.environ.get('REMOTETASK_REQUIRE_SERVICES') == '1':
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def postgresql():
+    """The dsn of an empty database of this test's own, dropped afterwards."""
+    server = os.environ.get('REMOTETASK_POSTGRESQL',
+                            'host=127.0.0.1 port=5432 user=postgres')
+    try:
+        import psycopg2
+    except ImportError as reason:
+        missing(f'PostgreSQL cannot be reached without its driver: {reason}')
+    try:
+        connection = psycopg2.connect(f'{server} dbname=postgres '
+                                      f'connect_timeout=5')
+    except psycopg2.OperationalError as reason:
+        missing(f'PostgreSQL does not answer ({server}): {reason}')
+    connection.autocommit = True
+    cursor = connection.cursor()
+    name = f'remotetask_{uuid.uuid4().hex[:12]}'
+    cursor.execute(f'CREATE DATABASE {name}')
+    yield f'{server} dbname={name}'
+    # Whoever was killed in the test may still be connected for a moment.
+    cursor.execute(f'DROP DATABASE {name} WITH (FORCE)')
+    connection.close()

@@ -102,15 +102,18 @@ def stuck(input):
     assert (tmp_path / 'running').read_text() == 'yes'
     assert server.stop() == 0
     errors = server.stderr()
-    assert 'still runs a job' in errors
+    assert 'a running job was given back' in errors
     assert 'Traceback' not in errors
     assert errors.endswith('remotetask: stopped\n')
-    # The database was left in order: the next one opens it without ado.
-    server = serve('--port', '0', '--tasks', 'stuck').ready()
-    run = remotetask('show', jobid, '--url', server.url)
+    # The job was given back: the next one runs it again.
+    server = serve('--port', '0', '--tasks', 'stuck', '--grace', '0.1')
+    server.ready()
+    assert (tmp_path / 'running').read_text() == 'yes'
+    run = remotetask('show', jobid, '--url', server.url, '--json')
     assert run.returncode == 0
+    assert json.loads(run.stdout)['attempts'] == 2
     assert server.stop() == 0
-    assert server.stderr() == 'remotetask: stopped\n'
+    assert 'Traceback' not in server.stderr()
 
 
 def test_tasks_by_zcml(serve, remotetask, tmp_path):

@@ -23,6 +23,7 @@ from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.interfaces import IJobQueue
+from lovely.remotetask.interfaces import ILiveness
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.interfaces import IQueuedService
 from lovely.remotetask.interfaces import IRetryPolicy
@@ -31,6 +32,10 @@ from lovely.remotetask.interfaces import ITaskOptions
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
+from lovely.remotetask.liveness.exclusive import ExclusiveStorage
+from lovely.remotetask.liveness.heartbeat import Heartbeat
+from lovely.remotetask.liveness.lockfile import LockFile
+from lovely.remotetask.liveness.postgres import PostgresLock
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.queue import JobQueue
@@ -69,6 +74,10 @@ TABLE = [
     (IHost, PlainHost, lambda app: PlainHost()),
     (IClock, SystemClock, lambda app: SystemClock()),
     (IRetryPolicy, RetryPolicy, lambda app: RetryPolicy()),
+    (ILiveness, ExclusiveStorage, lambda app: ExclusiveStorage(app.db)),
+    (ILiveness, LockFile, lambda app: LockFile()),
+    (ILiveness, PostgresLock, lambda app: PostgresLock(app.db)),
+    (ILiveness, Heartbeat, lambda app: Heartbeat()),
     # Interfaces of others.
     (IQueue, QueueStub, lambda app: QueueStub()),
     (IBTree, Blocks, lambda app: TaskService().jobs),

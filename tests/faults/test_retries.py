@@ -156,12 +156,12 @@ def test_conflicts_at_commit_re_ran_without_limit(
     register(conflicting(CONFLICTS_BEFORE_BACKOFF + 4, calls), 'conflicts')
     jobid = service.add('conflicts')
     transaction.commit()
-    processor._runner.stopping = Waits()
+    processor.worker.executor.stopping = Waits()
     assert processor.processNext() is True
     transaction.begin()
     assert service.getStatus(jobid) == 'completed'
     # Ten at once, then with pauses.
-    assert len(processor._runner.stopping.waits) == 5
+    assert len(processor.worker.executor.stopping.waits) == 5
 
 
 def test_a_task_that_conflicts_for_ever_can_be_stopped(

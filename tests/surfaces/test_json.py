@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from transaction.interfaces import TransientError
+from ZODB.POSException import ConflictError
 
 from lovely.remotetask import TaskService
 from lovely.remotetask.task import SimpleTask
@@ -218,7 +218,7 @@ def test_a_conflict_that_stays_is_503(web, monkeypatch):
 
     def conflict(self, *arguments, **options):
         calls.append(1)
-        raise TransientError
+        raise ConflictError
 
     monkeypatch.setattr(TaskService, 'add', conflict)
     response = web.post('/tasks/api/v1/jobs', {'task': 'echo'})

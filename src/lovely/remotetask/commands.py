@@ -69,6 +69,10 @@ class CommandTask:
     remote = False
     limit = None
 
+    #: The engine need not watch the time as well: this does it, and takes a
+    #: moment longer to clean up.
+    limits_itself = True
+
     def __init__(self, argv: Iterable[str | os.PathLike[str]], *,
                  stdin: str | None = None, output: str = 'text',
                  timeout: float = 3600.0, grace: float = 2.0,

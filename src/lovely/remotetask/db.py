@@ -20,7 +20,7 @@ from typing import Any
 
 import transaction
 from transaction.interfaces import NoTransaction
-from transaction.interfaces import TransientError
+from ZODB.POSException import ConflictError
 
 from lovely.remotetask.errors import RollbackImpossible
 from lovely.remotetask.settings import CLAIM_TRIES
@@ -74,7 +74,8 @@ def write(database: Any, function: Callable[[Any], Any],
     """Call ``function(connection)`` and commit; again after a conflict.
 
     Returns: what it returned.
-    Raises: the TransientError of the last of ``tries``.
+    Raises: the ConflictError of the last of ``tries``; at once what is no
+    conflict, such as a lost connection: that takes its own time.
     Txn: one of its own, retried alone: ``function`` must have no other
     effects than on the connection.
     """
@@ -84,7 +85,7 @@ def write(database: Any, function: Callable[[Any], Any],
                 result = function(connection)
                 manager.commit()
                 return result
-            except TransientError:
+            except ConflictError:
                 manager.abort()
                 if attempt >= tries:
                     raise
@@ -110,8 +111,93 @@ class Session:
             current.setUser(user)
         current.note(note)
 
+    def read_current(self, obj: Any) -> None:
+        """Let the current transaction conflict if this object has changed.
+
+        Also one in which the connection has no part yet: a task may commit
+        to other databases only.
+        """
+        join = getattr(self.connection, '_register', None)
+        if join is not None:
+            join()
+        self.connection.readCurrent(obj)
+
+    def is_alone(self) -> bool:
+        """Has nothing but our connection joined the transaction?"""
+        joined = getattr(self.manager.get(), '_resources', None)
+        return joined is not None and all(
+            manager is self.connection for manager in joined)
+
+    @contextmanager
+    def guarded(self, check: Callable[[], None]) -> Iterator[None]:
+        """Call ``check()`` before every commit of this thread meanwhile.
+
+        Also of transactions that somebody else begins: a task may end its
+        own, as often as it likes.
+        """
+        guard = _Guard(check)
+        self.manager.registerSynch(guard)
+        try:
+            yield
+        finally:
+            with suppress(KeyError):
+                self.manager.unregisterSynch(guard)
+
     def commit(self) -> None:
         self.manager.commit()
+
+
+class _Guard:
+    """A synchronizer that checks each commit of a transaction manager.
+
+    At ``beforeCompletion`` and not by hooks: ``newTransaction`` is not called
+    for a transaction that ``get()`` makes, and a hook is used up by the first
+    commit that it refuses.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+
+    def newTransaction(self, current: Any) -> None:
+        """See transaction.interfaces.ISynchronizer"""
+
+    afterCompletion = newTransaction
+
+    def beforeCompletion(self, current: Any) -> None:
+        """See transaction.interfaces.ISynchronizer"""
+        if current.status != 'Active':
+            return
+        try:
+            self._check()
+        except Exception as error:
+            # An abort comes by here, too, and must not be disturbed.
+            current.join(_Refusal(error))
+
+
+class _Refusal:
+    """A data manager that refuses to commit; it lets everything abort."""
+
+    transaction_manager = None
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def sortKey(self) -> str:
+        return ''       # before anybody has done anything
+
+    def tpc_begin(self, current: Any) -> None:
+        raise self._error
+
+    def abort(self, current: Any) -> None:
+        pass
+
+    commit = tpc_vote = tpc_finish = tpc_abort = abort
+
+    def savepoint(self) -> Any:
+        return self
+
+    def rollback(self) -> None:
+        pass
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """Running one job: small named steps over one record.
 
 A run ends in exactly one way: finished, failed, parked for another attempt,
-cancelled, or dropped because it is no longer ours.  ``Runner`` is what workers
-use, a claim and a transaction of its own for each run; the steps it shares
-with direct processing come first.
+given back, cancelled, or dropped because it is no longer ours.  The steps that
+direct processing shares come first; ``Executor`` runs a claimed job in
+transactions of its own.
 """
 
 from __future__ import annotations
@@ -11,29 +11,33 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Sequence
-from contextlib import contextmanager
-from contextlib import suppress
+from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from transaction.interfaces import TransientError
 
+from lovely.remotetask import context
 from lovely.remotetask import db
 from lovely.remotetask import events
 from lovely.remotetask import payload
+from lovely.remotetask.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
+from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.job import Failure
 from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.settings import BACKOFF_FIRST
 from lovely.remotetask.settings import BACKOFF_LAST
+from lovely.remotetask.settings import CHAIN_SECONDS
 from lovely.remotetask.settings import CONFLICTS_BEFORE_BACKOFF
+from lovely.remotetask.settings import CONFLICTS_WHEN_STOPPING
 from lovely.remotetask.settings import MISSING_FIRST
 from lovely.remotetask.settings import MISSING_GIVE_UP
 from lovely.remotetask.settings import MISSING_LAST
@@ -44,7 +48,6 @@ from lovely.remotetask.settings import trace
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import task_option
 from lovely.remotetask.workers import DIRECT
-from lovely.remotetask.workers import Identity
 
 _jitter = random.SystemRandom()
 
@@ -57,12 +60,20 @@ class ServiceGone(RuntimeFault):
     """There is no service at the path a worker was given."""
 
 
+#: Finds the next job for the transaction that finishes one: see Worker.
+Take = Callable[[Any], 'Claim | None']
+
+
 @dataclass(frozen=True)
 class Claim:
-    """A job that is ours to run, as long as it carries the token."""
+    """A job that is ours to run, as long as it carries the token.
+
+    ``slot``: the thread's, whose log will note the end.
+    """
 
     jobid: int
     token: tuple[str, int]
+    slot: int
 
 
 # --- steps that direct processing shares -------------------------------------
@@ -75,15 +86,34 @@ def find_task(service: Any, host: Any, name: str) -> Any:
     return task
 
 
-def call_task(service: Any, host: Any, job: Any) -> tuple[Any, int]:
+def _idempotency_key(service: Any, job: Any) -> str:
+    """A text that is the same in every attempt, and in no other job."""
+    oid = service._p_oid
+    return (f'{oid.hex() if oid else ""}-{job.id}-'
+            f'{int(job.createdAt.timestamp() * 1_000_000)}')
+
+
+def call_task(service: Any, host: Any, job: Any,
+              is_stopping: Callable[[], bool] = lambda: False,
+              is_ours: Callable[[], bool] = lambda: True
+              ) -> tuple[Any, int]:
     """Run the task and check what it returned.
 
+    Arguments: ``is_stopping``, ``is_ours``: what currentJob().cancelled asks.
     Returns: the output and about how long it is (bytes).
     Raises: what the task raises; TaskError for a result that does not fit
     its schema or cannot be stored.
     """
     task = find_task(service, host, job.task)
-    output = task(service, job.id, job.input)
+    # A command ends itself, and what it left behind, somewhat later.
+    limit = (None if getattr(task, 'limits_itself', False)
+             else task_option(task, 'timeout'))
+    current = context.JobContext(
+        job, _idempotency_key(service, job), limit, is_stopping, is_ours)
+    with context.running(current):
+        output = task(service, job.id, job.input)
+    if current.timedOut:
+        raise current.timeout()
     violations = check_against(getattr(task, 'outputSchema', None), output)
     if violations:
         raise TaskError('the result does not fit the task\'s outputSchema: '
@@ -137,8 +167,34 @@ def settle(service: Any, job: Any, error: BaseException, now: float,
 
 # --- in transactions of our own ----------------------------------------------
 
-class Runner:
-    """Claims and runs the jobs of one service.
+class Guard:
+    """Lets no transaction of a task commit once its job is not ours.
+
+    Every commit on the task's transaction manager is checked, the task's own
+    included: a worker that was declared dead, or a run that was cancelled,
+    can commit nothing any more.
+    """
+
+    def __init__(self, session: db.Session, job: Any,
+                 token: tuple[str, int]) -> None:
+        self._session = session
+        self._job = job
+        self._token = token
+        self.active = True
+
+    def check(self) -> None:
+        """Raise LeaseLost unless the job is ours at the commit."""
+        if not self.active:
+            return
+        # A task may cancel its own job, and commit that.
+        if self._job.claim != self._token and not self._job._p_changed:
+            raise LeaseLost(f'job {self._job.id} is no longer ours')
+        # And if that changes before this commit is through, it conflicts.
+        self._session.read_current(self._job)
+
+
+class Executor:
+    """Runs claimed jobs of one service.
 
     Arguments: ``database`` (ZODB.DB); ``path`` (sequence of str), where the
     service is; ``host`` (IHost); ``participation``, a callable that makes the
@@ -153,8 +209,6 @@ class Runner:
         self.host = host
         self.participation = participation
         self.stopping = threading.Event()
-        self.identity = Identity('worker')
-        self._slots: list[int] = []
 
     def service(self, connection: Any) -> Any:
         """The service, through this connection; raises ServiceGone."""
@@ -163,118 +217,101 @@ class Runner:
             raise ServiceGone(f'there is no service at {"/".join(self.path)}')
         return service
 
-    # -- claim ----------------------------------------------------------------
-
-    def claim(self, jobid: int | None = None) -> Claim | None:
-        """Take a job: the next one, or this one if it is queued or claimed.
-
-        Txn: a short one of its own, retried alone.
-        """
-        def take(connection: Any) -> Claim | None:
-            service = self.service(connection)
-            now = service.clock.now()
-            # Looking writes nothing: an idle worker commits nothing.
-            if jobid is None and not service.jobqueue.has_waiting(now):
-                return None
-            token = self.identity.token()
-            job = service.jobqueue.claim(token, now, jobid)
-            return None if job is None else Claim(job.id, token)
-
-        claimed: Claim | None = db.write(self.database, take)
-        return claimed
-
-    @contextmanager
-    def _slot(self) -> Iterator[int]:
-        """A slot that no other thread has meanwhile.
-
-        Txn: the first time one of its own.
-        """
-        try:
-            # list.pop is atomic: no two threads get one slot.
-            slot = self._slots.pop()
-        except IndexError:
-            slot = db.write(self.database, lambda connection: self.service(
-                connection).jobqueue.take_slot(self.identity.id))
-        try:
-            yield slot
-        finally:
-            self._slots.append(slot)
-
-    def leave(self) -> None:
-        """Give the slots back, when no thread of this worker runs any more.
-
-        Txn: one of its own.
-        """
-        with suppress(ServiceGone):
-            db.write(self.database, lambda connection: self.service(
-                connection).jobqueue.leave(self.identity.id))
-        self._slots.clear()
+    def write(self, function: Callable[[Any], Any]) -> Any:
+        """Call ``function(service)`` in a short transaction of its own."""
+        return db.write(self.database, lambda connection: function(
+            self.service(connection)))
 
     # -- run ------------------------------------------------------------------
 
-    def run(self, claim: Claim) -> None:
+    def run(self, claim: Claim,
+            chaining: Callable[[bool], AbstractContextManager[Take | None]]
+            = lambda quick: nullcontext()) -> Claim | None:
         """Run a claimed job to its end, whatever the task does.
 
+        Arguments: ``chaining(quick)``, a context that gives what finds the
+        next job in the same commit, or None; ``quick`` says whether this run
+        was.
+        Returns: the next job, if its claim was part of the last commit.
         Txn: one per attempt; a conflict runs the task again from the start,
         uncharged, and is no error.
         """
-        with self._slot() as slot:
-            self._run(claim, slot)
-
-    def _run(self, claim: Claim, slot: int) -> None:
         conflicts = 0
         while True:
             try:
-                self._attempt(claim, slot)
-                return
+                return self._attempt(claim, chaining)
             except TransientError as error:
                 conflicts += 1
                 trace.debug('job %s: conflict %s: %s', claim.jobid,
                             conflicts, error)
                 self._back_off(conflicts)
-                if self.stopping.is_set():
+                if (self.stopping.is_set()
+                        and conflicts >= CONFLICTS_WHEN_STOPPING):
                     # It may conflict for ever; another worker, or the next
                     # start, goes on with it.
                     self.give_back(claim)
-                    return
+                    return None
             except (LeaseLost, ServiceGone) as error:
                 trace.info('job %s: dropped: %s', claim.jobid, error)
-                return
+                return None
+            except WorkerStopping:
+                self.give_back(claim)
+                return None
             except KeyboardInterrupt:
                 # Somebody at a terminal stops us, not the task.
                 self.give_back(claim)
                 raise
             except BaseException as error:
+                if not self._is_ours(claim):
+                    # What a cancelled run raises interests nobody.
+                    trace.info('job %s: dropped', claim.jobid)
+                    return None
                 tell(error)
-                self._fail(claim, error, slot)
-                return
+                self._fail(claim, error)
+                return None
 
-    def give_back(self, claim: Claim) -> None:
-        """Put a claimed job back among the ready ones, if it is ours."""
-        def put_back(connection: Any) -> None:
-            service = self.service(connection)
+    def give_back(self, claim: Claim) -> bool:
+        """Put a claimed job back, uncharged; False if it is not ours.
+
+        Txn: a short one of its own.
+        """
+        def put_back(service: Any) -> bool:
             job = service.jobs.get(claim.jobid)
-            if job is not None and job.claim == claim.token:
-                job.put(claim=None)
-                service.jobqueue.enqueue(job)
+            if job is None or job.claim != claim.token:
+                return False
+            service.jobqueue.requeue(job)
+            return True
 
-        db.write(self.database, put_back)
+        given: bool = self.write(put_back)
+        return given
 
-    def _attempt(self, claim: Claim, slot: int) -> None:
+    def _attempt(self, claim: Claim, chaining: Any) -> Claim | None:
         with db.session(self.database) as session:
             service = self.service(session.connection)
             job = self._own(service, claim)
-            with self.host.running(service, job, self.participation):
+            guard = Guard(session, job, claim.token)
+            began = SYSTEM_CLOCK.monotonic()
+            with (self.host.running(service, job, self.participation),
+                  session.guarded(guard.check)):
                 events.notify(events.JobStarted(service, job))
-                output, size = call_task(service, self.host, job)
+                output, size = call_task(
+                    service, self.host, job, self.stopping.is_set,
+                    lambda: self._is_ours(claim))
                 # The task may have ended its transaction: look again, in
                 # the one that is going to be committed.
                 job = self._own(service, claim)
-                service.jobqueue.finish(
-                    job, output, size, service.clock.now(), slot)
-                events.notify(events.JobFinished(service, job))
-                session.describe('', f'{job.task} job {claim.jobid}')
-                session.commit()
+                quick = (SYSTEM_CLOCK.monotonic() - began < CHAIN_SECONDS
+                         and session.is_alone())
+                # From here on the job is written, which guards it better.
+                guard.active = False
+                with chaining(quick) as take:
+                    service.jobqueue.finish(
+                        job, output, size, service.clock.now(), claim.slot)
+                    events.notify(events.JobFinished(service, job))
+                    chained: Claim | None = take(service) if take else None
+                    session.describe('', f'{job.task} job {claim.jobid}')
+                    session.commit()
+                return chained
 
     def _own(self, service: Any, claim: Claim) -> Any:
         """The job, if it still is ours; raises LeaseLost."""
@@ -282,6 +319,17 @@ class Runner:
         if job is None or job.claim != claim.token:
             raise LeaseLost(f'job {claim.jobid} is no longer ours')
         return job
+
+    def _is_ours(self, claim: Claim) -> bool:
+        """Is the job ours, in a snapshot of its own?"""
+        try:
+            db.read(self.database, lambda connection: self._own(
+                self.service(connection), claim))
+        except (LeaseLost, ServiceGone):
+            return False
+        except Exception:
+            return True         # the database does not answer: nobody knows
+        return True
 
     def _back_off(self, conflicts: int) -> None:
         over = conflicts - CONFLICTS_BEFORE_BACKOFF
@@ -291,8 +339,7 @@ class Runner:
 
     # -- fail -----------------------------------------------------------------
 
-    def _fail(self, claim: Claim, error: BaseException,
-              slot: int) -> None:
+    def _fail(self, claim: Claim, error: BaseException) -> None:
         """Store a failure in a transaction of its own, until it is stored.
 
         The attempt's writes are gone; what subscribers write is committed
@@ -301,7 +348,7 @@ class Runner:
         telling = True
         for tries in range(1, STORE_TRIES + 1):
             try:
-                self._store_failure(claim, error, slot, telling)
+                self._store_failure(claim, error, telling)
                 return
             except (LeaseLost, ServiceGone) as reason:
                 trace.info('job %s: dropped: %s', claim.jobid, reason)
@@ -320,7 +367,7 @@ class Runner:
         log.error('Job %s has failed, and that could not be stored; it stays '
                   'claimed', claim.jobid)
 
-    def _store_failure(self, claim: Claim, error: BaseException, slot: int,
+    def _store_failure(self, claim: Claim, error: BaseException,
                        telling: bool) -> None:
         with db.session(self.database) as session:
             service = self.service(session.connection)
@@ -329,7 +376,7 @@ class Runner:
                 now = service.clock.now()
                 event = settle(service, job, error, now,
                                self._retry_delay(service, job, error, now),
-                               slot)
+                               claim.slot)
                 if telling:
                     events.notify(event)
                 session.describe('', f'{job.task} job {claim.jobid} failed')

@@ -361,6 +361,42 @@ class ITaskService(IContained):
         Cost: O(limit + log n).  Source: new.
         """
 
+    def retryJob(jobid):
+        """Queue a job that failed or was cancelled once more.
+
+        One that waits for another attempt is ready at once.
+        Raises: JobNotFound; InvalidTransition, naming both states.
+        Txn: the caller commits.  Source: new.
+        """
+
+    def pause():
+        """Let the workers start no further job.  Direct processing goes on.
+
+        Txn: the caller commits.  Source: new.
+        """
+
+    def resume():
+        """Undo ``pause``.  Txn: the caller commits.  Source: new."""
+
+    def stats():
+        """Figures for monitoring.
+
+        Returns: a dict: the number of jobs (int) by where they are
+        (``queued``, ``processing``, ``scheduled``, ``start later``,
+        ``completed``, ``error``, ``cancelled``); ``oldest``, seconds the
+        oldest ready job has been waiting, or None; ``workers`` (int);
+        ``paused`` (bool).
+        Cost: flat.  Source: new.
+        """
+
+    def listWorkers():
+        """Who runs jobs of this service.
+
+        Returns: a list of dicts: ``id`` (str), ``evidence`` (list of str),
+        ``claims`` (list of job ids), ``slots`` (list of int).
+        Source: new.
+        """
+
     def hasJobsWaiting(now=None):
         """Is there a job that could run now?
 
@@ -489,15 +525,20 @@ class IJobQueue(Interface):
     def has_waiting(now):
         """Could a job run at ``now``?  Returns bool; writes nothing."""
 
+    def has_due(now):
+        """Is there a scheduled or waiting job whose time has come?"""
+
     def reanchor(now):
         """Let scheduled jobs count from an earlier, made-up ``now``.
 
         Cost: O(scheduled jobs).
         """
 
-    def pull(now):
+    def pull(now, allowed=None, ready_only=False):
         """Take the next job out of the ready ones; due ones come in first.
 
+        Arguments: ``allowed(lane, key)``, may this head be taken?;
+        ``ready_only``: leave the due ones where they are.
         Returns: the job, or None.  Its status is unchanged.
         """
 
@@ -510,11 +551,24 @@ class IJobQueue(Interface):
         Returns: False if the job is over.
         """
 
-    def claim(token, now, jobid=None):
+    def claim(token, slot, now, jobid=None, allowed=None, ready_only=False):
         """Pull a job, or take this one, and start it under the token.
 
+        Arguments: ``slot``, the number of the thread that is going to run
+        it; ``allowed``, ``ready_only``: see ``pull``.
         Returns: the job, or None.
+        Raises: Retired if the slot is not the worker's (any more).
+        Txn: writes the slot's claims and, of others' objects, only lanes.
         """
+
+    def requeue(job):
+        """Put a claimed job back to where it stood, uncharged."""
+
+    def interrupt(job, now):
+        """Put back a job whose worker died; at last it ends as poison."""
+
+    def retry(job, now):
+        """Queue a failed or cancelled job once more; see retryJob."""
 
     def finish(job, output, size, now, slot=0):
         """End a run well; a recurring job waits for its next time.
@@ -527,15 +581,30 @@ class IJobQueue(Interface):
     def fail(job, failure, now, slot=0):
         """End a run with an error record."""
 
+    def enroll(worker, evidence, beats):
+        """Make a worker known.
+
+        Arguments: ``worker``, its id (str); ``evidence``, see ILiveness;
+        ``beats`` (bool): does it give signs of life?
+        """
+
     def take_slot(worker):
         """Give a worker's thread a slot of its own.
 
-        Arguments: ``worker``, the worker's id (str).
         Returns: its number (int), a free one or a new one.
+        Raises: Retired if the worker is not known (any more).
         """
 
-    def leave(worker):
-        """Take a worker out; its slots are free again."""
+    def claims_of(worker):
+        """The ids of the jobs that run under claims of a worker."""
+
+    def retire(worker, now, charged):
+        """Take a worker out: put its jobs back, free its slots.
+
+        Arguments: ``charged``: it died, and its jobs count that.
+        Returns: the ids of the jobs.
+        Txn: writes its slots' claims, so a claim of its conflicts.
+        """
 
     def park(job, until, failure=None, charged=True):
         """Let a job wait, as ``queued``, until then: for another attempt.
@@ -599,3 +668,37 @@ class IClock(Interface):
 
     def monotonic():
         """Seconds (float) that never go back, for durations."""
+
+
+class ILiveness(Interface):
+    """One means to tell whether another process still lives.
+
+    Wrong answers cost repeated work, never correctness.  Txn: none.
+    Source: new.
+    """
+
+    lost = Attribute(
+        'True: what announce() last returned holds no longer, though nobody '
+        'closed it (bool).')
+
+    def announce():
+        """Hold a proof that this process lives; say how others check it.
+
+        Meant to be called again with every beat: it returns the same as
+        before while the proof holds, something new after it was lost.
+        Returns: plain data that pickles: a tuple, first its kind (str); or
+        () where this means is not available, and why is logged, once.
+        """
+
+    def alive(evidence, beat):
+        """Does the process that announced this still live?
+
+        Arguments: ``evidence``, what an announce() returned, of any kind and
+        any release; ``beat``, the Beat of the worker's record as this
+        observer now sees it, or its count (int), or None.
+        Returns: True, False, or None: it cannot be told from here.
+        Raises: nothing for evidence that cannot be understood.
+        """
+
+    def close():
+        """Let go of the proof; idempotent."""

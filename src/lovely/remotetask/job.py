@@ -168,6 +168,8 @@ class Job(OwnAnnotations, Persistent):
     delay = None        # seconds to wait once
     anchor = None       # from when the delay or schedule counts, until a look
     missing = None      # since when its task has been missing
+    turn = None         # its key among the ready ones, kept while it runs
+    interruptions = 0   # how often its worker died while it ran
     recurring = False
 
     def __init__(self, id: int, task: str, input: Any) -> None:
@@ -177,13 +179,22 @@ class Job(OwnAnnotations, Persistent):
         self.put(createdAt=SYSTEM_CLOCK.now())
 
     def put(self, **values: Any) -> None:
-        """Write attributes without validation: for the machinery alone."""
+        """Write attributes without validation: for the machinery alone.
+
+        None takes an attribute back to its default, which takes no room in
+        the record.
+        """
         changed = self._p_changed  # type: ignore[has-type]
         if changed is None:
             self._p_activate()
         # Tells __getstate__ that nobody else has changed the input.
         self._v_own = not changed or self.__dict__.get('_v_own')
-        self.__dict__.update(values)
+        state = self.__dict__
+        for name, value in values.items():
+            if value is None:
+                state.pop(name, None)
+            else:
+                state[name] = value
         self._p_changed = True
 
     def __getstate__(self) -> Any:

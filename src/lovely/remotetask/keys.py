@@ -62,6 +62,11 @@ def ready_key(priority: int, queue: Any) -> int:
             + _random.getrandbits(_READY_TAG))
 
 
+def ready_time(key: int) -> float:
+    """When (seconds since 1970) the job of a ``ready_key`` became ready."""
+    return _EPOCH_2020 + ((key >> _READY_TAG) & (2**50 - 1)) / 1_000_000
+
+
 def time_key(seconds: float) -> int:
     """The key of a moment (seconds since 1970), in lanes ordered by time.
 
@@ -74,8 +79,12 @@ def time_key(seconds: float) -> int:
 
 
 def last_key(seconds: float) -> int:
-    """The largest ``time_key`` of a moment."""
-    return (int(seconds * 1_000_000) << _TIME_TAG) + (1 << _TIME_TAG) - 1
+    """The largest key that counts as due at a moment.
+
+    One millisecond is given: equal moments move on by a microsecond when
+    their tags meet, and are due all the same.
+    """
+    return ((int(seconds * 1_000_000) + 1000) << _TIME_TAG) - 1
 
 
 def key_time(key: int) -> float:

@@ -8,7 +8,9 @@ package must be able to do it.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from BTrees.Length import Length
@@ -60,20 +62,31 @@ class Lanes(Persistent):
         self.lengths[lane].change(-1)
         return True
 
-    def first(self, below: int | None = None) -> tuple[int, int] | None:
+    def first(self, below: int | None = None,
+              allowed: Callable[[int, int], bool] | None = None
+              ) -> tuple[int, int] | None:
         """The smallest entry, ``(key, job id)``, at or below ``below``.
 
+        Arguments: ``allowed(lane, key)`` says of the head of each lane
+        whether it may be taken.
         Cost: O(lanes).
         """
         best = None
-        for tree in self.trees:
+        for lane, tree in enumerate(self.trees):
             # Not minKey(): with pure-Python BTrees it fails when a bucket in
             # the middle has been emptied.
             for key in tree.keys(SENT + 1, below):
-                if best is None or key < best[0]:
+                if ((best is None or key < best[0])
+                        and (allowed is None or allowed(lane, key))):
                     best = (key, tree[key])
                 break
         return best
+
+    def heads(self) -> Iterator[tuple[int, int]]:
+        """Each lane that holds anything, with its first key."""
+        for lane, tree in enumerate(self.trees):
+            for key in islice(tree.keys(SENT + 1), 1):
+                yield lane, key
 
     def pull(self, key: int) -> None:
         """Remove the head of a lane.
@@ -141,15 +154,25 @@ class Log(Persistent):
         """
         number = self.buckets.maxKey() if self.buckets else 0
         bucket = self.buckets.get(number)
+        # Moments rise through the whole log, also where clocks do not: pages
+        # start in the middle of it.
+        moment = max(moment, self._latest(number) + 1)
         if bucket is not None and len(bucket) >= _CHUNK:
             self.prune()
             number, bucket = number + 1, None
         if bucket is None:
             bucket = self.buckets[number] = LLBucket()
-        while moment in bucket:
-            moment += 1
         bucket[moment] = jobid
         return number, moment
+
+    def _latest(self, number: int) -> int:
+        """The last moment noted, in this bucket or the one before it."""
+        for bucket in map(self.buckets.get, (number, number - 1)):
+            if bucket:
+                latest: int = bucket.maxKey()
+                return latest
+        # Both emptied by clean(): what lies before is older by far.
+        return -1
 
     def discard(self, number: int, moment: int, jobid: int) -> bool:
         """Remove an entry, if it still is this job's.

@@ -15,6 +15,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.keys import ready_time
 from lovely.remotetask.settings import PAGE_LOOKS
 
 #: status -> the lanes such jobs stand in, in the order they are listed.
@@ -95,6 +96,35 @@ def _entries(queue: Any, names: tuple[str, ...],
         for at, jobid in entries:
             yield name, at, jobid
         key = None
+
+
+def stats(queue: Any, now: float) -> dict[str, Any]:
+    """See ITaskService.stats"""
+    counts = queue.counts()
+    heads = [key for _, key in queue.ready.heads()]
+    return {
+        QUEUED: counts['ready'] + counts['waiting'],
+        PROCESSING: sum(1 for _ in queue.running()),
+        'scheduled': counts['due'],
+        STARTLATER: counts['later'],
+        COMPLETED: counts['completed'],
+        ERROR: counts['error'],
+        CANCELLED: counts['cancelled'],
+        'oldest': (max(0.0, now - min(map(ready_time, heads)))
+                   if heads else None),
+        'workers': len(queue.workers),
+        'paused': queue.paused,
+    }
+
+
+def workers(queue: Any) -> list[dict[str, Any]]:
+    """See ITaskService.listWorkers"""
+    return [{'id': worker,
+             'evidence': [str(part[0]) for part in record.evidence],
+             'claims': queue.claims_of(worker),
+             'slots': [number for number, slot in queue.slots.items()
+                       if slot.owner == worker]}
+            for worker, record in queue.workers.items()]
 
 
 class QueueView:

@@ -6,28 +6,34 @@ gives a callable that runs until its thread's ``running`` is False.
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from transaction.interfaces import TransientError
+from ZODB.POSException import ConflictError
 from zope.interface import implementer
 
 from lovely.remotetask import db as database_edge
 from lovely.remotetask import events
+from lovely.remotetask import monitor
 from lovely.remotetask import wakeup
 from lovely.remotetask.clock import SYSTEM_CLOCK
 from lovely.remotetask.executor import Claim
-from lovely.remotetask.executor import Runner
 from lovely.remotetask.executor import ServiceGone
 from lovely.remotetask.host import PLAIN
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.settings import BACKOFF_LAST
 from lovely.remotetask.settings import BROKEN_FIRST
+from lovely.remotetask.settings import END_GRACE
 from lovely.remotetask.settings import SERVICE_PATIENCE
 from lovely.remotetask.settings import WAIT_FLOOR
 from lovely.remotetask.settings import log
 from lovely.remotetask.settings import trace
+from lovely.remotetask.worker import Worker
+from lovely.remotetask.workers import LOOP
 
 # Kept for those who import it.  Nothing sleeps for it any more: it capped
 # MultiProcessor below 20 jobs a second.
@@ -88,14 +94,19 @@ class SimpleProcessor:
     #: The IHost in whose way jobs are run; a framework's room replaces it.
     host = PLAIN
 
+    #: How many jobs run at once.
+    maxThreads = 1
+
     def __init__(self, db: Any, servicePath: Sequence[str],
                  waitTime: float = 1.0) -> None:
         self.db = db
         self.servicePath = servicePath
         self.waitTime = waitTime
+        self.worker = Worker(db, servicePath, self.host, ProcessorRequest)
         self._claims: dict[int, Claim] = {}
         self._bell = wakeup.listen(db)
-        self._runner = Runner(db, servicePath, self.host, ProcessorRequest)
+        self._next: Claim | None = None
+        self._looping: threading.Thread | None = None
 
     @property
     def running(self) -> bool:
@@ -114,7 +125,7 @@ class SimpleProcessor:
         """
         try:
             with database_edge.session(self.db) as session:
-                service = self._runner.service(session.connection)
+                service = self.worker.executor.service(session.connection)
                 with self.host.running(service, None, ProcessorRequest):
                     result = getattr(service, method)(*args)
                     session.commit()
@@ -132,7 +143,7 @@ class SimpleProcessor:
 
         Returns: its id, or None.
         """
-        claim = self._runner.claim()
+        claim = self.worker.claim()
         if claim is None:
             return None
         self._claims[claim.jobid] = claim
@@ -144,13 +155,21 @@ class SimpleProcessor:
         Returns: True if a job was run, else False.
         Txn: the claim and the run have one of their own each.
         """
-        # Not ``jobid or``: 0 is an id like any other.
-        claim = None if jobid is None else self._claims.pop(jobid, None)
+        # Not ``if jobid``: 0 is an id like any other.
+        if jobid is not None:
+            claim = self._claims.pop(jobid, None)
+        else:
+            claim, self._next = self._next, None
         if claim is None:
-            claim = self._runner.claim(jobid)
+            claim = self.worker.claim(jobid)
         if claim is None:
             return False
-        self._runner.run(claim)
+        if threading.current_thread() is self._looping:
+            # Only the loop is sure to come back for the job that follows.
+            self._next = self.worker.run(claim, chain=True)
+            return True
+        with monitor.watching(self.worker):
+            self.worker.run(claim)
         return True
 
     # -- the loop -------------------------------------------------------------
@@ -158,34 +177,47 @@ class SimpleProcessor:
     def __call__(self) -> None:
         """See IProcessor"""
         thread = threading.current_thread()
-        # stopProcessing() rings them together with thread.running, so that
+        # stopProcessing() sets them together with thread.running, so that
         # nobody waits for us to wake up, nor for an attempt to follow.
-        thread.stopping = self._runner.stopping  # type: ignore[attr-defined]
+        thread.stopping = self.worker.stopping  # type: ignore[attr-defined]
         thread.bell = self._bell  # type: ignore[attr-defined]
-        events.notify(events.WorkerStarted(self._runner.identity.id))
+        self._looping = thread
+        running = _Loop(thread, self.worker)
+        _loops.add(running)
+        events.notify(events.WorkerStarted(self.worker.identity.id))
         try:
             self._loop()
         finally:
             self._wind_up()
-            try:
-                self._runner.leave()
-            except Exception:
-                # The database may be gone already; the slots are then free
-                # for whoever finds that we are.
-                trace.exception('%s has left without a word',
-                                self._runner.identity.id)
+            self._leave()
             # The thread may outlive the loop by a moment; it runs no more.
             thread.running = False  # type: ignore[attr-defined]
-            events.notify(events.WorkerStopped(self._runner.identity.id))
+            running.ended.set()
+            events.notify(events.WorkerStopped(self.worker.identity.id))
+
+    def _leave(self) -> None:
+        try:
+            if self._next is not None:
+                self.worker.give_back(self._next)
+            monitor.unwatch(self.worker)
+            self.worker.leave()
+        except Exception:
+            # The database may be gone already; others find that we are.
+            trace.exception('%s has left without a word',
+                            self.worker.identity.id)
 
     def _loop(self) -> None:
         broken = 0.0
-        seen = False
+        seen = watched = False
         patience = SYSTEM_CLOCK.monotonic() + SERVICE_PATIENCE
         while self.running:
             # Cleared before the look: a job added during it rings again.
             self._bell.clear()
             try:
+                if not watched:
+                    self.worker.enroll(LOOP, self.maxThreads)
+                    monitor.watch(self.worker)
+                    watched = True
                 worked = self._work()
                 seen, broken = True, 0.0
             except ServiceGone as error:
@@ -195,7 +227,7 @@ class SimpleProcessor:
                               'service again once it is back', error)
                     return
                 worked = False
-            except TransientError:
+            except ConflictError:
                 continue        # others were faster, CLAIM_TRIES times
             except Exception as error:
                 # Once per kind of trouble, not once per look.
@@ -206,7 +238,11 @@ class SimpleProcessor:
                 self._bell.wait(broken)
                 continue
             if not worked and self.running:
-                self._bell.wait(max(self.waitTime, WAIT_FLOOR))
+                wait = max(self.waitTime, WAIT_FLOOR)
+                # The owner of a lane may be too busy for what lies there.
+                help_at = self.worker.waits_for
+                self._bell.wait(wait if help_at is None
+                                else min(wait, help_at))
 
     def _work(self) -> bool:
         """Run what there is to run, at most one job; False: nothing."""
@@ -231,7 +267,7 @@ class MultiProcessor(SimpleProcessor):
     def _work(self) -> bool:
         if len(self.threads) >= self.maxThreads:
             return False
-        claim = self._runner.claim()
+        claim = self.worker.claim()
         if claim is None:
             return False
         # Not named remotetasks.*: applications count the services by that.
@@ -244,7 +280,9 @@ class MultiProcessor(SimpleProcessor):
 
     def _run(self, claim: Claim) -> None:
         try:
-            self._runner.run(claim)
+            following: Claim | None = claim
+            while following is not None:
+                following = self.worker.run(following, chain=True)
         finally:
             # Before the ring: the loop may be waiting for a free thread,
             # and this one is alive for another moment.
@@ -255,6 +293,56 @@ class MultiProcessor(SimpleProcessor):
         # Whoever joins the named thread waits for its jobs as well.
         for thread in list(self.threads):
             thread.join()
+
+
+# --- the end of the process -------------------------------------------------
+
+class _Loop:
+    """A loop that runs in this process."""
+
+    def __init__(self, thread: threading.Thread, worker: Worker) -> None:
+        self.thread = thread
+        self.worker = worker
+        self.ended = threading.Event()
+
+
+_loops: weakref.WeakSet[_Loop] = weakref.WeakSet()
+
+
+def end_all(grace: float = END_GRACE) -> int:
+    """End the processors of this process in an orderly way.
+
+    They claim nothing more; running jobs get ``grace`` seconds to come to
+    their end, then they are given back, uncharged, and their runs can commit
+    nothing any more.
+    Returns: how many jobs were given back.
+    Source: new.
+    """
+    loops = [loop for loop in _loops if not loop.ended.is_set()]
+    for loop in loops:
+        _tell_to_stop(loop.thread)
+    deadline = SYSTEM_CLOCK.monotonic() + grace
+    given = 0
+    for loop in loops:
+        if loop.thread is threading.current_thread():
+            continue
+        if loop.ended.wait(max(0.0, deadline - SYSTEM_CLOCK.monotonic())):
+            continue
+        # Whoever comes here once more, at the exit, waits for it no longer.
+        _loops.discard(loop)
+        try:
+            given += loop.worker.leave()
+        except Exception:
+            trace.exception('%s has left without a word',
+                            loop.worker.identity.id)
+    return given
+
+
+# Daemon threads end with the interpreter without their ``finally``; this is
+# called while they still live.
+atexit.register(end_all)
+# A fork has its parent's loops in memory, and none of their threads.
+os.register_at_fork(after_in_child=_loops.clear)
 
 
 # --- the thread of a service -------------------------------------------------
@@ -288,16 +376,20 @@ def start_thread(service: Any, name: str, path: Sequence[str]) -> None:
         thread.start()
 
 
+def _tell_to_stop(thread: Any) -> None:
+    thread.running = False
+    # A factory of an application's own may know nothing of these.
+    for event in (getattr(thread, 'stopping', None),
+                  getattr(thread, 'bell', None)):
+        if event is not None:
+            event.set()
+
+
 def stop_threads(service: Any, name: str, wait: float | None) -> None:
     """Tell the threads of a service to stop; wait for them so long."""
     stopping = threads_of(service, name)
     for thread in stopping:
-        thread.running = False
-        # A factory of an application's own may know nothing of these.
-        for event in (getattr(thread, 'stopping', None),
-                      getattr(thread, 'bell', None)):
-            if event is not None:
-                event.set()
+        _tell_to_stop(thread)
     deadline = None if wait is None else SYSTEM_CLOCK.monotonic() + wait
     for thread in stopping:
         if thread is threading.current_thread():

@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from BTrees.IOBTree import IOBTree
-from BTrees.OOBTree import OOBTree
-from persistent import Persistent
 from zope.interface import implementer
 
 from lovely.remotetask import listing
@@ -18,6 +15,7 @@ from lovely.remotetask import payload
 from lovely.remotetask import states
 from lovely.remotetask.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -36,9 +34,10 @@ from lovely.remotetask.keys import ready_key
 from lovely.remotetask.keys import time_key
 from lovely.remotetask.lanes import Lanes
 from lovely.remotetask.settings import DUE_BATCH
+from lovely.remotetask.settings import POISON
 from lovely.remotetask.workers import DIRECT
-from lovely.remotetask.workers import Slot
-from lovely.remotetask.workers import WorkerRecord
+from lovely.remotetask.workers import Retired
+from lovely.remotetask.workers import Roster
 
 #: What is noted in a slot's logs: the place of such a job is
 #: ``(name, (slot, bucket, moment))``; that of others ``(name of lanes, key)``.
@@ -46,20 +45,20 @@ _LOGS = ('completed', 'error')
 
 
 @implementer(IJobQueue)
-class JobQueue(Persistent):
+class JobQueue(Roster):
     """See IJobQueue"""
 
+    paused = False
+    poison = POISON
+
     def __init__(self, jobs: Any) -> None:
-        self.jobs = jobs
+        super().__init__(jobs)
         # 64 lanes where producers and workers meet; fewer where they do not.
         self.ready = Lanes(64)
         self.due = Lanes(16)
         self.waiting = Lanes(16)
         self.later = Lanes(16)
         self.cancelled = Lanes(16)
-        # What has ended is noted by whoever ran it.
-        self.slots = IOBTree({DIRECT: Slot(None)})
-        self.workers = OOBTree()
 
     # -- placing --------------------------------------------------------------
 
@@ -153,10 +152,13 @@ class JobQueue(Persistent):
 
     def has_waiting(self, now: float) -> bool:
         """See IJobQueue"""
+        return bool(self.ready) or self.has_due(now)
+
+    def has_due(self, now: float) -> bool:
+        """See IJobQueue"""
         limit = last_key(now)
-        return bool(self.ready) or (
-            self.due.first(limit) is not None
-            or self.waiting.first(limit) is not None)
+        return (self.due.first(limit) is not None
+                or self.waiting.first(limit) is not None)
 
     def reanchor(self, now: float) -> None:
         """See IJobQueue"""
@@ -186,7 +188,8 @@ class JobQueue(Persistent):
         if states.is_final(job.status):
             return              # its status was assigned from outside
         if is_due and job.recurring:
-            when = job.next_run(now)
+            # After the time it was due at, too: see last_key.
+            when = job.next_run(max(now, key_time(key)))
             if when is not None:
                 job.next.key = self.due.insert(time_key(when), job.id)
             if job.status != CRONJOB:
@@ -202,10 +205,12 @@ class JobQueue(Persistent):
         job.put(anchor=None)
         self.enqueue(job)
 
-    def pull(self, now: float) -> Any:
+    def pull(self, now: float, allowed: Any = None,
+             ready_only: bool = False) -> Any:
         """See IJobQueue"""
-        self._bring_due(now)
-        while (head := self.ready.first()) is not None:
+        if not ready_only:
+            self._bring_due(now)
+        while (head := self.ready.first(None, allowed)) is not None:
             key, jobid = head
             self.ready.pull(key)
             job = self.jobs.get(jobid)
@@ -240,10 +245,10 @@ class JobQueue(Persistent):
         if states.is_final(job.status):
             return False
         if (job.recurring and job.next is not None
-                and key_time(job.next.key) <= now):
+                and job.next.key <= last_key(now)):
             # Its move to the next time was undone as well; left alone it
             # would be due at once, for ever.
-            when = job.next_run(now)
+            when = job.next_run(max(now, key_time(job.next.key)))
             if when is not None:
                 self._note_next(job, time_key(when))
         if job.status in (DELAYED, CRONJOB):
@@ -253,19 +258,21 @@ class JobQueue(Persistent):
 
     def start(self, job: Job, token: tuple[str, int], now: float) -> None:
         """See IJobQueue"""
+        turn = job.place[1] if job.place and job.place[0] == 'ready' else None
         self._displace(job)
         job.put(status=self._move(job, PROCESSING), claim=token, place=None,
-                startedAt=now, attempts=(job.attempts or 0) + 1)
+                turn=turn, startedAt=now, attempts=(job.attempts or 0) + 1)
 
-    def claim(self, token: tuple[str, int], now: float,
-              jobid: int | None = None) -> Any:
-        """Take a job and start it under a token, in the worker's record.
-
-        Arguments: ``jobid``: this one, if it is queued.
-        Returns: the job, or None.
-        """
+    def claim(self, token: tuple[str, int], slot: int, now: float,
+              jobid: int | None = None, allowed: Any = None,
+              ready_only: bool = False) -> Any:
+        """See IJobQueue"""
+        place = self.slots.get(slot)
+        if place is None or place.owner != token[0]:
+            raise Retired
+        claims = place.claims
         if jobid is None:
-            job = self.pull(now)
+            job = self.pull(now, allowed, ready_only)
         else:
             # One that is claimed already changes hands: the token says who
             # may finish it.
@@ -274,27 +281,30 @@ class JobQueue(Persistent):
                 job = None
         if job is None:
             return None
+        # Looked at before the start: it may be among them already, given
+        # back and claimed anew.
+        others = [i for i in self._claimed(claims) if i != job.id]
         self.start(job, token, now)
-        record = self.workers.get(token[0])
-        if record is None:
-            record = self.workers[token[0]] = WorkerRecord(token[0])
-        record.claims = tuple(
-            old for old in record.claims
-            if self.is_claimed(old, token[0])) + (job.id,)
+        claims.jobs = (*others, job.id)
         return job
 
-    def is_claimed(self, jobid: int, worker: str) -> bool:
-        """Is this job running under a claim of this worker?"""
-        job = self.jobs.get(jobid)
-        return (job is not None and job.status == PROCESSING
-                and job.claim is not None and job.claim[0] == worker)
+    def requeue(self, job: Job) -> None:
+        """See IJobQueue"""
+        key = ready_key(job.priority or 0, self) if job.turn is None \
+            else job.turn
+        self._place(job, 'ready', key, claim=None,
+                    status=self._move(job, QUEUED))
 
-    def running(self) -> Iterator[int]:
-        """The ids of the jobs that run."""
-        for worker, record in self.workers.items():
-            for jobid in record.claims:
-                if self.is_claimed(jobid, worker):
-                    yield jobid
+    def interrupt(self, job: Job, now: float) -> None:
+        """See IJobQueue"""
+        job.put(interruptions=job.interruptions + 1)
+        if job.interruptions < self.poison:
+            self.requeue(job)
+            return
+        self.fail(job, Failure(
+            'Poison', f'poison: its worker died {job.interruptions} times '
+            f'while the job ran; see the logs of the workers, then retry it',
+            '', job.attempts, now), now)
 
     def finish(self, job: Job, output: Any, size: int, now: float,
                slot: int = DIRECT) -> None:
@@ -309,7 +319,8 @@ class JobQueue(Persistent):
 
     def _end(self, job: Any, status: str, now: float, slot: int,
              **values: Any) -> None:
-        values.update(claim=None, completedAt=now, failures=0, missing=None)
+        values.update(claim=None, completedAt=now, failures=None, turn=None,
+                      missing=None)
         if job.recurring and job.next is not None:
             # Between its runs a recurring job is a cron job, whatever came
             # of this one; its next time stands in ``due`` already.
@@ -328,6 +339,16 @@ class JobQueue(Persistent):
                       'failures': job.failures + charged}
         self._place(job, 'waiting', time_key(until), claim=None,
                     status=self._move(job, QUEUED), **values)
+
+    def retry(self, job: Job, now: float) -> None:
+        """See IJobQueue"""
+        if job.status not in (QUEUED, ERROR, CANCELLED):
+            raise InvalidTransition(job.id, str(job.status), QUEUED)
+        job.put(failures=0, interruptions=0, missing=None)
+        if job.recurring:
+            self.schedule(job, now)
+        elif job.place is None or job.place[0] != 'ready':
+            self.enqueue(job)
 
     def cancel(self, job: Job) -> bool:
         """See IJobQueue"""
@@ -365,27 +386,16 @@ class JobQueue(Persistent):
         else:
             yield from (i for _, i in self.cancelled.up())
 
-    # -- workers --------------------------------------------------------------
-
-    def take_slot(self, worker: str) -> int:
+    def retire(self, worker: str, now: float, charged: bool) -> list[int]:
         """See IJobQueue"""
-        for number, slot in self.slots.items():
-            if number != DIRECT and slot.owner is None:
-                slot.owner = worker
-                return number
-        number = self.slots.maxKey() + 1
-        self.slots[number] = Slot(worker)
-        return number
-
-    def leave(self, worker: str) -> None:
-        """See IJobQueue"""
-        for slot in self.slots.values():
-            if slot.owner == worker:
-                slot.owner = None
-        record = self.workers.get(worker)
-        if record is not None and not any(
-                self.is_claimed(jobid, worker) for jobid in record.claims):
-            del self.workers[worker]
+        left = self.dismiss(worker)
+        for jobid in left:
+            job = self.jobs[jobid]
+            if charged:
+                self.interrupt(job, now)
+            else:
+                self.requeue(job)
+        return left
 
     # -- looking --------------------------------------------------------------
 

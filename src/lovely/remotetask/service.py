@@ -18,6 +18,8 @@ from zope.interface import implementer
 from lovely.remotetask import db
 from lovely.remotetask import direct
 from lovely.remotetask import events
+from lovely.remotetask import listing
+from lovely.remotetask import liveness
 from lovely.remotetask import payload
 from lovely.remotetask import processor
 from lovely.remotetask import wakeup
@@ -219,6 +221,22 @@ class TaskService(OwnAnnotations, Persistent):
         if job is not None and self.jobqueue.cancel(job):
             events.notify(events.JobCancelled(self, job))
 
+    def retryJob(self, jobid: int) -> None:
+        """See ITaskService"""
+        self.jobqueue.retry(self._job(jobid), self.clock.now())
+        self._wake()
+
+    def pause(self) -> None:
+        """See ITaskService"""
+        if not self.jobqueue.paused:
+            self.jobqueue.paused = True
+
+    def resume(self) -> None:
+        """See ITaskService"""
+        if self.jobqueue.paused:
+            self.jobqueue.paused = False
+        self._wake()
+
     # -- look -----------------------------------------------------------------
 
     def getStatus(self, jobid: int) -> str:
@@ -239,6 +257,14 @@ class TaskService(OwnAnnotations, Persistent):
                  limit: int = 50) -> tuple[list[Any], str | None]:
         """See ITaskService"""
         return self.jobqueue.page(status, task, start, limit)
+
+    def stats(self) -> dict[str, Any]:
+        """See ITaskService"""
+        return listing.stats(self.jobqueue, self.clock.now())
+
+    def listWorkers(self) -> list[dict[str, Any]]:
+        """See ITaskService"""
+        return listing.workers(self.jobqueue)
 
     def hasJobsWaiting(self, now: float | None = None) -> bool:
         """See ITaskService"""
@@ -263,7 +289,16 @@ class TaskService(OwnAnnotations, Persistent):
 
     def claimNextJob(self, now: float | None = None) -> int | None:
         """See ITaskService"""
-        job = self.jobqueue.claim(manual_worker().token(), self._look(now))
+        worker = manual_worker()
+        jar = db.jar_of(self)
+        queue = self.jobqueue
+        queue.enroll(worker.id, () if jar is None else
+                     liveness.for_database(jar.db()).announce(), beats=False)
+        slot = next((number for number, slot in queue.slots.items()
+                     if slot.owner == worker.id), None)
+        job = queue.claim(
+            worker.token(), queue.take_slot(worker.id) if slot is None
+            else slot, self._look(now))
         return None if job is None else job.id
 
     def processNext(self, now: float | None = None,

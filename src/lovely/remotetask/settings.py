@@ -27,8 +27,13 @@ CLAIM_TRIES = 20
 PAUSE_FIRST = 0.0005
 PAUSE_LAST = 0.05
 
+#: While the worker stops, a run that conflicts is tried so often and then
+#: given back.
+CONFLICTS_WHEN_STOPPING = 3
+
 #: After this many conflicts in a row a run backs off (seconds, doubling).
 CONFLICTS_BEFORE_BACKOFF = 10
+
 BACKOFF_FIRST = 0.05
 BACKOFF_LAST = 5.0
 
@@ -56,6 +61,42 @@ SERVICE_PATIENCE = 30.0
 #: How long a processor waits after the database failed it (seconds, doubling
 #: up to BACKOFF_LAST).
 BROKEN_FIRST = 0.1
+
+#: A task that took longer than this (seconds) finishes in a commit of its own:
+#: its snapshot is old, and a claim from it would conflict.
+CHAIN_SECONDS = 0.05
+
+#: After a conflict of a shared finish and claim a thread finishes so many jobs
+#: alone: what conflicts once does so again.
+CHAIN_PENALTY = 100
+
+#: How long the head of a foreign lane must lie still before it is taken
+#: (seconds): at least, and as a multiple of the own commits' average time.
+GRACE_FIRST = 0.05
+GRACE_COMMITS = 20
+
+#: So many times longer for a thread that has jobs in its own lanes.
+PATIENCE_WITH_WORK = 20
+
+#: Sign of life, how long without one a worker counts as dead, and how often
+#: others are looked at (seconds).
+BEAT_SECONDS = 10.0
+DEAD_SECONDS = 40.0
+LOOK_SECONDS = 1.0
+
+#: Where no other process can open the storage there is nobody to look at but
+#: our own threads.
+LOOK_ALONE_SECONDS = 10.0
+
+#: A job that was claimed by hand, and not run, comes back after this
+#: (seconds).
+MANUAL_SECONDS = 600.0
+
+#: After so many interruptions a job is taken for the cause of them.
+POISON = 5
+
+#: What running jobs get at the end of a process to come to theirs (seconds).
+END_GRACE = 5.0
 
 #: The priorities that fit into a ready key.
 PRIORITIES = range(-4, 4)

@@ -16,7 +16,9 @@
        +--- retry ----> queued (it waits there)
 
     cancel leads from every state that is not final to cancelled.
-    completed, error and cancelled are final; only clean follows.
+    completed, error and cancelled are final: only clean follows, and
+    retryJob, which queues what failed or was cancelled once more.
+    rescue and give-back lead from processing to queued.
 
 Nothing here knows the database: the queue asks before it writes.
 """
@@ -44,8 +46,8 @@ TRANSITIONS = {
              CANCELLED},
     PROCESSING: {PROCESSING, QUEUED, CRONJOB, COMPLETED, ERROR, CANCELLED},
     COMPLETED: set(),
-    ERROR: set(),
-    CANCELLED: set(),
+    ERROR: {QUEUED, CRONJOB},
+    CANCELLED: {QUEUED, CRONJOB},
 }
 
 

@@ -9,41 +9,149 @@ import itertools
 import os
 import socket
 import uuid
+from collections.abc import Iterator
+from typing import Any
 
+from BTrees.IOBTree import IOBTree
+from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 
+from lovely.remotetask.errors import RuntimeFault
+from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.lanes import Log
 
 #: The slot of direct processing; nobody owns it.
 DIRECT = 0
 
+#: Roles of workers; their ids begin with them.  A loop runs jobs until it is
+#: stopped, and has lanes of its own; a processor may be used by hand; what
+#: ``service.claimNextJob()`` claims is run by whoever called it.
+LOOP = 'worker'
+HAND = 'hand'
+MANUAL = 'manual'
 
-class WorkerRecord(Persistent):
-    """A worker as the database knows it; written by its claims only.
 
-    Attributes: ``claims`` (tuple of int), the jobs it has claimed.  Finish
-    never writes this record, so the list may still name jobs that are over;
-    the next claim drops them.
+class Retired(RuntimeFault):
+    """This worker was declared dead; it goes on under a new id."""
+
+
+class Beat(Persistent):
+    """A sign of life; a record of its own, for it is written while jobs run.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.claims: tuple[int, ...] = ()
+    count = 0
 
 
-class Slot(Persistent):
-    """Where one thread notes what it has ended.
+class WorkerRecord(Persistent):
+    """A worker as the database knows it.
 
-    A number and not a worker's id: a fleet that restarts daily has as many
-    logs as it ever had threads at once.
-    Attributes: ``owner`` (worker id), None: free; ``completed``, ``error``,
-    logs.
+    Attributes: ``evidence``, what others tell by whether it lives
+    (ILiveness); ``beat``, None where nobody watches that.
+    """
+
+    def __init__(self, evidence: tuple[object, ...],
+                 beat: Beat | None) -> None:
+        self.evidence = evidence
+        self.beat = beat
+
+
+class Claims(Persistent):
+    """What one thread has claimed; written by its claims only.
+
+    Finish never writes this record, so it may still name jobs that are over;
+    the next claim drops them.
+    Attributes: ``owner`` (worker id), None: the slot is free.  Whoever
+    declares a worker dead writes it, so that a claim at the same moment
+    conflicts.  ``jobs`` (tuple of int).
     """
 
     def __init__(self, owner: str | None) -> None:
         self.owner = owner
+        self.jobs: tuple[int, ...] = ()
+
+
+class Slot(Persistent):
+    """One thread's place: what it claims, and what it has ended.
+
+    A number and not a worker's id: a fleet that restarts daily has as many
+    logs as it ever had threads at once.
+    Attributes: ``claims``; ``completed``, ``error``, logs.
+    """
+
+    def __init__(self, owner: str | None) -> None:
+        self.claims = Claims(owner)
         self.completed = Log()
         self.error = Log()
+
+    @property
+    def owner(self) -> str | None:
+        """The id of the worker whose thread this is; None: it is free."""
+        return self.claims.owner
+
+
+class Roster(Persistent):
+    """Who runs the jobs of a service: its workers and their threads' slots.
+
+    Attributes: ``jobs``, the mapping of all jobs; ``workers``, id ->
+    WorkerRecord; ``slots``, number -> Slot.
+    """
+
+    def __init__(self, jobs: Any) -> None:
+        self.jobs = jobs
+        self.slots = IOBTree({DIRECT: Slot(None)})
+        self.workers = OOBTree()
+
+    def enroll(self, worker: str, evidence: Any, beats: bool) -> None:
+        """See IJobQueue"""
+        if worker not in self.workers:
+            self.workers[worker] = WorkerRecord(
+                evidence, Beat() if beats else None)
+
+    def take_slot(self, worker: str) -> int:
+        """See IJobQueue"""
+        if worker not in self.workers:
+            raise Retired
+        for number, slot in self.slots.items():
+            if number != DIRECT and slot.owner is None:
+                slot.claims.owner = worker
+                return number
+        number = self.slots.maxKey() + 1
+        self.slots[number] = Slot(worker)
+        return number
+
+    def is_claimed(self, jobid: int, worker: str) -> bool:
+        """Is this job running under a claim of this worker?"""
+        job = self.jobs.get(jobid)
+        return (job is not None and job.status == PROCESSING
+                and job.claim is not None and job.claim[0] == worker)
+
+    def _claimed(self, claims: Any) -> list[int]:
+        return [jobid for jobid in claims.jobs
+                if self.is_claimed(jobid, claims.owner)]
+
+    def claims_of(self, worker: str) -> list[int]:
+        """See IJobQueue"""
+        return [jobid for slot in self.slots.values()
+                if slot.owner == worker
+                for jobid in self._claimed(slot.claims)]
+
+    def running(self) -> Iterator[int]:
+        """The ids of the jobs that run."""
+        for slot in self.slots.values():
+            yield from self._claimed(slot.claims)
+
+    def dismiss(self, worker: str) -> list[int]:
+        """Take a worker's name out and free its slots.
+
+        Returns: the ids of the jobs it has claimed; they go on carrying its
+        tokens until somebody moves them.
+        """
+        left = self.claims_of(worker)
+        for slot in self.slots.values():
+            if slot.owner == worker:
+                slot.claims.owner, slot.claims.jobs = None, ()
+        self.workers.pop(worker, None)
+        return left
 
 
 class Identity:
@@ -73,5 +181,5 @@ def manual_worker() -> Identity:
     # Keyed by the process: a fork must not go on with its parent's numbers.
     pid = os.getpid()
     if pid not in _manual:
-        _manual[pid] = Identity('manual')
+        _manual[pid] = Identity(MANUAL)
     return _manual[pid]

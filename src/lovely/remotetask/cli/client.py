@@ -58,6 +58,9 @@ class Client:
         """POST data as JSON; returns what came as JSON."""
         return self._request('POST', path, json.dumps(data).encode())
 
+    def check_waiting(self) -> None:
+        """See Asked: a server has workers."""
+
     def _request(self, method: str, path: str, body: bytes | None) -> Any:
         headers = {'Accept': 'application/json'}
         if body is not None:

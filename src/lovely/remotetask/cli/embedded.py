@@ -1,21 +1,16 @@
-"""What ``serve`` needs besides the web: a database, a service, tasks."""
+"""What ``serve`` needs besides the web: a service, a worker, tasks."""
 
+import atexit
 import importlib
 import os
-import re
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import entry_points
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import ZODB
 from persistent.mapping import PersistentMapping
-from zc.lockfile import LockError
-from ZODB.FileStorage import FileStorage
-from ZODB.POSException import StorageError
 from zope.component import provideUtility
 
 from lovely.remotetask import db
@@ -35,98 +30,6 @@ PATH = ('tasks',)
 
 #: Installed distributions name their tasks under this.
 ENTRY_POINTS = 'lovely.remotetask.tasks'
-
-# Web threads and workers each have a connection; ZODB warns beyond this.
-_CONNECTIONS = 50
-
-
-# --- the database -----------------------------------------------------------
-
-def open_directory(directory: Path) -> Any:
-    """Open the database in a directory; both are made if missing.
-
-    Raises: Failure.
-    """
-    try:
-        # Whoever can write here can have any code run by the server.
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        storage = FileStorage(str(directory / 'Data.fs'),
-                              blob_dir=str(directory / 'blobs'))
-    except LockError as error:
-        raise Failure(
-            f'the data directory {directory} is in use by another process',
-            'stop that one, or choose another directory with --data'
-            ) from error
-    except OSError as error:
-        raise Failure(
-            f'cannot write to the data directory {directory}: '
-            f'{reason(error)}', 'choose another one with --data') from error
-    except StorageError as error:
-        raise Failure(
-            f'{directory / "Data.fs"} is damaged or no database: '
-            f'{describe(error)}',
-            'restore a copy, or choose another directory with --data'
-            ) from error
-    return ZODB.DB(storage, pool_size=_CONNECTIONS)
-
-
-def open_uri(uri: str) -> Any:
-    """Open the database that a URI of zodburi names.
-
-    Raises: Failure; it never shows the URI's password.
-    """
-    import zodburi
-
-    shown = _without_password(uri)
-    if uri.startswith('postgresql://'):
-        # What everybody writes; RelStorage's resolver knows the other.
-        uri = 'postgres' + uri.removeprefix('postgresql')
-    try:
-        factory, options = zodburi.resolve_uri(uri)
-    except zodburi.NoResolverForScheme as error:
-        known = sorted({entry.name for entry
-                        in entry_points(group='zodburi.resolvers')})
-        raise Failure(
-            f'--db {shown}: there is no storage for this kind of URI; '
-            f'there are {", ".join(known)}',
-            "correct it, or install what brings it "
-            "(for postgres: RelStorage[postgresql])") from error
-    except Exception as error:
-        raise Failure(
-            f'--db {shown} cannot be read: '
-            f'{describe(error).replace(uri, shown)}',
-            'compare it with the examples in the documentation') from error
-    try:
-        storage = factory()
-    except LockError as error:
-        raise Failure(
-            f'the database {shown} is in use by another process',
-            'stop that one, or share the database by ZEO or PostgreSQL'
-            ) from error
-    # A driver may raise whatever it likes.
-    except Exception as error:
-        raise Failure(
-            f'cannot open the database {shown}: '
-            f'{describe(error).replace(uri, shown)}',
-            'correct --db, or start the database server') from error
-    options['pool_size'] = max(options['pool_size'], _CONNECTIONS)
-    return ZODB.DB(storage, **options)
-
-
-def close(database: Any) -> None:
-    """Close the database, also under a job that outlived its grace."""
-    if any(info['opened'] for info in database.connectionDebugInfo()):
-        # That job's thread uses its connection still: DB.close() would take
-        # it away under its hands, and fails.  The process is about to end;
-        # what others wait for is the storage's lock and its index.
-        database.storage.close()
-    else:
-        database.close()
-
-
-def _without_password(uri: str) -> str:
-    uri = re.sub(r'(://[^/@:]*:)[^@/]*@', r'\1***@', uri)
-    return re.sub(r'((?:password|passwd)=)[^&\s]*', r'\1***', uri)
 
 
 # --- the service ------------------------------------------------------------
@@ -180,10 +83,16 @@ def start_processing(database: Any) -> None:
             PLAIN.find_service(connection, PATH).startProcessing())
 
 
-def stop_processing(database: Any, grace: float) -> None:
-    """Stop it; what runs gets ``grace`` seconds to come to its end."""
-    db.read(database, lambda connection:
-            PLAIN.find_service(connection, PATH).stopProcessing(wait=grace))
+def end_processing(grace: float) -> int:
+    """End the workers of this process, which is about to end itself.
+
+    Arguments: ``grace``, seconds that running jobs get to come to their end.
+    Returns: how many were given back, to run again.
+    """
+    # At the end of the process it would wait for the same jobs once more,
+    # and for a database that is closed by then.
+    atexit.unregister(processor.end_all)
+    return processor.end_all(grace)
 
 
 # --- tasks ------------------------------------------------------------------

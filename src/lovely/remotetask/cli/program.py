@@ -13,11 +13,18 @@ from lovely.remotetask.cli import failures
 #: Command -> where it lives; a module is imported when its command is used.
 COMMANDS = {
     'serve': 'lovely.remotetask.cli.serve',
+    'worker': 'lovely.remotetask.cli.worker',
     'add': 'lovely.remotetask.cli.verbs',
     'list': 'lovely.remotetask.cli.verbs',
     'show': 'lovely.remotetask.cli.verbs',
     'cancel': 'lovely.remotetask.cli.verbs',
     'tasks': 'lovely.remotetask.cli.verbs',
+    'retry': 'lovely.remotetask.cli.operating',
+    'clean': 'lovely.remotetask.cli.operating',
+    'stats': 'lovely.remotetask.cli.operating',
+    'workers': 'lovely.remotetask.cli.operating',
+    'pause': 'lovely.remotetask.cli.operating',
+    'resume': 'lovely.remotetask.cli.operating',
     'demo': 'lovely.remotetask.cli.demo',
 }
 

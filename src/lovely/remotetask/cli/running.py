@@ -21,6 +21,8 @@ from lovely.remotetask.cli.failures import reason
 #: Seconds that running jobs get to come to their end.
 DEFAULT_GRACE = 10.0
 
+LOG_FORMAT = '%(asctime)s %(levelname)s %(name)s: %(message)s'
+
 #: Threads that answer web requests.
 WEB_THREADS = 4
 
@@ -62,24 +64,23 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
     Raises: Failure.
     """
     # Imported here and not above: `--help` does without the database.
+    from lovely.remotetask.cli import databases
     from lovely.remotetask.cli import embedded
     from lovely.remotetask.web import app
     from lovely.remotetask.web import guard
 
-    logging.basicConfig(
-        level=logging.WARNING,
-        format='%(asctime)s %(levelname)s %(name)s: %(message)s')
+    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
     # It warns whenever five requests come at once.
     logging.getLogger('waitress').setLevel(logging.ERROR)
     with _Signals() as signals, ExitStack() as stack:
         for warning in embedded.load_tasks(options.modules, options.zcml):
             warn(warning)
         if options.uri is not None:
-            database = embedded.open_uri(options.uri)
+            database = databases.open_uri(options.uri)
         else:
             assert options.data is not None
-            database = embedded.open_directory(options.data)
-        stack.callback(embedded.close, database)
+            database = databases.open_directory(options.data)
+        stack.callback(databases.close, database)
         embedded.ensure_service(database, options.threads)
         token = tokens.new_token()
         application = app.Application(
@@ -90,7 +91,7 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
         stack.callback(server.close)
         port = _port(server)
         stack.enter_context(tokens.published(token, port, options.data))
-        stack.callback(embedded.stop_processing, database, options.grace)
+        stack.callback(_end, embedded.end_processing, options.grace)
         embedded.start_processing(database)
         if not is_loopback(options.host.strip('[]')):
             warn(f'{options.host} can be reached from other machines, and '
@@ -101,6 +102,18 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
         # Ends by the signal's exception, when the requests that it had
         # begun are finished.
         server.run()
+
+
+def _end(end_processing: Callable[[float], int], grace: float) -> None:
+    given = end_processing(grace)
+    if given:
+        warn(given_back(given).removeprefix(': '))
+
+
+def given_back(count: int) -> str:
+    """What the last line says about jobs that outlived their grace."""
+    return {0: '', 1: ': a running job was given back'}.get(
+        count, f': {count} running jobs were given back')
 
 
 class _Signals:

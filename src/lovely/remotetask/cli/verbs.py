@@ -1,25 +1,24 @@
-"""The verbs that talk to a running server: add, list, show, cancel, tasks."""
+"""The verbs about jobs: add, list, show, cancel, tasks."""
 
 import json
 import random
 import sys
 import time
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Sequence
 from typing import Any
-from typing import TypeVar
 
 import click
 
-from lovely.remotetask.cli.client import DEFAULT_URL
-from lovely.remotetask.cli.client import Client
+from lovely.remotetask.cli.asking import Asked
+from lovely.remotetask.cli.asking import verb
+from lovely.remotetask.cli.asking import verb_with_tasks
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import one_line
+from lovely.remotetask.cli.printing import print_json
+from lovely.remotetask.cli.printing import print_pairs
+from lovely.remotetask.cli.printing import print_table
+from lovely.remotetask.cli.printing import time_text
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import STATUSES
-
-_F = TypeVar('_F', bound=Callable[..., Any])
 
 # Seconds between two looks at a job: soon at first, for short jobs, and then
 # ever slower, so that a hundred waiting clients are no load.
@@ -29,22 +28,6 @@ GROWTH = 1.5
 
 #: The server gives no more in one page.
 PAGE = 1000
-
-
-def _common(function: _F) -> _F:
-    """The options of all verbs."""
-    function = click.option(
-        '--json', 'as_json', is_flag=True, help='Print JSON.')(function)
-    function = click.option(
-        '--user', metavar='USER:PASSWORD',
-        help='Credentials.  Default: from REMOTETASK_TOKEN, or '
-             'REMOTETASK_USER and REMOTETASK_PASSWORD, or the token that '
-             'your own "remotetask serve" has left.')(function)
-    function = click.option(
-        '--url', default=DEFAULT_URL, show_default=True,
-        envvar='REMOTETASK_URL', show_envvar=True,
-        help='Where the server is.')(function)
-    return function
 
 
 @click.command('add')
@@ -58,10 +41,10 @@ def _common(function: _F) -> _F:
               help='Larger runs earlier: -4 to 3, default 0.')
 @click.option('--delay', type=click.FloatRange(min=0), metavar='SECONDS',
               help='Run it not before this time has passed.')
-@_common
+@verb_with_tasks
 def add_command(task: str, input: str | None, wait: bool,
                 timeout: float | None, priority: int, delay: float | None,
-                url: str, user: str | None, as_json: bool) -> None:
+                asked: Asked, as_json: bool) -> None:
     """Add a job for TASK with the input JSON ("-" reads it from standard
     input) and print its id, or with --wait its result."""
     if timeout is not None and not wait:
@@ -71,13 +54,14 @@ def add_command(task: str, input: str | None, wait: bool,
         request['priority'] = priority
     if delay is not None:
         request['delay'] = delay
-    client = Client(url, user)
-    jobid = client.post('jobs', request)['id']
     if wait:
-        job = wait_for(client, jobid, timeout)
+        asked.check_waiting()
+    jobid = asked.post('jobs', request)['id']
+    if wait:
+        job = wait_for(asked, jobid, timeout)
         _print_result(job)
     elif as_json:
-        _print_json({'id': jobid})
+        print_json({'id': jobid})
     else:
         click.echo(jobid)
 
@@ -88,18 +72,17 @@ def add_command(task: str, input: str | None, wait: bool,
 @click.option('--task', help='Only jobs of this task.')
 @click.option('--limit', type=click.IntRange(min=1), default=50,
               show_default=True, help='This many at most.')
-@_common
-def list_command(status: str | None, task: str | None, limit: int, url: str,
-                 user: str | None, as_json: bool) -> None:
+@verb
+def list_command(status: str | None, task: str | None, limit: int,
+                 asked: Asked, as_json: bool) -> None:
     """List jobs: what runs and waits first, then what has ended."""
-    client = Client(url, user)
     jobs: list[dict[str, Any]] = []
     start: str | None = None
     while True:
         query = {'status': status, 'task': task, 'start': start,
                  'limit': min(limit - len(jobs), PAGE)}
-        page = client.get('jobs', {key: value for key, value in query.items()
-                                   if value is not None})
+        page = asked.get('jobs', {key: value for key, value in query.items()
+                                  if value is not None})
         jobs += page['jobs']
         start = page['next']
         # A page may be empty and not the last: a filter by task looks at a
@@ -107,12 +90,12 @@ def list_command(status: str | None, task: str | None, limit: int, url: str,
         if start is None or len(jobs) >= limit:
             break
     if as_json:
-        _print_json({'jobs': jobs, 'next': start})
+        print_json({'jobs': jobs, 'next': start})
         return
     rows = [(str(job['id']), job['status'], job['task'],
-             _time(job['createdAt']), str(job['attempts']),
+             time_text(job['createdAt']), str(job['attempts']),
              one_line(job['error'] or '')) for job in jobs]
-    _print_table(('id', 'status', 'task', 'created', 'attempts', 'error'),
+    print_table(('id', 'status', 'task', 'created', 'attempts', 'error'),
                  rows)
     if start is not None:
         click.echo(f'There are more; use --limit {limit * 2}.', err=True)
@@ -120,54 +103,53 @@ def list_command(status: str | None, task: str | None, limit: int, url: str,
 
 @click.command('show')
 @click.argument('jobid', metavar='ID', type=int)
-@_common
-def show_command(jobid: int, url: str, user: str | None, as_json: bool
-                 ) -> None:
+@verb
+def show_command(jobid: int, asked: Asked, as_json: bool) -> None:
     """Show all about one job."""
-    job = Client(url, user).get(f'jobs/{jobid}')
+    job = asked.get(f'jobs/{jobid}')
     if as_json:
-        _print_json(job)
+        print_json(job)
         return
-    width = max(map(len, job)) + 2
+    pairs = []
     for name, value in job.items():
         if value is None and name not in ('input', 'output'):
             continue
         if name in ('input', 'output'):
             value = json.dumps(value, ensure_ascii=False)
         elif name.endswith('At'):
-            value = _time(value)
-        click.echo(f'{name + ":":{width}}{one_line(str(value))}')
+            value = time_text(value)
+        pairs.append((name, str(value)))
+    print_pairs(pairs)
 
 
 @click.command('cancel')
 @click.argument('jobid', metavar='ID', type=int)
-@_common
-def cancel_command(jobid: int, url: str, user: str | None, as_json: bool
-                   ) -> None:
+@verb
+def cancel_command(jobid: int, asked: Asked, as_json: bool) -> None:
     """Cancel a job that has not ended yet."""
-    answer = Client(url, user).post(f'jobs/{jobid}/cancel', {})
+    answer = asked.post(f'jobs/{jobid}/cancel', {})
     if answer['status'] != 'cancelled':
         raise Failure(f'job {jobid} has ended already with the status '
                       f'{answer["status"]!r}', 'there is nothing to cancel')
     if as_json:
-        _print_json(answer)
+        print_json(answer)
     else:
         click.echo(f'job {jobid} is cancelled')
 
 
 @click.command('tasks')
-@_common
-def tasks_command(url: str, user: str | None, as_json: bool) -> None:
+@verb_with_tasks
+def tasks_command(asked: Asked, as_json: bool) -> None:
     """List the tasks that jobs can be added for."""
-    answer = Client(url, user).get('tasks')
+    answer = asked.get('tasks')
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
     for name in answer['tasks']:
         click.echo(one_line(name))
 
 
-def wait_for(client: Client, jobid: int, timeout: float | None
+def wait_for(asked: Asked, jobid: int, timeout: float | None
              ) -> dict[str, Any]:
     """Wait until a job has ended.
 
@@ -178,7 +160,7 @@ def wait_for(client: Client, jobid: int, timeout: float | None
     deadline = None if timeout is None else time.monotonic() + timeout
     interval = FIRST_LOOK
     while True:
-        job: dict[str, Any] = client.get(f'jobs/{jobid}')
+        job: dict[str, Any] = asked.get(f'jobs/{jobid}')
         if job['status'] in FINAL:
             return job
         pause = interval * random.uniform(0.8, 1.2)
@@ -219,24 +201,3 @@ def _parse(text: str | None) -> object:
             f'inside of the shell\'s: \'"text"\'') from None
     except RecursionError:
         raise click.UsageError('the input is nested too deeply') from None
-
-
-def _print_json(data: object) -> None:
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
-
-
-def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = [head, *[[one_line(cell) for cell in row] for row in rows]]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        cells = zip(row, widths, strict=True)
-        click.echo('  '.join(f'{cell:{width}}' for cell, width in cells)
-                   .rstrip())
-
-
-def _time(value: str | None) -> str:
-    """An ISO moment in UTC, to the second."""
-    if value is None:
-        return ''
-    return value[:19].replace('T', ' ') + (
-        ' UTC' if value.endswith('+00:00') else '')

@@ -8,8 +8,10 @@ import json
 import re
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
+from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.web import presenter
@@ -18,7 +20,18 @@ from lovely.remotetask.web import presenter
 Run = Callable[[Callable[[Any], object], bool], object]
 
 _JOB = re.compile(r'jobs/(?P<jobid>-?[0-9]{1,19})\Z')
-_CANCEL = re.compile(r'jobs/(?P<jobid>-?[0-9]{1,19})/cancel\Z')
+_CHANGE = re.compile(r'jobs/(?P<jobid>-?[0-9]{1,19})/(?P<verb>cancel|retry)\Z')
+
+#: What is looked at, and what is done, to the service as a whole.
+_LOOK: dict[str, Callable[[Any], object]] = {
+    'stats': presenter.stats,
+    'tasks': lambda service: {'tasks': presenter.available_tasks(service)},
+    'workers': presenter.workers,
+}
+_DO: dict[str, Callable[[Any], object]] = {
+    'pause': presenter.pause,
+    'resume': presenter.resume,
+}
 
 
 class Refused(Exception):
@@ -50,6 +63,9 @@ def respond(method: str, path: str, query: Mapping[str, str],
         return _dispatch(method, path, query, body, run)
     except JobNotFound as error:
         raise Refused(404, str(error)) from None
+    except InvalidTransition as error:
+        # The request is right; it is the job that has gone on.
+        raise Refused(409, str(error)) from None
     except (UsageError, ValueError) as error:
         raise Refused(400, str(error)) from None
 
@@ -67,30 +83,46 @@ def _dispatch(method: str, path: str, query: Mapping[str, str],
                         True)
             return {'id': jobid}
         raise _wrong_method(method, 'GET, POST')
-    if path == 'tasks':
+    if path in _LOOK:
         if method != 'GET':
             raise _wrong_method(method, 'GET')
-        return {'tasks': run(presenter.available_tasks, False)}
+        return run(_LOOK[path], False)
+    if path in _DO:
+        if method != 'POST':
+            raise _wrong_method(method, 'POST')
+        body()  # refuses what is not JSON: a foreign page's form could send it
+        return run(_DO[path], True)
+    if path == 'clean':
+        if method != 'POST':
+            raise _wrong_method(method, 'POST')
+        status = _clean_argument(body())
+        return run(lambda service: presenter.clean(service, status), True)
     found = _JOB.match(path)
     if found:
         if method != 'GET':
             raise _wrong_method(method, 'GET')
         jobid = int(found['jobid'])
         return run(lambda service: presenter.job(service, jobid), False)
-    found = _CANCEL.match(path)
+    found = _CHANGE.match(path)
     if found:
         if method != 'POST':
             raise _wrong_method(method, 'POST')
         jobid = int(found['jobid'])
-        body()  # refuses what is not JSON: a foreign page's form could send it
-        return run(lambda service: _cancel(service, jobid), True)
+        change = _CHANGES[found['verb']]
+        body()  # as above
+        return run(lambda service: _change(service, jobid, change), True)
     raise Refused(404, f'there is nothing at api/v1/{path:.80}; there are '
-                       f'jobs, jobs/ID, jobs/ID/cancel and tasks')
+                       f'jobs, jobs/ID, jobs/ID/cancel, jobs/ID/retry, '
+                       f'clean, {", ".join([*_LOOK, *_DO])}')
 
 
-def _cancel(service: Any, jobid: int) -> dict[str, Any]:
+_CHANGES = {'cancel': presenter.cancel, 'retry': presenter.retry}
+
+
+def _change(service: Any, jobid: int,
+            change: Callable[[Any, object], None]) -> dict[str, Any]:
     presenter.status(service, jobid)  # unlike XML-RPC's, this one tells
-    presenter.cancel(service, jobid)
+    change(service, jobid)
     return {'id': jobid, 'status': presenter.status(service, jobid)}
 
 
@@ -112,6 +144,22 @@ def _list_arguments(query: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _add_arguments(body: bytes) -> dict[str, Any]:
+    data = _object(body, ('task', 'input', 'priority', 'delay'))
+    if 'task' not in data:
+        raise UsageError('the key "task" is missing: name the task')
+    return data
+
+
+def _clean_argument(body: bytes) -> object:
+    data = _object(body, ('status',))
+    if 'status' not in data:
+        # An empty object must not remove everything by mistake.
+        raise UsageError('the key "status" is missing: list what to remove')
+    return data['status']
+
+
+def _object(body: bytes, keys: Sequence[str]) -> dict[str, Any]:
+    """The JSON object in a body, with no other keys than these."""
     try:
         data = json.loads(body, parse_constant=_refuse_constant)
     except RecursionError:
@@ -121,13 +169,12 @@ def _add_arguments(body: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f'the body is not JSON: {error}') from None
     if not isinstance(data, dict):
-        raise UsageError('the body has to be an object with the key "task"')
-    unknown = sorted(set(data) - {'task', 'input', 'priority', 'delay'})
+        raise UsageError(f'the body has to be an object with the key '
+                         f'"{keys[0]}"')
+    unknown = sorted(set(data) - set(keys))
     if unknown:
-        raise UsageError(f'unknown key {unknown[0]!r:.80}; there are task, '
-                         f'input, priority and delay')
-    if 'task' not in data:
-        raise UsageError('the key "task" is missing: name the task')
+        raise UsageError(f'unknown key {unknown[0]!r:.80}; there are '
+                         f'{", ".join(keys)}')
     return data
 
 

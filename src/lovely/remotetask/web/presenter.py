@@ -8,6 +8,7 @@ from typing import Any
 
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.task import task_option
 from lovely.remotetask.web import plain
 
@@ -151,6 +152,64 @@ def summary(job: Any) -> dict[str, Any]:
         'priority': job.priority,
         'error': None if error is None else str(error),
     }
+
+
+def retry(service: Any, jobid: object) -> None:
+    """Queue a job once more that failed or was cancelled.
+
+    Raises: JobNotFound; InvalidTransition.
+    Txn: the caller commits.  Source: new.
+    """
+    service.retryJob(job_id(jobid))
+
+
+def pause(service: Any) -> dict[str, bool]:
+    """Let the workers start no further job.
+
+    Txn: the caller commits.  Source: new.
+    """
+    service.pause()
+    return {'paused': True}
+
+
+def resume(service: Any) -> dict[str, bool]:
+    """Undo ``pause``.  Txn: the caller commits.  Source: new."""
+    service.resume()
+    return {'paused': False}
+
+
+def stats(service: Any) -> dict[str, Any]:
+    """See ITaskService.stats.  Cost: flat.  Source: new."""
+    return dict(service.stats())
+
+
+def workers(service: Any) -> dict[str, Any]:
+    """Who runs jobs: ``{'workers': [...]}``, see ITaskService.listWorkers.
+
+    Source: new.
+    """
+    return {'workers': [dict(worker) for worker in service.listWorkers()]}
+
+
+def clean(service: Any, status: object = FINAL) -> dict[str, Any]:
+    """Remove jobs that are over.
+
+    Arguments: ``status``, a list of final statuses.
+    Returns: ``{'removed': {status: how many}}``.
+    Raises: UsageError, and nothing is removed then.
+    Txn: the caller commits.  Cost: O(jobs removed).  Source: 0.5.2; telling
+    how many is new.
+    """
+    # An iterable of anything else, a string above all, would be taken apart.
+    if not isinstance(status, (list, tuple)) or not all(
+            isinstance(one, str) and one in FINAL for one in status):
+        raise UsageError(f'status has to be a list of '
+                         f'{", ".join(FINAL)}, not {status!r:.80}')
+    before = service.stats()
+    service.clean(status)
+    after = service.stats()
+    return {'removed': {one: before[one] - after[one]
+                        for one in FINAL if one in status}}
 
 
 def job_id(value: object) -> int:

@@ -1,0 +1,214 @@
+"""Whom a verb asks: a running server, or with ``--db`` the database itself.
+
+Both take the same requests and give the same answers: ``api`` answers them,
+on the server or in this process.
+"""
+
+import json
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+from typing import Protocol
+from typing import TypeVar
+
+import click
+from click.core import ParameterSource
+
+from lovely.remotetask.cli.client import DEFAULT_URL
+from lovely.remotetask.cli.client import Client
+from lovely.remotetask.cli.failures import Failure
+
+_F = TypeVar('_F', bound=Callable[..., Any])
+
+
+class Asked(Protocol):
+    """What answers a verb's requests; both raise Failure."""
+
+    def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
+        """GET ``api/v1/<path>``."""
+
+    def post(self, path: str, data: object) -> Any:
+        """POST data there."""
+
+    def check_waiting(self) -> None:
+        """Raise Failure where waiting for a job would never end."""
+
+
+class Direct:
+    """Answers from an open database.
+
+    Arguments: ``database`` (ZODB DB); ``path``, of the service; None: the
+    only one there is.
+    Raises: Failure, everywhere.
+    Source: new.
+    """
+
+    def __init__(self, database: Any, path: str | None) -> None:
+        from lovely.remotetask import db
+        from lovely.remotetask.cli import locating
+
+        self._database = database
+        self._path = db.read(
+            database, lambda connection: locating.find(connection, path))
+
+    def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
+        """See Asked"""
+        texts = {name: str(value) for name, value in (query or {}).items()}
+        return self._respond('GET', path, texts, b'')
+
+    def post(self, path: str, data: object) -> Any:
+        """See Asked"""
+        return self._respond('POST', path, {}, json.dumps(data).encode())
+
+    def check_waiting(self) -> None:
+        """See Asked"""
+        from lovely.remotetask.liveness import ExclusiveStorage
+
+        if ExclusiveStorage(self._database).available:
+            raise Failure(
+                'no worker can open this database as long as this command '
+                'has it open, so waiting is of no use',
+                'leave out --wait, or share the database by ZEO')
+
+    def _respond(self, method: str, path: str, query: dict[str, str],
+                 body: bytes) -> Any:
+        from lovely.remotetask.web import api
+
+        try:
+            return api.respond(method, path, query, lambda: body, self._run)
+        except api.Refused as refused:
+            raise Failure(refused.message) from refused
+
+    def _run(self, function: Callable[[Any], object], writes: bool
+             ) -> object:
+        from lovely.remotetask import db
+        from lovely.remotetask.host import PLAIN
+        from lovely.remotetask.processor import ProcessorRequest
+
+        def run(connection: Any) -> object:
+            service = PLAIN.find_service(connection, self._path)
+            if service is None:
+                raise Failure('the task service has just been removed')
+            # In the site of the service, whose tasks may be registered there.
+            with PLAIN.running(service, None, ProcessorRequest):
+                return function(service)
+
+        return (db.write if writes else db.read)(self._database, run)
+
+
+def verb(function: _F) -> _F:
+    """Give a command the options of all verbs.
+
+    The function gets ``asked`` (Asked) and ``as_json`` beside its own.
+    """
+    return _verb(function, tasks=False)
+
+
+def verb_with_tasks(function: _F) -> _F:
+    """The same for verbs that need to know the tasks there are."""
+    return _verb(function, tasks=True)
+
+
+def _verb(function: _F, tasks: bool) -> _F:
+
+    @wraps(function)
+    def command(url: str | None, user: str | None, uri: str | None,
+                service: str | None, as_json: bool,
+                modules: Sequence[str] = (), zcml: str | None = None,
+                **arguments: Any) -> None:
+        with _asked(url, user, uri, service, modules, zcml) as asked:
+            function(asked=asked, as_json=as_json, **arguments)
+
+    options = [
+        click.option(
+            '--url', envvar='REMOTETASK_URL', show_envvar=True,
+            help=f'Where the server is.  Default: {DEFAULT_URL}'),
+        click.option(
+            '--user', metavar='USER:PASSWORD',
+            help='Credentials.  Default: from REMOTETASK_TOKEN, or '
+                 'REMOTETASK_USER and REMOTETASK_PASSWORD, or the token that '
+                 'your own "remotetask serve" has left.'),
+        click.option(
+            '--db', 'uri', metavar='URI',
+            help='Ask this database instead of a server: zeo://, '
+                 'postgres://, file://, zconfig://'),
+        click.option(
+            '--service', metavar='PATH',
+            help='With --db: the service, by its path.  Default: the only '
+                 'one there is.'),
+    ]
+    if tasks:
+        options.append(task_options('With --db: '))
+    options.append(click.option(
+        '--json', 'as_json', is_flag=True, help='Print JSON.'))
+    decorated: Any = command
+    for option in reversed(options):
+        decorated = option(decorated)
+    result: _F = decorated
+    return result
+
+
+def task_options(when: str = '') -> Callable[[_F], _F]:
+    """The options that say where tasks come from."""
+    modules = click.option(
+        '--tasks', 'modules', multiple=True, metavar='MODULE',
+        help=f'{when}Import this module and register its @task functions '
+             f'(may be repeated).')
+    zcml = click.option(
+        '--zcml', metavar='FILE',
+        help=f'{when}Load this ZCML, for instance to register tasks.')
+    return lambda function: modules(zcml(function))
+
+
+@contextmanager
+def _asked(url: str | None, user: str | None, uri: str | None,
+           service: str | None, modules: Sequence[str], zcml: str | None
+           ) -> Iterator[Asked]:
+    if uri is None:
+        for name, value in (('service', service), ('tasks', modules),
+                            ('zcml', zcml)):
+            if value:
+                raise click.UsageError(f'--{name} needs --db')
+        yield Client(url or DEFAULT_URL, user)
+        return
+    # A REMOTETASK_URL of the environment is not meant here.
+    source = click.get_current_context().get_parameter_source('url')
+    if source is ParameterSource.COMMANDLINE:
+        raise click.UsageError('--db and --url exclude each other')
+    if user is not None:
+        raise click.UsageError('--db and --user exclude each other')
+    with opened(uri, None, modules, zcml) as database:
+        yield Direct(database, service)
+
+
+@contextmanager
+def opened(uri: str | None, configuration: str | None,
+           modules: Sequence[str], zcml: str | None) -> Iterator[Any]:
+    """An open database, and the tasks registered in this process.
+
+    Arguments: ``uri`` or else ``configuration``, a file's path; ``modules``
+    and ``zcml``, where tasks come from.
+    Raises: Failure.
+    """
+    from zope.component.hooks import setHooks
+
+    from lovely.remotetask.cli import databases
+    from lovely.remotetask.cli import embedded
+    from lovely.remotetask.cli import running
+
+    # Without them utilities of local sites, tasks among them, stay unseen.
+    setHooks()
+    for warning in embedded.load_tasks(modules, zcml):
+        running.warn(warning)
+    if uri is not None:
+        database = databases.open_uri(uri, make=False)
+    else:
+        assert configuration is not None
+        database = databases.open_configuration(configuration)
+    try:
+        yield database
+    finally:
+        databases.close(database)

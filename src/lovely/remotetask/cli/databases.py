@@ -1,0 +1,171 @@
+"""Opening databases, and saying in a line why one cannot be opened."""
+
+import logging
+import os
+import re
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import ZODB
+from zc.lockfile import LockError
+from ZODB.FileStorage import FileStorage
+from ZODB.POSException import StorageError
+
+from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.cli.failures import describe
+from lovely.remotetask.cli.failures import reason
+
+# Web threads and workers each have a connection; ZODB warns beyond this.
+_CONNECTIONS = 50
+
+_IN_USE = 'stop that one, or share the database by ZEO or PostgreSQL'
+
+
+def open_directory(directory: Path) -> Any:
+    """Open the database in a directory; both are made if missing.
+
+    Raises: Failure.
+    """
+    try:
+        # Whoever can write here can have any code run by the server.
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        storage = FileStorage(str(directory / 'Data.fs'),
+                              blob_dir=str(directory / 'blobs'))
+    except LockError as error:
+        raise Failure(
+            f'the data directory {directory} is in use by another process',
+            'stop that one, or choose another directory with --data'
+            ) from error
+    except OSError as error:
+        raise Failure(
+            f'cannot write to the data directory {directory}: '
+            f'{reason(error)}', 'choose another one with --data') from error
+    except StorageError as error:
+        raise Failure(
+            f'{directory / "Data.fs"} is damaged or no database: '
+            f'{describe(error)}',
+            'restore a copy, or choose another directory with --data'
+            ) from error
+    return ZODB.DB(storage, pool_size=_CONNECTIONS)
+
+
+def open_uri(uri: str, make: bool = True) -> Any:
+    """Open the database that a URI of zodburi names.
+
+    Arguments: ``make``: False: a file has to be there already.
+    Raises: Failure; it never shows the URI's password.
+    """
+    import zodburi
+
+    shown = _without_password(uri)
+    uri = _postgres(uri)
+    if uri.startswith('file://') and not make:
+        path = uri.removeprefix('file://').partition('?')[0]
+        # FileStorage would make an empty one of every misspelt name.
+        if not os.path.exists(path):
+            raise Failure(f'--db {shown}: there is no file {path}',
+                          'correct the path')
+    try:
+        factory, options = zodburi.resolve_uri(uri)
+    except zodburi.NoResolverForScheme as error:
+        known = sorted({entry.name for entry
+                        in entry_points(group='zodburi.resolvers')})
+        raise Failure(
+            f'--db {shown}: there is no storage for this kind of URI; '
+            f'there are {", ".join(known)}',
+            "correct it, or install what brings it "
+            "(for postgres: RelStorage[postgresql])") from error
+    except Exception as error:
+        raise Failure(
+            f'--db {shown} cannot be read: '
+            f'{describe(error).replace(uri, shown)}',
+            'compare it with the examples in the documentation') from error
+    storage = _connect(factory, f'the database {shown}', '--db',
+                       lambda text: text.replace(uri, shown))
+    options['pool_size'] = max(options['pool_size'], _CONNECTIONS)
+    return ZODB.DB(storage, **options)
+
+
+def open_configuration(path: str) -> Any:
+    """Open the database of a ZODB configuration file.
+
+    Raises: Failure.
+    """
+    import ZConfig
+    import ZODB.config
+
+    option = f'--zodb-conf {path}'
+    try:
+        with open(path, encoding='utf-8') as file:
+            text = file.read()
+        # By its text: a URL of the path would have to be quoted right.
+        opener = ZODB.config.databaseFromString
+    except OSError as error:
+        raise Failure(f'{option} cannot be read: {reason(error)}',
+                      'correct the path') from error
+    except UnicodeDecodeError as error:
+        raise Failure(f'{option} is no text', 'correct the path') from error
+
+    def connect() -> Any:
+        try:
+            return opener(text)
+        except ZConfig.ConfigurationError as error:
+            raise Failure(
+                f'{option} cannot be used: {describe(error)}',
+                'correct the file: it has to hold one <zodb> section'
+                ) from error
+
+    database = _connect(connect, f'the database of {path}', 'the file')
+    database.setPoolSize(max(database.getPoolSize(), _CONNECTIONS))
+    return database
+
+
+def _connect(connect: Callable[[], Any], what: str, where: str,
+             hide: Callable[[str], str] = str) -> Any:
+    """Open a storage or database; whatever goes wrong becomes a Failure."""
+    try:
+        # Drivers log each attempt; the one line below says it as well.
+        logging.disable(logging.WARNING)
+        return connect()
+    except Failure:
+        raise
+    except LockError as error:
+        raise Failure(f'{what} is in use by another process', _IN_USE
+                      ) from error
+    # A driver may raise whatever it likes.
+    except Exception as error:
+        raise Failure(
+            f'cannot open {what}: {hide(describe(error))}',
+            f'correct {where}, or start the database server') from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def close(database: Any) -> None:
+    """Close the database, also under a job that outlived its grace."""
+    if any(info['opened'] for info in database.connectionDebugInfo()):
+        # That job's thread uses its connection still: DB.close() would take
+        # it away under its hands, and fails.  The process is about to end;
+        # what others wait for is the storage's lock and its index.
+        database.storage.close()
+    else:
+        database.close()
+
+
+def _postgres(uri: str) -> str:
+    """A URI as RelStorage's resolver takes it."""
+    scheme, separator, rest = uri.partition('://')
+    if scheme not in ('postgres', 'postgresql') or not separator:
+        return uri
+    place, slash, name = rest.partition('/')
+    # It takes a missing port for one that is called "None".
+    if not re.search(r':\d+\Z', place):
+        place = f'{place.rstrip(":")}:5432'
+    return f'postgres://{place}{slash}{name}'
+
+
+def _without_password(uri: str) -> str:
+    uri = re.sub(r'(://[^/@:]*:)[^@/]*@', r'\1***@', uri)
+    return re.sub(r'((?:password|passwd)=)[^&\s]*', r'\1***', uri)

@@ -1,0 +1,144 @@
+"""Which service is meant, in a database that somebody else has filled."""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+
+from persistent.interfaces import IPersistent
+from ZODB.interfaces import IBroken
+from zope.component.interfaces import ISite
+
+from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.host import APPLICATION
+from lovely.remotetask.host import PLAIN
+from lovely.remotetask.host import ServicePath
+from lovely.remotetask.interfaces import ITaskService
+
+#: A service is looked for so many names below a root: in an application, in a
+#: site of it, and in that one's site manager.
+DEPTH = 4
+
+#: At most so many objects are looked at, and so many in one container: a
+#: folder of a million documents would be loaded otherwise.
+OBJECTS = 20_000
+IN_CONTAINER = 2_000
+
+_SITE_MANAGER = '++etc++site'
+
+_HOW_TO = ("make one: remotetask serve makes it, or add a TaskService to your "
+           "application, as in docs/tutorial/first-job.rst")
+
+
+def find(connection: Any, path: str | None) -> ServicePath:
+    """The path of the service that the user means.
+
+    Arguments: ``connection`` (ZODB connection); ``path``, as in
+    ``/site/tasks``, or None: the only one there is.
+    Raises: Failure that lists the services there are.
+    Cost: O(objects near the root), bounded.
+    """
+    if path is not None:
+        names = split(path)
+        service = PLAIN.find_service(connection, names)
+        if service is not None:
+            return _path(names, service)
+    found = list(services(connection))
+    if path is not None:
+        problem = f'there is no task service at {show(split(path))}'
+        if found:
+            raise Failure(problem, f'correct --service; there are: '
+                                   f'{_list(found)}')
+    elif len(found) == 1:
+        return found[0]
+    elif found:
+        raise Failure(f'this database holds several task services: '
+                      f'{_list(found)}', 'choose one with --service')
+    else:
+        problem = 'this database holds no task service'
+    if IBroken.providedBy(connection.root().get(APPLICATION)):
+        raise Failure(
+            f'{problem} that can be seen: the code of its application is not '
+            f'installed here', 'install it beside remotetask')
+    raise Failure(problem, _HOW_TO if not found and path is None else
+                  f'correct --service, or {_HOW_TO}')
+
+
+def services(connection: Any) -> Iterator[ServicePath]:
+    """The paths of the services near the roots of a database."""
+    seen: set[Any] = set()
+    left = [OBJECTS]
+    for root in PLAIN.roots(connection):
+        # Breadth first: the shortest path to a service is its usual one.
+        level: list[tuple[list[str], Any]] = [([], root)]
+        for _ in range(DEPTH + 1):
+            below: list[tuple[list[str], Any]] = []
+            for names, obj in level:
+                mark = _identity(obj)
+                if mark in seen:
+                    continue
+                seen.add(mark)
+                if ITaskService.providedBy(obj):
+                    if names:
+                        yield _path(names, obj)
+                    continue
+                below += _inside(names, obj, left)
+            level = below
+
+
+def split(path: str) -> list[str]:
+    """The names of a path, with or without a slash in front."""
+    return [name for name in path.split('/') if name]
+
+
+def show(path: Sequence[str]) -> str:
+    """A path for people."""
+    return '/' + '/'.join(path)
+
+
+def _path(names: Sequence[str], service: Any) -> ServicePath:
+    path = ServicePath(names)
+    path.oid = getattr(service, '_p_oid', None)
+    return path
+
+
+def _list(found: Sequence[Sequence[str]]) -> str:
+    shown = [show(path) for path in found[:20]]
+    if len(found) > len(shown):
+        shown.append(f'and {len(found) - len(shown)} more')
+    return ', '.join(shown)
+
+
+def _identity(obj: Any) -> Any:
+    """What an object is known by, in a graph that may have cycles."""
+    return getattr(obj, '_p_oid', None) or id(obj)
+
+
+def _inside(names: list[str], obj: Any, left: list[int]
+            ) -> Iterator[tuple[list[str], Any]]:
+    """The members of a container that a path can lead to."""
+    if not _may_contain(obj):
+        return
+    if ISite.providedBy(obj):
+        yield [*names, _SITE_MANAGER], obj.getSiteManager()
+    if not hasattr(type(obj), 'items'):
+        return
+    for number, (name, member) in enumerate(obj.items()):
+        if left[0] <= 0 or number >= IN_CONTAINER:
+            return
+        left[0] -= 1
+        # A slash cannot be part of a path, nor a number of it.
+        if isinstance(name, str) and name and '/' not in name and (
+                _may_contain(member)
+                or ITaskService.implementedBy(type(member))):
+            yield [*names, name], member
+
+
+def _may_contain(obj: Any) -> bool:
+    """Is it worth loading?  By its class alone: that loads nothing."""
+    kind = type(obj)
+    if kind is dict:
+        return True
+    return (IPersistent.implementedBy(kind)
+            and not IBroken.implementedBy(kind)
+            and hasattr(kind, '__getitem__')
+            and (hasattr(kind, 'items') or hasattr(kind, 'getSiteManager')))

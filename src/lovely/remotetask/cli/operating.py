@@ -1,0 +1,92 @@
+"""The verbs for whoever looks after the queue: stats, workers, retry, pause,
+resume, clean."""
+
+import click
+
+from lovely.remotetask.cli.asking import Asked
+from lovely.remotetask.cli.asking import verb
+from lovely.remotetask.cli.printing import print_json
+from lovely.remotetask.cli.printing import print_pairs
+from lovely.remotetask.cli.printing import print_table
+from lovely.remotetask.interfaces import FINAL
+
+
+@click.command('stats')
+@verb
+def stats_command(asked: Asked, as_json: bool) -> None:
+    """Show how many jobs are where, and how long the oldest one waits."""
+    answer = asked.get('stats')
+    if as_json:
+        print_json(answer)
+        return
+    texts = {'oldest': lambda age: '' if age is None else f'{age:.1f} s',
+             'paused': lambda paused: 'yes' if paused else 'no'}
+    print_pairs((name, texts.get(name, str)(value))
+                for name, value in answer.items())
+
+
+@click.command('workers')
+@verb
+def workers_command(asked: Asked, as_json: bool) -> None:
+    """List the workers, and the jobs they run."""
+    answer = asked.get('workers')
+    if as_json:
+        print_json(answer)
+        return
+    print_table(
+        ('worker', 'evidence', 'slots', 'jobs'),
+        [(worker['id'], ' '.join(worker['evidence']),
+          ' '.join(map(str, worker['slots'])),
+          ' '.join(map(str, worker['claims'])))
+         for worker in answer['workers']])
+
+
+@click.command('retry')
+@click.argument('jobid', metavar='ID', type=int)
+@verb
+def retry_command(jobid: int, asked: Asked, as_json: bool) -> None:
+    """Run a job again that failed or was cancelled."""
+    answer = asked.post(f'jobs/{jobid}/retry', {})
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(f'job {jobid} is {answer["status"]}')
+
+
+@click.command('pause')
+@verb
+def pause_command(asked: Asked, as_json: bool) -> None:
+    """Let the workers start no further job, until resume."""
+    answer = asked.post('pause', {})
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo('paused: no further job is started')
+
+
+@click.command('resume')
+@verb
+def resume_command(asked: Asked, as_json: bool) -> None:
+    """Let the workers go on after a pause."""
+    answer = asked.post('resume', {})
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo('resumed')
+
+
+@click.command('clean')
+@click.option('--status', type=click.Choice(FINAL), multiple=True,
+              help='Only jobs with this status (may be repeated).  Default: '
+                   'all of these.')
+@verb
+def clean_command(status: tuple[str, ...], asked: Asked, as_json: bool
+                  ) -> None:
+    """Remove jobs that are over, with their results and errors."""
+    answer = asked.post('clean', {'status': list(status or FINAL)})
+    if as_json:
+        print_json(answer)
+        return
+    removed = answer['removed']
+    click.echo('removed: ' + ', '.join(
+        f'{count} {name}' for name, count in removed.items()))

@@ -1,0 +1,40 @@
+"""What the verbs print: tables, times and JSON."""
+
+import json
+from collections.abc import Iterable
+from collections.abc import Sequence
+
+import click
+
+from lovely.remotetask.cli.failures import one_line
+
+
+def print_json(data: object) -> None:
+    """Print JSON for people and programs."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of text in columns."""
+    table = [head, *[[one_line(cell) for cell in row] for row in rows]]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = zip(row, widths, strict=True)
+        click.echo('  '.join(f'{cell:{width}}' for cell, width in cells)
+                   .rstrip())
+
+
+def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Print names and values, a line each."""
+    rows = [(f'{name}:', one_line(value)) for name, value in pairs]
+    width = max(len(name) for name, _ in rows) + 1
+    for name, value in rows:
+        click.echo(f'{name:{width}}{value}')
+
+
+def time_text(value: str | None) -> str:
+    """An ISO moment in UTC, to the second."""
+    if value is None:
+        return ''
+    return value[:19].replace('T', ' ') + (
+        ' UTC' if value.endswith('+00:00') else '')

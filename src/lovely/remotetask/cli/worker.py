@@ -1,0 +1,219 @@
+"""``remotetask worker``: a process that does nothing but run jobs."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from lovely.remotetask.cli import asking
+from lovely.remotetask.cli import running
+from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.cli.failures import one_line
+
+#: Jobs that a worker runs at once unless told otherwise.
+DEFAULT_THREADS = 5
+
+#: The line that says "ready" names so many tasks.
+TASKS_SHOWN = 20
+
+#: Seconds that the database gets, after the grace, to take back the jobs.
+LEAVE_SECONDS = 5.0
+
+# Besides its jobs' connections a worker has some of its own.
+_MACHINERY = 10
+
+
+@click.command('worker')
+@click.option('--db', 'uri', metavar='URI',
+              help='The database: zeo://, postgres://, file://, zconfig://')
+@click.option('--zodb-conf', 'configuration', metavar='FILE',
+              help='Or a file that holds its <zodb> section.')
+@click.option('--service', metavar='PATH',
+              help='The service, by its path.  Default: the only one there '
+                   'is.')
+@asking.task_options()
+@click.option('--threads', type=click.IntRange(1, 256), metavar='N',
+              default=DEFAULT_THREADS, show_default=True,
+              help='Run this many jobs at once.')
+@click.option('--grace', type=click.FloatRange(min=0), metavar='SECONDS',
+              default=running.DEFAULT_GRACE, show_default=True,
+              help='At the end, wait this long for running jobs.')
+def worker_command(uri: str | None, configuration: str | None,
+                   service: str | None, modules: Sequence[str],
+                   zcml: str | None, threads: int, grace: float) -> int:
+    """Run jobs of a service in a process of its own.
+
+    Several processes can share a database by ZEO or RelStorage.  SIGTERM and
+    Ctrl-C end the worker in an orderly way: it starts no further job, and
+    jobs that still run after the grace are given back, to run again.  A
+    second signal ends it at once.
+    """
+    if (uri is None) == (configuration is None):
+        raise click.UsageError('give one of --db and --zodb-conf')
+    logging.basicConfig(level=logging.WARNING, format=running.LOG_FORMAT)
+    with _Signals(), asking.opened(
+            uri, configuration, modules, zcml) as database:
+        return _Work(database, service, threads).run(grace)
+    # A signal came before there was anything to end.
+    click.echo('remotetask: worker stopped', err=True)
+    return 0
+
+
+class _Stop(BaseException):
+    """A signal asked for the end.
+
+    No SystemExit: that is what a module which is being imported may raise.
+    """
+
+
+class _Signals:
+    """The first signal raises _Stop in the main thread; a second one kills.
+
+    An exception and no flag: the main thread may be about to wait for that
+    flag, and would hold the lock that setting it needs.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+        self._asked = False
+
+    def __enter__(self) -> '_Signals':
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # nohup and `&` in scripts ignore some of them, on purpose.
+            if number == signal.SIGTERM \
+                    or signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None,
+                 where: object) -> bool:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        return isinstance(error, _Stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        if self._asked:
+            # Whatever holds up the end must not hold up this.
+            os.write(2, b'remotetask: worker stopped at once\n')
+            os._exit(128 + number)
+        self._asked = True
+        raise _Stop
+
+
+class _Work:
+    """Runs the jobs of one service of an open database.
+
+    Arguments: ``path``, of the service, or None; ``threads``, jobs at once.
+    Raises: Failure.
+    """
+
+    def __init__(self, database: Any, path: str | None, threads: int
+                 ) -> None:
+        # Imported here and not above: `--help` does without the database.
+        from lovely.remotetask import db
+        from lovely.remotetask import liveness
+        from lovely.remotetask import processor
+        from lovely.remotetask.cli import locating
+        from lovely.remotetask.errors import ConfigurationError
+
+        self._processor = processor
+        database.setPoolSize(
+            max(database.getPoolSize(), threads + _MACHINERY))
+        path = db.read(database, lambda connection: locating.find(
+            connection, path))
+        try:
+            # What the processor's thread would log again and again.
+            liveness.for_database(database).announce()
+        except ConfigurationError as error:
+            raise Failure(str(error)) from error
+        self.tasks = db.read(database, lambda connection: self._tasks(
+            connection, path))
+        self.service = locating.show(path)
+        self.threads = threads
+        run: Any
+        if threads == 1:
+            run = processor.SimpleProcessor(database, path)
+        else:
+            run = processor.MultiProcessor(
+                database, path, maxThreads=threads)
+        # As the service's startProcessing() does it, but with our own
+        # factory: the service in the database stays as it is.
+        thread: Any = threading.Thread(
+            target=self._run, args=(run,), daemon=True,
+            name='.'.join(['remotetasks', *path]))
+        thread.running = True
+        thread.database = database
+        self._thread = thread
+        self._over = threading.Event()
+
+    def _tasks(self, connection: Any, path: Sequence[str]) -> list[str]:
+        from lovely.remotetask.host import PLAIN
+
+        service = PLAIN.find_service(connection, path)
+        # In the site of the service, whose tasks may be registered there.
+        with PLAIN.running(service, None, self._processor.ProcessorRequest):
+            return sorted(service.getAvailableTasks())
+
+    def _run(self, run: Any) -> None:
+        try:
+            run()
+        finally:
+            self._over.set()
+
+    def run(self, grace: float) -> int:
+        """Work until a signal comes.  Returns: the exit code."""
+        by_signal = False
+        try:
+            self._thread.start()
+            self._announce()
+            self._over.wait()
+        except _Stop:
+            by_signal = True
+            if not self._over.is_set():
+                click.echo(f'remotetask: worker stopping: running jobs get '
+                           f'up to {grace:g} s', err=True)
+        given = self._end(grace)
+        if not by_signal:
+            raise Failure(
+                f'the worker of {self.service} has ended by itself',
+                'the log above has the reason')
+        if given is None:
+            click.echo('remotetask: worker stopped: the database does not '
+                       'answer; other workers will find its jobs', err=True)
+            # Closing the database would wait for it once more.
+            sys.stdout.flush()
+            os._exit(1)
+        click.echo('remotetask: worker stopped'
+                   f'{running.given_back(given)}', err=True)
+        return 0
+
+    def _end(self, grace: float) -> int | None:
+        """Stop the jobs; how many were given back, None: nobody knows."""
+        from lovely.remotetask.cli import embedded
+
+        self._thread.running = False
+        given: list[int] = []
+        # In a thread, for a database that does not answer holds up whoever
+        # asks it for as long as its driver likes.
+        ending = threading.Thread(
+            target=lambda: given.append(embedded.end_processing(grace)),
+            daemon=True)
+        ending.start()
+        ending.join(grace + LEAVE_SECONDS)
+        return given[0] if given else None
+
+    def _announce(self) -> None:
+        names = [one_line(name) for name in self.tasks[:TASKS_SHOWN]]
+        if len(self.tasks) > len(names):
+            names.append(f'and {len(self.tasks) - len(names)} more')
+        plural = '' if self.threads == 1 else 's'
+        click.echo(f'remotetask: worker ready: service {self.service}, '
+                   f'{self.threads} thread{plural}, '
+                   f'tasks: {", ".join(names)}')
+        # Whoever has started us by a pipe waits for this line.
+        sys.stdout.flush()

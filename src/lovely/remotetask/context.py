@@ -1,0 +1,110 @@
+"""What a task can ask about the job it is running for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lovely.remotetask.clock import SYSTEM_CLOCK
+from lovely.remotetask.errors import JobTimeout
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors import WorkerStopping
+
+#: How often (seconds) ``cancelled`` looks into the database.
+_LOOK = 1.0
+
+
+class JobContext:
+    """The job that runs in this thread.
+
+    Attributes: ``id`` (int); ``task`` (str); ``attempt`` (int), from 1;
+    ``idempotencyKey`` (str), the same in every attempt of this job and in no
+    other job: for services outside that can tell a repeated request.
+    """
+
+    def __init__(self, job: Any, key: str, timeout: float | None,
+                 is_stopping: Callable[[], bool],
+                 is_ours: Callable[[], bool]) -> None:
+        self.id = job.id
+        self.task = job.task
+        self.attempt = job.attempts or 1
+        self.idempotencyKey = key
+        self._until = (None if timeout is None
+                       else SYSTEM_CLOCK.monotonic() + timeout)
+        self._timeout = timeout
+        self._is_stopping = is_stopping
+        self._is_ours = is_ours
+        self._looked = SYSTEM_CLOCK.monotonic()
+        self._lost = False
+
+    @property
+    def timedOut(self) -> bool:
+        """Has the task's time limit passed?"""
+        return (self._until is not None
+                and SYSTEM_CLOCK.monotonic() > self._until)
+
+    @property
+    def cancelled(self) -> bool:
+        """Should the task stop?  A long one asks now and then.
+
+        True once the job was cancelled or taken over, its time limit has
+        passed, or the worker is stopping.
+        Cost: at most one look into the database a second.
+        """
+        if self.timedOut or self._is_stopping():
+            return True
+        now = SYSTEM_CLOCK.monotonic()
+        if not self._lost and now - self._looked >= _LOOK:
+            self._looked = now
+            self._lost = not self._is_ours()
+        return self._lost
+
+    def check(self) -> None:
+        """Raise what ends the run, if the task should stop.
+
+        Raises: JobTimeout; WorkerStopping: the job goes back and runs again,
+        uncharged; a job that was cancelled ends without a word.
+        """
+        if self.timedOut:
+            raise self.timeout()
+        if self.cancelled:
+            raise WorkerStopping
+
+    def timeout(self) -> JobTimeout:
+        """The error of a run that took too long."""
+        return JobTimeout(
+            f'task {self.task!r} of job {self.id} took longer than its limit '
+            f'of {self._timeout} seconds; raise the limit or split the work')
+
+
+class _Current(threading.local):
+    job: JobContext | None = None
+
+
+_current = _Current()
+
+
+def currentJob() -> JobContext:
+    """The job that runs in this thread.
+
+    Raises: UsageError outside of a run.
+    Source: new.
+    """
+    if _current.job is None:
+        raise UsageError('no job is running in this thread: currentJob() '
+                         'answers only while a task is called')
+    return _current.job
+
+
+@contextmanager
+def running(job: JobContext) -> Iterator[JobContext]:
+    """Make this the current job of the thread meanwhile."""
+    # A task that runs jobs directly has one within the other.
+    before, _current.job = _current.job, job
+    try:
+        yield job
+    finally:
+        _current.job = before

@@ -1,0 +1,147 @@
+"""stats, workers, retry, pause, resume, clean; and all verbs with --db."""
+
+import json
+import re
+
+import pytest
+
+
+def one_line(run, code=1):
+    """The single line on stderr of a command that failed."""
+    assert run.returncode == code, (run.stdout, run.stderr)
+    assert run.stdout == ''
+    assert run.stderr.startswith('remotetask: '), run.stderr
+    assert run.stderr.count('\n') == 1, run.stderr
+    assert 'Traceback' not in run.stderr
+    return run.stderr
+
+
+@pytest.fixture(params=['server', 'database'])
+def ask(request, remotetask, serve, tmp_path):
+    """Asks a server, or a database that a server has left."""
+    own = serve('--port', '0', '--data', 'data').ready()
+    if request.param == 'server':
+        where = ['--url', own.url]
+    else:
+        assert own.stop() == 0
+        where = ['--db', f'file://{tmp_path}/data/Data.fs']
+
+    def ask(verb, *arguments, **more):
+        return remotetask(verb, *arguments, *where, **more)
+
+    ask.kind = request.param
+    return ask
+
+
+def test_the_life_of_a_job(ask):
+    assert json.loads(ask('pause', '--json').stdout) == {'paused': True}
+    assert re.search('^paused: +yes$', ask('stats').stdout, re.M)
+    run = ask('add', 'echo', '[1]')
+    jobid = run.stdout.strip()
+    assert jobid.isdigit(), run.stderr
+    assert json.loads(ask('stats', '--json').stdout)['queued'] == 1
+    assert re.search('^oldest: +[0-9.]+ s$', ask('stats').stdout, re.M)
+    assert ask('cancel', jobid).stdout == f'job {jobid} is cancelled\n'
+    assert ask('retry', jobid).stdout == f'job {jobid} is queued\n'
+    assert json.loads(ask('retry', jobid, '--json').stdout) == {
+        'id': int(jobid), 'status': 'queued'}
+    ask('cancel', jobid)
+    listed = json.loads(ask('list', '--json').stdout)['jobs']
+    assert [job['status'] for job in listed] == ['cancelled']
+    assert re.search('^status: +cancelled$', ask('show', jobid).stdout, re.M)
+    assert ask('tasks').stdout == 'echo\n'
+    run = ask('clean', '--status', 'error', '--status', 'cancelled')
+    assert run.stdout == 'removed: 1 cancelled, 0 error\n'
+    assert json.loads(ask('clean', '--json').stdout) == {
+        'removed': {'cancelled': 0, 'error': 0, 'completed': 0}}
+    assert jobid in one_line(ask('show', jobid))
+    assert ask('resume').stdout == 'resumed\n'
+    assert re.search('^paused: +no$', ask('stats').stdout, re.M)
+
+
+def test_workers(ask):
+    run = ask('workers')
+    head, *rows = run.stdout.splitlines()
+    assert head.split() == ['worker', 'evidence', 'slots', 'jobs']
+    found = json.loads(ask('workers', '--json').stdout)['workers']
+    if ask.kind == 'server':
+        # A server that has just started may still be enrolling.
+        assert len(rows) <= 1
+    else:
+        assert (rows, found) == ([], [])
+
+
+def test_what_cannot_be_done(ask):
+    assert '4711' in one_line(ask('retry', '4711'))
+    assert '4711' in one_line(ask('cancel', '4711'))
+    assert 'Task does not exist' in one_line(ask('add', 'nonsense'))
+    for arguments in (['retry'], ['retry', 'x'], ['clean', '--status',
+                      'queued'], ['stats', '5'], ['pause', '--nonsense']):
+        run = ask(*arguments)
+        assert run.returncode == 2, arguments
+        assert 'Traceback' not in run.stderr
+
+
+def test_retry_of_a_completed_job(remotetask, server):
+    run = remotetask('add', 'echo', '--json', '--url', server.url)
+    jobid = json.loads(run.stdout)['id']
+    # The first one has ended before this one.
+    remotetask('add', 'echo', '--wait', '--url', server.url)
+    line = one_line(remotetask('retry', jobid, '--url', server.url))
+    assert str(jobid) in line
+    assert "'completed'" in line and "'queued'" in line
+
+
+def test_tasks_of_a_module_with_db(remotetask, serve, tmp_path):
+    assert serve('--port', '0', '--data', 'data').ready().stop() == 0
+    (tmp_path / 'own.py').write_text(
+        'from lovely.remotetask.task import task\n'
+        '@task\ndef double(input):\n    return input * 2\n')
+    where = ['--db', f'file://{tmp_path}/data/Data.fs']
+    run = remotetask('tasks', '--tasks', 'own', *where)
+    assert run.stdout.split() == ['double', 'echo']
+    run = remotetask('add', 'double', '4', '--tasks', 'own', *where)
+    assert run.returncode == 0, run.stderr
+    assert 'Task does not exist' in one_line(
+        remotetask('add', 'double', '4', *where))
+    line = one_line(remotetask('tasks', '--tasks', 'nonsense', *where))
+    assert "there is no module 'nonsense'" in line
+
+
+def test_waiting_for_a_job_that_nobody_can_run(remotetask, serve, tmp_path):
+    assert serve('--port', '0', '--data', 'data').ready().stop() == 0
+    where = ['--db', f'file://{tmp_path}/data/Data.fs']
+    run = remotetask('add', 'echo', '--wait', *where)
+    line = one_line(run)
+    assert 'no worker can open' in line
+    # Refused before anything is stored.
+    assert json.loads(remotetask('list', '--json', *where).stdout)[
+        'jobs'] == []
+
+
+def test_options_that_exclude_each_other(remotetask):
+    db = ['--db', 'memory://']
+    for arguments in ([*db, '--url', 'http://localhost'],
+                      [*db, '--user', 'a:b'], ['--service', '/tasks']):
+        assert remotetask('stats', *arguments).returncode == 2, arguments
+    for arguments in (['--tasks', 'x'], ['--zcml', 'x']):
+        assert remotetask('tasks', *arguments).returncode == 2, arguments
+    # The environment's server is not meant.
+    run = remotetask('stats', *db, REMOTETASK_URL='http://127.0.0.1:1')
+    assert 'holds no task service' in one_line(run)
+
+
+@pytest.mark.parametrize(('uri', 'reason'), [
+    ('nonsense://x', 'there is no storage for this kind of URI'),
+    ('file:///no/such/file', 'there is no file'),
+    ('memory://', 'holds no task service'),
+    ('zeo://127.0.0.1:1?wait_timeout=1', 'start the database server')])
+def test_a_database_that_does_not_work(remotetask, uri, reason):
+    for verb in (['stats'], ['list'], ['add', 'echo'], ['retry', '5']):
+        assert reason in one_line(remotetask(*verb, '--db', uri))
+
+
+def test_a_database_in_use(remotetask, server):
+    uri = f'file://{server.data}/Data.fs'
+    line = one_line(remotetask('stats', '--db', uri))
+    assert 'in use by another process' in line

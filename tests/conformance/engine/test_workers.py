@@ -1,0 +1,271 @@
+"""Several workers of one service, dead ones, and orderly ends."""
+
+import threading
+import time
+
+import pytest
+from zope.component import provideUtility
+
+from lovely.remotetask import processor as processors
+from lovely.remotetask.context import currentJob
+from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.processor import MultiProcessor
+from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.task import FunctionTask
+from lovely.remotetask.workers import LOOP
+
+DEADLINE = 30
+
+
+@pytest.fixture
+def ran(world, register):
+    """The inputs of the jobs that ran, in their order."""
+    ran = []
+
+    @register
+    def note(input):
+        ran.append(input)
+
+    return ran
+
+
+@pytest.fixture
+def held(world, register):
+    """A task that says that it runs, and ends when it is told to."""
+    class Held:
+        def __init__(self):
+            self.running, self.go = threading.Event(), threading.Event()
+            self.attempts = []
+
+        def wait(self):
+            assert self.running.wait(DEADLINE), 'the task does not start'
+
+    held = Held()
+
+    @register
+    def hold(input):
+        held.attempts.append(currentJob().attempt)
+        held.running.set()
+        assert held.go.wait(DEADLINE)
+
+    yield held
+    held.go.set()
+
+
+@pytest.mark.parametrize('factory', [SimpleProcessor, MultiProcessor])
+def test_two_processors_run_each_job_once(world, factory):
+    def work(service, jobid, input):
+        world.effect(service, jobid)
+
+    provideUtility(FunctionTask(work), ITask, 'work')
+    jobs = []
+    for _ in range(10):
+        jobs += world.do(lambda service: [
+            service.add('work') for _ in range(10)])
+    world.start(factory=factory)
+    world.start(world.other(), factory=factory)
+    jobs += [world.add('work') for _ in range(10)]
+    world.until(lambda service: service.stats()['completed'] == 110)
+    world.stop()
+    assert world.effects() == dict.fromkeys(jobs, 1)
+    stats = world.see(lambda service: service.stats())
+    assert (stats['queued'], stats['processing'], stats['error']) == (0, 0, 0)
+    # Both went in an orderly way.
+    assert stats['workers'] == 0
+
+
+def test_five_threads_of_one_processor_run_at_once(world, register):
+    together = threading.Barrier(5)
+
+    @register
+    def meet(input):
+        together.wait(DEADLINE)
+
+    jobs = [world.add('meet') for _ in range(5)]
+    world.start(factory=MultiProcessor, maxThreads=5)
+    assert world.until_over(*jobs) == ['completed'] * 5
+
+
+def test_the_jobs_of_a_dead_worker_run_again(world, ran):
+    first, second = world.add('note', 1), world.add('note', 2)
+    dead = world.processor().worker
+    dead.enroll(LOOP, 1)
+    claim = dead.claim()
+    assert claim.jobid == first and world.status(first) == 'processing'
+    (worker,) = world.see(lambda service: service.listWorkers())
+    assert worker['claims'] == [first] and len(worker['slots']) == 1
+
+    assert world.do(lambda service: service.jobqueue.retire(
+        dead.identity.id, service.clock.now(), charged=True)) == [first]
+    assert world.see(lambda service: service.listWorkers()) == []
+    # It keeps its place, before the second.
+    assert world.drain() == 2
+    assert ran == [1, 2]
+    assert world.see(lambda service: service.jobs[first].interruptions) == 1
+    # It was not dead: what it had claimed is not its any more.
+    dead.run(claim)
+    assert ran == [1, 2]
+    third = world.add('note', 3)
+    assert dead.claim().jobid == third
+    assert world.status(second) == 'completed'
+
+
+def test_five_deaths_are_poison(world, ran):
+    jobid = world.add('note', 1)
+    for number in range(5):
+        assert world.status(jobid) == 'queued', number
+        worker = world.processor().worker
+        assert worker.claim().jobid == jobid
+        world.do(lambda service, worker=worker: service.jobqueue.retire(
+            worker.identity.id, service.clock.now(), charged=True))
+    assert world.status(jobid) == 'error'
+    assert 'poison' in world.see(lambda service: service.getError(jobid))
+    assert world.drain() == 0 and ran == []
+    world.do(lambda service: service.retryJob(jobid))
+    assert world.drain() == 1 and len(ran) == 1
+
+
+def test_a_false_takeover_costs_work_but_doubles_nothing(world, held):
+    jobid = world.add('hold')
+    world.start()
+    held.wait()
+    (worker,) = world.see(lambda service: service.listWorkers())
+    assert worker['claims'] == [jobid]
+    world.do(lambda service: service.jobqueue.retire(
+        worker['id'], service.clock.now(), charged=True))
+    held.go.set()
+    assert world.until_over(jobid) == ['completed']
+    assert held.attempts == [1, 2]
+
+
+def test_a_pause_lets_nothing_start_and_what_runs_end(world, held, ran):
+    running = world.add('hold')
+    world.start(factory=MultiProcessor, maxThreads=2)
+    held.wait()
+    world.do(lambda service: service.pause())
+    assert world.see(lambda service: service.stats()['paused']) is True
+    waits = world.add('note', 1)
+    held.go.set()
+    assert world.until_over(running) == ['completed']
+    assert world.processor().processNext() is False
+    assert world.status(waits) == 'queued' and ran == []
+    world.do(lambda service: service.resume())
+    assert world.until_over(waits) == ['completed']
+    assert world.see(lambda service: service.stats()['paused']) is False
+
+
+def test_stats_tell_where_the_jobs_are(world, held, ran):
+    held.go.clear()
+    world.add('hold')
+    world.start()
+    held.wait()
+    begun = time.time()
+    world.add('note', 1)
+    world.add('note', 2)
+    world.add('note', 3, startLater=True)
+    world.add('note', 4, delay=3600)
+    world.do(lambda service: service.addCronJob('note', minute=(1,)))
+    world.do(lambda service: service.cancel(service.add('note', 5)))
+    stats = world.until(lambda service: service.stats())
+    oldest = stats.pop('oldest')
+    assert 0 <= oldest <= time.time() - begun + 1
+    assert stats == {
+        'queued': 2, 'processing': 1, 'scheduled': 2, 'start later': 1,
+        'completed': 0, 'error': 0, 'cancelled': 1, 'workers': 1,
+        'paused': False}
+    listed = world.see(lambda service: [
+        (job.status, job.input) for job in service.listJobs()[0]])
+    # What runs or waits first, what is over last, each job once.
+    assert listed == [
+        ('processing', None), ('queued', 2), ('queued', 1),
+        *sorted([('delayed', 4), ('cronjob', None)],
+                key=lambda row: listed.index(row)),
+        ('start later', 3), ('cancelled', 5)]
+    held.go.set()
+    world.until(lambda service: service.stats()['completed'] == 3)
+    assert world.see(lambda service: service.stats()['oldest']) is None
+
+
+def test_at_the_end_of_the_process_jobs_are_given_back(world, held):
+    jobid = world.add('hold')
+    world.start()
+    held.wait()
+    # What it is for: the process is about to end, and the job is not.
+    assert processors.end_all(grace=0.05) == 1
+    assert world.status(jobid) == 'queued'
+    job = world.see(lambda service: (
+        service.jobs[jobid].interruptions, service.jobs[jobid].failures))
+    assert job == (0, 0)
+    assert world.see(lambda service: service.listWorkers()) == []
+    held.go.set()
+    world.stop()
+    # Its run ended after that, and could not commit.
+    assert world.status(jobid) == 'queued' and held.attempts == [1]
+    assert world.drain() == 1
+    assert world.status(jobid) == 'completed' and held.attempts == [1, 2]
+
+
+def test_within_the_grace_jobs_come_to_their_end(world, held):
+    jobid = world.add('hold')
+    world.start(factory=MultiProcessor, maxThreads=2)
+    held.wait()
+    threading.Timer(0.05, held.go.set).start()
+    assert processors.end_all(grace=DEADLINE) == 0
+    assert world.status(jobid) == 'completed'
+    assert world.see(lambda service: service.listWorkers()) == []
+
+
+def test_what_a_stopped_processor_leaves_another_runs(world, held, ran):
+    jobs = [world.add('hold'), world.add('note', 1)]
+    world.start()
+    held.wait()
+    stopped = threading.Event()
+
+    def stop():
+        world.stop()
+        stopped.set()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    assert not stopped.wait(0.1)    # it waits for the job that runs
+    held.go.set()
+    thread.join(DEADLINE)
+    assert [world.status(jobid) for jobid in jobs] == ['completed', 'queued']
+    world.start()
+    assert world.until_over(*jobs) == ['completed'] * 2
+
+
+def test_a_job_that_is_claimed_again_is_counted_once(world, ran):
+    jobid = world.add('note', 1)
+    worker = world.processor().worker
+    worker.enroll(LOOP, 1)
+    for _ in range(3):
+        claim = worker.claim()
+        assert claim.jobid == jobid
+        assert world.see(lambda service: (
+            service.stats()['processing'],
+            [job.id for job in service.listJobs()[0]],
+            service.listWorkers()[0]['claims'])) == (1, [jobid], [jobid])
+        assert worker.give_back(claim) is True
+        # Its thread is free again.
+        worker._idle.append(claim.slot)
+
+
+@pytest.mark.parametrize('step', [0, -1], ids=['stands', 'goes backwards'])
+def test_pages_hold_each_job_once_where_the_clock(world, ran, step):
+    """Many jobs may end at one moment, by a made-up clock or a set one."""
+    jobs = {world.add('note', number) for number in range(50)}
+    for number in range(50):
+        world.do(lambda service, number=number: service.processNext(
+            1_600_000_000 + step * number))
+
+    def listed(service):
+        found, cursor = service.listJobs('completed', limit=7)
+        while cursor is not None:
+            more, cursor = service.listJobs(
+                'completed', start=cursor, limit=7)
+            found += more
+        return [job.id for job in found]
+
+    found = world.see(listed)
+    assert len(found) == 50 and set(found) == jobs
