@@ -449,3 +449,36 @@ def test_a_service_in_an_application_with_another_root(application, register):
         service.stopProcessing(wait=None)
         transaction.begin()
         assert service.getStatus(jobid) == 'completed'
+
+
+def test_no_pool_is_exceeded(application, service, register, caplog):
+    """MultiProcessor(5) beside four threads of a web server."""
+    before = application.db.getPoolSize()
+    service.processorFactory = MultiProcessor
+    service.processorArguments = {'maxThreads': 5}
+    transaction.commit()
+    entered, release = threading.Semaphore(0), threading.Event()
+
+    @register
+    def hold(input):
+        entered.release()
+        release.wait(DEADLINE)
+
+    for n in range(20):
+        service.add('hold', n)
+    transaction.commit()
+    service.startProcessing()
+    for _ in range(5):
+        assert entered.acquire(timeout=DEADLINE)
+    web = [application.db.open(transaction.TransactionManager())
+           for _ in range(3)]           # the fourth is the fixture's own
+    assert len(application.db.connectionDebugInfo()) >= 9
+    for n in range(5):
+        service.add('hold', n)
+        transaction.commit()
+    release.set()
+    service.stopProcessing(wait=None)
+    for connection in web:
+        connection.close()
+    assert not [r for r in caplog.records if 'pool_size' in r.getMessage()]
+    assert application.db.getPoolSize() == before

@@ -184,16 +184,28 @@ class SimpleProcessor:
         self._looping = thread
         running = _Loop(thread, self.worker)
         _loops.add(running)
+        self._resize_pool(1)
         events.notify(events.WorkerStarted(self.worker.identity.id))
         try:
             self._loop()
         finally:
             self._wind_up()
             self._leave()
+            self._resize_pool(-1)
             # The thread may outlive the loop by a moment; it runs no more.
             thread.running = False  # type: ignore[attr-defined]
             running.ended.set()
             events.notify(events.WorkerStopped(self.worker.identity.id))
+
+    def _resize_pool(self, sign: int) -> None:
+        """Make room for our connections beside the application's.
+
+        Each thread has one while its job runs; claims, and looks at other
+        workers, have one each.  ZODB warns when a pool is exceeded.
+        """
+        with _starting:
+            self.db.setPoolSize(
+                self.db.getPoolSize() + sign * (self.maxThreads + 2))
 
     def _leave(self) -> None:
         try:

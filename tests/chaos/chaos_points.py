@@ -1,0 +1,209 @@
+"""The named points of the protocol at which a worker can kill itself.
+
+``claim`` the commit of a claim; ``started`` JobStarted; ``in-task``;
+``own`` a task's own commit; ``hook`` the guard in the before-commit hook;
+``finish``, ``fail`` the commit of a run; ``vote``, ``tpc-finish`` inside of
+it, before and after the database's part; ``chain`` the same where it claims
+the next job, too; ``give-back``, ``leave``, ``retire``, ``enroll``, ``beat``.
+"""
+
+import os
+import signal
+import threading
+
+import transaction
+import zope.event
+
+from lovely.remotetask.db import Session
+from lovely.remotetask.events import JobStarted
+from lovely.remotetask.executor import Executor
+from lovely.remotetask.executor import Guard
+from lovely.remotetask.monitor import Monitor
+from lovely.remotetask.queue import JobQueue
+from lovely.remotetask.worker import Worker
+
+#: Inside of the two phases of a commit.
+PHASES = ('vote-first', 'vote-last', 'tpc-finish-first', 'tpc-finish-last')
+
+#: All of them.  Where the commit counts, before and after it.
+POINTS = (
+    'enroll-before', 'enroll-after', 'claim-before', 'claim-after',
+    'started', 'in-task', 'own-before', 'own-after', 'hook',
+    'finish-before', *PHASES, 'finish-after', 'chain-before', 'chain-after',
+    'fail-before', 'fail-after', 'give-back-before', 'give-back-after',
+    'leave-before', 'leave-after', 'retire-before', 'retire-after', 'beat')
+
+
+class Points:
+    """Kills the process when it comes to a point for the n-th time.
+
+    Arguments: ``armed``, its name, or None; ``count``, which time;
+    ``say(text)`` tells the harness.
+    """
+
+    def __init__(self, armed, count, say):
+        self.armed = armed
+        self.count = count
+        self.say = say
+        self._lock = threading.Lock()
+
+    def at(self, name):
+        if name != self.armed:
+            return
+        with self._lock:
+            self.count -= 1
+            if self.count == 0:
+                self.say(f'died {name}')
+                os.kill(os.getpid(), signal.SIGKILL)
+                signal.pause()      # nothing more happens here
+
+
+class Killer:
+    """A data manager that comes to a point in a phase of the commit."""
+
+    def __init__(self, points):
+        self._points = points
+        self._first = points.armed.endswith('-first')
+        self.transaction_manager = transaction.manager
+
+    def sortKey(self):
+        return '!' if self._first else '~~~~'
+
+    def tpc_vote(self, transaction):
+        self._points.at('vote-first' if self._first else 'vote-last')
+
+    def tpc_finish(self, transaction):
+        self._points.at('tpc-finish-first' if self._first
+                        else 'tpc-finish-last')
+
+    def tpc_begin(self, transaction):
+        pass
+
+    abort = commit = tpc_abort = tpc_begin
+
+
+def _wrap(owner, name):
+    """Replace a method by a function that gets the original first."""
+    # Wrong names must fail here and not leave a point without effect.
+    original = getattr(owner, name)
+
+    def replace(function):
+        def method(self, *args, **kwargs):
+            return function(original, self, *args, **kwargs)
+        setattr(owner, name, method)
+        return function
+
+    return replace
+
+
+def install(points):
+    """Put the points into the machinery of this process."""
+    at = points.at
+    now = threading.local()     # what this thread is doing
+
+    def doing():
+        return getattr(now, 'doing', None)
+
+    @_wrap(Worker, '_take')
+    def _take(original, self, service, slots, jobid=None, own_only=False):
+        claim = original(self, service, slots, jobid, own_only)
+        if claim is not None:
+            if own_only:
+                now.chained = True
+            else:
+                at('claim-before')
+        return claim
+
+    @_wrap(Worker, '_claim')
+    def _claim(original, self, *args):
+        claim = original(self, *args)
+        if claim is not None:
+            at('claim-after')
+        return claim
+
+    @_wrap(Executor, '_attempt')
+    def _attempt(original, self, *args):
+        now.doing, now.chained = 'finish', False
+        try:
+            return original(self, *args)
+        finally:
+            now.doing = None
+
+    @_wrap(Executor, '_store_failure')
+    def _store_failure(original, self, *args):
+        now.doing, now.chained = 'fail', False
+        try:
+            return original(self, *args)
+        finally:
+            now.doing = None
+
+    @_wrap(Session, 'commit')
+    def commit(original, self):
+        names = [doing()] if doing() else []
+        if names and now.chained:
+            names.append('chain')
+        for name in names:
+            at(f'{name}-before')
+        if names and points.armed in PHASES:
+            transaction.get().join(Killer(points))
+        original(self)
+        for name in names:
+            at(f'{name}-after')
+
+    @_wrap(Guard, 'check')
+    def check(original, self):
+        original(self)
+        at('hook')
+
+    @_wrap(Executor, 'give_back')
+    def give_back(original, self, *args):
+        now.doing = 'give-back'
+        try:
+            return original(self, *args)
+        finally:
+            now.doing = None
+            at('give-back-after')
+
+    @_wrap(JobQueue, 'requeue')
+    def requeue(original, self, *args):
+        original(self, *args)
+        if doing() == 'give-back':
+            at('give-back-before')
+
+    @_wrap(JobQueue, 'retire')
+    def retire(original, self, worker, now, charged):
+        jobs = original(self, worker, now, charged)
+        if jobs:
+            at('retire-before' if charged else 'leave-before')
+        return jobs
+
+    @_wrap(Monitor, '_rescue')
+    def _rescue(original, self, *args):
+        original(self, *args)
+        at('retire-after')
+
+    @_wrap(Worker, 'leave')
+    def leave(original, self):
+        left = original(self)
+        at('leave-after')
+        return left
+
+    @_wrap(JobQueue, 'take_slot')
+    def take_slot(original, self, *args):
+        slot = original(self, *args)
+        at('enroll-before')
+        return slot
+
+    @_wrap(Worker, 'enroll')
+    def enroll(original, self, *args):
+        original(self, *args)
+        at('enroll-after')
+
+    @_wrap(Monitor, '_beat')
+    def _beat(original, self, *args):
+        original(self, *args)
+        at('beat')
+
+    zope.event.subscribers.append(
+        lambda event: at('started') if isinstance(event, JobStarted)
+        else None)

@@ -1,0 +1,249 @@
+"""What the jobs of the chaos run do: transfers in a ledger.
+
+A job moves 1 from account ``a`` to account ``b`` and counts itself in an
+effect record.  Only plain classes are stored, so that nobody else needs this
+module to read the database.
+"""
+
+import random
+import threading
+import uuid
+from pathlib import Path
+
+import transaction
+from BTrees.IOBTree import IOBTree
+from BTrees.OOBTree import OOBTree
+from persistent.list import PersistentList
+from persistent.mapping import PersistentMapping
+from zope.component import provideUtility
+
+from lovely.remotetask import TaskService
+from lovely.remotetask.context import currentJob
+from lovely.remotetask.errors import CancelJob
+from lovely.remotetask.errors import RetryLater
+from lovely.remotetask.errors import TaskError
+from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.retry import RetryPolicy
+from lovely.remotetask.task import FunctionTask
+
+ACCOUNTS = 40
+OPENING = 1000
+EFFECTS = 64
+MARKS = 16
+
+#: The number of a follow-up is its parent's plus this.
+FOLLOW = 1_000_000
+
+#: kind -> (share of the jobs, how it must end unless it was cancelled).
+KINDS = {
+    'transfer': (52, 'completed'),
+    'hot': (4, 'completed'),
+    'slow': (10, 'completed'),
+    'long': (1, 'completed'),
+    'commits': (8, 'completed'),
+    'stubborn': (4, 'completed'),
+    'follow': (7, 'completed'),
+    'flaky': (3, 'completed'),
+    'later': (2, 'completed'),
+    'fails': (4, 'error'),
+    'broken': (2, 'error'),
+    'exits': (2, 'error'),
+    'cancels': (1, 'cancelled'),
+    # Only where a test adds them.
+    'holds': (0, 'completed'),
+    'holds_commits': (0, 'completed'),
+}
+
+#: Those whose first half stays when they are cancelled.
+BY_HALVES = ('commits', 'stubborn')
+
+#: How long (seconds) ``long`` takes; set by the worker.
+LONG = 2.0
+
+#: Called with the name of a point in a task.
+at = [lambda name: None]
+
+#: Called with what a task has to tell the harness.
+say = [lambda text: None]
+
+
+def make(root, poison=None):
+    """An empty service and ledger in a new database."""
+    application = root['Application'] = PersistentMapping()
+    service = application['tasks'] = TaskService()
+    service.__parent__ = application
+    service.__name__ = 'tasks'
+    if poison is not None:
+        service.jobqueue.poison = poison
+    root['accounts'] = PersistentList(
+        PersistentMapping(balance=OPENING) for _ in range(ACCOUNTS))
+    root['effects'] = PersistentList(IOBTree() for _ in range(EFFECTS))
+    root['halves'] = PersistentList(IOBTree() for _ in range(MARKS))
+    root['marks'] = PersistentList(OOBTree() for _ in range(MARKS))
+    root['added'] = IOBTree()
+
+
+def pause(seconds):
+    threading.Event().wait(seconds)
+
+
+def _change(root, account, amount):
+    root['accounts'][account]['balance'] += amount
+
+
+def _count(root, n):
+    tree = root['effects'][n % EFFECTS]
+    tree[n] = tree.get(n, 0) + 1
+
+
+def _transfer(service, input):
+    root = service._p_jar.root()
+    _change(root, input['a'], -1)
+    at[0]('in-task')
+    _change(root, input['b'], +1)
+    _count(root, input['n'])
+
+
+def _mark(root, n, jobid, claim):
+    """Note whose run commits this; the verdict looks whether it might."""
+    root['marks'][n % MARKS][f'{n}.{uuid.uuid4().hex}'] = PersistentMapping(
+        jobid=jobid, claim=claim)
+
+
+def transfer(service, jobid, input):
+    _transfer(service, input)
+
+
+def slow(service, jobid, input):
+    _transfer(service, input)
+    for _ in range(random.randint(1, 10)):
+        pause(0.03)
+        currentJob().check()
+
+
+def long(service, jobid, input):
+    _transfer(service, input)
+    pause(LONG)
+
+
+def commits(service, jobid, input):
+    """Commits by itself in the middle, so it has to look how far it came."""
+    root, n = service._p_jar.root(), input['n']
+    claim = service.jobs[jobid].claim
+    halves = root['halves'][n % MARKS]
+    if n not in halves:
+        _change(root, input['a'], -1)
+        halves[n] = 1
+    _mark(root, n, jobid, claim)
+    at[0]('own-before')
+    transaction.commit()
+    at[0]('own-after')
+    pause(random.uniform(0, 0.2))
+    _change(root, input['b'], +1)
+    _count(root, n)
+    _mark(root, n, jobid, claim)
+
+
+def stubborn(service, jobid, input):
+    """Does not take no for an answer: commits, whatever the last one said."""
+    root, n = service._p_jar.root(), input['n']
+    claim = service.jobs[jobid].claim
+    for _ in range(3):
+        try:
+            _mark(root, n, jobid, claim)
+            pause(random.uniform(0, 0.1))
+            transaction.commit()
+        except Exception:
+            transaction.abort()
+    _mark(root, n, jobid, claim)
+    _transfer(service, input)
+
+
+def follow(service, jobid, input):
+    _transfer(service, input)
+    service.add('transfer', dict(input, kind='transfer',
+                                 n=input['n'] + FOLLOW))
+    pause(random.uniform(0, 0.1))
+
+
+def flaky(service, jobid, input):
+    _transfer(service, input)
+    if currentJob().attempt == 1:
+        raise ValueError('not at once')
+
+
+def later(service, jobid, input):
+    _transfer(service, input)
+    if currentJob().attempt == 1:
+        raise RetryLater(1)
+
+
+def fails(service, jobid, input):
+    _transfer(service, input)
+    service.add('transfer', dict(input, n=input['n'] + FOLLOW))
+    raise TaskError('it has to fail')
+
+
+def broken(service, jobid, input):
+    _transfer(service, input)
+    raise ValueError('it has to fail, again and again')
+
+
+def exits(service, jobid, input):
+    _transfer(service, input)
+    raise SystemExit(3)
+
+
+def cancels(service, jobid, input):
+    _transfer(service, input)
+    raise CancelJob
+
+
+def _hold(input):
+    say[0](f'holds {input["n"]}')
+    at[0]('held')
+    while not Path(input['go']).exists():
+        if input['stops']:
+            currentJob().check()
+        pause(0.01)
+
+
+def holds(service, jobid, input):
+    """Tells that it runs, and ends when the file ``go`` is there."""
+    _transfer(service, input)
+    _hold(input)
+
+
+def holds_commits(service, jobid, input):
+    """The same between two commits of its own."""
+    root, n = service._p_jar.root(), input['n']
+    claim = service.jobs[jobid].claim
+    _mark(root, n, jobid, claim)
+    transaction.commit()
+    _hold(input)
+    _mark(root, n, jobid, claim)
+    try:
+        transaction.commit()
+    except BaseException as error:
+        say[0](f'refused {n} {type(error).__name__}')
+        raise
+    _transfer(service, input)
+
+
+def register():
+    """Make the tasks known in this process."""
+    policy = RetryPolicy(2, base=0.05, cap=0.1)
+    for function in (transfer, slow, long, commits, stubborn, follow, flaky,
+                     later, fails, broken, exits, cancels, holds,
+                     holds_commits):
+        provideUtility(FunctionTask(function, retry=policy), ITask,
+                       name=function.__name__)
+    provideUtility(FunctionTask(transfer, retry=policy), ITask, name='hot')
+
+
+def make_input(n, rng):
+    """The input of job ``n``: which kind it is, and what it moves."""
+    names = list(KINDS)
+    kind = rng.choices(names, [KINDS[name][0] for name in names])[0]
+    a, b = rng.sample(range(1, ACCOUNTS), 2)
+    return {'n': n, 'kind': kind, 'a': 0 if kind == 'hot' else a, 'b': b}

@@ -1,0 +1,190 @@
+"""What the database must look like after a chaos run."""
+
+import chaos_tasks
+from BTrees.check import check
+from ZODB.utils import p64
+from ZODB.utils import u64
+
+from lovely.remotetask.interfaces import FINAL
+
+_LOGS = ('completed', 'error')
+_LANES = ('ready', 'due', 'waiting', 'later', 'cancelled')
+
+
+class Verdict:
+    """Looks at every job, every account, and every structure.
+
+    Arguments: ``database`` (chaos_processes.Database); ``jobs``, how many were
+    to be added; ``cancelled``, the ids of those that were cancelled.
+    Attributes: ``wrong``, some sentences about what is wrong.
+    """
+
+    def __init__(self, database, jobs, cancelled=()):
+        self.database = database
+        self.jobs = jobs
+        self.cancelled = cancelled
+        self.wrong = []
+        self.figures = dict.fromkeys(
+            ('lost', 'doubled', 'partial', 'stuck', 'stale', 'unsound',
+             'misjudged'), 0)
+
+    @property
+    def ok(self):
+        return not self.wrong
+
+    def _complain(self, kind, text, count=1):
+        self.figures[kind] += count
+        if len(self.wrong) < 20:
+            self.wrong.append(f'{kind}: {text}')
+
+    def judge(self):
+        """Returns: the figures."""
+        with self.database.root() as root:
+            self._root = root
+            self._service = root['Application']['tasks']
+            self._all = dict(self._service.jobs.items())
+            self._judge_jobs()
+            self._judge_effects()
+            self._judge_marks()
+            self._judge_structures()
+            self._judge_workers()
+            counts = {status: 0 for status in sorted(FINAL)}
+            for job in self._all.values():
+                counts[job.status] = counts.get(job.status, 0) + 1
+        return {'ended': counts, **self.figures}
+
+    def _judge_jobs(self):
+        """Each job that was added is there once, and has ended as it must."""
+        added = self._root['added']
+        for n in range(1, self.jobs + 1):
+            if added.get(n) not in self._all:
+                self._complain('lost', f'job number {n} is not there')
+        numbers = {}
+        for jobid, job in self._all.items():
+            numbers.setdefault(job.input['n'], []).append(jobid)
+        for n, ids in numbers.items():
+            if len(ids) > 1:
+                self._complain('doubled', f'number {n} is in {ids}')
+            if n > chaos_tasks.FOLLOW:
+                parent = self._all[added[n - chaos_tasks.FOLLOW]]
+                if parent.status != 'completed':
+                    self._complain('partial', f'{n} follows a job that is '
+                                              f'{parent.status}')
+        for job in self._all.values():
+            kind, n = job.input['kind'], job.input['n']
+            if (kind == 'follow' and job.status == 'completed'
+                    and n + chaos_tasks.FOLLOW not in numbers):
+                self._complain('lost', f'the follow-up of {n}')
+            if job.status not in FINAL:
+                self._complain('stuck', f'job {job.id} {kind} is '
+                                        f'{job.status}, {job.place}')
+            elif job.status != chaos_tasks.KINDS[kind][1] and not (
+                    job.status == 'cancelled'
+                    and job.id in self.cancelled):
+                self._complain('misjudged', f'{kind} {job.id} ended as '
+                                            f'{job.status}: {job.error}')
+            if job.claim is not None:
+                self._complain('stuck', f'{job.id} keeps a claim')
+
+    def _judge_effects(self):
+        """Each completed job has its effects once, all others have none."""
+        effects = {}
+        for tree in self._root['effects']:
+            effects.update(tree.items())
+        balance = [chaos_tasks.OPENING] * chaos_tasks.ACCOUNTS
+        for job in self._all.values():
+            count = effects.pop(job.input['n'], 0)
+            if job.status == 'completed':
+                balance[job.input['a']] -= 1
+                balance[job.input['b']] += 1
+                if count == 0:
+                    self._complain('lost', f'the effect of {job.input}')
+                if count > 1:
+                    self._complain('doubled', f'{count} times {job.input}')
+            elif count:
+                self._complain('partial', f'{job.input} is {job.status} and '
+                                          f'has an effect')
+        if effects:
+            self._complain('partial', f'effects of nobody: {effects}')
+        found = [account['balance'] for account in self._root['accounts']]
+        for account, (is_, must) in enumerate(zip(found, balance,
+                                                  strict=True)):
+            if is_ != must:
+                self._complain('partial', f'account {account} has {is_} and '
+                                          f'not {must}')
+
+    def _judge_marks(self):
+        """No run has committed anything while its job was not its own."""
+        connection = self._root._p_jar
+        # The connection's own storage knows only its snapshot.
+        storage = self.database.db.storage
+        count = 0
+        for tree in self._root['marks']:
+            for mark in tree.values():
+                mark._p_activate()
+                job = self._all[mark['jobid']]
+                # The job as it was after the commit of the mark.
+                _, serial, _ = storage.loadBefore(
+                    job._p_oid, p64(u64(mark._p_serial) + 1))
+                state = connection.oldstate(job, serial)
+                count += 1
+                # The commit that finishes the job takes the claim away.
+                own = (state.get('claim') == mark['claim']
+                       or serial == mark._p_serial)
+                if not own:
+                    self._complain('stale', f'job {job.id}: {mark["claim"]} '
+                                            f'while {state.get("claim")}')
+        self.figures['ownCommits'] = count
+
+    def _judge_structures(self):
+        queue = self._service.jobqueue
+        places = {}
+        for name in _LANES:
+            lanes = getattr(queue, name)
+            for number, tree in enumerate(lanes.trees):
+                self._check_tree(tree, f'{name} {number}')
+                if lanes.lengths[number]() != len(tree) - 1:
+                    self._complain('unsound', f'{name} {number} counts '
+                                   f'{lanes.lengths[number]()} and has '
+                                   f'{len(tree) - 1}')
+            for key, jobid in lanes.up():
+                places.setdefault(jobid, []).append((name, key))
+        for number, slot in queue.slots.items():
+            for name in _LOGS:
+                log = getattr(slot, name)
+                if log.buckets:
+                    self._check_tree(log.buckets, f'{name} {number}')
+                entries = list(log.down())
+                if len(entries) != len(log):
+                    self._complain('unsound', f'log {name} {number} counts '
+                                   f'{len(log)} and has {len(entries)}')
+                for bucket, content in log.buckets.items():
+                    for moment, jobid in content.items():
+                        places.setdefault(jobid, []).append(
+                            (name, (number, bucket, moment)))
+        for jobid, job in self._all.items():
+            found = places.pop(jobid, [])
+            if found != [job.place]:
+                self._complain('unsound', f'job {jobid} {job.status} says '
+                                          f'{job.place} and is in {found}')
+            elif job.place[0] != job.status and job.status in FINAL:
+                self._complain('unsound', f'{job.status} {job.place}')
+        if places:
+            self._complain('unsound', f'entries of nobody: {places}')
+
+    def _check_tree(self, tree, what):
+        try:
+            tree._check()
+            check(tree)
+        except AssertionError as error:
+            self._complain('unsound', f'{what}: {error}')
+
+    def _judge_workers(self):
+        queue = self._service.jobqueue
+        if list(queue.workers):
+            self._complain('unsound', f'workers {list(queue.workers)}')
+        taken = {number: slot.owner for number, slot in queue.slots.items()
+                 if slot.owner is not None or slot.claims.jobs}
+        if taken:
+            self._complain('unsound', f'slots {taken}')
+        self.figures['slots'] = len(queue.slots)

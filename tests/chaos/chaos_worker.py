@@ -1,0 +1,132 @@
+"""Worker processes of the chaos run; started by chaos_processes.Spawner.
+
+Everything is imported once; each line on stdin is a JSON object of options,
+and a child made by fork, before anything is opened, works with them.  On
+stdout: ``spawned PID``, ``exit PID STATUS``, and what workers say,
+``PID TEXT``.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+
+# Before anything else imports numbers from it by their names.
+from lovely.remotetask import settings
+
+_SCALE = float(os.environ.get('CHAOS_SCALE', '1'))
+settings.BEAT_SECONDS *= _SCALE
+settings.DEAD_SECONDS *= _SCALE
+settings.LOOK_SECONDS *= max(_SCALE, 0.2)
+
+import chaos_points  # noqa: E402
+import chaos_tasks  # noqa: E402
+from transaction.interfaces import TransientError  # noqa: E402
+from ZEO.ClientStorage import ClientStorage  # noqa: E402
+from ZODB.DB import DB  # noqa: E402
+
+from lovely.remotetask import liveness  # noqa: E402
+from lovely.remotetask import processor  # noqa: E402
+
+chaos_tasks.LONG = settings.DEAD_SECONDS * 1.5
+
+
+def say(text):
+    # Short lines in one write each are not mixed up with those of others.
+    os.write(1, f'{os.getpid()} {text}\n'.encode())
+
+
+def opened(address):
+    """The database; its server may be about to be started again."""
+    while True:
+        storage = ClientStorage(tuple(address), wait_timeout=20,
+                                max_disconnect_poll=1)
+        try:
+            return DB(storage, pool_size=20)
+        except TransientError:
+            storage.close()
+            chaos_tasks.pause(0.05)
+
+
+def _end_with(parent):
+    """Outlive the tests by no more than a second if they are killed."""
+    while os.getppid() == parent:
+        chaos_tasks.pause(1)
+    os._exit(1)
+
+
+def work(options):
+    """Run jobs until SIGTERM; ``options`` are Spawner.start's."""
+    # Waited for below; a handler that sets an event could interrupt the very
+    # wait for it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    # Each directory stands for a host: locks say nothing from one to another.
+    os.environ['XDG_RUNTIME_DIR'] = options['host']
+    points = chaos_points.Points(options['point'], options['count'], say)
+    chaos_points.install(points)
+    chaos_tasks.at[0] = points.at
+    chaos_tasks.say[0] = say
+    chaos_tasks.register()
+    threading.Thread(target=_end_with, args=(os.getppid(),),
+                     daemon=True).start()
+    database = opened(options['address'])
+    assert liveness.for_database(database).announce()
+    if options['threads'] == 1:
+        run = processor.SimpleProcessor(database, ['tasks'], waitTime=0.05)
+    else:
+        run = processor.MultiProcessor(
+            database, ['tasks'], waitTime=0.05, maxThreads=options['threads'])
+    thread = threading.Thread(target=run, daemon=True,
+                              name='remotetasks.tasks')
+    thread.running = True
+    thread.database = database
+    thread.start()
+    say('ready')
+    # Not sigtimedwait(): a process that goes on after SIGSTOP gets nonsense
+    # from it.
+    signal.sigwait({signal.SIGTERM})
+    thread.running = False
+    processor.end_all(options['grace'])
+    say('ended')
+
+
+def _reap(*args):
+    try:
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            os.write(1, f'exit {pid} {code}\n'.encode())
+    except ChildProcessError:
+        pass
+
+
+def main():
+    signal.signal(signal.SIGCHLD, _reap)
+    # Jobs fail and servers are away on purpose; CHAOS_LOG=WARNING and
+    # CHAOS_TRACE=DEBUG, with run.py --keep, show what the engine says.
+    logging.basicConfig(format='%(asctime)s %(process)d %(message)s',
+                        level='CRITICAL')
+    settings.log.setLevel(os.environ.get('CHAOS_LOG', 'CRITICAL'))
+    settings.trace.setLevel(os.environ.get('CHAOS_TRACE', 'CRITICAL'))
+    os.write(1, b'spawner ready\n')
+    for line in sys.stdin:
+        options = json.loads(line)
+        # So that the exit of a child cannot be told before its start.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            work(options)
+            return
+        os.write(1, f'spawned {pid}\n'.encode())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+
+if __name__ == '__main__':
+    main()
