@@ -1,5 +1,8 @@
 """What may be stored with a job, and what is."""
 
+import sys
+import types
+
 import pytest
 import transaction
 from persistent import Persistent
@@ -13,6 +16,7 @@ from zope.security.proxy import Proxy
 from lovely.remotetask import payload
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.job import Job
+from lovely.remotetask.processor import SimpleProcessor
 
 BIG = 'x' * 5000
 
@@ -172,3 +176,51 @@ def test_an_exception_as_error_becomes_text():
     assert type(job.__dict__['error']) is tuple
     job.error = ValueError()
     assert str(job.error) == 'ValueError'
+
+
+GONE = """
+class Gone:
+    def __init__(self, value):
+        self.value = value
+
+class Picky(Gone):
+    def __setstate__(self, state):
+        if state.get('value') == 'refuse':
+            raise RuntimeError('not this one')
+        self.__dict__.update(state)
+"""
+
+
+@pytest.mark.parametrize('make, reason', [
+    (lambda module: {'deep': [module.Gone('x')]}, 'no class gone_one_day'),
+    (lambda module: module.Gone('x'), 'no class gone_one_day'),
+    (lambda module: [module.Picky('refuse')], 'not this one'),
+])
+def test_an_input_whose_class_is_gone_harms_nobody(
+        application, service, make, reason):
+    module = types.ModuleType('gone_one_day')
+    exec(GONE, module.__dict__)
+    for kind in (module.Gone, module.Picky):
+        kind.__module__ = 'gone_one_day'
+    sys.modules['gone_one_day'] = module
+    try:
+        broken, sound = service.add('echo', make(module)), service.add('echo')
+        transaction.commit()
+    finally:
+        if reason != 'not this one':
+            del sys.modules['gone_one_day']
+    # Connections that have the class in their memory must not hide it.
+    application.db.cacheMinimize()
+    processor = SimpleProcessor(application.db, ['tasks'])
+    try:
+        assert processor.processNext() and processor.processNext()
+    finally:
+        sys.modules.pop('gone_one_day', None)
+    transaction.begin()
+    assert service.getStatus(broken) == 'error'
+    assert 'cannot load input' in service.getError(broken)
+    assert reason in service.getError(broken)
+    assert service.getStatus(sound) == 'completed'
+    assert len(service.listJobs()[0]) == 2
+    service.clean()
+    assert len(service.jobs) == 0

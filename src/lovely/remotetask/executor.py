@@ -86,6 +86,26 @@ def find_task(service: Any, host: Any, name: str) -> Any:
     return task
 
 
+def load_input(job: Any) -> Any:
+    """A job's input; raises TaskError where its classes are gone."""
+    try:
+        value = job.input
+        broken = payload.find_broken(value)
+    except TransientError:
+        raise
+    except Exception as error:
+        # ZODB wraps what happened in an error that says nothing of it.
+        reason = error.__cause__ or error.__context__ or error
+        raise TaskError(
+            f'cannot load input: {type(reason).__name__}: {reason}; mend its '
+            f'class, then retry the job') from error
+    if broken is not None:
+        raise TaskError(
+            f'cannot load input: there is no class {broken} any more; install '
+            f'what brings it, or give it its old name, then retry the job')
+    return value
+
+
 def _idempotency_key(service: Any, job: Any) -> str:
     """A text that is the same in every attempt, and in no other job."""
     oid = service._p_oid
@@ -110,8 +130,9 @@ def call_task(service: Any, host: Any, job: Any,
              else task_option(task, 'timeout'))
     current = context.JobContext(
         job, _idempotency_key(service, job), limit, is_stopping, is_ours)
+    input = load_input(job)
     with context.running(current):
-        output = task(service, job.id, job.input)
+        output = task(service, job.id, input)
     if current.timedOut:
         raise current.timeout()
     violations = check_against(getattr(task, 'outputSchema', None), output)

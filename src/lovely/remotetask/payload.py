@@ -12,6 +12,7 @@ from typing import Any
 
 from persistent import Persistent
 from persistent.wref import WeakRef
+from ZODB.broken import Broken
 from zodbpickle import pickle
 
 from lovely.remotetask.errors import InputRejected
@@ -91,7 +92,9 @@ def check(value: Any, jar: Any = None, limit: int = PAYLOAD_BYTES) -> int:
         if size > limit:
             raise InputRejected(_too_long(size, limit))
         return size
-    return _trial(value, jar, limit)
+    # What is no plain data gets a record of its own, however short it is: a
+    # class that is gone one day must not take the job's record with it.
+    return max(_trial(value, jar, limit), INLINE_BYTES + 1)
 
 
 def _trial(value: Any, jar: Any, limit: int) -> int:
@@ -172,6 +175,32 @@ def wrap(value: Any, size: int) -> Any:
     if size > INLINE_BYTES and not isinstance(value, Persistent):
         return Payload(value)
     return value
+
+
+def find_broken(value: Any) -> str | None:
+    """The name of a class that is gone, if an instance of it is in here.
+
+    ZODB loads such objects as placeholders that do nothing.
+    Cost: plain data is passed over; of all else at most 10,000 objects are
+    looked at.
+    """
+    todo = [value]
+    seen: set[int] = set()
+    while todo and len(seen) < 10_000:
+        obj = todo.pop()
+        if isinstance(obj, Broken):
+            return f'{type(obj).__module__}.{type(obj).__name__}'
+        if id(obj) in seen or isinstance(obj, (*_ATOMS, str, bytes)):
+            continue
+        seen.add(id(obj))
+        if isinstance(obj, dict):
+            todo += [*obj, *obj.values()]
+        elif isinstance(obj, list | tuple | set | frozenset):
+            todo += obj
+        # A persistent object is loaded by whoever uses it.
+        elif not isinstance(obj, Persistent):
+            todo += getattr(obj, '__dict__', {}).values()
+    return None
 
 
 def unwrap(stored: Any) -> Any:
