@@ -13,6 +13,7 @@ from typing import Any
 
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
+from lovely.remotetask.errors import TaskNotFound
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.web import presenter
 
@@ -79,8 +80,7 @@ def _dispatch(method: str, path: str, query: Mapping[str, str],
                        False)
         if method == 'POST':
             options = _add_arguments(body())
-            jobid = run(lambda service: presenter.add(service, **options),
-                        True)
+            jobid = run(lambda service: _add(service, options), True)
             return {'id': jobid}
         raise _wrong_method(method, 'GET, POST')
     if path in _LOOK:
@@ -124,6 +124,18 @@ def _change(service: Any, jobid: int,
     presenter.status(service, jobid)  # unlike XML-RPC's, this one tells
     change(service, jobid)
     return {'id': jobid, 'status': presenter.status(service, jobid)}
+
+
+def _add(service: Any, options: dict[str, Any]) -> int:
+    try:
+        return presenter.add(service, **options)
+    except ValueError as error:
+        # The exact text is for callers of 0.5.2; this one can say more.
+        if str(error) != 'Task does not exist':
+            raise
+        raise TaskNotFound(
+            f'Task does not exist: {options["task"]!r:.80}; `remotetask '
+            f'tasks`, or api/v1/tasks, names those there are') from None
 
 
 def _list_arguments(query: Mapping[str, str]) -> dict[str, Any]:
