@@ -29,6 +29,7 @@ from ZODB.DB import DB  # noqa: E402
 
 from lovely.remotetask import liveness  # noqa: E402
 from lovely.remotetask import processor  # noqa: E402
+from lovely.remotetask import threads  # noqa: E402
 
 chaos_tasks.LONG = settings.DEAD_SECONDS * 1.5
 
@@ -88,7 +89,7 @@ def work(options):
     # from it.
     signal.sigwait({signal.SIGTERM})
     thread.running = False
-    processor.end_all(options['grace'])
+    threads.end_all(options['grace'])
     say('ended')
 
 

@@ -12,7 +12,7 @@ from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
 
 from lovely.remotetask import monitor
-from lovely.remotetask import processor as processors
+from lovely.remotetask import threads
 from lovely.remotetask.context import currentJob
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import LeaseLost
@@ -175,7 +175,7 @@ def test_the_end_of_a_process_gives_running_jobs_back(
     transaction.commit()
     service.startProcessing()
     assert inside.wait(DEADLINE)
-    assert processors.end_all(grace=0.01) == 1
+    assert threads.end_all(grace=0.01) == 1
     transaction.begin()
     job = service.jobs[jobid]
     assert (job.status, job.interruptions) == ('queued', 0)

@@ -9,9 +9,9 @@ from transaction.interfaces import TransientError
 
 from lovely.remotetask import db
 from lovely.remotetask import events
-from lovely.remotetask.executor import call_task
-from lovely.remotetask.executor import settle
-from lovely.remotetask.executor import tell
+from lovely.remotetask.steps import call_task
+from lovely.remotetask.steps import settle
+from lovely.remotetask.steps import tell
 from lovely.remotetask.workers import manual_worker
 
 

@@ -6,10 +6,7 @@ gives a callable that runs until its thread's ``running`` is False.
 
 from __future__ import annotations
 
-import atexit
-import os
 import threading
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +16,7 @@ from zope.interface import implementer
 from lovely.remotetask import db as database_edge
 from lovely.remotetask import events
 from lovely.remotetask import monitor
+from lovely.remotetask import threads
 from lovely.remotetask import wakeup
 from lovely.remotetask.clock import SYSTEM_CLOCK
 from lovely.remotetask.executor import Claim
@@ -27,7 +25,6 @@ from lovely.remotetask.host import PLAIN
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.settings import BACKOFF_LAST
 from lovely.remotetask.settings import BROKEN_FIRST
-from lovely.remotetask.settings import END_GRACE
 from lovely.remotetask.settings import SERVICE_PATIENCE
 from lovely.remotetask.settings import WAIT_FLOOR
 from lovely.remotetask.settings import log
@@ -182,8 +179,8 @@ class SimpleProcessor:
         thread.stopping = self.worker.stopping  # type: ignore[attr-defined]
         thread.bell = self._bell  # type: ignore[attr-defined]
         self._looping = thread
-        running = _Loop(thread, self.worker)
-        _loops.add(running)
+        running = threads.Loop(thread, self.worker)
+        threads.loops.add(running)
         self._resize_pool(1)
         events.notify(events.WorkerStarted(self.worker.identity.id))
         try:
@@ -203,7 +200,7 @@ class SimpleProcessor:
         Each thread has one while its job runs; claims, and looks at other
         workers, have one each.  ZODB warns when a pool is exceeded.
         """
-        with _starting:
+        with threads.starting:
             self.db.setPoolSize(
                 self.db.getPoolSize() + sign * (self.maxThreads + 2))
 
@@ -305,111 +302,3 @@ class MultiProcessor(SimpleProcessor):
         # Whoever joins the named thread waits for its jobs as well.
         for thread in list(self.threads):
             thread.join()
-
-
-# --- the end of the process -------------------------------------------------
-
-class _Loop:
-    """A loop that runs in this process."""
-
-    def __init__(self, thread: threading.Thread, worker: Worker) -> None:
-        self.thread = thread
-        self.worker = worker
-        self.ended = threading.Event()
-
-
-_loops: weakref.WeakSet[_Loop] = weakref.WeakSet()
-
-
-def end_all(grace: float = END_GRACE) -> int:
-    """End the processors of this process in an orderly way.
-
-    They claim nothing more; running jobs get ``grace`` seconds to come to
-    their end, then they are given back, uncharged, and their runs can commit
-    nothing any more.
-    Returns: how many jobs were given back.
-    Source: new.
-    """
-    loops = [loop for loop in _loops if not loop.ended.is_set()]
-    for loop in loops:
-        _tell_to_stop(loop.thread)
-    deadline = SYSTEM_CLOCK.monotonic() + grace
-    given = 0
-    for loop in loops:
-        if loop.thread is threading.current_thread():
-            continue
-        if loop.ended.wait(max(0.0, deadline - SYSTEM_CLOCK.monotonic())):
-            continue
-        # Whoever comes here once more, at the exit, waits for it no longer.
-        _loops.discard(loop)
-        try:
-            given += loop.worker.leave()
-        except Exception:
-            trace.exception('%s has left without a word',
-                            loop.worker.identity.id)
-    return given
-
-
-# Daemon threads end with the interpreter without their ``finally``; this is
-# called while they still live.
-atexit.register(end_all)
-# A fork has its parent's loops in memory, and none of their threads.
-os.register_at_fork(after_in_child=_loops.clear)
-
-
-# --- the thread of a service -------------------------------------------------
-
-_starting = threading.Lock()
-
-
-def threads_of(service: Any, name: str) -> list[Any]:
-    """The live threads of a service that have not been told to stop."""
-    jar = database_edge.jar_of(service)
-    database = None if jar is None else jar.db()
-    return [thread for thread in threading.enumerate()
-            if thread.name == name
-            # Another database of this process may hold an equal path.
-            and database in (None, getattr(thread, 'database', database))
-            and getattr(thread, 'running', False)]
-
-
-def start_thread(service: Any, name: str, path: Sequence[str]) -> None:
-    """Start the thread of a service, unless one runs."""
-    database = database_edge.jar_of(service).db()
-    with _starting:
-        if threads_of(service, name):
-            return
-        processor = service.processorFactory(
-            database, path, **service.processorArguments)
-        thread: Any = threading.Thread(
-            target=processor, name=name, daemon=True)
-        thread.running = True
-        thread.database = database
-        thread.start()
-
-
-def _tell_to_stop(thread: Any) -> None:
-    thread.running = False
-    # A factory of an application's own may know nothing of these.
-    for event in (getattr(thread, 'stopping', None),
-                  getattr(thread, 'bell', None)):
-        if event is not None:
-            event.set()
-
-
-def stop_threads(service: Any, name: str, wait: float | None) -> None:
-    """Tell the threads of a service to stop; wait for them so long."""
-    stopping = threads_of(service, name)
-    for thread in stopping:
-        _tell_to_stop(thread)
-    deadline = None if wait is None else SYSTEM_CLOCK.monotonic() + wait
-    for thread in stopping:
-        if thread is threading.current_thread():
-            continue            # a task that stops its own service
-        thread.join(None if deadline is None
-                    else max(0.0, deadline - SYSTEM_CLOCK.monotonic()))
-        if thread.is_alive():
-            log.warning('%s was told to stop and still runs a job; it ends '
-                        'after that job', thread.name)
-        else:
-            trace.info('%s has stopped', thread.name)

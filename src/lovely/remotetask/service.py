@@ -22,6 +22,7 @@ from lovely.remotetask import listing
 from lovely.remotetask import liveness
 from lovely.remotetask import payload
 from lovely.remotetask import processor
+from lovely.remotetask import threads
 from lovely.remotetask import wakeup
 from lovely.remotetask.blocks import Blocks
 from lovely.remotetask.clock import SYSTEM_CLOCK
@@ -333,18 +334,18 @@ class TaskService(OwnAnnotations, Persistent):
             raise ConfigurationError(
                 f'service {self.__name__!r} is in no database yet: add it '
                 f'to one and commit before you start it')
-        processor.start_thread(self, self._threadName(),
+        threads.start_thread(self, self._threadName(),
                                self.host.path_of(self))
 
     def stopProcessing(self, wait: float | None = 1.0) -> None:
         """See ITaskService"""
         if self.__name__ is not None:
-            processor.stop_threads(self, self._threadName(), wait)
+            threads.stop_threads(self, self._threadName(), wait)
 
     def isProcessing(self) -> bool:
         """See ITaskService"""
         return (self.__name__ is not None
-                and bool(processor.threads_of(self, self._threadName())))
+                and bool(threads.threads_of(self, self._threadName())))
 
     def _threadName(self) -> str:
         """The name of the thread that runs this service's jobs."""

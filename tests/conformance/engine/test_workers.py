@@ -6,7 +6,7 @@ import time
 import pytest
 from zope.component import provideUtility
 
-from lovely.remotetask import processor as processors
+from lovely.remotetask import threads
 from lovely.remotetask.context import currentJob
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
@@ -191,7 +191,7 @@ def test_at_the_end_of_the_process_jobs_are_given_back(world, held):
     world.start()
     held.wait()
     # What it is for: the process is about to end, and the job is not.
-    assert processors.end_all(grace=0.05) == 1
+    assert threads.end_all(grace=0.05) == 1
     assert world.status(jobid) == 'queued'
     job = world.see(lambda service: (
         service.jobs[jobid].interruptions, service.jobs[jobid].failures))
@@ -210,7 +210,7 @@ def test_within_the_grace_jobs_come_to_their_end(world, held):
     world.start(factory=MultiProcessor, maxThreads=2)
     held.wait()
     threading.Timer(0.05, held.go.set).start()
-    assert processors.end_all(grace=DEADLINE) == 0
+    assert threads.end_all(grace=DEADLINE) == 0
     assert world.status(jobid) == 'completed'
     assert world.see(lambda service: service.listWorkers()) == []
 

@@ -16,6 +16,7 @@ from zope.component import provideUtility
 from lovely.remotetask import db
 from lovely.remotetask import processor
 from lovely.remotetask import task
+from lovely.remotetask import threads
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import describe
 from lovely.remotetask.cli.failures import one_line
@@ -91,8 +92,8 @@ def end_processing(grace: float) -> int:
     """
     # At the end of the process it would wait for the same jobs once more,
     # and for a database that is closed by then.
-    atexit.unregister(processor.end_all)
-    return processor.end_all(grace)
+    atexit.unregister(threads.end_all)
+    return threads.end_all(grace)
 
 
 # --- tasks ------------------------------------------------------------------
