@@ -5,6 +5,7 @@ Built from plain BTrees classes, as the lanes are.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -29,6 +30,7 @@ class Blocks(Persistent):
 
     def __init__(self, family: Any) -> None:
         self._tree = family.IO.BTree()
+        self._last = family.maxint >> _SHIFT
 
     def _block(self, key: Any) -> Any:
         # Keys that are no integers are in no BTree either; they are not
@@ -41,6 +43,31 @@ class Blocks(Persistent):
     def has_block(self, key: int) -> bool:
         """Is there a block for this id?  (Ids are drawn with this.)"""
         return key >> _SHIFT in self._tree
+
+    def reserve(self, draw: Callable[[int], int]) -> tuple[int, int]:
+        """Make an empty block, for ids that are given out later.
+
+        Whoever adds to a block that is there already writes nothing that
+        others write, however old its snapshot is.
+        Arguments: ``draw(n)``, a random int below ``n``.
+        Returns: its first id, and the one behind its last.
+        """
+        number = draw(self._last)
+        while number in self._tree:
+            number = draw(self._last)
+        self._tree[number] = self._tree._bucket_type()
+        return number << _SHIFT, (number + 1) << _SHIFT
+
+    def free(self, ids: tuple[int, int]) -> int | None:
+        """The first of these ids that is behind all that are taken.
+
+        Returns: None if none is left, or their block is gone.
+        """
+        block = self._tree.get(ids[0] >> _SHIFT)
+        if block is None:
+            return None
+        first = max(ids[0], block.maxKey() + 1) if block else ids[0]
+        return first if first < ids[1] else None
 
     def __contains__(self, key: Any) -> bool:
         return key in self._block(key)
@@ -170,7 +197,7 @@ class Blocks(Persistent):
         return sum(map(len, self._tree.values()))
 
     def __bool__(self) -> bool:
-        return bool(self._tree)
+        return any(self._tree.values())
 
     # Set operations give a set of keys, as those of BTrees do.
     def _set(self, other: Any = None) -> Any:

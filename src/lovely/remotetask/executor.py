@@ -26,6 +26,7 @@ from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import WorkerStopping
+from lovely.remotetask.keys import reserved
 from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.settings import BACKOFF_FIRST
 from lovely.remotetask.settings import BACKOFF_LAST
@@ -192,7 +193,8 @@ class Executor:
             guard = Guard(session, job, claim.token)
             began = SYSTEM_CLOCK.monotonic()
             with (self.host.running(service, job, self.participation),
-                  session.guarded(guard.check)):
+                  session.guarded(guard.check),
+                  self._ids(service, claim)):
                 events.notify(events.JobStarted(service, job))
                 output, size = call_task(
                     service, self.host, job, self.stopping.is_set,
@@ -212,6 +214,15 @@ class Executor:
                     session.describe('', f'{job.task} job {claim.jobid}')
                     session.commit()
                 return chained
+
+    def _ids(self, service: Any, claim: Claim) -> Any:
+        """Ids for the jobs that the task adds, reserved with the claim.
+
+        A long task works on an old snapshot; drawing a block from that would
+        conflict with whoever has drawn one since.
+        """
+        ids = service.jobqueue.slots[claim.slot].claims.ids
+        return reserved(service, service.jobs.free(ids), ids[1])
 
     def _own(self, service: Any, claim: Claim) -> Any:
         """The job, if it still is ours; raises LeaseLost."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lovely.remotetask.clock import SYSTEM_CLOCK
@@ -22,6 +24,7 @@ class Local:
 
     def __init__(self) -> None:
         self.next_id: int | None = None
+        self.own_end: int | None = None     # of the block that is ours
         self.last_us = 0
 
 
@@ -65,6 +68,25 @@ def ready_key(priority: int, queue: Any) -> int:
 def ready_time(key: int) -> float:
     """When (seconds since 1970) the job of a ``ready_key`` became ready."""
     return _EPOCH_2020 + ((key >> _READY_TAG) & (2**50 - 1)) / 1_000_000
+
+
+def draw(limit: int) -> int:
+    """A random int below ``limit``; leaves the module-level generator be."""
+    return _random.randrange(limit)
+
+
+@contextmanager
+def reserved(persistent: Any, first: int | None, end: int) -> Iterator[None]:
+    """Let this connection give out these ids meanwhile."""
+    mine = local(persistent)
+    before = mine.next_id, mine.own_end
+    if first is not None:
+        mine.next_id, mine.own_end = first, end
+    try:
+        yield
+    finally:
+        # The connection goes back to the pool, and the ids to their slot.
+        mine.next_id, mine.own_end = before
 
 
 def time_key(seconds: float) -> int:

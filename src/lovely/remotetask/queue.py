@@ -28,6 +28,7 @@ from lovely.remotetask.interfaces import IJobQueue
 from lovely.remotetask.job import Failure
 from lovely.remotetask.job import Job
 from lovely.remotetask.job import NextRun
+from lovely.remotetask.keys import draw
 from lovely.remotetask.keys import key_time
 from lovely.remotetask.keys import last_key
 from lovely.remotetask.keys import ready_key
@@ -286,6 +287,9 @@ class JobQueue(Roster):
         others = [i for i in self._claimed(claims) if i != job.id]
         self.start(job, token, now)
         claims.jobs = (*others, job.id)
+        first = None if claims.ids is None else self.jobs.free(claims.ids)
+        claims.ids = (self.jobs.reserve(draw) if first is None
+                      else (first, claims.ids[1]))
         return job
 
     def requeue(self, job: Job) -> None:

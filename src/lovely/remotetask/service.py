@@ -375,7 +375,9 @@ class TaskService(OwnAnnotations, Persistent):
                 mine.next_id = random.randrange(0, self.family.maxint)
             jobid = mine.next_id
             mine.next_id += 1
-            enters = jobid % 16 == 0 and not drawn
+            if jobid == mine.own_end:
+                mine.own_end = None
+            enters = jobid % 16 == 0 and not drawn and mine.own_end is None
             if (jobid <= self.family.maxint and jobid not in self.jobs
                     and not (enters and self.jobs.has_block(jobid))):
                 return jobid

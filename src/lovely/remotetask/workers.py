@@ -62,8 +62,11 @@ class Claims(Persistent):
     the next claim drops them.
     Attributes: ``owner`` (worker id), None: the slot is free.  Whoever
     declares a worker dead writes it, so that a claim at the same moment
-    conflicts.  ``jobs`` (tuple of int).
+    conflicts.  ``jobs`` (tuple of int).  ``ids``, (next, end): what its tasks
+    may give to the jobs they add, in a block that is there before they start.
     """
+
+    ids = None
 
     def __init__(self, owner: str | None) -> None:
         self.owner = owner
