@@ -128,7 +128,9 @@ class Chaos:
                     name = child.point if died else 'anywhere'
                     self.points[name] = self.points.get(name, 0) + 1
                 else:
-                    assert code == 0, f'a worker ended with {code}'
+                    log = self.spawner.directory / 'workers.log'
+                    assert code == 0, (f'a worker ended with {code}',
+                                       log.read_text()[-3000:])
 
     def _due(self, name, every):
         now = time.monotonic()

@@ -175,17 +175,15 @@ class Spawner:
         self._hosts = {}
         path = os.pathsep.join(
             [str(HERE), *filter(None, [os.environ.get('PYTHONPATH')])])
-        self.process = subprocess.Popen(
-            [sys.executable, HERE / 'chaos_worker.py'],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._log(), text=True,
-            env={**os.environ, 'CHAOS_SCALE': str(scale),
-                 'PYTHONPATH': path})
+        with open(self.directory / 'workers.log', 'ab') as log:
+            self.process = subprocess.Popen(
+                [sys.executable, HERE / 'chaos_worker.py'],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=log, text=True,
+                env={**os.environ, 'CHAOS_SCALE': str(scale),
+                     'PYTHONPATH': path})
         self.lines = Lines(self.process.stdout)
         self.lines.wait_for('spawner ready')
-
-    def _log(self):
-        return open(self.directory / 'workers.log', 'ab')
 
     def start(self, host='a', threads=1, point=None, count=1, grace=5.0):
         """Start a worker; does not wait until it is ready."""

@@ -23,7 +23,6 @@ settings.LOOK_SECONDS *= max(_SCALE, 0.2)
 
 import chaos_points  # noqa: E402
 import chaos_tasks  # noqa: E402
-from transaction.interfaces import TransientError  # noqa: E402
 from ZEO.ClientStorage import ClientStorage  # noqa: E402
 from ZODB.DB import DB  # noqa: E402
 
@@ -41,14 +40,21 @@ def say(text):
 
 def opened(address):
     """The database; its server may be about to be started again."""
-    while True:
-        storage = ClientStorage(tuple(address), wait_timeout=20,
-                                max_disconnect_poll=1)
+    # A server that is killed meanwhile breaks a client's start in many ways,
+    # not all of them transient errors; it is up again within seconds.
+    for tries in range(400, -1, -1):
+        storage = None
         try:
+            storage = ClientStorage(tuple(address), wait_timeout=20,
+                                    max_disconnect_poll=1)
             return DB(storage, pool_size=20)
-        except TransientError:
-            storage.close()
+        except Exception:
+            if not tries:
+                raise
+            if storage is not None:
+                storage.close()
             chaos_tasks.pause(0.05)
+    raise AssertionError
 
 
 def _end_with(parent):
