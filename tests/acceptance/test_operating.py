@@ -33,6 +33,43 @@ def ask(request, remotetask, serve, tmp_path):
     return ask
 
 
+def test_keys(ask):
+    ask('pause')
+    first = ask('add', 'echo', '1', '--key', 'a').stdout
+    assert ask('add', 'echo', '2', '--key', 'a').stdout == first
+    second = ask('add', 'echo', '3', '--key', 'a',
+                 '--on-duplicate', 'replace').stdout
+    assert second != first
+    assert json.loads(ask('show', first.strip(), '--json').stdout)[
+        'status'] == 'cancelled'
+    assert json.loads(ask('show', second.strip(), '--json').stdout)[
+        'key'] == 'a'
+    failed = one_line(ask('add', 'echo', '4', '--key', 'a',
+                          '--on-duplicate', 'error'))
+    assert "'a'" in failed and second.strip() in failed
+    run = ask('add', 'echo', '5', '--on-duplicate', 'error')
+    assert run.returncode == 2 and '--key' in run.stderr
+
+
+def test_cancel_all_that_have_a_status(ask):
+    ask('pause')
+    for delay in ((), ('--delay', '3600')):
+        for number in range(3):
+            ask('add', 'echo', str(number), *delay)
+    run = ask('cancel', '--status', 'queued', '--task', 'nobody')
+    assert run.stdout == 'cancelled: 0\n'
+    assert ask('cancel', '--status', 'queued').stdout == 'cancelled: 3\n'
+    assert json.loads(ask(
+        'cancel', '--status', 'delayed', '--task', 'echo', '--json'
+        ).stdout) == {'cancelled': 3}
+    stats = json.loads(ask('stats', '--json').stdout)
+    assert (stats['queued'], stats['scheduled'], stats['cancelled']) == (
+        0, 0, 6)
+    for arguments in ((), ('5', '--status', 'queued'), ('5', '--task', 'x'),
+                      ('--status', 'completed')):
+        assert ask('cancel', *arguments).returncode == 2
+
+
 def test_the_life_of_a_job(ask):
     assert json.loads(ask('pause', '--json').stdout) == {'paused': True}
     assert re.search('^paused: +yes$', ask('stats').stdout, re.M)

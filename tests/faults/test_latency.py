@@ -4,8 +4,15 @@ import threading
 
 import pytest
 import transaction
+from persistent.mapping import PersistentMapping
+from relstorage.adapters.sqlite.adapter import Sqlite3Adapter
+from relstorage.options import Options
+from relstorage.storage import RelStorage
+from ZODB.DB import DB
 
+from lovely.remotetask import TaskService
 from lovely.remotetask import processor
+from lovely.remotetask import wakeup
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.settings import WAIT_FLOOR
@@ -87,7 +94,7 @@ def test_a_full_multiprocessor_hears_of_a_free_thread(
     service.stopProcessing(wait=None)
 
 
-class Bell(threading.Event):
+class Bell(wakeup.Bell):
     """Notes how long the processor wants to wait, and stops it then."""
 
     def __init__(self):
@@ -101,9 +108,22 @@ class Bell(threading.Event):
         return False
 
 
-def test_waittime_0_span_at_100_percent(factory, application, service):
-    processor = factory(application.db, ['tasks'], waitTime=0.0)
-    bell = processor._bell = Bell()
+@pytest.fixture
+def mute(tmp_path, components):
+    """A database whose storage tells nobody what others have committed."""
+    options = Options(keep_history=False)
+    database = DB(RelStorage(Sqlite3Adapter(
+        str(tmp_path / 'sqlite'), {}, options=options), options=options))
+    with database.transaction() as connection:
+        folder = connection.root()['Application'] = PersistentMapping()
+        folder['tasks'] = TaskService()
+    yield database
+    database.close()
+
+
+def test_waittime_0_span_at_100_percent(factory, mute):
+    processor = factory(mute, ['Application', 'tasks'], waitTime=0.0)
+    bell = processor._ear.bell = Bell()
     thread = threading.Thread(target=processor)
     thread.running = True
     thread.start()

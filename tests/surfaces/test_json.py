@@ -244,3 +244,33 @@ def test_answers_are_not_stored_or_sniffed(web):
         response = web.get(path)
         assert response.headers['Cache-Control'] == 'no-store'
         assert response.headers['X-Content-Type-Options'] == 'nosniff'
+
+
+def test_key(web, service):
+    def add(**more):
+        return web.post('/tasks/api/v1/jobs', {'task': 'echo', **more})
+
+    jobid = add(input=1, key='a').json['id']
+    assert add(input=2, key='a').json['id'] == jobid
+    assert web.get(f'/tasks/api/v1/jobs/{jobid}').json['key'] == 'a'
+    response = add(key='a', onDuplicate='error')
+    assert response.status_int == 409
+    assert "'a'" in response.json['error']
+    assert str(jobid) in response.json['error']
+    other = add(input=3, key='a', onDuplicate='replace').json['id']
+    assert other != jobid
+    assert web.get(f'/tasks/api/v1/jobs/{jobid}').json['status'] == \
+        'cancelled'
+    plain = add().json['id']
+    assert web.get(f'/tasks/api/v1/jobs/{plain}').json['key'] is None
+
+
+@pytest.mark.parametrize('more', [
+    {'key': ''}, {'key': 5}, {'key': 'x' * 201}, {'key': ['a']},
+    {'key': 'a', 'onDuplicate': 'all'}, {'key': 'a', 'onDuplicate': None},
+    {'key': 'a', 'onDuplicate': ['error']}, {'onDuplicate': 'replace'},
+    {'runAs': 'admin'}, {'jobClass': 'Job'}, {'retry': 1}, {'timeout': 1}])
+def test_a_bad_key_is_400_and_adds_nothing(web, service, more):
+    response = web.post('/tasks/api/v1/jobs', {'task': 'echo', **more})
+    assert response.status_int == 400, response.text
+    assert service(lambda service: len(service.jobs)) == 0

@@ -17,7 +17,8 @@ def test_stats(web, service):
     assert web.get('/tasks/api/v1/stats').json == {
         'queued': 0, 'processing': 0, 'scheduled': 0, 'start later': 0,
         'completed': 0, 'error': 0, 'cancelled': 0, 'oldest': None,
-        'workers': 0, 'paused': False}
+        'completedPerMinute': 0.0, 'errorPerMinute': 0.0, 'workers': 0,
+        'paused': False}
     add(web)
     add(web, 'error')
     service(lambda service: service.process())
@@ -25,6 +26,7 @@ def test_stats(web, service):
     stats = web.get('/tasks/api/v1/stats').json
     assert (stats['queued'], stats['completed'], stats['error']) == (1, 1, 1)
     assert 0 <= stats['oldest'] < 60
+    assert (stats['completedPerMinute'], stats['errorPerMinute']) == (1, 1)
 
 
 def test_workers(web, service):
@@ -78,17 +80,91 @@ def test_clean_removes_what_is_named(web, service):
     service(lambda service: service.process())
     waiting = add(web)
     assert web.post('/tasks/api/v1/clean', {'status': []}).json == {
-        'removed': {}}
+        'removed': {}, 'next': None}
     assert web.post('/tasks/api/v1/clean', {'status': ['error']}).json == {
-        'removed': {'error': 1}}
+        'removed': {'error': 1}, 'next': None}
     assert sorted(service(lambda service: list(service.jobs))) == sorted(
         [done, waiting])
     assert failed not in (done, waiting)
     answer = web.post('/tasks/api/v1/clean', {
         'status': ['completed', 'error', 'cancelled', 'error']})
     assert answer.json == {
-        'removed': {'cancelled': 0, 'error': 0, 'completed': 1}}
+        'removed': {'cancelled': 0, 'error': 0, 'completed': 1},
+        'next': None}
     assert service(lambda service: list(service.jobs)) == [waiting]
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Requests that do one transaction of some jobs, and answer."""
+    monkeypatch.setattr('lovely.remotetask.bulk.BULK_BATCH', 10)
+    monkeypatch.setattr('lovely.remotetask.web.presenter.BULK_SECONDS', -1)
+
+
+def in_parts(web, path, data):
+    answers, start = [], None
+    while True:
+        more = {} if start is None else {'start': start}
+        response = web.post(path, {**data, **more})
+        assert response.status_int == 200, response.text
+        answers.append(response.json)
+        start = response.json['next']
+        if start is None:
+            return answers
+
+
+def test_clean_stops_in_between_and_says_where_to_go_on(
+        web, service, hasty):
+    service(lambda service: service.cancelMany(
+        service.addMany('echo', range(25))))
+    service(lambda service: service.addMany('error', range(30)))
+    service(lambda service: service.process())
+    answers = in_parts(web, '/tasks/api/v1/clean', {
+        'status': ['error', 'cancelled']})
+    assert len(answers) >= 4
+    for status, count in (('cancelled', 25), ('error', 30)):
+        assert sum(answer['removed'][status] for answer in answers) == count
+    assert service(lambda service: len(service.jobs)) == 0
+
+
+@pytest.mark.parametrize('start', [
+    5, '', 'error', 'queued:1', 'error:x', 'completed:0.1', "error:0.1';"])
+def test_a_start_that_came_with_no_answer_is_400(web, service, start):
+    add(web, 'error')
+    service(lambda service: service.process())
+    response = web.post('/tasks/api/v1/clean', {
+        'status': ['error'], 'start': start})
+    assert response.status_int == 400
+    assert 'start' in response.json['error']
+    assert service(lambda service: len(service.jobs)) == 1
+
+
+def test_cancel_all_with_a_status(web, service, hasty):
+    others = service(lambda service: service.addMany('error', range(7)))
+    ids = service(lambda service: service.addMany('echo', range(25)))
+    answers = in_parts(web, '/tasks/api/v1/cancel', {
+        'status': 'queued', 'task': 'echo'})
+    assert len(answers) >= 3
+    assert sum(answer['cancelled'] for answer in answers) == 25
+    assert {status(web, jobid) for jobid in ids} == {'cancelled'}
+    assert {status(web, jobid) for jobid in others} == {'queued'}
+    answers = in_parts(web, '/tasks/api/v1/cancel', {'status': 'queued'})
+    assert answers[-1] == {'cancelled': 7, 'next': None}
+
+
+@pytest.mark.parametrize(('data', 'reason'), [
+    ({}, 'missing'), ({'task': 'echo'}, 'missing'),
+    ({'status': 'completed'}, 'queued'), ({'status': ['queued']}, 'queued'),
+    ({'status': None}, 'queued'), ({'status': 'queued', 'task': 5}, 'name'),
+    ({'status': 'queued', 'start': 5}, 'start'),
+    ({'status': 'queued', 'start': 'nonsense'}, 'cursor'),
+    ({'status': 'queued', 'all': True}, "'all'")])
+def test_bad_cancel_is_400_and_cancels_nothing(web, data, reason):
+    jobid = add(web)
+    response = web.post('/tasks/api/v1/cancel', data)
+    assert response.status_int == 400, response.text
+    assert reason in response.json['error']
+    assert status(web, jobid) == 'queued'
 
 
 @pytest.mark.parametrize(('body', 'reason'), [
@@ -107,7 +183,8 @@ def test_bad_clean_is_400_and_removes_nothing(web, service, body, reason):
     assert status(web, jobid) == 'error'
 
 
-@pytest.mark.parametrize('verb', ['pause', 'resume', 'clean', 'jobs/1/retry'])
+@pytest.mark.parametrize('verb', [
+    'pause', 'resume', 'clean', 'cancel', 'jobs/1/retry'])
 def test_what_changes_something_needs_a_post_of_json(web, verb):
     path = f'/tasks/api/v1/{verb}'
     response = web.get(path)

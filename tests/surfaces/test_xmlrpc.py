@@ -145,7 +145,8 @@ def test_unknown_method_names_those_there_are(web):
         web.call('process')
 
 
-@pytest.mark.parametrize('arguments', [(), (1, 2, 3), ('echo', 1, 2)])
+@pytest.mark.parametrize('arguments', [
+    (), (1, 2, 3, 4), ('echo', 1, 'key', 2)])
 def test_wrong_number_of_arguments(web, arguments):
     with pytest.raises(xmlrpc.client.Fault, match='argument'):
         web.call('add', *arguments)
@@ -329,3 +330,11 @@ def test_the_view_works_without_any_host(tasks):
 def test_the_view_has_help_for_each_method():
     for name in SIX:
         assert getattr(RemoteTaskServiceXMLRPCAPI, name).__doc__
+
+
+def test_a_key_as_third_argument(web):
+    jobid = web.call('add', 'echo', 1, 'a')
+    assert web.call('add', 'echo', 2, 'a') == jobid
+    assert web.call('add', 'echo', 2, 'b') != jobid
+    with pytest.raises(xmlrpc.client.Fault, match='1 to 200 characters'):
+        web.call('add', 'echo', 3, '')

@@ -5,6 +5,7 @@ Built from plain BTrees classes, as the lanes are.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from collections.abc import Iterator
 from itertools import islice
@@ -43,6 +44,30 @@ class Blocks(Persistent):
     def has_block(self, key: int) -> bool:
         """Is there a block for this id?  (Ids are drawn with this.)"""
         return key >> _SHIFT in self._tree
+
+    def draw_id(self, mine: Any, last: int) -> int:
+        """An id that is not taken: consecutive ones in one connection.
+
+        Only the connection that drew a block adds to it: that keeps
+        concurrent adders apart.
+        Arguments: ``mine``, the connection's Local; ``last``, the largest id.
+        """
+        while True:
+            jobid = mine.next_id
+            drawn = jobid is None
+            if jobid is None:
+                # The module-level generator: applications seed it to predict
+                # ids.
+                jobid = random.randrange(0, last)
+            mine.next_id = jobid + 1
+            if jobid == mine.own_end:
+                mine.own_end = None
+            enters = jobid % 16 == 0 and not drawn and mine.own_end is None
+            if (jobid <= last and jobid not in self
+                    and not (enters and self.has_block(jobid))):
+                found: int = jobid
+                return found
+            mine.next_id = None
 
     def reserve(self, draw: Callable[[int], int]) -> tuple[int, int]:
         """Make an empty block, for ids that are given out later.

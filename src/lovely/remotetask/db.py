@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 import random
 import time
-import weakref
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,11 +97,17 @@ def write(database: Any, function: Callable[[Any], Any],
 # --- a task's transaction ----------------------------------------------------
 
 class Session:
-    """One connection on the thread's transaction manager, for one run."""
+    """One connection on the thread's transaction manager, for some runs."""
 
     def __init__(self, database: Any) -> None:
         self.manager = transaction.manager
         self.connection = database.open(self.manager)
+        self._guard = _Guard()
+        self.manager.registerSynch(self._guard)
+
+    def begin(self) -> None:
+        """A fresh transaction; whatever was left of another is aborted."""
+        self.manager.begin()
 
     def describe(self, user: str, note: str) -> None:
         """Say in the undo log whose transaction this is."""
@@ -128,23 +133,33 @@ class Session:
         return joined is not None and all(
             manager is self.connection for manager in joined)
 
-    @contextmanager
-    def guarded(self, check: Callable[[], None]) -> Iterator[None]:
-        """Call ``check()`` before every commit of this thread meanwhile.
+    def is_untouched(self) -> bool:
+        """Has nobody joined the transaction?  Then there is nothing to undo.
+        """
+        return not getattr(self.manager.get(), '_resources', True)
+
+    def guard(self, check: Callable[[], None] | None) -> None:
+        """Call ``check()`` before every commit of this thread from now on.
 
         Also of transactions that somebody else begins: a task may end its
         own, as often as it likes.
+        Arguments: ``check``; None: from now on commits pass.
         """
-        guard = _Guard(check)
-        self.manager.registerSynch(guard)
-        try:
-            yield
-        finally:
-            with suppress(KeyError):
-                self.manager.unregisterSynch(guard)
+        self._guard.check = check
 
     def commit(self) -> None:
         self.manager.commit()
+
+    def abort(self) -> None:
+        with suppress(NoTransaction):
+            self.manager.abort()
+
+    def close(self) -> None:
+        with suppress(KeyError):
+            self.manager.unregisterSynch(self._guard)
+        # First the abort: a connection that has joined cannot be closed.
+        self.abort()
+        self.connection.close()
 
 
 class _Guard:
@@ -155,8 +170,7 @@ class _Guard:
     commit that it refuses.
     """
 
-    def __init__(self, check: Callable[[], None]) -> None:
-        self._check = check
+    check: Callable[[], None] | None = None
 
     def newTransaction(self, current: Any) -> None:
         """See transaction.interfaces.ISynchronizer"""
@@ -165,10 +179,10 @@ class _Guard:
 
     def beforeCompletion(self, current: Any) -> None:
         """See transaction.interfaces.ISynchronizer"""
-        if current.status != 'Active':
+        if self.check is None or current.status != 'Active':
             return
         try:
-            self._check()
+            self.check()
         except Exception as error:
             # An abort comes by here, too, and must not be disturbed.
             current.join(_Refusal(error))
@@ -211,10 +225,7 @@ def session(database: Any) -> Iterator[Session]:
     try:
         yield opened
     finally:
-        # First the abort: a connection that has joined cannot be closed.
-        with suppress(NoTransaction):
-            transaction.abort()
-        opened.connection.close()
+        opened.close()
 
 
 @contextmanager
@@ -234,9 +245,10 @@ def _current(jar: Any) -> Any:
     """The transaction a connection takes part in; None without one."""
     if jar is None:
         return None
-    with suppress(NoTransaction):
+    try:
         return jar.transaction_manager.get()
-    return None
+    except NoTransaction:
+        return None
 
 
 # transaction.interfaces names the statuses only in prose.
@@ -296,26 +308,43 @@ class Undo:
                 or current.status == _COMMIT_FAILED)
 
 
-# transaction -> what was asked for in it; goes with the transaction.
-_asked: weakref.WeakKeyDictionary[Any, dict[Any, list[Any]]] = (
-    weakref.WeakKeyDictionary())
+#: Under this a transaction keeps what was asked for in it.
+_ASKED = object()
 
 
-def after_commit(jar: Any, key: Any, function: Callable[[], None]) -> None:
-    """Call ``function()`` once the current transaction has committed.
+def _asked(current: Any) -> dict[Any, list[Any]]:
+    try:
+        found: dict[Any, list[Any]] = current.data(_ASKED)
+    except KeyError:
+        found = {}
+        current.set_data(_ASKED, found)
+    return found
 
-    Hooks are per transaction, not per call: 1,000 adds need one, so ``key``
-    is asked for once.  Must not touch the database: the transaction is over.
+
+def after_commit(jar: Any, function: Callable[..., None],
+                 *arguments: Any) -> None:
+    """Call ``function(*arguments)`` once the current transaction committed.
+
+    Hooks are per transaction, not per call: 1,000 adds need one.  Must not
+    touch the database: the transaction is over.
     """
     current = _current(jar)
-    if current is not None and key not in _asked.setdefault(current, {}):
-        _asked[current][key] = []
-        current.addAfterCommitHook(
-            lambda success: function() if success else None)
+    if current is None:
+        return
+    asked, key = _asked(current), (function, *arguments)
+    if key not in asked:
+        asked[key] = []
+        current.addAfterCommitHook(_if_committed, key)
+
+
+def _if_committed(success: bool, function: Callable[..., None],
+                  *arguments: Any) -> None:
+    if success:
+        function(*arguments)
 
 
 def before_commit(jar: Any, function: Callable[[Any], None],
-                  item: Any) -> None:
+                  *items: Any) -> None:
     """Call ``function(item)`` when the current transaction begins to commit.
 
     One hook per transaction and function, however many items.
@@ -323,13 +352,34 @@ def before_commit(jar: Any, function: Callable[[Any], None],
     current = _current(jar)
     if current is None:
         return
-    asked = _asked.setdefault(current, {})
+    asked = _asked(current)
     if function not in asked:
-        items = asked[function] = []
+        asked[function] = []
+        current.addBeforeCommitHook(_each, (function, asked[function]))
+    asked[function].extend(items)
 
-        def each() -> None:
-            for item in items:
-                function(item)
 
-        current.addBeforeCommitHook(each)
-    asked[function].append(item)
+def _each(function: Callable[[Any], None], items: list[Any]) -> None:
+    for item in items:
+        function(item)
+
+
+def read_current(jar: Any, obj: Any) -> None:
+    """Let the current transaction conflict if this object changes meanwhile.
+
+    A transaction that writes nothing at all commits nothing either, and has
+    nothing to lose.
+    """
+    if obj._p_jar is not None and obj._p_jar is jar:
+        before_commit(jar, _read_current, obj)
+
+
+def _read_current(obj: Any) -> None:
+    jar = obj._p_jar
+    current = _current(jar)
+    # What was added in this transaction may have gone with a savepoint.
+    if current is None or not current._resources:
+        return
+    # Others may have joined, and we not.
+    jar._register()
+    jar.readCurrent(obj)

@@ -8,6 +8,7 @@ Source: new (names and tree: design; RetryLater and CancelJob stand outside
 TaskError so that a task's own ``except TaskError`` cannot swallow them).
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 
@@ -61,7 +62,31 @@ class InvalidSchedule(UsageError, ValueError):
 
 
 class InputRejected(UsageError, ValueError):
-    """The input cannot be stored; pass plain data or persistent objects."""
+    """The input cannot be stored; pass plain data or persistent objects.
+
+    Attributes: ``indexes``, which of the inputs of an ``addMany`` (list of
+    int); of one ``add``: empty.
+    """
+
+    def __init__(self, *args: object, indexes: Iterable[int] = ()) -> None:
+        super().__init__(*args or (
+            'the input cannot be stored; pass plain data or persistent '
+            'objects',))
+        self.indexes = list(indexes)
+
+
+class DuplicateJob(UsageError):
+    """Another job has this unique key, and is not over."""
+
+    def __init__(self, key: object = None, jobid: object = None) -> None:
+        super().__init__(key, jobid)
+        self.key = key
+        self.jobid = jobid
+
+    def __str__(self) -> str:
+        return (f'job {self.jobid!r} has the key {self.key!r} and is not '
+                f'over: wait for it, cancel it, or add with '
+                f"onDuplicate='keep' or 'replace'")
 
 
 # --- the set-up is wrong -----------------------------------------------------

@@ -11,8 +11,10 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -21,12 +23,14 @@ from transaction.interfaces import TransientError
 
 from lovely.remotetask import db
 from lovely.remotetask import events
+from lovely.remotetask import wakeup
 from lovely.remotetask.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.keys import reserved
+from lovely.remotetask.pace import Pace
 from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.settings import BACKOFF_FIRST
 from lovely.remotetask.settings import BACKOFF_LAST
@@ -52,9 +56,6 @@ class ServiceGone(RuntimeFault):
     """There is no service at the path a worker was given."""
 
 
-#: Finds the next job for the transaction that finishes one: see Worker.
-Take = Callable[[Any], 'Claim | None']
-
 
 @dataclass(frozen=True)
 class Claim:
@@ -66,6 +67,16 @@ class Claim:
     jobid: int
     token: tuple[str, int]
     slot: int
+
+
+#: Finds the next jobs for the transaction that finishes some: see Worker.
+Take = Callable[[Any], list[Claim]]
+Chaining = Callable[[bool], AbstractContextManager[Take | None]]
+
+
+def not_chaining(quick: bool) -> AbstractContextManager[Take | None]:
+    """Finish and leave it at that."""
+    return nullcontext()
 
 
 class Guard:
@@ -81,12 +92,9 @@ class Guard:
         self._session = session
         self._job = job
         self._token = token
-        self.active = True
 
     def check(self) -> None:
         """Raise LeaseLost unless the job is ours at the commit."""
-        if not self.active:
-            return
         # A task may cancel its own job, and commit that.
         if self._job.claim != self._token and not self._job._p_changed:
             raise LeaseLost(f'job {self._job.id} is no longer ours')
@@ -100,7 +108,8 @@ class Executor:
     Arguments: ``database`` (ZODB.DB); ``path`` (sequence of str), where the
     service is; ``host`` (IHost); ``participation``, a callable that makes the
     participation of a run's interaction.
-    Attributes: ``stopping``, an event; once it is set no attempt follows.
+    Attributes: ``stopping``, an event; once it is set no attempt follows;
+    ``pace``, how long the runs of each task take.
     """
 
     def __init__(self, database: Any, path: Sequence[str], host: Any,
@@ -110,6 +119,7 @@ class Executor:
         self.host = host
         self.participation = participation
         self.stopping = threading.Event()
+        self.pace = Pace()
 
     def service(self, connection: Any) -> Any:
         """The service, through this connection; raises ServiceGone."""
@@ -125,22 +135,21 @@ class Executor:
 
     # -- run ------------------------------------------------------------------
 
-    def run(self, claim: Claim,
-            chaining: Callable[[bool], AbstractContextManager[Take | None]]
-            = lambda quick: nullcontext()) -> Claim | None:
+    def run(self, claim: Claim, session: db.Session,
+            chaining: Chaining = not_chaining) -> list[Claim]:
         """Run a claimed job to its end, whatever the task does.
 
-        Arguments: ``chaining(quick)``, a context that gives what finds the
-        next job in the same commit, or None; ``quick`` says whether this run
-        was.
-        Returns: the next job, if its claim was part of the last commit.
+        Arguments: ``session``, the connection to run it on;
+        ``chaining(quick)``, a context that gives what finds the next jobs in
+        the same commit, or None; ``quick`` says whether this run was.
+        Returns: the next jobs, if their claim was part of the last commit.
         Txn: one per attempt; a conflict runs the task again from the start,
         uncharged, and is no error.
         """
         conflicts = 0
         while True:
             try:
-                return self._attempt(claim, chaining)
+                return self._attempt(claim, session, chaining)
             except TransientError as error:
                 conflicts += 1
                 trace.debug('job %s: conflict %s: %s', claim.jobid,
@@ -151,25 +160,20 @@ class Executor:
                     # It may conflict for ever; another worker, or the next
                     # start, goes on with it.
                     self.give_back(claim)
-                    return None
+                    return []
             except (LeaseLost, ServiceGone) as error:
                 trace.info('job %s: dropped: %s', claim.jobid, error)
-                return None
+                return []
             except WorkerStopping:
                 self.give_back(claim)
-                return None
+                return []
             except KeyboardInterrupt:
                 # Somebody at a terminal stops us, not the task.
                 self.give_back(claim)
                 raise
             except BaseException as error:
-                if not self._is_ours(claim):
-                    # What a cancelled run raises interests nobody.
-                    trace.info('job %s: dropped', claim.jobid)
-                    return None
-                tell(error)
-                self._fail(claim, error)
-                return None
+                self.fail(claim, error, session)
+                return []
 
     def give_back(self, claim: Claim) -> bool:
         """Put a claimed job back, uncharged; False if it is not ours.
@@ -184,38 +188,59 @@ class Executor:
             return True
 
         given: bool = self.write(put_back)
+        if given:
+            wakeup.ring(self.database)
         return given
 
-    def _attempt(self, claim: Claim, chaining: Any) -> Claim | None:
-        with db.session(self.database) as session:
-            service = self.service(session.connection)
-            job = self._own(service, claim)
+    def _attempt(self, claim: Claim, session: db.Session,
+                 chaining: Chaining) -> list[Claim]:
+        with self.transaction(session) as service:
+            job = self.own(service, claim)
             guard = Guard(session, job, claim.token)
-            began = SYSTEM_CLOCK.monotonic()
+            session.guard(guard.check)
             with (self.host.running(service, job, self.participation),
-                  session.guarded(guard.check),
-                  self._ids(service, claim)):
-                events.notify(events.JobStarted(service, job))
-                output, size = call_task(
-                    service, self.host, job, self.stopping.is_set,
-                    lambda: self._is_ours(claim))
+                  self.ids(service, claim)):
+                began = SYSTEM_CLOCK.monotonic()
+                output, size = self.call(service, job, claim)
                 # The task may have ended its transaction: look again, in
                 # the one that is going to be committed.
-                job = self._own(service, claim)
-                quick = (SYSTEM_CLOCK.monotonic() - began < CHAIN_SECONDS
-                         and session.is_alone())
+                job = self.own(service, claim)
+                seconds = SYSTEM_CLOCK.monotonic() - began
+                self.pace.learn(job.task, seconds)
+                quick = seconds < CHAIN_SECONDS and session.is_alone()
                 # From here on the job is written, which guards it better.
-                guard.active = False
+                session.guard(None)
                 with chaining(quick) as take:
                     service.jobqueue.finish(
                         job, output, size, service.clock.now(), claim.slot)
                     events.notify(events.JobFinished(service, job))
-                    chained: Claim | None = take(service) if take else None
+                    following = take(service) if take else []
                     session.describe('', f'{job.task} job {claim.jobid}')
                     session.commit()
-                return chained
+                return following
 
-    def _ids(self, service: Any, claim: Claim) -> Any:
+    @contextmanager
+    def transaction(self, session: db.Session) -> Iterator[Any]:
+        """A fresh transaction; gives the service in it.
+
+        Txn: aborted if it ends with an exception, unguarded afterwards.
+        """
+        session.begin()
+        try:
+            yield self.service(session.connection)
+        except BaseException:
+            # At once: SQL managers that joined may hold locks.
+            session.guard(None)
+            session.abort()
+            raise
+
+    def call(self, service: Any, job: Any, claim: Claim) -> tuple[Any, int]:
+        """Call the task of a job that is ours; see steps.call_task."""
+        events.notify(events.JobStarted(service, job))
+        return call_task(service, self.host, job, self.stopping.is_set,
+                         lambda: self._is_ours(claim))
+
+    def ids(self, service: Any, claim: Claim) -> Any:
         """Ids for the jobs that the task adds, reserved with the claim.
 
         A long task works on an old snapshot; drawing a block from that would
@@ -224,7 +249,7 @@ class Executor:
         ids = service.jobqueue.slots[claim.slot].claims.ids
         return reserved(service, service.jobs.free(ids), ids[1])
 
-    def _own(self, service: Any, claim: Claim) -> Any:
+    def own(self, service: Any, claim: Claim) -> Any:
         """The job, if it still is ours; raises LeaseLost."""
         job = service.jobs.get(claim.jobid)
         if job is None or job.claim != claim.token:
@@ -234,7 +259,7 @@ class Executor:
     def _is_ours(self, claim: Claim) -> bool:
         """Is the job ours, in a snapshot of its own?"""
         try:
-            db.read(self.database, lambda connection: self._own(
+            db.read(self.database, lambda connection: self.own(
                 self.service(connection), claim))
         except (LeaseLost, ServiceGone):
             return False
@@ -250,16 +275,24 @@ class Executor:
 
     # -- fail -----------------------------------------------------------------
 
-    def _fail(self, claim: Claim, error: BaseException) -> None:
+    def fail(self, claim: Claim, error: BaseException,
+             session: db.Session) -> None:
         """Store a failure in a transaction of its own, until it is stored.
 
         The attempt's writes are gone; what subscribers write is committed
         with the error, unless they fail themselves.
         """
+        if not self._is_ours(claim):
+            # What a cancelled run raises interests nobody.
+            trace.info('job %s: dropped', claim.jobid)
+            return
+        tell(error)
         telling = True
         for tries in range(1, STORE_TRIES + 1):
             try:
-                self._store_failure(claim, error, telling)
+                self._store_failure(claim, error, session, telling)
+                # Whoever is free when its time comes has to know of that.
+                wakeup.ring(self.database)
                 return
             except (LeaseLost, ServiceGone) as reason:
                 trace.info('job %s: dropped: %s', claim.jobid, reason)
@@ -279,10 +312,9 @@ class Executor:
                   'claimed', claim.jobid)
 
     def _store_failure(self, claim: Claim, error: BaseException,
-                       telling: bool) -> None:
-        with db.session(self.database) as session:
-            service = self.service(session.connection)
-            job = self._own(service, claim)
+                       session: db.Session, telling: bool) -> None:
+        with self.transaction(session) as service:
+            job = self.own(service, claim)
             with self.host.running(service, job, self.participation):
                 now = service.clock.now()
                 event = settle(service, job, error, now,
@@ -300,9 +332,8 @@ class Executor:
             return self._missing_delay(job, now)
         if isinstance(error, TaskError):
             return None
-        tasks = self.host.tasks(service, service.taskInterface)
-        policy = (task_option(tasks.get(job.task), 'retry')
-                  or DEFAULT_POLICY)
+        task = self.host.task(service, service.taskInterface, job.task)
+        policy = task_option(task, 'retry') or DEFAULT_POLICY
         delay: float | None = policy.delay(job.failures + 1, _jitter)
         return delay
 

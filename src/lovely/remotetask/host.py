@@ -98,6 +98,14 @@ class PlainHost:
 
     def tasks(self, service: Any, interface: Any) -> dict[str, Any]:
         """See IHost"""
+        return dict(self.registry(service).getUtilitiesFor(interface))
+
+    def task(self, service: Any, interface: Any, name: str) -> Any:
+        """See IHost"""
+        return self.registry(service).queryUtility(interface, name)
+
+    def registry(self, service: Any) -> Any:
+        """The component registry that knows the tasks of a service."""
         manager = getSiteManager()
         # Without zope.component's hooks (zope.component.hooks.setHooks) the
         # current site would not count.
@@ -105,7 +113,7 @@ class PlainHost:
             site = getSite()
             if site is not None:
                 manager = site.getSiteManager()
-        return dict(manager.getUtilitiesFor(interface))
+        return manager
 
     @contextmanager
     def running(self, service: Any, job: Any,

@@ -10,6 +10,7 @@ zope.annotation keeps its data in an instance attribute of that very name.
 
 from __future__ import annotations
 
+import pickle
 import traceback
 from collections import namedtuple
 from datetime import datetime
@@ -17,7 +18,6 @@ from typing import Any
 
 from persistent import Persistent
 from zope.interface import implementer
-from zope.schema.fieldproperty import FieldProperty
 from zope.schema.interfaces import ConstraintNotSatisfied
 
 from lovely.remotetask import payload
@@ -143,15 +143,31 @@ class _LocalMoment(_Moment):
         pass
 
 
+# Not by way of Job.__setattr__: it costs more than all the rest of a put().
+_set_changed = Persistent._p_changed.__set__
+
+# What is stored of every job, in this order: new names go to the end, and no
+# name is ever taken out.  All of it is plain data.
+_PACKED = ('id', 'task', 'status', 'createdAt', 'place', 'attempts',
+           'startedAt', 'claim', 'turn', 'completedAt', 'priority',
+           'failures', 'interruptions', 'delay', 'anchor', 'missing')
+
+# Validated when assigned from outside.
+_JOB_FIELDS = {name: IJob[name] for name in (
+    'id', 'task', 'status', 'attempts', 'priority')}
+
+
 @implementer(IJob)
 class Job(OwnAnnotations, Persistent):
     """See IJob"""
 
-    id = FieldProperty(IJob['id'])
-    task = FieldProperty(IJob['task'])
-    status = FieldProperty(IJob['status'])
-    attempts = FieldProperty(IJob['attempts'])
-    priority = FieldProperty(IJob['priority'])
+    _fields = _JOB_FIELDS
+
+    id = IJob['id'].default
+    task = IJob['task'].default
+    status = IJob['status'].default
+    attempts = IJob['attempts'].default
+    priority = IJob['priority'].default
 
     createdAt = _Moment(IJob['createdAt'], 'createdAt')
     startedAt = _Moment(IJob['startedAt'], 'startedAt')
@@ -170,6 +186,7 @@ class Job(OwnAnnotations, Persistent):
     missing = None      # since when its task has been missing
     turn = None         # its key among the ready ones, kept while it runs
     interruptions = 0   # how often its worker died while it ran
+    key = None          # its unique key
     recurring = False
 
     def __init__(self, id: int, task: str, input: Any) -> None:
@@ -178,31 +195,55 @@ class Job(OwnAnnotations, Persistent):
         self.input = input
         self.put(createdAt=SYSTEM_CLOCK.now())
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # And no properties: the machinery reads these a dozen times per run.
+        # Of the class: asking a ghost loads it, while ZODB sets _p_serial.
+        field = type(self)._fields.get(name)
+        if field is not None:
+            field.bind(self).validate(value)
+        super().__setattr__(name, value)
+
     def put(self, **values: Any) -> None:
         """Write attributes without validation: for the machinery alone.
 
         None takes an attribute back to its default, which takes no room in
         the record.
         """
-        changed = self._p_changed  # type: ignore[has-type]
+        changed = self._p_changed
         if changed is None:
             self._p_activate()
-        # Tells __getstate__ that nobody else has changed the input.
-        self._v_own = not changed or self.__dict__.get('_v_own')
         state = self.__dict__
+        # Tells __getstate__ that nobody else has changed the input.
+        state['_v_own'] = not changed or state.get('_v_own')
         for name, value in values.items():
             if value is None:
                 state.pop(name, None)
             else:
                 state[name] = value
-        self._p_changed = True
+        if not changed:
+            _set_changed(self, True)
 
     def __getstate__(self) -> Any:
         # A job marked as changed from outside may have a changed input,
         # which lives in its own record once it is large.
         if not self.__dict__.pop('_v_own', False):
             self.mark_input()
-        return super().__getstate__()
+        state = super().__getstate__()
+        # One bytes object: ZODB's pickler asks about each single value
+        # whether it is persistent, which is most of what a record costs.
+        state[''] = pickle.dumps(
+            tuple([state.pop(name, None) for name in _PACKED]), 3)
+        return state
+
+    def __setstate__(self, state: Any) -> None:
+        # Records of 0.5.2 have all attributes one by one.
+        packed = state.pop('', None)
+        if packed is not None:
+            for name, value in zip(_PACKED, pickle.loads(packed),
+                                   strict=False):
+                if value is not None:
+                    state[name] = value
+        super().__setstate__(state)
 
     def mark_input(self) -> None:
         """Have the input, as it is now, stored at the next commit."""
@@ -286,12 +327,15 @@ class NextRun(Persistent):
 class CronJob(Job):
     """See ICronJob"""
 
-    minute = FieldProperty(ICronJob['minute'])
-    hour = FieldProperty(ICronJob['hour'])
-    dayOfMonth = FieldProperty(ICronJob['dayOfMonth'])
-    month = FieldProperty(ICronJob['month'])
-    dayOfWeek = FieldProperty(ICronJob['dayOfWeek'])
-    delay = FieldProperty(ICronJob['delay'])
+    _fields = _JOB_FIELDS | {name: ICronJob[name] for name in (
+        'minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek', 'delay')}
+
+    minute = ICronJob['minute'].default
+    hour = ICronJob['hour'].default
+    dayOfMonth = ICronJob['dayOfMonth'].default
+    month = ICronJob['month'].default
+    dayOfWeek = ICronJob['dayOfWeek'].default
+    delay = None
 
     next = None         # NextRun of a recurring job that has been placed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import weakref
 from collections.abc import Iterator
@@ -15,8 +16,11 @@ _READY_TAG = 10
 _TIME_TAG = 4
 
 # Not the module-level generator: applications seed that one to predict job
-# ids, which are drawn from it.
-_random = random.SystemRandom()
+# ids, which are drawn from it.  Nor the system's: that costs a call of it for
+# each key.
+_random = random.Random()
+# Else a child's keys would be its parent's, and meet them everywhere.
+os.register_at_fork(after_in_child=_random.seed)
 
 
 class Local:
@@ -39,13 +43,15 @@ def local(persistent: Any) -> Local:
     holder = persistent._p_jar
     if holder is None:
         holder = persistent
-    known = _locals.setdefault(holder, {})
     key = persistent._p_oid if holder is not persistent else None
-    if key not in known:
+    try:
+        return _locals[holder][key]
+    except KeyError:
         # What a new object knew before it was stored goes on.
         before = {} if key is None else _locals.pop(persistent, {})
-        known[key] = before.get(None) or Local()
-    return known[key]
+        mine = before.get(None) or Local()
+        _locals.setdefault(holder, {})[key] = mine
+        return mine
 
 
 def ready_key(priority: int, queue: Any) -> int:

@@ -19,6 +19,9 @@ from BTrees.LLBTree import LLBucket
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
+from lovely.remotetask.settings import AHEAD_SECONDS
+from lovely.remotetask.settings import PRUNE_BATCH
+
 #: The first key of every lane.  Keys of jobs are larger.
 SENT = -2**62
 
@@ -52,35 +55,63 @@ class Lanes(Persistent):
         self.lengths[lane].change(1)
         return key
 
-    def discard(self, key: int, jobid: int) -> bool:
-        """Remove an entry by its key, if it still is this job's."""
+    def discard(self, key: int, jobid: int, counted: bool = True) -> bool:
+        """Remove an entry by its key, if it still is this job's.
+
+        Arguments: ``counted``: see ``pull``.
+        """
         lane = key % len(self.trees)
         tree = self.trees[lane]
         if tree.get(key) != jobid:
             return False
         del tree[key]
-        self.lengths[lane].change(-1)
+        if counted:
+            self.lengths[lane].change(-1)
         return True
 
-    def first(self, below: int | None = None,
-              allowed: Callable[[int, int], bool] | None = None
-              ) -> tuple[int, int] | None:
+    def first(self, below: int | None = None) -> tuple[int, int] | None:
         """The smallest entry, ``(key, job id)``, at or below ``below``.
 
-        Arguments: ``allowed(lane, key)`` says of the head of each lane
-        whether it may be taken.
         Cost: O(lanes).
         """
-        best = None
-        for lane, tree in enumerate(self.trees):
+        for entry in self.ahead(None, below):
+            return entry
+        return None
+
+    def ahead(self, allowed: Callable[[int, int], bool] | None = None,
+              below: int | None = None) -> Iterator[tuple[int, int]]:
+        """The entries from the smallest on, for whoever takes them out.
+
+        Each one has to be gone before the next is asked for.
+        Arguments: ``allowed(lane, key)`` says of the head of each lane
+        whether it may be taken.
+        Cost: O(lanes) for the first, O(log n) for each that follows.
+        """
+        count, trees = len(self.trees), self.trees
+        heads = []
+        for lane, tree in enumerate(trees):
             # Not minKey(): with pure-Python BTrees it fails when a bucket in
             # the middle has been emptied.
             for key in tree.keys(SENT + 1, below):
-                if ((best is None or key < best[0])
-                        and (allowed is None or allowed(lane, key))):
-                    best = (key, tree[key])
+                if allowed is None or allowed(lane, key):
+                    heads.append(key)
                 break
-        return best
+        if not heads:
+            return
+        # Mostly one is taken: a heap is for those that follow.
+        key = min(heads)
+        yield key, trees[key % count][key]
+        heapq.heapify(heads)
+        while heads:
+            lane = heads[0] % count
+            for key in trees[lane].keys(SENT + 1, below):
+                if allowed is None or allowed(lane, key):
+                    heapq.heapreplace(heads, key)
+                    break
+            else:
+                heapq.heappop(heads)
+            if heads:
+                yield heads[0], trees[heads[0] % count][heads[0]]
 
     def heads(self) -> Iterator[tuple[int, int]]:
         """Each lane that holds anything, with its first key."""
@@ -88,8 +119,11 @@ class Lanes(Persistent):
             for key in islice(tree.keys(SENT + 1), 1):
                 yield lane, key
 
-    def pull(self, key: int) -> None:
+    def pull(self, key: int, counted: bool = True) -> None:
         """Remove the head of a lane.
+
+        Arguments: ``counted``: False if the caller counts it elsewhere, in a
+        record that it writes anyway.
 
         The sentinel is taken out and put back first.  Where it has become
         the only key of its bucket, that drops the bucket and puts the
@@ -102,10 +136,12 @@ class Lanes(Persistent):
         del tree[SENT]
         tree[SENT] = 0
         del tree[key]
-        self.lengths[lane].change(-1)
+        if counted:
+            self.lengths[lane].change(-1)
 
     def __len__(self) -> int:
-        # From the counters: len() of a cold tree loads all of it.
+        # From the counters: len() of a cold tree loads all of it.  Includes
+        # what was pulled uncounted.
         return sum(length() for length in self.lengths)
 
     def __bool__(self) -> bool:
@@ -126,6 +162,84 @@ def _down(tree: Any, start: int | None) -> Iterator[tuple[int, int]]:
     while key > SENT:
         yield key, tree[key]
         key = tree.maxKey(key - 1)
+
+
+class Ahead:
+    """What one reader takes next from lanes, leaving the entries there.
+
+    Removing an entry writes its bucket, 60 numbers on average, and that is a
+    third of what running a short job costs.  So a thread that runs one job
+    after another leaves behind what it has taken, and removes many at once.
+    Whoever else meets such an entry finds that its job is not queued there
+    any more.  Never stored; knows keys only, for connections come and go.
+
+    Attributes: ``spent``, (key, job id) of what was taken and committed.
+    """
+
+    def __init__(self) -> None:
+        self.spent: list[tuple[int, int]] = []
+        self._taken: list[tuple[int, int]] = []
+        self._keys: set[int] = set()
+        self._heads: list[int] = []
+        self._until = 0.0
+
+    def entries(self, lanes: Lanes, now: float,
+                allowed: Callable[[int, int], bool] | None
+                ) -> Iterator[tuple[int, int]]:
+        """The entries to come, smallest first; a look holds for a while.
+
+        Arguments: ``now``, seconds (monotonic).
+        Cost: O(lanes) once in AHEAD_SECONDS, O(log n) in between.
+        """
+        if now > self._until or not self._heads:
+            self._look(lanes, allowed)
+            self._until = now + AHEAD_SECONDS
+        count = len(lanes.trees)
+        while self._heads:
+            key = self._heads[0]
+            jobid = lanes.trees[key % count].get(key)
+            # None: somebody else has removed it.
+            if jobid is not None:
+                yield key, jobid
+            if self._heads and self._heads[0] == key:
+                self._pass(lanes, key)
+
+    def _look(self, lanes: Lanes,
+              allowed: Callable[[int, int], bool] | None) -> None:
+        self._heads = []
+        for lane, tree in enumerate(lanes.trees):
+            for key in tree.keys(SENT + 1):
+                if key in self._keys:
+                    continue
+                if allowed is None or allowed(lane, key):
+                    self._heads.append(key)
+                break
+        heapq.heapify(self._heads)
+
+    def _pass(self, lanes: Lanes, key: int) -> None:
+        for following in lanes.trees[key % len(lanes.trees)].keys(key + 1):
+            heapq.heapreplace(self._heads, following)
+            return
+        heapq.heappop(self._heads)
+
+    def take(self, lanes: Lanes, key: int, jobid: int) -> None:
+        """Take the first of the entries; only a commit makes that good."""
+        self._taken.append((key, jobid))
+        self._pass(lanes, key)
+
+    def committed(self) -> None:
+        """What was taken is ours."""
+        self.spent += self._taken
+        self._keys.update(key for key, _ in self._taken)
+        self._taken = []
+
+    def aborted(self) -> None:
+        """What was taken is not."""
+        self._taken, self._heads = [], []
+
+    def removed(self) -> None:
+        """What was spent is out of the lanes."""
+        self.spent, self._keys, self._heads = [], set(), []
 
 
 _CHUNK = 16     # entries of a log's bucket: 32 equal it, no chunks cost twice
@@ -183,21 +297,52 @@ class Log(Persistent):
         bucket = self.buckets.get(number)
         if bucket is None or bucket.get(moment) != jobid:
             return False
+        last = self.buckets.maxKey()
+        if number == last and len(bucket) >= _CHUNK:
+            # The slot is about to open the next bucket and would not see
+            # this hole, nor we its bucket: so that we meet in the same key.
+            self.buckets[last + 1] = LLBucket()
+            last += 1
         del bucket[moment]
-        if number != self.buckets.maxKey():
+        if number != last:
             self.holes.change(1)
         return True
 
-    def prune(self) -> None:
+    def prune(self, most: int = PRUNE_BATCH) -> bool:
         """Take out empty buckets at the front; for the slot, or if it is free.
+
+        Arguments: ``most``, buckets at once: each is loaded, and a finish
+        must not wait for those of a large clean.
+        Returns: may there be more?
         """
-        while self.buckets:
+        for _ in range(most):
+            if not self.buckets:
+                return False
             number = self.buckets.minKey()
             if number == self.buckets.maxKey() or self.buckets[number]:
-                break
+                return False
             del self.buckets[number]
             skipped = self.buckets.minKey() - number
             self.holes.change(-skipped * _CHUNK)
+        return True
+
+    def _find(self, moment: int | None) -> int:
+        """The number of a bucket behind which all is later than a moment."""
+        low, high = self.buckets.minKey(), self.buckets.maxKey()
+        if moment is None:
+            return high
+        # Moments rise from bucket to bucket; one that clean() has emptied
+        # tells nothing, so the search goes on in front of it.
+        while low < high:
+            middle = number = (low + high + 1) // 2
+            while number > low and not self.buckets.get(number):
+                number -= 1
+            bucket = self.buckets.get(number)
+            if bucket and bucket.minKey() > moment:
+                high = number - 1 if number > low else low
+            else:
+                low = middle
+        return low
 
     def __len__(self) -> int:
         if not self.buckets:
@@ -207,8 +352,11 @@ class Log(Persistent):
                 + len(self.buckets[last]) - self.holes())
 
     def down(self, start: int | None = None) -> Iterator[tuple[int, int]]:
-        """The entries from ``start`` downwards, latest first; lazy."""
-        number = self.buckets.maxKey() if self.buckets else -1
+        """The entries from ``start`` downwards, latest first; lazy.
+
+        Cost: O(log n) for the first.
+        """
+        number = self._find(start) if self.buckets else -1
         while number >= 0:
             bucket = self.buckets[number]
             for moment in reversed(list(bucket.keys(None, start))):

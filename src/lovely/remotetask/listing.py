@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from lovely.remotetask.interfaces import CANCELLED
@@ -15,8 +17,10 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.keys import key_time
 from lovely.remotetask.keys import ready_time
 from lovely.remotetask.settings import PAGE_LOOKS
+from lovely.remotetask.settings import RATE_LOOKS
 
 #: status -> the lanes such jobs stand in, in the order they are listed.
 _LANES = {
@@ -62,9 +66,11 @@ def page(queue: Any, status: str | None, task: str | None, start: str | None,
 def _elsewhere(job: Any, name: str) -> bool:
     """Does this job stand in another lane, too, and is listed there?
 
-    A recurring job is noted in ``due`` while it is queued or runs.
+    A recurring job is noted in ``due`` while it is queued or runs; a claimed
+    one may not have been removed from ``ready`` yet.
     """
-    return name == 'due' and job.status not in (DELAYED, CRONJOB)
+    return ((name == 'due' and job.status not in (DELAYED, CRONJOB))
+            or (name == 'ready' and job.status != QUEUED))
 
 
 def _entries(queue: Any, names: tuple[str, ...],
@@ -86,13 +92,16 @@ def _entries(queue: Any, names: tuple[str, ...],
         elif name in ('due', 'waiting'):
             # Scheduled: the next run first.
             lanes = getattr(queue, name)
+            _fetch(queue, lanes.trees)
             entries = lanes.up() if key is None else lanes.up(key)
         elif name in ('completed', 'error'):
             entries = heapq.merge(*(getattr(slot, name).down(key)
                                     for slot in queue.slots.values()),
                                   reverse=True)
         else:
-            entries = getattr(queue, name).down(key)
+            lanes = getattr(queue, name)
+            _fetch(queue, lanes.trees)
+            entries = lanes.down(key)
         for at, jobid in entries:
             yield name, at, jobid
         key = None
@@ -100,8 +109,13 @@ def _entries(queue: Any, names: tuple[str, ...],
 
 def stats(queue: Any, now: float) -> dict[str, Any]:
     """See ITaskService.stats"""
+    parts = list(queue.ready.trees)
+    for lanes in (queue.ready, queue.waiting, queue.due, queue.later,
+                  queue.cancelled):
+        parts += lanes.lengths
+    _fetch(queue, parts)
     counts = queue.counts()
-    heads = [key for _, key in queue.ready.heads()]
+    oldest = _oldest(queue)
     return {
         QUEUED: counts['ready'] + counts['waiting'],
         PROCESSING: sum(1 for _ in queue.running()),
@@ -110,11 +124,56 @@ def stats(queue: Any, now: float) -> dict[str, Any]:
         COMPLETED: counts['completed'],
         ERROR: counts['error'],
         CANCELLED: counts['cancelled'],
-        'oldest': (max(0.0, now - min(map(ready_time, heads)))
-                   if heads else None),
+        'oldest': None if oldest is None else max(0.0, now - oldest),
+        'completedPerMinute': _rate(queue, 'completed', now),
+        'errorPerMinute': _rate(queue, 'error', now),
         'workers': len(queue.workers),
         'paused': queue.paused,
     }
+
+
+def _oldest(queue: Any) -> float | None:
+    """Since when the first of the ready jobs has been waiting."""
+    trees = queue.ready.trees
+    heads = [(ready_time(key), lane, key) for lane, key in queue.ready.heads()]
+    heapq.heapify(heads)
+    while heads:
+        moment, lane, key = heads[0]
+        if queue.is_here(key, trees[lane][key]):
+            return moment
+        for following in trees[lane].keys(key + 1):
+            heapq.heapreplace(
+                heads, (ready_time(following), lane, following))
+            break
+        else:
+            heapq.heappop(heads)
+    return None
+
+
+def _fetch(queue: Any, parts: Iterable[Any]) -> None:
+    """Load objects in one round trip to a server, not in one for each."""
+    # Only ghosts have no answer to this.
+    cold = [part for part in parts if part._p_changed is None]
+    if cold:
+        queue._p_jar.prefetch(cold)
+
+
+def _rate(queue: Any, name: str, now: float) -> float:
+    """How many jobs ended per minute lately, from the logs' last entries.
+
+    Of a slot that ended more in the last minute than are looked at, the rate
+    is that of those.
+    """
+    total = 0.0
+    for slot in queue.slots.values():
+        moments = [key_time(key) for key, _ in islice(
+            getattr(slot, name).down(), RATE_LOOKS)]
+        recent = [moment for moment in moments if moment > now - 60]
+        if len(recent) == RATE_LOOKS:
+            total += 60 * len(recent) / max(now - recent[-1], 0.001)
+        else:
+            total += len(recent)
+    return round(total, 1)
 
 
 def workers(queue: Any) -> list[dict[str, Any]]:
@@ -138,7 +197,8 @@ class QueueView:
         self._queue = queue
 
     def __len__(self) -> int:
-        return len(self._queue.waiting) + len(self._queue.ready)
+        counts = self._queue.counts()
+        return counts['waiting'] + counts['ready']
 
     def __bool__(self) -> bool:
         return bool(self._queue.ready) or bool(self._queue.waiting)

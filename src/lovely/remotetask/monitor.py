@@ -113,6 +113,7 @@ class Monitor:
                     self._ended = True
                     return
             for worker in workers:
+                worker.hand_over()
                 self.look(worker)
             now = SYSTEM_CLOCK.monotonic()
             if self._life.needs_beat and now - last_beat >= BEAT_SECONDS:

@@ -19,7 +19,8 @@ from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.settings import INLINE_BYTES
 from lovely.remotetask.settings import PAYLOAD_BYTES
 
-_ATOMS = (type(None), bool, int, float)
+_ATOMS = frozenset((type(None), bool, int, float))
+_TEXTS = frozenset((str, bytes))
 _DEPTH = 50
 
 
@@ -39,22 +40,29 @@ def weigh(value: Any, depth: int = _DEPTH) -> int | None:
     kind = type(value)
     if kind in _ATOMS:
         return 9
-    if kind is str or kind is bytes:
+    if kind in _TEXTS:
         return len(value) + 5
-    if depth == 0:
-        return None
     if kind is dict:
-        parts = (part for item in value.items() for part in item)
-    elif kind in (list, tuple):
-        parts = iter(value)
+        parts = [*value, *value.values()]
+    elif kind is list or kind is tuple:
+        parts = value
     else:
+        return None
+    if depth == 0:
         return None
     total = 5
     for part in parts:
-        size = weigh(part, depth - 1)
-        if size is None:
-            return None
-        total += size
+        # Every add comes by here: most parts need no call of their own.
+        kind = type(part)
+        if kind in _TEXTS:
+            total += len(part) + 5
+        elif kind in _ATOMS:
+            total += 9
+        else:
+            size = weigh(part, depth - 1)
+            if size is None:
+                return None
+            total += size
     return total
 
 
@@ -190,7 +198,8 @@ def find_broken(value: Any) -> str | None:
         obj = todo.pop()
         if isinstance(obj, Broken):
             return f'{type(obj).__module__}.{type(obj).__name__}'
-        if id(obj) in seen or isinstance(obj, (*_ATOMS, str, bytes)):
+        if id(obj) in seen or isinstance(
+                obj, (bool, int, float, str, bytes, type(None))):
             continue
         seen.add(id(obj))
         if isinstance(obj, dict):

@@ -23,8 +23,10 @@ from lovely.remotetask.executor import Claim
 from lovely.remotetask.executor import ServiceGone
 from lovely.remotetask.host import PLAIN
 from lovely.remotetask.interfaces import IProcessor
+from lovely.remotetask.keys import key_time
 from lovely.remotetask.settings import BACKOFF_LAST
 from lovely.remotetask.settings import BROKEN_FIRST
+from lovely.remotetask.settings import DUE_FLOOR
 from lovely.remotetask.settings import SERVICE_PATIENCE
 from lovely.remotetask.settings import WAIT_FLOOR
 from lovely.remotetask.settings import log
@@ -101,9 +103,8 @@ class SimpleProcessor:
         self.waitTime = waitTime
         self.worker = Worker(db, servicePath, self.host, ProcessorRequest)
         self._claims: dict[int, Claim] = {}
-        self._bell = wakeup.listen(db)
-        self._next: Claim | None = None
-        self._looping: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
+        self._ear = wakeup.listen(db)
 
     @property
     def running(self) -> bool:
@@ -153,18 +154,11 @@ class SimpleProcessor:
         Txn: the claim and the run have one of their own each.
         """
         # Not ``if jobid``: 0 is an id like any other.
-        if jobid is not None:
-            claim = self._claims.pop(jobid, None)
-        else:
-            claim, self._next = self._next, None
+        claim = None if jobid is None else self._claims.pop(jobid, None)
         if claim is None:
             claim = self.worker.claim(jobid)
         if claim is None:
             return False
-        if threading.current_thread() is self._looping:
-            # Only the loop is sure to come back for the job that follows.
-            self._next = self.worker.run(claim, chain=True)
-            return True
         with monitor.watching(self.worker):
             self.worker.run(claim)
         return True
@@ -177,8 +171,8 @@ class SimpleProcessor:
         # stopProcessing() sets them together with thread.running, so that
         # nobody waits for us to wake up, nor for an attempt to follow.
         thread.stopping = self.worker.stopping  # type: ignore[attr-defined]
-        thread.bell = self._bell  # type: ignore[attr-defined]
-        self._looping = thread
+        thread.bell = self._ear.bell  # type: ignore[attr-defined]
+        self._thread = thread
         running = threads.Loop(thread, self.worker)
         threads.loops.add(running)
         self._resize_pool(1)
@@ -206,8 +200,7 @@ class SimpleProcessor:
 
     def _leave(self) -> None:
         try:
-            if self._next is not None:
-                self.worker.give_back(self._next)
+            self._ear.close()
             monitor.unwatch(self.worker)
             self.worker.leave()
         except Exception:
@@ -221,13 +214,14 @@ class SimpleProcessor:
         patience = SYSTEM_CLOCK.monotonic() + SERVICE_PATIENCE
         while self.running:
             # Cleared before the look: a job added during it rings again.
-            self._bell.clear()
+            self._ear.bell.clear()
             try:
                 if not watched:
+                    self._ear.open()
                     self.worker.enroll(LOOP, self.maxThreads)
                     monitor.watch(self.worker)
                     watched = True
-                worked = self._work()
+                rest = 0.0 if self._work() else self._rest()
                 seen, broken = True, 0.0
             except ServiceGone as error:
                 late = SYSTEM_CLOCK.monotonic() > patience
@@ -235,7 +229,8 @@ class SimpleProcessor:
                     log.error('%s any more: its processor stops; start the '
                               'service again once it is back', error)
                     return
-                worked = False
+                # No ring tells of the commit that brings it.
+                rest = max(self.waitTime, WAIT_FLOOR)
             except ConflictError:
                 continue        # others were faster, CLAIM_TRIES times
             except Exception as error:
@@ -244,18 +239,52 @@ class SimpleProcessor:
                     log.error('Processor: the database failed; trying again '
                               'until it answers', exc_info=error)
                 broken = min(max(BROKEN_FIRST, broken * 2), BACKOFF_LAST)
-                self._bell.wait(broken)
-                continue
-            if not worked and self.running:
-                wait = max(self.waitTime, WAIT_FLOOR)
-                # The owner of a lane may be too busy for what lies there.
-                help_at = self.worker.waits_for
-                self._bell.wait(wait if help_at is None
-                                else min(wait, help_at))
+                rest = broken
+            if rest and self.running:
+                self._ear.sleep(rest)
+
+    def _goes_on(self) -> bool:
+        """May a thread of ours claim another job?"""
+        return getattr(self._thread, 'running', False)
+
+    def _rest(self) -> float:
+        """How long to sleep (seconds) after a look that found nothing."""
+        rest = self._ear.rest(self.waitTime)
+        # What makes us look anyway: a ring, or a thread that becomes free.
+        if self._ear.bell.is_set() or self._is_full():
+            return rest
+        return min(rest, database_edge.read(self.db, self._comes))
+
+    def _comes(self, connection: Any) -> float:
+        """In how many seconds there will be something to do, at the latest."""
+        service = self.worker.executor.service(connection)
+        queue = service.jobqueue
+        if self._ear.watch(queue):
+            return 0.0          # it was not listened to until now
+        comes = [float('inf')]
+        if not queue.paused:
+            now = service.clock.now()
+            comes += [max(key_time(head[0]) - now, DUE_FLOOR)
+                      for lanes in (queue.due, queue.waiting)
+                      if (head := lanes.first()) is not None]
+            # The owner of a lane may be too busy for what lies there.
+            if queue.ready and self.worker.waits_for is not None:
+                comes.append(self.worker.waits_for)
+        return min(comes)
+
+    def _is_full(self) -> bool:
+        """Is every thread at work?"""
+        return False
 
     def _work(self) -> bool:
-        """Run what there is to run, at most one job; False: nothing."""
-        return self.processNext()
+        """Run what there is to run; False: nothing."""
+        if type(self).processNext is not SimpleProcessor.processNext:
+            # An application that counts or wraps its jobs there.
+            return self.processNext()
+        claims = self.worker.claim_some()
+        if claims:
+            self.worker.work(claims, self._goes_on)
+        return bool(claims)
 
     def _wind_up(self) -> None:
         """What is left to do when the loop has ended."""
@@ -274,29 +303,30 @@ class MultiProcessor(SimpleProcessor):
         self.threads: list[threading.Thread] = []
 
     def _work(self) -> bool:
-        if len(self.threads) >= self.maxThreads:
+        if self._is_full():
             return False
-        claim = self.worker.claim()
-        if claim is None:
+        claims = self.worker.claim_some()
+        if not claims:
             return False
         # Not named remotetasks.*: applications count the services by that.
         thread = threading.Thread(
-            target=self._run, args=(claim,), daemon=True,
-            name=f'remotetask-job-{claim.jobid}')
+            target=self._run, args=(claims,), daemon=True,
+            name=f'remotetask-job-{claims[0].jobid}')
         self.threads.append(thread)
         thread.start()
         return True
 
-    def _run(self, claim: Claim) -> None:
+    def _is_full(self) -> bool:
+        return len(self.threads) >= self.maxThreads
+
+    def _run(self, claims: list[Claim]) -> None:
         try:
-            following: Claim | None = claim
-            while following is not None:
-                following = self.worker.run(following, chain=True)
+            self.worker.work(claims, self._goes_on)
         finally:
             # Before the ring: the loop may be waiting for a free thread,
             # and this one is alive for another moment.
             self.threads.remove(threading.current_thread())
-            self._bell.set()
+            self._ear.bell.set()
 
     def _wind_up(self) -> None:
         # Whoever joins the named thread waits for its jobs as well.

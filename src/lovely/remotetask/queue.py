@@ -5,11 +5,13 @@ No transaction begins or ends here, and no task runs.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 from zope.interface import implementer
 
+from lovely.remotetask import cleaning
 from lovely.remotetask import listing
 from lovely.remotetask import payload
 from lovely.remotetask import states
@@ -36,6 +38,7 @@ from lovely.remotetask.keys import time_key
 from lovely.remotetask.lanes import Lanes
 from lovely.remotetask.settings import DUE_BATCH
 from lovely.remotetask.settings import POISON
+from lovely.remotetask.uniques import UniqueKeys
 from lovely.remotetask.workers import DIRECT
 from lovely.remotetask.workers import Retired
 from lovely.remotetask.workers import Roster
@@ -60,6 +63,7 @@ class JobQueue(Roster):
         self.waiting = Lanes(16)
         self.later = Lanes(16)
         self.cancelled = Lanes(16)
+        self.uniques = UniqueKeys()
 
     # -- placing --------------------------------------------------------------
 
@@ -153,7 +157,20 @@ class JobQueue(Roster):
 
     def has_waiting(self, now: float) -> bool:
         """See IJobQueue"""
-        return bool(self.ready) or self.has_due(now)
+        return self._has_ready() or self.has_due(now)
+
+    def _has_ready(self) -> bool:
+        head = self.ready.first()
+        # Mostly the first is one; behind it may lie what was claimed and
+        # has not been removed yet.
+        return head is not None and (
+            self.is_here(*head) or any(itertools.starmap(
+                self.is_here, self.ready.up())))
+
+    def is_here(self, key: int, jobid: int) -> bool:
+        """Is that entry more than the trace of a claim?"""
+        job = self.jobs.get(jobid)
+        return job is None or job.place == ('ready', key)
 
     def has_due(self, now: float) -> bool:
         """See IJobQueue"""
@@ -206,23 +223,44 @@ class JobQueue(Roster):
         job.put(anchor=None)
         self.enqueue(job)
 
-    def pull(self, now: float, allowed: Any = None,
-             ready_only: bool = False) -> Any:
+    def pull(self, now: float) -> Any:
         """See IJobQueue"""
-        if not ready_only:
-            self._bring_due(now)
-        while (head := self.ready.first(None, allowed)) is not None:
-            key, jobid = head
+        self._bring_due(now)
+        for key, job in self._queued(None):
             self.ready.pull(key)
-            job = self.jobs.get(jobid)
-            # ``del service.jobs[id]`` leaves the entry behind, and so does a
-            # status assigned from outside: they end here.
-            if job is None or job.place != ('ready', key):
-                continue
-            if job.status == QUEUED:
-                return job
-            self.settle(job)
+            return job
         return None
+
+    def _queued(self, allowed: Any) -> Iterator[tuple[int, Any]]:
+        """The jobs to run next, with their keys; whoever takes one pulls it.
+        """
+        for key, jobid in self.ready.ahead(allowed):
+            job = self.jobs.get(jobid)
+            here = job is not None and job.place == ('ready', key)
+            if here and job.status == QUEUED:
+                yield key, job
+                continue
+            # ``del service.jobs[id]`` leaves the entry behind, and so does a
+            # status assigned from outside: they end here.  So does what was
+            # claimed and not removed yet, which has been counted.
+            self.ready.pull(key, counted=here or job is None)
+            if here:
+                self.settle(job)
+
+    def _ahead(self, ahead: Any, allowed: Any) -> Iterator[tuple[int, Any]]:
+        """The same for a thread that takes many and removes them later."""
+        for key, jobid in ahead.entries(
+                self.ready, SYSTEM_CLOCK.monotonic(), allowed):
+            job = self.jobs.get(jobid)
+            if (job is not None and job.place == ('ready', key)
+                    and job.status == QUEUED):
+                yield key, job
+
+    def remove(self, spent: Any) -> None:
+        """See IJobQueue"""
+        for key, jobid in spent:
+            # Nobody else ever puts this job there again: see requeue.
+            self.ready.discard(key, jobid, counted=False)
 
     def settle(self, job: Job) -> None:
         """Let a job whose status was assigned from outside be found by it."""
@@ -259,43 +297,68 @@ class JobQueue(Roster):
 
     def start(self, job: Job, token: tuple[str, int], now: float) -> None:
         """See IJobQueue"""
-        turn = job.place[1] if job.place and job.place[0] == 'ready' else None
-        self._displace(job)
+        turn = job.turn
+        if job.place is not None:
+            turn = job.place[1] if job.place[0] == 'ready' else None
+            self._displace(job)
         job.put(status=self._move(job, PROCESSING), claim=token, place=None,
                 turn=turn, startedAt=now, attempts=(job.attempts or 0) + 1)
 
-    def claim(self, token: tuple[str, int], slot: int, now: float,
+    def claim(self, tokens: Iterator[tuple[str, int]], slot: int, now: float,
               jobid: int | None = None, allowed: Any = None,
-              ready_only: bool = False) -> Any:
+              ahead: Any = None, more: Any = None) -> list[Any]:
         """See IJobQueue"""
         place = self.slots.get(slot)
-        if place is None or place.owner != token[0]:
+        worker, number = next(tokens)
+        if place is None or place.owner != worker:
             raise Retired
         claims = place.claims
-        if jobid is None:
-            job = self.pull(now, allowed, ready_only)
-        else:
+        if jobid is not None:
             # One that is claimed already changes hands: the token says who
             # may finish it.
             job = self.jobs.get(jobid)
-            if job is not None and job.status not in (QUEUED, PROCESSING):
-                job = None
-        if job is None:
-            return None
+            taken = ([job] if job is not None
+                     and job.status in (QUEUED, PROCESSING) else [])
+        else:
+            taken = []
+            if ahead is None:
+                self._bring_due(now)
+            for key, job in (self._queued(allowed) if ahead is None
+                             else self._ahead(ahead, allowed)):
+                # Asked of the first, too: may others join it?
+                fits = more is not None and more(job, len(taken))
+                if taken and not fits:
+                    break
+                # Counted in our own record, which is written anyway: a
+                # counter beside each lane costs a tenth of the whole claim.
+                if ahead is None:
+                    self.ready.pull(key, counted=False)
+                else:
+                    ahead.take(self.ready, key, job.id)
+                claims.pulled += 1
+                job.put(place=None, turn=key)
+                taken.append(job)
+                if not fits:
+                    break
+        if not taken:
+            return taken
         # Looked at before the start: it may be among them already, given
         # back and claimed anew.
-        others = [i for i in self._claimed(claims) if i != job.id]
-        self.start(job, token, now)
-        claims.jobs = (*others, job.id)
-        first = None if claims.ids is None else self.jobs.free(claims.ids)
-        claims.ids = (self.jobs.reserve(draw) if first is None
-                      else (first, claims.ids[1]))
-        return job
+        others = [i for i in self._claimed(claims) if i != jobid]
+        for job in taken:
+            self.start(job, (worker, number), now)
+            worker, number = next(tokens)
+        claims.jobs = (*others, *[job.id for job in taken])
+        if claims.ids is None or self.jobs.free(claims.ids) is None:
+            claims.ids = self.jobs.reserve(draw)
+        return taken
 
     def requeue(self, job: Job) -> None:
         """See IJobQueue"""
-        key = ready_key(job.priority or 0, self) if job.turn is None \
-            else job.turn
+        # Beside its old key, never on it: who claimed it there may remove that
+        # entry later.
+        key = (ready_key(job.priority or 0, self) if job.turn is None
+               else job.turn + len(self.ready.trees))
         self._place(job, 'ready', key, claim=None,
                     status=self._move(job, QUEUED))
 
@@ -367,28 +430,17 @@ class JobQueue(Roster):
         """See IJobQueue"""
         self._unnote_next(job)
         self._displace(job)
+        if job.key is not None:
+            self.uniques.release(job)
 
     def clean(self, status: str) -> None:
         """See IJobQueue"""
-        for jobid in list(self._ended(status)):
-            job = self.jobs.get(jobid)
-            if job is None:
-                continue
-            if job.status == status:
-                self.forget(job)
-                del self.jobs[jobid]
-            else:
-                self.settle(job)    # its status was assigned from outside
-        for slot in self.slots.values():
-            if slot.owner is None and status in _LOGS:
-                getattr(slot, status).prune()
+        cleaning.clean(self, status)
 
-    def _ended(self, status: str) -> Iterator[int]:
-        if status in _LOGS:
-            for slot in self.slots.values():
-                yield from (i for _, i in getattr(slot, status).down())
-        else:
-            yield from (i for _, i in self.cancelled.up())
+    def clean_some(self, status: str, start: str | None, limit: int,
+                   again: bool = False) -> tuple[int, str | None]:
+        """See IJobQueue"""
+        return cleaning.some(self, status, start, limit, again)
 
     def retire(self, worker: str, now: float, charged: bool) -> list[int]:
         """See IJobQueue"""
@@ -407,6 +459,8 @@ class JobQueue(Roster):
         """See IJobQueue"""
         found = {name: len(getattr(self, name)) for name in (
             'ready', 'waiting', 'due', 'later', 'cancelled')}
+        found['ready'] -= sum(slot.claims.pulled
+                              for slot in self.slots.values())
         for name in _LOGS:
             found[name] = sum(len(getattr(slot, name))
                               for slot in self.slots.values())

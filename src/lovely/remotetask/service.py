@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from collections.abc import Iterable
 from datetime import datetime
@@ -15,23 +14,19 @@ import BTrees
 from persistent import Persistent
 from zope.interface import implementer
 
+from lovely.remotetask import adding
 from lovely.remotetask import db
 from lovely.remotetask import direct
 from lovely.remotetask import events
 from lovely.remotetask import listing
 from lovely.remotetask import liveness
-from lovely.remotetask import payload
 from lovely.remotetask import processor
 from lovely.remotetask import threads
-from lovely.remotetask import wakeup
 from lovely.remotetask.blocks import Blocks
 from lovely.remotetask.clock import SYSTEM_CLOCK
-from lovely.remotetask.clock import as_seconds
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import JobNotFound
-from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import PLAIN
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
@@ -48,11 +43,8 @@ from lovely.remotetask.job import OwnAnnotations
 from lovely.remotetask.keys import local
 from lovely.remotetask.listing import QueueView
 from lovely.remotetask.queue import JobQueue
-from lovely.remotetask.schedule import check_delay
-from lovely.remotetask.settings import PRIORITIES
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
-from lovely.remotetask.task import check_against
 from lovely.remotetask.workers import manual_worker
 
 # 0.5.2 had the start-up in this module, and ZCML files name it here.
@@ -85,99 +77,60 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         return self.host.tasks(self, self.taskInterface)
 
+    def _task(self, name: Any) -> Any:
+        """One of the available tasks; None where there is none."""
+        if type(self).getAvailableTasks is not TaskService.getAvailableTasks:
+            # A subclass may have its own idea of what is available.
+            return self.getAvailableTasks().get(name)
+        if not isinstance(name, str):
+            return None
+        return self.host.task(self, self.taskInterface, name)
+
     # -- add ------------------------------------------------------------------
 
     def add(self, task: str, input: Any = None, startLater: bool = False,
             jobClass: Callable[..., Any] | None = None, *, priority: int = 0,
-            delay: float | None = None,
-            runAt: datetime | None = None) -> int:
+            delay: float | None = None, runAt: datetime | None = None,
+            key: str | None = None, onDuplicate: str = 'keep') -> int:
         """See ITaskService"""
-        size = self._check_add(task, input, priority)
-        _check_start(startLater, delay, runAt)
-        job = self._new_job(jobClass or Job, task, input, size, priority)
-        if startLater:
-            self.jobqueue.shelve(job)
-        elif runAt is not None:
-            self.jobqueue.schedule_at(job, as_seconds(runAt))
-        elif delay is not None:
-            job.put(delay=delay)
-            self.jobqueue.schedule(job, self.clock.now())
-        else:
-            self.jobqueue.enqueue(job)
-        return self._added(job)
+        place = adding.placing(startLater, delay, runAt, self.clock.now)
+        return adding.one(self, task, input, jobClass or Job, place, priority,
+                          key, onDuplicate)
+
+    def addMany(self, task: str, inputs: Iterable[Any],
+                startLater: bool = False,
+                jobClass: Callable[..., Any] | None = None, *,
+                priority: int = 0, delay: float | None = None,
+                runAt: datetime | None = None) -> list[int]:
+        """See ITaskService"""
+        place = adding.placing(startLater, delay, runAt, self.clock.now)
+        return adding.many(self, task, inputs, jobClass or Job, place,
+                           priority)
 
     def addCronJob(self, task: str, input: Any = None, minute: Any = (),
                    hour: Any = (), dayOfMonth: Any = (), month: Any = (),
                    dayOfWeek: Any = (), delay: float | None = None, *,
-                   priority: int = 0) -> int:
+                   priority: int = 0, key: str | None = None) -> int:
         """See ITaskService"""
-        size = self._check_add(task, input, priority)
-
         def make(jobid: int, task: str, input: Any) -> CronJob:
             return CronJob(jobid, task, input, minute, hour, dayOfMonth,
                            month, dayOfWeek, delay)
 
+        def place(queue: Any, job: Any, number: int) -> None:
+            queue.schedule(job, self.clock.now())
+
+        adding.check_task(self, task, priority)
         # A trial: an impossible schedule must not draw an id.
         if make(0, task, None).next_run(0) is None:
             raise InvalidSchedule(
                 'no schedule: give at least one of minute, hour, dayOfMonth, '
                 'month, dayOfWeek, or a delay')
-        job = self._new_job(make, task, input, size, priority)
-        self.jobqueue.schedule(job, self.clock.now())
-        return self._added(job)
+        return adding.one(self, task, input, make, place, priority, key)
 
-    def _check_add(self, task: str, input: Any, priority: int) -> int:
-        """Refuse what cannot work; returns the input's size (bytes)."""
-        tasks = self.getAvailableTasks()
-        if task not in tasks:
-            # Exactly this: callers compare the type's name and the text.
-            raise ValueError('Task does not exist')
-        if type(priority) is not int or priority not in PRIORITIES:
-            raise UsageError(f'priority is {priority!r}; give a whole number '
-                             f'from {PRIORITIES[0]} to {PRIORITIES[-1]}')
-        violations = check_against(
-            getattr(tasks[task], 'inputSchema', None), input)
-        if violations:
-            raise InputRejected(
-                f'the input does not fit the inputSchema of task {task!r}: '
-                + '; '.join(violations))
-        try:
-            return payload.check(input, db.jar_of(self))
-        except InputRejected as reason:
-            raise InputRejected(
-                f'the input for task {task!r} {reason}') from reason
-
-    def _new_job(self, make: Callable[..., Any], task: str, input: Any,
-                 size: int, priority: int) -> Any:
-        job = make(self._generateId(), task, input)
-        job.put(input=payload.wrap(input, size), createdAt=self.clock.now())
-        if priority:
-            job.put(priority=priority)
-        self.jobs[job.id] = job
-        return job
-
-    def _added(self, job: Any) -> int:
-        self._mark_input_at_commit(job)
-        self._wake()
-        events.notify(events.JobAdded(self, job))
-        jobid: int = job.id
-        return jobid
-
-    def _mark_input_at_commit(self, job: Any) -> None:
-        """Store the input as it is at commit.
-
-        It may change after a savepoint has stored it already, without the
-        database hearing of that.
-        """
-        db.before_commit(db.jar_of(self), _mark_input, job)
-
-    def _wake(self) -> None:
-        """Wake the processors of this process once this has committed."""
+    def _placed(self, job: Any) -> None:
         jar = db.jar_of(self)
-        if jar is not None:
-            database = jar.db()
-            db.after_commit(jar, ('wake', id(database)),
-                            lambda: wakeup.ring(database))
+        adding.mark_input_at_commit(jar, job)
+        adding.wake(self, jar)
 
     # -- change ---------------------------------------------------------------
 
@@ -193,8 +146,7 @@ class TaskService(OwnAnnotations, Persistent):
         if job.status != STARTLATER:
             return False
         self.jobqueue.enqueue(job)
-        self._mark_input_at_commit(job)
-        self._wake()
+        self._placed(job)
         return True
 
     def reschedule(self, jobid: int) -> None:
@@ -203,8 +155,7 @@ class TaskService(OwnAnnotations, Persistent):
         if job.status in FINAL:
             return
         self.jobqueue.schedule(job, self.clock.now())
-        self._mark_input_at_commit(job)
-        self._wake()
+        self._placed(job)
 
     def clean(self, status: Iterable[str] = (CANCELLED, ERROR, COMPLETED)
               ) -> None:
@@ -218,14 +169,21 @@ class TaskService(OwnAnnotations, Persistent):
 
     def cancel(self, jobid: Any) -> None:
         """See ITaskService"""
-        job = self.jobs.get(jobid)
-        if job is not None and self.jobqueue.cancel(job):
-            events.notify(events.JobCancelled(self, job))
+        self.cancelMany((jobid,))
+
+    def cancelMany(self, jobids: Iterable[Any]) -> int:
+        """See ITaskService"""
+        cancelled = 0
+        for jobid in jobids:
+            job = self.jobs.get(jobid)
+            if job is not None and self.jobqueue.cancel(job):
+                events.notify(events.JobCancelled(self, job))
+                cancelled += 1
+        return cancelled
 
     def retryJob(self, jobid: int) -> None:
         """See ITaskService"""
-        self.jobqueue.retry(self._job(jobid), self.clock.now())
-        self._wake()
+        adding.retry(self, self._job(jobid))
 
     def pause(self) -> None:
         """See ITaskService"""
@@ -236,7 +194,7 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         if self.jobqueue.paused:
             self.jobqueue.paused = False
-        self._wake()
+        adding.wake(self, db.jar_of(self))
 
     # -- look -----------------------------------------------------------------
 
@@ -297,10 +255,10 @@ class TaskService(OwnAnnotations, Persistent):
                      liveness.for_database(jar.db()).announce(), beats=False)
         slot = next((number for number, slot in queue.slots.items()
                      if slot.owner == worker.id), None)
-        job = queue.claim(
-            worker.token(), queue.take_slot(worker.id) if slot is None
-            else slot, self._look(now))
-        return None if job is None else job.id
+        taken = queue.claim(
+            iter(worker.token, None), queue.take_slot(worker.id)
+            if slot is None else slot, self._look(now))
+        return taken[0].id if taken else None
 
     def processNext(self, now: float | None = None,
                     jobid: int | None = None) -> bool:
@@ -368,36 +326,4 @@ class TaskService(OwnAnnotations, Persistent):
         Consecutive ids share a block, and only the connection that drew a
         block adds to it: that keeps concurrent adders apart.
         """
-        mine = local(self)
-        while True:
-            drawn = mine.next_id is None
-            if mine.next_id is None:
-                mine.next_id = random.randrange(0, self.family.maxint)
-            jobid = mine.next_id
-            mine.next_id += 1
-            if jobid == mine.own_end:
-                mine.own_end = None
-            enters = jobid % 16 == 0 and not drawn and mine.own_end is None
-            if (jobid <= self.family.maxint and jobid not in self.jobs
-                    and not (enters and self.jobs.has_block(jobid))):
-                return jobid
-            mine.next_id = None
-
-
-def _mark_input(job: Any) -> None:
-    job.mark_input()
-
-
-def _check_start(startLater: bool, delay: float | None,
-                 runAt: datetime | None) -> None:
-    """Refuse ways to start that exclude each other."""
-    chosen = [name for name, given in (
-        ('startLater', startLater), ('delay', delay is not None),
-        ('runAt', runAt is not None)) if given]
-    if len(chosen) > 1:
-        raise UsageError(f'{" and ".join(chosen)} exclude each other: give '
-                         f'one of them')
-    check_delay(delay)
-    if runAt is not None and runAt.tzinfo is None:
-        raise UsageError(f'runAt is {runAt!r}; give an aware datetime, one '
-                         f'with a time zone')
+        return self.jobs.draw_id(local(self), self.family.maxint)

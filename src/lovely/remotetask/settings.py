@@ -4,8 +4,28 @@ import logging
 
 #: A processor never looks more often than this (seconds), whatever its
 #: waitTime says: waitTime=0.0 made 0.5.2 spin at 100 % CPU.  It costs no
-#: latency, because add() wakes the processors of its process.
+#: latency, because add() wakes the processors.
 WAIT_FLOOR = 0.05
+
+#: Where other processes are heard (see wakeup), an idle processor looks by
+#: itself so seldom (seconds), or every waitTime if that is longer: a ring may
+#: get lost.
+SAFETY_SECONDS = 30.0
+
+#: A processor never looks more often than this (seconds) for jobs whose time
+#: is just coming.
+DUE_FLOOR = 0.01
+
+#: A commit that wrote no more objects than these is taken for that of an add,
+#: and a worker on ZEO that it has woken asks for all of them at once.
+PREFETCH_OBJECTS = 8
+
+#: How long (seconds) a notification to ourselves may take before the channel
+#: counts as broken; and how long to wait before it is opened again, first and
+#: at most.
+CHANNEL_PATIENCE = 5.0
+RECONNECT_FIRST = 1.0
+RECONNECT_LAST = 60.0
 
 #: How many scheduled jobs one claim makes ready: bounds its transaction.
 DUE_BATCH = 60
@@ -48,6 +68,29 @@ SHORTEST_REST = 1.0
 #: How many entries one page of a listing looks at when it filters by task.
 PAGE_LOOKS = 1000
 
+#: How many jobs a bulk operation changes in one transaction: more would hold
+#: up whoever commits meanwhile, and lose more to a conflict.
+BULK_BATCH = 500
+
+#: How many emptied buckets of a log are taken out at once: each is loaded.
+PRUNE_BATCH = 64
+
+#: A thread that has ended a job within this time (seconds) is at work: a clean
+#: leaves to it what both would write.
+BUSY_SECONDS = 5.0
+
+#: How many of its latest entries each log is asked for when rates are told.
+RATE_LOOKS = 32
+
+#: The longest unique key (characters): each add with a key writes a bucket
+#: of dozens of them.
+KEY_CHARS = 200
+
+#: How many bad inputs an error message tells the reasons of, and how much
+#: (characters) of each.
+REASONS = 20
+REASON_CHARS = 200
+
 #: A job whose task is missing waits (seconds): first, at most, and until it
 #: ends in an error.  A worker may be started before the code is deployed.
 MISSING_FIRST = 10.0
@@ -65,6 +108,30 @@ BROKEN_FIRST = 0.1
 #: A task that took longer than this (seconds) finishes in a commit of its own:
 #: its snapshot is old, and a claim from it would conflict.
 CHAIN_SECONDS = 0.05
+
+#: The runs of groupable tasks share a commit until it has been so long
+#: (seconds), or so many: beyond, a commit is a small part of the cost.
+GROUP_SECONDS = 0.05
+GROUP_JOBS = 32
+
+#: What waits in a group behind a run that takes longer than this (seconds) is
+#: given back, for others to run.
+GROUP_PATIENCE = 1.0
+
+#: So many jobs are run on one open connection before it is opened anew.
+SESSION_JOBS = 100
+
+#: For so long (seconds) a thread that runs one job after another goes on with
+#: what it has seen: a job of a higher priority may have to wait that much.
+AHEAD_SECONDS = 0.005
+
+#: So many jobs a thread takes before it removes them from their lanes; they
+#: are spread over 64 of them, and the more meet in one the better.
+SPENT_JOBS = 512
+
+#: While one job follows another in shared commits, what is due is looked for
+#: this often (seconds).
+DUE_LOOK = 0.05
 
 #: After a conflict of a shared finish and claim a thread finishes so many jobs
 #: alone: what conflicts once does so again.

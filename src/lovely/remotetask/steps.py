@@ -30,7 +30,7 @@ class TaskMissing(RuntimeFault):
 
 def find_task(service: Any, host: Any, name: str) -> Any:
     """The task utility of a job; raises TaskMissing."""
-    task = host.tasks(service, service.taskInterface).get(name)
+    task = host.task(service, service.taskInterface, name)
     if task is None:
         raise TaskMissing(f'Task "{name}" not found!')
     return task

@@ -62,11 +62,14 @@ class Claims(Persistent):
     the next claim drops them.
     Attributes: ``owner`` (worker id), None: the slot is free.  Whoever
     declares a worker dead writes it, so that a claim at the same moment
-    conflicts.  ``jobs`` (tuple of int).  ``ids``, (next, end): what its tasks
-    may give to the jobs they add, in a block that is there before they start.
+    conflicts.  ``jobs`` (tuple of int).  ``ids``, (first, end): what its
+    tasks may give to the jobs they add, in a block that is there before they
+    start.  ``pulled``, how many jobs were ever taken out of the ready ones
+    here: the lanes' own counters know nothing of that.
     """
 
     ids = None
+    pulled = 0
 
     def __init__(self, owner: str | None) -> None:
         self.owner = owner

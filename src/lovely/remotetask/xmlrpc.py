@@ -25,8 +25,9 @@ class RemoteTaskServiceXMLRPCAPI:
     def getAvailableTasks(self) -> list[str]:
         return presenter.available_tasks(self.context)
 
-    def add(self, task: str, input: object = None) -> int:
-        return presenter.add(self.context, task, input)
+    def add(self, task: str, input: object = None,
+            key: str | None = None) -> int:
+        return presenter.add(self.context, task, input, key=key)
 
     def cancel(self, jobid: int) -> bool:
         presenter.cancel(self.context, jobid)

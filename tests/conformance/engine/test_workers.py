@@ -168,6 +168,8 @@ def test_stats_tell_where_the_jobs_are(world, held, ran):
     world.do(lambda service: service.cancel(service.add('note', 5)))
     stats = world.until(lambda service: service.stats())
     oldest = stats.pop('oldest')
+    assert (stats.pop('completedPerMinute'), stats.pop('errorPerMinute')) == (
+        0, 0)
     assert 0 <= oldest <= time.time() - begun + 1
     assert stats == {
         'queued': 2, 'processing': 1, 'scheduled': 2, 'start later': 1,

@@ -99,6 +99,19 @@ class Direct:
         return (db.write if writes else db.read)(self._database, run)
 
 
+def in_parts(asked: Asked, path: str, data: dict[str, Any]
+             ) -> Iterator[Any]:
+    """POST again from where the answer before has stopped, until the end."""
+    start: str | None = None
+    while True:
+        more = {} if start is None else {'start': start}
+        answer = asked.post(path, {**data, **more})
+        yield answer
+        start = answer['next']
+        if start is None:
+            return
+
+
 def verb(function: _F) -> _F:
     """Give a command the options of all verbs.
 

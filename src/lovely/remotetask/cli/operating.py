@@ -4,9 +4,11 @@ resume, clean."""
 import click
 
 from lovely.remotetask.cli.asking import Asked
+from lovely.remotetask.cli.asking import in_parts
 from lovely.remotetask.cli.asking import verb
 from lovely.remotetask.cli.printing import print_json
 from lovely.remotetask.cli.printing import print_pairs
+from lovely.remotetask.cli.printing import print_progress
 from lovely.remotetask.cli.printing import print_table
 from lovely.remotetask.interfaces import FINAL
 
@@ -83,10 +85,15 @@ def resume_command(asked: Asked, as_json: bool) -> None:
 def clean_command(status: tuple[str, ...], asked: Asked, as_json: bool
                   ) -> None:
     """Remove jobs that are over, with their results and errors."""
-    answer = asked.post('clean', {'status': list(status or FINAL)})
+    removed: dict[str, int] = {}
+    with print_progress('removed') as progress:
+        for answer in in_parts(asked, 'clean', {
+                'status': list(status or FINAL)}):
+            for name, count in answer['removed'].items():
+                removed[name] = removed.get(name, 0) + count
+            progress(sum(removed.values()))
     if as_json:
-        print_json(answer)
+        print_json({'removed': removed})
         return
-    removed = answer['removed']
     click.echo('removed: ' + ', '.join(
         f'{count} {name}' for name, count in removed.items()))

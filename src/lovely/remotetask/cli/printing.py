@@ -1,8 +1,12 @@
 """What the verbs print: tables, times and JSON."""
 
 import json
+import sys
+from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import contextmanager
 
 import click
 
@@ -30,6 +34,24 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows) + 1
     for name, value in rows:
         click.echo(f'{name:{width}}{value}')
+
+
+@contextmanager
+def print_progress(what: str) -> Iterator[Callable[[int], None]]:
+    """Show a number that grows, where somebody looks at a terminal."""
+    shown = False
+
+    def progress(count: int) -> None:
+        nonlocal shown
+        if sys.stderr.isatty():
+            click.echo(f'\r{what}: {count}', err=True, nl=False)
+            shown = True
+
+    try:
+        yield progress
+    finally:
+        if shown:
+            click.echo(err=True)
 
 
 def time_text(value: str | None) -> str:

@@ -9,16 +9,22 @@ from typing import Any
 import click
 
 from lovely.remotetask.cli.asking import Asked
+from lovely.remotetask.cli.asking import in_parts
 from lovely.remotetask.cli.asking import verb
 from lovely.remotetask.cli.asking import verb_with_tasks
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import one_line
 from lovely.remotetask.cli.printing import print_json
 from lovely.remotetask.cli.printing import print_pairs
+from lovely.remotetask.cli.printing import print_progress
 from lovely.remotetask.cli.printing import print_table
 from lovely.remotetask.cli.printing import time_text
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import STATUSES
+
+# Not from where they are used: `--help` does without the database.
+NOT_OVER = [status for status in STATUSES if status not in FINAL]
+ON_DUPLICATE = ('keep', 'replace', 'error')
 
 # Seconds between two looks at a job: soon at first, for short jobs, and then
 # ever slower, so that a hundred waiting clients are no load.
@@ -41,19 +47,31 @@ PAGE = 1000
               help='Larger runs earlier: -4 to 3, default 0.')
 @click.option('--delay', type=click.FloatRange(min=0), metavar='SECONDS',
               help='Run it not before this time has passed.')
+@click.option('--key',
+              help='Add nothing while another job of this key is not over; '
+                   'its id is printed then.')
+@click.option('--on-duplicate', type=click.Choice(ON_DUPLICATE),
+              default='keep', show_default=True,
+              help='With --key: what becomes of it then.')
 @verb_with_tasks
 def add_command(task: str, input: str | None, wait: bool,
                 timeout: float | None, priority: int, delay: float | None,
-                asked: Asked, as_json: bool) -> None:
+                key: str | None, on_duplicate: str, asked: Asked,
+                as_json: bool) -> None:
     """Add a job for TASK with the input JSON ("-" reads it from standard
     input) and print its id, or with --wait its result."""
     if timeout is not None and not wait:
         raise click.UsageError('--timeout needs --wait')
+    if on_duplicate != 'keep' and key is None:
+        raise click.UsageError('--on-duplicate needs --key')
     request: dict[str, Any] = {'task': task, 'input': _parse(input)}
     if priority:
         request['priority'] = priority
     if delay is not None:
         request['delay'] = delay
+    if key is not None:
+        request['key'] = key
+        request['onDuplicate'] = on_duplicate
     if wait:
         asked.check_waiting()
     jobid = asked.post('jobs', request)['id']
@@ -123,10 +141,21 @@ def show_command(jobid: int, asked: Asked, as_json: bool) -> None:
 
 
 @click.command('cancel')
-@click.argument('jobid', metavar='ID', type=int)
+@click.argument('jobid', metavar='[ID]', type=int, required=False)
+@click.option('--status', type=click.Choice(NOT_OVER),
+              help='Instead of an ID: all jobs with this status.')
+@click.option('--task', help='With --status: only jobs of this task.')
 @verb
-def cancel_command(jobid: int, asked: Asked, as_json: bool) -> None:
-    """Cancel a job that has not ended yet."""
+def cancel_command(jobid: int | None, status: str | None, task: str | None,
+                   asked: Asked, as_json: bool) -> None:
+    """Cancel a job that has not ended yet, or all that have a status."""
+    if (jobid is None) == (status is None):
+        raise click.UsageError('give either the ID of a job or --status')
+    if task is not None and status is None:
+        raise click.UsageError('--task needs --status')
+    if status is not None:
+        _cancel_all(asked, status, task, as_json)
+        return
     answer = asked.post(f'jobs/{jobid}/cancel', {})
     if answer['status'] != 'cancelled':
         raise Failure(f'job {jobid} has ended already with the status '
@@ -135,6 +164,22 @@ def cancel_command(jobid: int, asked: Asked, as_json: bool) -> None:
         print_json(answer)
     else:
         click.echo(f'job {jobid} is cancelled')
+
+
+def _cancel_all(asked: Asked, status: str, task: str | None,
+                as_json: bool) -> None:
+    request: dict[str, Any] = {'status': status}
+    if task is not None:
+        request['task'] = task
+    cancelled = 0
+    with print_progress('cancelled') as progress:
+        for answer in in_parts(asked, 'cancel', request):
+            cancelled += answer['cancelled']
+            progress(cancelled)
+    if as_json:
+        print_json({'cancelled': cancelled})
+    else:
+        click.echo(f'cancelled: {cancelled}')
 
 
 @click.command('tasks')

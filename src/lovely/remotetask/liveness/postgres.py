@@ -95,7 +95,7 @@ class PostgresLock:
     """
 
     def __init__(self, database: Any, clock: Any = SYSTEM_CLOCK) -> None:
-        self._manager = _manager_of(database)
+        self._manager = manager_of(database)
         self._clock = clock
         self._reset()
         forgets_after_fork(self._forget)
@@ -222,7 +222,7 @@ class PostgresLock:
         self._reset()
 
 
-def _manager_of(database: Any) -> Any:
+def manager_of(database: Any) -> Any:
     """What opens connections like the storage's own; None: not PostgreSQL."""
     adapter = getattr(innermost(database.storage), '_adapter', None)
     if not any(cls.__module__.startswith(_ADAPTERS)

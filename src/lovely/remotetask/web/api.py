@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import TaskNotFound
@@ -64,7 +65,7 @@ def respond(method: str, path: str, query: Mapping[str, str],
         return _dispatch(method, path, query, body, run)
     except JobNotFound as error:
         raise Refused(404, str(error)) from None
-    except InvalidTransition as error:
+    except (DuplicateJob, InvalidTransition) as error:
         # The request is right; it is the job that has gone on.
         raise Refused(409, str(error)) from None
     except (UsageError, ValueError) as error:
@@ -79,7 +80,8 @@ def _dispatch(method: str, path: str, query: Mapping[str, str],
             return run(lambda service: presenter.jobs(service, **arguments),
                        False)
         if method == 'POST':
-            options = _add_arguments(body())
+            options = _arguments(body(), 'task', 'input', 'priority', 'delay',
+                                 'key', 'onDuplicate')
             jobid = run(lambda service: _add(service, options), True)
             return {'id': jobid}
         raise _wrong_method(method, 'GET, POST')
@@ -95,8 +97,13 @@ def _dispatch(method: str, path: str, query: Mapping[str, str],
     if path == 'clean':
         if method != 'POST':
             raise _wrong_method(method, 'POST')
-        status = _clean_argument(body())
-        return run(lambda service: presenter.clean(service, status), True)
+        options = _arguments(body(), 'status', 'start')
+        return presenter.clean(lambda step: run(step, True), **options)
+    if path == 'cancel':
+        if method != 'POST':
+            raise _wrong_method(method, 'POST')
+        options = _arguments(body(), 'status', 'task', 'start')
+        return presenter.cancel_all(lambda step: run(step, True), **options)
     found = _JOB.match(path)
     if found:
         if method != 'GET':
@@ -113,7 +120,7 @@ def _dispatch(method: str, path: str, query: Mapping[str, str],
         return run(lambda service: _change(service, jobid, change), True)
     raise Refused(404, f'there is nothing at api/v1/{path:.80}; there are '
                        f'jobs, jobs/ID, jobs/ID/cancel, jobs/ID/retry, '
-                       f'clean, {", ".join([*_LOOK, *_DO])}')
+                       f'cancel, clean, {", ".join([*_LOOK, *_DO])}')
 
 
 _CHANGES = {'cancel': presenter.cancel, 'retry': presenter.retry}
@@ -155,19 +162,13 @@ def _list_arguments(query: Mapping[str, str]) -> dict[str, Any]:
     return arguments
 
 
-def _add_arguments(body: bytes) -> dict[str, Any]:
-    data = _object(body, ('task', 'input', 'priority', 'delay'))
-    if 'task' not in data:
-        raise UsageError('the key "task" is missing: name the task')
-    return data
-
-
-def _clean_argument(body: bytes) -> object:
-    data = _object(body, ('status',))
-    if 'status' not in data:
+def _arguments(body: bytes, needed: str, *more: str) -> dict[str, Any]:
+    """The keys of a JSON object, the first of them there."""
+    data = _object(body, (needed, *more))
+    if needed not in data:
         # An empty object must not remove everything by mistake.
-        raise UsageError('the key "status" is missing: list what to remove')
-    return data['status']
+        raise UsageError(f'the key "{needed}" is missing')
+    return data
 
 
 def _object(body: bytes, keys: Sequence[str]) -> dict[str, Any]:

@@ -4,13 +4,23 @@ Nothing here knows of HTTP, templates or frameworks.  Who calls decides who may
 call, and brings the transaction.
 """
 
+from collections.abc import Iterator
 from typing import Any
+from typing import TypeVar
 
+from lovely.remotetask import bulk
+from lovely.remotetask.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.task import task_option
 from lovely.remotetask.web import plain
+
+_T = TypeVar('_T')
+
+#: A request that changes many jobs answers after so long (seconds), and says
+#: where to go on: clients and proxies do not wait for ever.
+BULK_SECONDS = 2.0
 
 #: listJobs takes no more in one page.
 MAX_PAGE = 1000
@@ -27,15 +37,18 @@ def available_tasks(service: Any) -> list[str]:
 
 
 def add(service: Any, task: object, input: object = None,
-        priority: object = 0, delay: object = None) -> int:
+        priority: object = 0, delay: object = None, key: object = None,
+        onDuplicate: object = 'keep') -> int:
     """Add a job on behalf of somebody outside.
 
     Arguments: ``task`` (str); ``input``, plain data; ``priority`` (int,
-    -4..3); ``delay``, seconds or None.
+    -4..3); ``delay``, seconds or None; ``key``, ``onDuplicate``: see
+    ITaskService.add.
     Returns: the job's id.
     Raises: ValueError('Task does not exist'), also for tasks that are not
-    remote: their existence is nobody's business; InputRejected; UsageError.
-    Txn: the caller commits.  Source: 0.5.2; priority and delay are new.
+    remote: their existence is nobody's business; InputRejected;
+    DuplicateJob; UsageError.
+    Txn: the caller commits.  Source: 0.5.2; all but task and input is new.
     """
     if not isinstance(task, str):
         raise UsageError(f'the task has to be a name, not {task!r:.80}')
@@ -60,6 +73,10 @@ def add(service: Any, task: object, input: object = None,
         options['priority'] = priority
     if delay is not None:
         options['delay'] = delay
+    if key is not None:
+        options['key'] = key
+    if onDuplicate != 'keep':
+        options['onDuplicate'] = onDuplicate
     return int(service.add(task, input, **options))
 
 
@@ -150,6 +167,7 @@ def summary(job: Any) -> dict[str, Any]:
         'scheduledAt': plain.iso(getattr(job, 'scheduledAt', None)),
         'attempts': job.attempts,
         'priority': job.priority,
+        'key': job.key,
         'error': None if error is None else str(error),
     }
 
@@ -191,25 +209,64 @@ def workers(service: Any) -> dict[str, Any]:
     return {'workers': [dict(worker) for worker in service.listWorkers()]}
 
 
-def clean(service: Any, status: object = FINAL) -> dict[str, Any]:
-    """Remove jobs that are over.
+def clean(transact: bulk.Transact, status: object = FINAL,
+          start: object = None) -> dict[str, Any]:
+    """Remove jobs that are over, for some seconds.
 
-    Arguments: ``status``, a list of final statuses.
-    Returns: ``{'removed': {status: how many}}``.
+    Arguments: ``transact``, see ``bulk``; ``status``, a list of final
+    statuses; ``start``, the ``next`` of the answer before.
+    Returns: ``{'removed': {status: how many}, 'next': start or None}``.
     Raises: UsageError, and nothing is removed then.
-    Txn: the caller commits.  Cost: O(jobs removed).  Source: 0.5.2; telling
-    how many is new.
+    Txn: several, each with at most 500 jobs.  Source: 0.5.2; telling how
+    many, and stopping in between, is new.
     """
     # An iterable of anything else, a string above all, would be taken apart.
     if not isinstance(status, (list, tuple)) or not all(
             isinstance(one, str) and one in FINAL for one in status):
         raise UsageError(f'status has to be a list of '
                          f'{", ".join(FINAL)}, not {status!r:.80}')
-    before = service.stats()
-    service.clean(status)
-    after = service.stats()
-    return {'removed': {one: before[one] - after[one]
-                        for one in FINAL if one in status}}
+    wanted = bulk.check_final(status)
+    steps = bulk.cleaning(transact, wanted, _start(start))
+    removed, following = dict.fromkeys(wanted, 0), None
+    for one, count, at in _for_some_seconds(steps):
+        removed[one], following = removed[one] + count, at
+    return {'removed': removed, 'next': following}
+
+
+def cancel_all(transact: bulk.Transact, status: object,
+               task: object = None, start: object = None) -> dict[str, Any]:
+    """Cancel jobs that have a status, for some seconds.
+
+    Arguments: as ``clean``; ``task``, only jobs of this task.
+    Returns: ``{'cancelled': how many, 'next': start or None}``.
+    Raises, Txn: as ``clean``.  Source: new.
+    """
+    if not isinstance(status, str):
+        raise UsageError(f'status has to be one of '
+                         f'{", ".join(bulk.NOT_OVER)}, not {status!r:.80}')
+    if task is not None and not isinstance(task, str):
+        raise UsageError(f'the task has to be a name, not {task!r:.80}')
+    steps = bulk.cancelling(transact, bulk.check_open(status), task,
+                            _start(start))
+    cancelled, following = 0, None
+    for count, at in _for_some_seconds(steps):
+        cancelled, following = cancelled + count, at
+    return {'cancelled': cancelled, 'next': following}
+
+
+def _start(start: object) -> str | None:
+    if start is not None and not isinstance(start, str):
+        raise UsageError(f'start has to be the "next" of an answer, not '
+                         f'{start!r:.80}')
+    return start
+
+
+def _for_some_seconds(steps: Iterator[_T]) -> Iterator[_T]:
+    end = SYSTEM_CLOCK.monotonic() + BULK_SECONDS
+    for step in steps:
+        yield step
+        if SYSTEM_CLOCK.monotonic() > end:
+            return
 
 
 def job_id(value: object) -> int:

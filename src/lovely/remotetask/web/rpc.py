@@ -42,6 +42,7 @@ class Method(NamedTuple):
     required: int                   # how many arguments it needs
     writes: bool
     help: str
+    more: int = 0       # arguments that 0.5.2's signature does not tell of
 
 
 METHODS = {
@@ -50,11 +51,13 @@ METHODS = {
         'Name the tasks that jobs can be added for.\n\n'
         'Returns a sorted list of names.'),
     'add': Method(
-        lambda service, task, input=None:
-            presenter.add(service, task, input),
+        lambda service, task, input=None, key=None:
+            presenter.add(service, task, input, key=key),
         ('int', 'str', 'dict'), 1, True,
         'Add a job for a task, with an input of plain data.\n\n'
-        'Returns the id by which the job is known from now on.'),
+        'With a key nothing is added while another job of that key is not '
+        'over.\n\n'
+        'Returns the id by which the job is known from now on.', more=1),
     'cancel': Method(
         lambda service, jobid: _cancel(service, jobid),
         ('bool', 'int'), 1, True,
@@ -230,7 +233,8 @@ def _call(name: str, arguments: tuple[Any, ...], run: Run) -> object:
         raise xmlrpc.client.Fault(
             METHOD_NOT_FOUND, f'there is no method {name!r:.80}; there are '
             f'{", ".join(list_methods())}')
-    _check_count(name, arguments, method.required, len(method.signature) - 1)
+    _check_count(name, arguments, method.required,
+                 len(method.signature) - 1 + method.more)
     return run(lambda service: method.function(service, *arguments),
                method.writes)
 

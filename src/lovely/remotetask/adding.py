@@ -1,0 +1,261 @@
+"""Adding jobs: what is refused, and how one or many of them are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from lovely.remotetask import db
+from lovely.remotetask import events
+from lovely.remotetask import payload
+from lovely.remotetask import wakeup
+from lovely.remotetask.clock import as_seconds
+from lovely.remotetask.errors import DuplicateJob
+from lovely.remotetask.errors import InputRejected
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.job import Job
+from lovely.remotetask.schedule import check_delay
+from lovely.remotetask.settings import PRIORITIES
+from lovely.remotetask.settings import REASON_CHARS
+from lovely.remotetask.settings import REASONS
+from lovely.remotetask.states import is_final
+from lovely.remotetask.task import check_against
+from lovely.remotetask.uniques import check_key
+
+ON_DUPLICATE = ('keep', 'replace', 'error')
+
+#: ``place(queue, job, number)``: where the job with this number begins.
+Place = Callable[[Any, Any, int], None]
+
+#: Seconds: twice a microsecond, which a float of today is not sure of.
+APART = 2e-6
+
+#: Inputs that nobody can change after they were given.
+_FIXED = frozenset((type(None), bool, int, float, str, bytes))
+
+
+# --- how it starts -----------------------------------------------------------
+
+def _enqueue(queue: Any, job: Any, number: int) -> None:
+    queue.enqueue(job)
+
+
+def _shelve(queue: Any, job: Any, number: int) -> None:
+    queue.shelve(job)
+
+
+def placing(startLater: bool, delay: float | None, runAt: datetime | None,
+            now: Callable[[], float]) -> Place:
+    """How jobs with these options begin.
+
+    Raises: UsageError for options that exclude each other; InvalidSchedule.
+    """
+    if not startLater and delay is None and runAt is None:
+        return _enqueue
+    chosen = [name for name, given in (
+        ('startLater', startLater), ('delay', delay is not None),
+        ('runAt', runAt is not None)) if given]
+    if len(chosen) > 1:
+        raise UsageError(f'{" and ".join(chosen)} exclude each other: give '
+                         f'one of them')
+    if startLater:
+        return _shelve
+    # Equal moments have no order: those of one call are apart.
+    if runAt is not None:
+        if runAt.tzinfo is None:
+            raise UsageError(f'runAt is {runAt!r}; give an aware datetime, '
+                             f'one with a time zone')
+        when = as_seconds(runAt)
+        return lambda queue, job, number: queue.schedule_at(
+            job, when + number * APART)
+    check_delay(delay)
+    begun = now()
+
+    def wait(queue: Any, job: Any, number: int) -> None:
+        job.put(delay=delay)
+        queue.schedule(job, begun + number * APART)
+
+    return wait
+
+
+# --- what is refused ---------------------------------------------------------
+
+def check_task(service: Any, name: Any, priority: Any) -> Any:
+    """The task of this name.  Raises: ValueError; UsageError."""
+    task = service._task(name)
+    if task is None:
+        # Exactly this: callers compare the type's name and the text.
+        raise ValueError('Task does not exist')
+    if type(priority) is not int or priority not in PRIORITIES:
+        raise UsageError(f'priority is {priority!r}; give a whole number '
+                         f'from {PRIORITIES[0]} to {PRIORITIES[-1]}')
+    return task
+
+
+def _check_input(task: Any, name: str, input: Any, jar: Any) -> int:
+    """About how long the input is (bytes).  Raises: InputRejected."""
+    schema = getattr(task, 'inputSchema', None)
+    violations = [] if schema is None else check_against(schema, input)
+    if violations:
+        raise InputRejected(
+            f'the input does not fit the inputSchema of task {name!r}: '
+            + '; '.join(violations))
+    try:
+        return payload.check(input, jar)
+    except InputRejected as reason:
+        raise InputRejected(
+            f'the input for task {name!r} {reason}') from reason
+
+
+def _check_inputs(task: Any, name: str, inputs: list[Any],
+                  jar: Any) -> list[int]:
+    sizes, refused = [], []
+    for index, input in enumerate(inputs):
+        try:
+            sizes.append(_check_input(task, name, input, jar))
+        except InputRejected as reason:
+            refused.append((index, str(reason)))
+    if refused:
+        reasons = [f'[{index}] {reason:.{REASON_CHARS}}'
+                   for index, reason in refused[:REASONS]]
+        if len(refused) > REASONS:
+            reasons.append(f'and {len(refused) - REASONS} more, see the '
+                           f"error's indexes")
+        raise InputRejected(
+            f'{len(refused)} of {len(inputs)} inputs are refused, and nothing '
+            f'is stored: ' + '; '.join(reasons),
+            indexes=[index for index, _ in refused])
+    return sizes
+
+
+# --- the jobs ----------------------------------------------------------------
+
+def one(service: Any, name: str, input: Any, make: Callable[..., Any],
+        place: Place, priority: int, key: Any = None,
+        onDuplicate: str = 'keep') -> int:
+    """Add one job; see ITaskService.add.
+
+    Arguments: ``make(id, task, input)``, which makes it.
+    """
+    task = check_task(service, name, priority)
+    jar = db.jar_of(service)
+    size = _check_input(task, name, input, jar)
+    if key is None and onDuplicate == 'keep':
+        job = _make(service, make, name, input, size, priority)
+    else:
+        holder, stands = _holder(service, key, onDuplicate, jar)
+        if stands:
+            return int(holder.id)
+        job = _make(service, make, name, input, size, priority)
+        service.jobqueue.uniques.take(key, job, holder)
+    place(service.jobqueue, job, 0)
+    if type(input) not in _FIXED:
+        mark_input_at_commit(jar, job)
+    wake(service, jar)
+    events.notify(events.JobAdded(service, job))
+    return int(job.id)
+
+
+def many(service: Any, name: str, inputs: Iterable[Any],
+         make: Callable[..., Any], place: Place, priority: int) -> list[int]:
+    """Add a job for each input; see ITaskService.addMany."""
+    task = check_task(service, name, priority)
+    if isinstance(inputs, (str, bytes, Mapping)):
+        raise UsageError(f'inputs is a {type(inputs).__name__}; give a list '
+                         f'with an input for each job')
+    jar = db.jar_of(service)
+    inputs = list(inputs)
+    sizes = _check_inputs(task, name, inputs, jar)
+    jobs: list[Any] = []
+    for input, size in zip(inputs, sizes, strict=True):
+        job = _make(service, make, name, input, size, priority)
+        place(service.jobqueue, job, len(jobs))
+        jobs.append(job)
+    mark_input_at_commit(jar, *[
+        job for job, input in zip(jobs, inputs, strict=True)
+        if type(input) not in _FIXED])
+    wake(service, jar)
+    for job in jobs:
+        events.notify(events.JobAdded(service, job))
+    return [job.id for job in jobs]
+
+
+def _make(service: Any, make: Callable[..., Any], name: str, input: Any,
+          size: int, priority: int) -> Any:
+    jobid = service._generateId()
+    values = {'input': payload.wrap(input, size),
+              'createdAt': service.clock.now(), 'priority': priority or None}
+    if make is Job:
+        # Its constructor checks what has been checked: half of an add.
+        job = Job.__new__(Job)
+        job.put(id=jobid, task=name, **values)
+    else:
+        job = make(jobid, name, input)
+        job.put(**values)
+    service.jobs[job.id] = job
+    return job
+
+
+def _holder(service: Any, key: Any, onDuplicate: Any,
+            jar: Any) -> tuple[Any, bool]:
+    """Who has this key, and whether it keeps it: then nothing is added."""
+    check_key(key)
+    if onDuplicate not in ON_DUPLICATE:
+        raise UsageError(f'onDuplicate is {onDuplicate!r:.80}; one of '
+                         f'{", ".join(map(repr, ON_DUPLICATE))}')
+    holder = service.jobqueue.uniques.holder(key, service.jobs)
+    if holder is None or is_final(holder.status):
+        return holder, False
+    if onDuplicate == 'error':
+        raise DuplicateJob(key, holder.id)
+    if onDuplicate == 'keep':
+        # It must not begin, or end, unseen before this transaction commits:
+        # what runs later sees what this one writes.
+        db.read_current(jar, holder)
+        return holder, True
+    if holder.status != PROCESSING:
+        service.cancel(holder.id)
+    return holder, False
+
+
+def retry(service: Any, job: Any) -> None:
+    """Queue a job once more, if its key is free; see ITaskService.retryJob."""
+    uniques = service.jobqueue.uniques
+    holder = None
+    if job.key is not None:
+        holder = uniques.holder(job.key, service.jobs)
+        if (holder is not None and holder is not job
+                and not is_final(holder.status)):
+            raise DuplicateJob(job.key, holder.id)
+    service.jobqueue.retry(job, service.clock.now())
+    if job.key is not None and holder is not job:
+        uniques.take(job.key, job, holder)
+    wake(service, db.jar_of(service))
+
+
+def mark_input_at_commit(jar: Any, *jobs: Any) -> None:
+    """Store the inputs as they are at commit.
+
+    They may change after a savepoint has stored them already, without the
+    database hearing of that.
+    """
+    if jobs:
+        db.before_commit(jar, _mark_input, *jobs)
+
+
+def _mark_input(job: Any) -> None:
+    job.mark_input()
+
+
+def wake(service: Any, jar: Any) -> None:
+    """Wake the processors of this queue once this has committed."""
+    if jar is not None:
+        db.after_commit(jar, _ring, jar.db(), service.jobqueue)
+
+
+def _ring(database: Any, queue: Any) -> None:
+    wakeup.ring(database, queue._p_oid)

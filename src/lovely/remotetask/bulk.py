@@ -1,0 +1,172 @@
+"""Cleaning and cancelling any number of jobs, in small transactions.
+
+One transaction for all of them would hold every record in memory, and lose
+all its work to a single conflict.  Each of these is retried alone; whoever
+stops in the middle keeps what has been done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from lovely.remotetask import db
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.processor import ProcessorRequest
+from lovely.remotetask.settings import BULK_BATCH
+
+#: ``transact(function)`` calls ``function(service)`` in a transaction of its
+#: own, again after a conflict, and returns what it returned.
+Transact = Callable[[Callable[[Any], Any]], Any]
+
+#: Called after each transaction with the number of jobs done so far.
+Progress = Callable[[int], object]
+
+#: What can be cancelled.
+NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
+
+
+def clean(database: Any, path: Sequence[str], host: Any,
+          status: Iterable[str] = FINAL,
+          progress: Progress | None = None) -> dict[str, int]:
+    """Remove jobs that are over, beside running workers.
+
+    Arguments: ``database`` (ZODB DB); ``path``, of the service; ``host``
+    (IHost); ``status``, the final statuses to remove.
+    Returns: how many were removed (int), by status.  In the midst of work,
+    up to 16 jobs per thread that have just ended may be left.
+    Raises: UsageError, before anything is removed; the ConflictError of a
+    transaction that met others again and again.
+    Txn: its own, of at most 500 jobs each.
+    Cost: O(jobs removed), memory flat.
+    Source: new.
+    """
+    removed: dict[str, int] = {}
+    for one, count, _ in cleaning(partial(_transact, database, path, host),
+                                  check_final(status)):
+        removed[one] = removed.get(one, 0) + count
+        if progress is not None:
+            progress(sum(removed.values()))
+    return removed
+
+
+def cancel(database: Any, path: Sequence[str], host: Any, status: str,
+           task: str | None = None,
+           progress: Progress | None = None) -> int:
+    """Cancel all jobs with this status, and of this task.
+
+    Arguments: as ``clean``; ``status``, one that is not over.
+    Returns: how many were cancelled.
+    Raises, Txn: as ``clean``.
+    Cost: O(jobs with the status), memory flat.
+    Source: new.
+    """
+    cancelled = 0
+    for count, _ in cancelling(partial(_transact, database, path, host),
+                               check_open(status), task):
+        cancelled += count
+        if progress is not None:
+            progress(cancelled)
+    return cancelled
+
+
+def check_final(status: Iterable[str]) -> tuple[str, ...]:
+    """These statuses, each once.  Raises: UsageError for one that is open."""
+    wanted = (status,) if isinstance(status, str) else tuple(status)
+    for one in wanted:
+        if one not in FINAL:
+            raise UsageError(f'jobs with the status {one!r:.80} are not over; '
+                             f'clean removes {", ".join(FINAL)}')
+    return tuple(one for one in FINAL if one in wanted)
+
+
+def check_open(status: str) -> str:
+    """This status.  Raises: UsageError for one that is over."""
+    if status not in NOT_OVER:
+        raise UsageError(f'there is nothing to cancel about {status!r:.80}; '
+                         f'name one of {", ".join(NOT_OVER)}')
+    return status
+
+
+# --- the transactions, one by one --------------------------------------------
+
+def cleaning(transact: Transact, status: Sequence[str],
+             start: str | None = None) -> Iterator[tuple[
+                 str, int, str | None]]:
+    """Clean; whoever takes the next step lets the next transaction happen.
+
+    Arguments: ``start``, where another one of these has stopped.
+    Yields: status, number of jobs removed by this transaction, and the
+    ``start`` of the one that goes on from here; None at the end.
+    """
+    first, at = status[0] if status else '', None
+    if start is not None:
+        first, at = _split(start, status)
+    left = list(status[status.index(first):]) if status else []
+    while left:
+        count, at = transact(_CleanStep(left[0], at))
+        done = left[0]
+        if at is None:
+            left.pop(0)
+        following = None if not left else f'{left[0]}:{at or ""}'
+        yield done, count, following
+
+
+def cancelling(transact: Transact, status: str, task: str | None,
+               start: str | None = None) -> Iterator[tuple[
+                   int, str | None]]:
+    """The same for cancel.  Yields: number of jobs, and the next start."""
+
+    def step(service: Any) -> tuple[int, str | None]:
+        jobs, following = service.listJobs(status, task, at, BULK_BATCH)
+        return service.cancelMany([job.id for job in jobs]), following
+
+    at = start
+    while True:
+        count, at = transact(step)
+        yield count, at
+        if at is None:
+            return
+
+
+class _CleanStep:
+    """One transaction of a clean, which knows whether it was tried before."""
+
+    def __init__(self, status: str, start: str | None) -> None:
+        self._status = status
+        self._start = start
+        self._again = False
+
+    def __call__(self, service: Any) -> tuple[int, str | None]:
+        again, self._again = self._again, True
+        found: tuple[int, str | None] = service.jobqueue.clean_some(
+            self._status, self._start, BULK_BATCH, again)
+        return found
+
+
+def _split(start: str, status: Sequence[str]) -> tuple[str, str | None]:
+    first, colon, at = start.rpartition(':')
+    if not colon or first not in status or at.strip('-.0123456789'):
+        raise UsageError(f'{start!r:.80} is no start for this clean; use the '
+                         f'one that came with the answer before')
+    return first, at or None
+
+
+def _transact(database: Any, path: Sequence[str], host: Any,
+              function: Callable[[Any], Any]) -> Any:
+
+    def run(connection: Any) -> Any:
+        service = host.find_service(connection, path)
+        if service is None:
+            raise UsageError(f'there is no service at /{"/".join(path)}')
+        # Subscribers of JobCancelled are in its site.
+        with host.running(service, None, ProcessorRequest):
+            return function(service)
+
+    return db.write(database, run)

@@ -1,0 +1,208 @@
+"""Cleaning and cancelling in small transactions, beside workers."""
+
+import itertools
+import threading
+
+import pytest
+from transaction.interfaces import TransientError
+
+from lovely.remotetask import bulk
+from lovely.remotetask import db as edge
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.host import PLAIN
+from lovely.remotetask.task import FunctionTask
+
+DEADLINE = 30
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Transactions of 7 jobs, so that few jobs make many."""
+    monkeypatch.setattr('lovely.remotetask.bulk.BULK_BATCH', 7)
+
+
+@pytest.fixture
+def work(world, register):
+    def work(service, jobid, input):
+        world.effect(service, jobid)
+
+    register(FunctionTask(work), 'work')
+
+    @register
+    def other(input):
+        pass
+
+
+def clean(world, **options):
+    return bulk.clean(world.db, world.path, PLAIN, **options)
+
+
+def add(world, count, name='work', **options):
+    return world.do(lambda service: service.addMany(
+        name, range(count), **options))
+
+
+def stats(world, *names):
+    found = world.see(lambda service: service.stats())
+    return tuple(found[name] for name in names)
+
+
+def test_clean_removes_all_in_small_transactions(world, small, work):
+    ids = add(world, 60)
+    world.do(lambda service: service.cancelMany(ids[40:]))
+    world.drain(100)
+    waits = add(world, 1)
+    steps = []
+    assert clean(world, progress=steps.append) == {
+        'cancelled': 20, 'error': 0, 'completed': 40}
+    assert steps[-1] == 60
+    # A bucket of a log is not divided: 16 jobs more at most.
+    assert all(later - before <= 7 + 16
+               for before, later in itertools.pairwise(steps))
+    assert world.see(lambda service: list(service.jobs)) == waits
+    assert stats(world, 'completed', 'cancelled', 'queued') == (0, 0, 1)
+    # Nothing that was emptied is left to be loaded by whoever looks next.
+    assert world.see(lambda service: [
+        len(slot.completed.buckets) for slot in
+        service.jobqueue.slots.values()]) in ([0, 1], [0, 1, 0])
+
+
+def test_clean_of_one_status(world, small, work):
+    ids = add(world, 20)
+    world.do(lambda service: service.cancelMany(ids[:10]))
+    world.drain()
+    assert clean(world, status='cancelled') == {'cancelled': 10}
+    assert stats(world, 'completed', 'cancelled') == (10, 0)
+    assert clean(world, status=()) == {}
+
+
+@pytest.mark.parametrize('status', ['queued', ['completed', 'nonsense']])
+def test_clean_refuses_what_is_not_over(world, work, status):
+    add(world, 1)
+    world.drain()
+    with pytest.raises(UsageError, match='not over'):
+        clean(world, status=status)
+    assert stats(world, 'completed') == (1,)
+
+
+def test_what_is_interrupted_stays_done(world, small, work):
+    add(world, 60)
+    world.drain(100)
+
+    class Enough(Exception):
+        pass
+
+    def interrupt(count):
+        if count >= 20:
+            raise Enough
+
+    with pytest.raises(Enough):
+        clean(world, progress=interrupt)
+    left, = stats(world, 'completed')
+    assert 60 - 20 - 7 - 16 <= left <= 40
+    assert sum(clean(world).values()) == left
+    assert stats(world, 'completed') == (0,)
+
+
+def test_entries_of_deleted_jobs_go_too(world, small, work):
+    ids = add(world, 30)
+    world.do(lambda service: service.cancelMany(ids[:10]))
+    world.drain(100)
+
+    def delete(service):
+        for jobid in ids[::2]:
+            del service.jobs[jobid]
+
+    world.do(delete)
+    assert clean(world) == {'cancelled': 5, 'error': 0, 'completed': 10}
+    assert stats(world, 'completed', 'cancelled') == (0, 0)
+
+
+def test_cancel_by_status_and_task(world, small, work):
+    ids = add(world, 30)
+    others = add(world, 10, 'other')
+    later = add(world, 10, delay=1000)
+    steps = []
+    assert bulk.cancel(world.db, world.path, PLAIN, 'queued', 'other',
+                       steps.append) == 10
+    assert {world.status(jobid) for jobid in others} == {'cancelled'}
+    assert stats(world, 'queued', 'scheduled') == (30, 10)
+    assert bulk.cancel(world.db, world.path, PLAIN, 'queued') == 30
+    assert bulk.cancel(world.db, world.path, PLAIN, 'delayed') == 10
+    assert {world.status(jobid) for jobid in ids + later} == {'cancelled'}
+    assert stats(world, 'queued', 'scheduled', 'cancelled') == (0, 0, 50)
+    assert world.drain() == 0
+
+
+def test_cancel_refuses_what_is_over(world, work):
+    with pytest.raises(UsageError, match='nothing to cancel'):
+        bulk.cancel(world.db, world.path, PLAIN, 'completed')
+
+
+def test_a_service_that_is_not_there(world):
+    with pytest.raises(UsageError, match='no service at /nowhere'):
+        bulk.clean(world.db, ['nowhere'], PLAIN)
+
+
+def test_a_clean_beside_a_worker_spoils_nothing(world, work):
+    """Every job has its effect once, and the counts are right."""
+    counted, errors, over = [], [], threading.Event()
+
+    def cleaner():
+        try:
+            while not over.is_set():
+                counted.append(sum(clean(world).values()))
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=cleaner)
+    thread.start()
+    world.start()
+    ids = []
+    for _ in range(6):
+        ids += add(world, 50)
+    try:
+        world.until(lambda service: not service.listJobs('queued')[0]
+                    and not service.listJobs('processing')[0])
+    finally:
+        over.set()
+        thread.join(DEADLINE)
+    assert not errors
+    assert world.effects() == dict.fromkeys(ids, 1)
+    counted.append(sum(clean(world).values()))
+    assert sum(counted) == len(ids)
+    assert stats(world, 'completed', 'queued') == (0, 0)
+    assert not world.see(lambda service: len(service.jobs))
+
+
+def test_holes_that_open_while_a_bucket_is_left_are_counted(world, work):
+    """A retry takes from a full bucket; a finish opens the next one."""
+    add(world, 16)
+    world.drain()
+
+    def drop_one_meanwhile(connection):
+        queue = world.service(connection).jobqueue
+        slot = next(number for number, slot in queue.slots.items()
+                    if len(slot.completed))
+        log = queue.slots[slot].completed
+        number, bucket = next(iter(log.buckets.items()))
+        moment, jobid = next(iter(bucket.items()))
+        if not meanwhile:
+            meanwhile.append(slot)
+
+            def finish(service):
+                service.jobqueue.slots[slot].completed.append(2**60, 4711)
+
+            world.do(finish)
+        assert log.discard(number, moment, jobid)
+
+    meanwhile = []
+    try:
+        edge.write(world.db, drop_one_meanwhile, tries=2)
+    except TransientError:
+        pytest.fail('the second try has seen the new bucket')
+    log = world.see(lambda service: (
+        len(service.jobqueue.slots[meanwhile[0]].completed),
+        sum(1 for _ in service.jobqueue.slots[
+            meanwhile[0]].completed.down())))
+    assert log == (16, 16)

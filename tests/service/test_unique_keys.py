@@ -1,0 +1,193 @@
+"""``key`` and ``onDuplicate``, as one user at a time sees them."""
+
+import pickle
+
+import pytest
+import transaction
+import zope.event
+
+from lovely.remotetask.errors import DuplicateJob
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.events import JobAdded
+from lovely.remotetask.events import JobCancelled
+
+
+@pytest.fixture(autouse=True)
+def ran(register):
+    ran = []
+
+    @register
+    def note(input):
+        ran.append(input)
+        if input == 'fail':
+            raise ValueError
+
+    return ran
+
+
+@pytest.fixture
+def events():
+    found = []
+
+    def note(event):
+        if isinstance(event, JobAdded | JobCancelled):
+            found.append((type(event).__name__, event.job.id))
+
+    zope.event.subscribers.append(note)
+    yield found
+    zope.event.subscribers.remove(note)
+
+
+def test_keep_is_the_default(service, ran, events):
+    jobid = service.add('note', 1, key='a')
+    assert service.add('note', 2, key='a') == jobid
+    assert service.add('note', 3, key='a', onDuplicate='keep') == jobid
+    assert events == [('JobAdded', jobid)]
+    assert len(service.jobs) == 1
+    service.process()
+    assert ran == [1]
+
+
+def test_whoever_holds_it_in_whatever_state(service):
+    for options in ({}, {'startLater': True}, {'delay': 100}):
+        jobid = service.add('note', key=str(options), **options)
+        assert service.add('note', key=str(options)) == jobid
+    jobid = service.addCronJob('note', minute=(0,), key='nightly')
+    assert service.addCronJob('note', minute=(30,), key='nightly') == jobid
+    assert service.add('note', key='nightly') == jobid
+    claimed = service.add('note', key='runs', priority=3)
+    assert service.claimNextJob() == claimed
+    assert service.add('note', key='runs') == claimed
+
+
+@pytest.mark.parametrize('input', ['well', 'fail'])
+def test_the_key_is_free_once_the_job_is_over(service, input):
+    first = service.add('note', input, key='a')
+    service.process()
+    second = service.add('note', input, key='a')
+    assert second != first
+    service.cancel(second)
+    assert service.add('note', key='a') not in (first, second)
+
+
+def test_replace(service, ran, events):
+    old = service.add('note', 'old', key='a')
+    new = service.add('note', 'new', key='a', onDuplicate='replace')
+    assert (service.getStatus(old), service.getStatus(new)) == (
+        'cancelled', 'queued')
+    assert events == [('JobAdded', old), ('JobCancelled', old),
+                      ('JobAdded', new)]
+    assert service.add('note', key='a') == new
+    service.process()
+    assert ran == ['new']
+
+
+def test_replace_leaves_alone_what_runs(service):
+    old = service.add('note', 'old', key='a')
+    assert service.claimNextJob() == old
+    new = service.add('note', 'new', key='a', onDuplicate='replace')
+    assert (service.getStatus(old), service.getStatus(new)) == (
+        'processing', 'queued')
+    assert service.add('note', key='a') == new
+
+
+def test_error(service):
+    jobid = service.add('note', key='a')
+    with pytest.raises(DuplicateJob) as caught:
+        service.add('note', key='a', onDuplicate='error')
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.key, again.jobid) == ('a', jobid)
+    assert "'a'" in str(again) and str(jobid) in str(again)
+    assert isinstance(again, UsageError)
+    assert len(service.jobs) == 1
+    service.process()
+    assert service.add('note', key='a', onDuplicate='error') != jobid
+
+
+def test_other_keys_and_none_at_all(service):
+    ids = {service.add('note', key=key)
+           for key in ('a', 'b', 'A', None, None, '\udc80', 'ä' * 200)}
+    assert len(ids) == 7
+
+
+def test_another_service_has_keys_of_its_own(application, service):
+    other = application.service('other')
+    service.add('note', key='a')
+    other.add('note', key='a', onDuplicate='error')
+
+
+def test_an_aborted_add_holds_nothing(service):
+    gone = service.add('note', key='a')
+    transaction.abort()
+    kept = service.add('note', key='a')
+    assert kept in service.jobs and gone not in (kept,)
+
+
+def test_a_job_that_was_deleted_holds_nothing(service):
+    jobid = service.add('note', key='a')
+    del service.jobs[jobid]
+    service.jobs[jobid] = service.jobs[service.add('note')]
+    assert service.add('note', key='a') != jobid
+
+
+@pytest.mark.parametrize('key', ['', 5, b'a', 'x' * 201, ['a'], True])
+def test_what_cannot_be_a_key(service, key):
+    with pytest.raises(UsageError, match='1 to 200 characters'):
+        service.add('note', key=key)
+    with pytest.raises(UsageError, match='1 to 200 characters'):
+        service.addCronJob('note', minute=(0,), key=key)
+    assert not service.jobs
+
+
+@pytest.mark.parametrize('options', [
+    {'key': 'a', 'onDuplicate': 'drop'}, {'key': 'a', 'onDuplicate': None},
+    {'onDuplicate': 'replace'}])
+def test_what_cannot_be_done_with_duplicates(service, options):
+    with pytest.raises(UsageError):
+        service.add('note', **options)
+    assert not service.jobs
+
+
+def test_bad_input_is_refused_before_anybody_is_replaced(service):
+    jobid = service.add('note', key='a')
+    with pytest.raises(ValueError):
+        service.add('note', lambda: 1, key='a', onDuplicate='replace')
+    assert service.getStatus(jobid) == 'queued'
+
+
+def test_a_retried_job_keeps_its_key_unless_it_has_been_taken(service):
+    jobid = service.add('note', 'fail', key='a')
+    service.process()
+    service.retryJob(jobid)
+    assert service.add('note', key='a') == jobid
+    service.process()
+    after = service.add('note', key='a')
+    service.retryJob(jobid)         # without its key
+    assert service.add('note', key='a') == after != jobid
+
+
+def test_a_plain_add_writes_nothing_for_it(service):
+    """Four records: the job, its block, a lane and its counter."""
+    service.add('note')
+    transaction.commit()
+    service.add('note')
+    jar = service._p_jar
+    registered = {id(obj) for obj in jar._registered_objects}
+    trees = service.jobqueue.uniques._trees
+    assert registered.isdisjoint(map(id, trees))
+    assert len(registered) <= 4
+    service.add('note', key='a')
+    assert not {id(obj) for obj in jar._registered_objects}.isdisjoint(
+        map(id, trees))
+
+
+def test_keys_of_cleaned_jobs_are_forgotten(service):
+    for number in range(50):
+        service.add('note', key=f'key {number}')
+    service.process()
+    left = service.add('note', key='key 7')
+    transaction.commit()
+    service.clean()
+    transaction.commit()
+    trees = service.jobqueue.uniques._trees
+    assert [dict(tree) for tree in trees if tree] == [{'key 7': left}]
