@@ -4,7 +4,9 @@
 ``own`` a task's own commit; ``hook`` the guard in the before-commit hook;
 ``finish``, ``fail`` the commit of a run; ``vote``, ``tpc-finish`` inside of
 it, before and after the database's part; ``chain`` the same where it claims
-the next job, too; ``give-back``, ``leave``, ``retire``, ``enroll``, ``beat``.
+the next job, too; ``group`` the commit of several jobs; ``sweep`` what removes
+claimed jobs from their lanes; ``give-back``, ``leave``, ``retire``,
+``enroll``, ``beat``.
 """
 
 import os
@@ -18,9 +20,11 @@ from lovely.remotetask.db import Session
 from lovely.remotetask.events import JobStarted
 from lovely.remotetask.executor import Executor
 from lovely.remotetask.executor import Guard
+from lovely.remotetask.grouping import Group
 from lovely.remotetask.monitor import Monitor
 from lovely.remotetask.queue import JobQueue
 from lovely.remotetask.worker import Worker
+from lovely.remotetask.worker import _Chain
 
 #: Inside of the two phases of a commit.
 PHASES = ('vote-first', 'vote-last', 'tpc-finish-first', 'tpc-finish-last')
@@ -30,6 +34,7 @@ POINTS = (
     'enroll-before', 'enroll-after', 'claim-before', 'claim-after',
     'started', 'in-task', 'own-before', 'own-after', 'hook',
     'finish-before', *PHASES, 'finish-after', 'chain-before', 'chain-after',
+    'group-before', 'group-after', 'sweep-before', 'sweep-after',
     'fail-before', 'fail-after', 'give-back-before', 'give-back-after',
     'leave-before', 'leave-after', 'retire-before', 'retire-after', 'beat')
 
@@ -105,25 +110,42 @@ def install(points):
         return getattr(now, 'doing', None)
 
     @_wrap(Worker, '_take')
-    def _take(original, self, service, slots, jobid=None, own_only=False):
-        claim = original(self, service, slots, jobid, own_only)
-        if claim is not None:
-            if own_only:
+    def _take(original, self, service, slots, jobid=None, ahead=None,
+              alone=False):
+        claims = original(self, service, slots, jobid, ahead, alone)
+        if claims:
+            if ahead is not None:
                 now.chained = True
             else:
                 at('claim-before')
-        return claim
+        return claims
 
     @_wrap(Worker, '_claim')
-    def _claim(original, self, *args):
-        claim = original(self, *args)
-        if claim is not None:
+    def _claim(original, self, *args, **kw):
+        claims = original(self, *args, **kw)
+        if claims:
             at('claim-after')
-        return claim
+        return claims
 
     @_wrap(Executor, '_attempt')
     def _attempt(original, self, *args):
         now.doing, now.chained = 'finish', False
+        try:
+            return original(self, *args)
+        finally:
+            now.doing = None
+
+    @_wrap(Group, '_together')
+    def _together(original, self, *args):
+        now.doing, now.chained = 'group', False
+        try:
+            return original(self, *args)
+        finally:
+            now.doing = None
+
+    @_wrap(_Chain, 'sweep')
+    def sweep(original, self, *args):
+        now.doing, now.chained = 'sweep', False
         try:
             return original(self, *args)
         finally:

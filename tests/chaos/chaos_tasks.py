@@ -36,7 +36,9 @@ FOLLOW = 1_000_000
 
 #: kind -> (share of the jobs, how it must end unless it was cancelled).
 KINDS = {
-    'transfer': (52, 'completed'),
+    'transfer': (27, 'completed'),
+    'shared': (22, 'completed'),
+    'shared_fails': (3, 'error'),
     'hot': (4, 'completed'),
     'slow': (10, 'completed'),
     'long': (1, 'completed'),
@@ -239,6 +241,9 @@ def register():
         provideUtility(FunctionTask(function, retry=policy), ITask,
                        name=function.__name__)
     provideUtility(FunctionTask(transfer, retry=policy), ITask, name='hot')
+    for function, name in ((transfer, 'shared'), (fails, 'shared_fails')):
+        provideUtility(FunctionTask(function, retry=policy, groupable=True),
+                       ITask, name=name)
 
 
 def make_input(n, rng):

@@ -48,7 +48,8 @@ def judge(world, *jobs):
 
 # What the job does that comes to the point; elsewhere it does not matter.
 _TASKS = {'own-before': 'commits', 'own-after': 'commits',
-          'fail-before': 'fails', 'fail-after': 'fails'}
+          'fail-before': 'fails', 'fail-after': 'fails',
+          'group-before': 'shared', 'group-after': 'shared'}
 # Only a worker that ends in order while it runs a job comes to these.
 _AT_THE_END = ('give-back-before', 'give-back-after', 'leave-before',
                'leave-after')

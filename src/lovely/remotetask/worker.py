@@ -141,9 +141,10 @@ class Worker:
     def _claim(self, jobid: int | None, alone: bool) -> list[Claim]:
         def take(service: Any) -> list[Claim]:
             queue = service.jobqueue
-            # Looking writes nothing: an idle worker commits nothing.
-            if jobid is None and (queue.paused or not queue.has_waiting(
-                    service.clock.now())):
+            # Looking writes nothing: an idle worker commits nothing.  Not
+            # has_waiting(): what a dead worker left in our lanes is removed.
+            if jobid is None and (queue.paused or not (
+                    queue.ready or queue.has_due(service.clock.now()))):
                 return []
             # None is idle where jobs are run by hand in several threads.
             slots = tuple(self._idle) or (

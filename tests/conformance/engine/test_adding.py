@@ -7,6 +7,7 @@ import pytest
 import transaction
 
 from lovely.remotetask import db as edge
+from lovely.remotetask import wakeup
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import TaskError
 
@@ -188,6 +189,8 @@ def test_a_cron_job_runs_each_minute_by_a_clock_that_ticks(
     # Once a minute, and not again in this one.
     assert world.drain() == 0
     clock.by += 60
+    # It sleeps until the next minute by the clock as it was.
+    wakeup.ring(world.db)
     world.until(lambda service: service.jobs[jobid].attempts == 2
                 and service.getStatus(jobid) == 'cronjob')
     assert ran == ['cron'] * 2
