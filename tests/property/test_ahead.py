@@ -106,7 +106,8 @@ class Machine:
 
     def remove(self, _=0):
         for key, jobid in self.ahead.spent:
-            self.lanes.discard(key, jobid, counted=False)
+            if self.lanes.holds(key, jobid):
+                self.lanes.pull(key, counted=False)
         self.ahead.removed()
         self.looked = None
 

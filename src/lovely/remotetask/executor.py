@@ -61,12 +61,13 @@ class ServiceGone(RuntimeFault):
 class Claim:
     """A job that is ours to run, as long as it carries the token.
 
-    ``slot``: the thread's, whose log will note the end.
+    ``slot``: the thread's, whose log will note the end; ``task``, its name.
     """
 
     jobid: int
     token: tuple[str, int]
     slot: int
+    task: str = ''
 
 
 #: Finds the next jobs for the transaction that finishes some: see Worker.

@@ -98,6 +98,9 @@ class Group:
                     claim = self.waiting.popleft()
                 except IndexError:
                     break       # given back at this very moment
+                if self._begun and executor.pace.is_alone(claim.task):
+                    self.waiting.appendleft(claim)
+                    break
                 self._begun.append(claim)
                 try:
                     ended.append((claim, *self._run(service, claim, shared)))

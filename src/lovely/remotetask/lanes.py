@@ -55,18 +55,19 @@ class Lanes(Persistent):
         self.lengths[lane].change(1)
         return key
 
-    def discard(self, key: int, jobid: int, counted: bool = True) -> bool:
-        """Remove an entry by its key, if it still is this job's.
+    def holds(self, key: int, jobid: int) -> bool:
+        """Is there an entry of this job at this key?"""
+        found: int | None = self.trees[key % len(self.trees)].get(key)
+        return found == jobid
 
-        Arguments: ``counted``: see ``pull``.
-        """
+    def discard(self, key: int, jobid: int) -> bool:
+        """Remove an entry by its key, if it still is this job's."""
         lane = key % len(self.trees)
         tree = self.trees[lane]
         if tree.get(key) != jobid:
             return False
         del tree[key]
-        if counted:
-            self.lengths[lane].change(-1)
+        self.lengths[lane].change(-1)
         return True
 
     def first(self, below: int | None = None) -> tuple[int, int] | None:
@@ -120,7 +121,7 @@ class Lanes(Persistent):
                 yield lane, key
 
     def pull(self, key: int, counted: bool = True) -> None:
-        """Remove the head of a lane.
+        """Remove the head of a lane, or what is not far behind it.
 
         Arguments: ``counted``: False if the caller counts it elsewhere, in a
         record that it writes anyway.

@@ -58,19 +58,19 @@ def page(queue: Any, status: str | None, task: str | None, start: str | None,
         job = queue.jobs.get(jobid)
         if (job is not None and (status is None or job.status == status)
                 and (task is None or job.task == task)
-                and not _elsewhere(job, name)):
+                and not _elsewhere(job, name, key)):
             found.append(job)
     return found, None
 
 
-def _elsewhere(job: Any, name: str) -> bool:
+def _elsewhere(job: Any, name: str, key: int) -> bool:
     """Does this job stand in another lane, too, and is listed there?
 
     A recurring job is noted in ``due`` while it is queued or runs; a claimed
     one may not have been removed from ``ready`` yet.
     """
     return ((name == 'due' and job.status not in (DELAYED, CRONJOB))
-            or (name == 'ready' and job.status != QUEUED))
+            or (name == 'ready' and job.place != (name, key)))
 
 
 def _entries(queue: Any, names: tuple[str, ...],
@@ -201,14 +201,16 @@ class QueueView:
         return counts['waiting'] + counts['ready']
 
     def __bool__(self) -> bool:
-        return bool(self._queue.ready) or bool(self._queue.waiting)
+        return self._queue.has_ready() or bool(self._queue.waiting)
 
     def _jobs(self, backwards: bool) -> Iterator[Any]:
         jobs = self._queue.jobs
         parts = [self._queue.waiting, self._queue.ready]
         for lanes in reversed(parts) if backwards else parts:
-            for _, jobid in lanes.down() if backwards else lanes.up():
-                if jobid in jobs:
+            for key, jobid in lanes.down() if backwards else lanes.up():
+                # Not what was claimed and is not removed yet.
+                if jobid in jobs and (lanes is not self._queue.ready
+                                      or self._queue.is_here(key, jobid)):
                     yield jobs[jobid]
 
     def __iter__(self) -> Iterator[Any]:

@@ -31,6 +31,10 @@ class Pace:
         else:
             self._seconds[name] = before + (seconds - before) / 8
 
+    def is_alone(self, name: str) -> bool:
+        """Must this task not be grouped?"""
+        return name in self._alone
+
     def run_alone(self, name: str) -> None:
         """Never group this task again."""
         if name not in self._alone:

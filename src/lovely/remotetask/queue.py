@@ -157,9 +157,9 @@ class JobQueue(Roster):
 
     def has_waiting(self, now: float) -> bool:
         """See IJobQueue"""
-        return self._has_ready() or self.has_due(now)
+        return self.has_ready() or self.has_due(now)
 
-    def _has_ready(self) -> bool:
+    def has_ready(self) -> bool:
         head = self.ready.first()
         # Mostly the first is one; behind it may lie what was claimed and
         # has not been removed yet.
@@ -170,7 +170,7 @@ class JobQueue(Roster):
     def is_here(self, key: int, jobid: int) -> bool:
         """Is that entry more than the trace of a claim?"""
         job = self.jobs.get(jobid)
-        return job is None or job.place == ('ready', key)
+        return job is not None and job.place == ('ready', key)
 
     def has_due(self, now: float) -> bool:
         """See IJobQueue"""
@@ -260,7 +260,8 @@ class JobQueue(Roster):
         """See IJobQueue"""
         for key, jobid in spent:
             # Nobody else ever puts this job there again: see requeue.
-            self.ready.discard(key, jobid, counted=False)
+            if self.ready.holds(key, jobid):
+                self.ready.pull(key, counted=False)
 
     def settle(self, job: Job) -> None:
         """Let a job whose status was assigned from outside be found by it."""
@@ -386,7 +387,7 @@ class JobQueue(Roster):
 
     def _end(self, job: Any, status: str, now: float, slot: int,
              **values: Any) -> None:
-        values.update(claim=None, completedAt=now, failures=None, turn=None,
+        values.update(claim=None, completedAt=now, failures=None,
                       missing=None)
         if job.recurring and job.next is not None:
             # Between its runs a recurring job is a cron job, whatever came
@@ -432,6 +433,9 @@ class JobQueue(Roster):
         self._displace(job)
         if job.key is not None:
             self.uniques.release(job)
+        # What a claim of it has left in its lane.
+        if job.turn is not None and self.ready.holds(job.turn, job.id):
+            self.ready.pull(job.turn, counted=False)
 
     def clean(self, status: str) -> None:
         """See IJobQueue"""

@@ -186,7 +186,7 @@ class Worker:
 
         jobs = queue.claim(tokens(), slot, service.clock.now(), jobid,
                            allowed, ahead, more)
-        return [Claim(job.id, token, slot)
+        return [Claim(job.id, token, slot, job.task)
                 for job, token in zip(jobs, given, strict=False)]
 
     def _more(self, service: Any) -> Callable[[Any, int], bool]:
@@ -261,6 +261,17 @@ class Worker:
                 self._note(following)
                 self._forget(claims)
             return following
+        if self.executor.pace.is_alone(claims[0].task):
+            # That was found out after these had been claimed together.
+            if not chain.goes_on():
+                for claim in claims:
+                    self.give_back(claim)
+                return []
+            try:
+                self.executor.run(claims[0], session)
+            finally:
+                self._forget(claims[:1])
+            return claims[1:]
         group = self.groups[claims[0].slot] = Group(self.executor, claims)
         try:
             following = group.run(session, chain)
