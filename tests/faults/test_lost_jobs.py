@@ -189,10 +189,13 @@ def test_direct_processnext_with_an_ordinary_exception_is_final(
 
 def test_no_job_of_many_is_lost_when_some_fail(multi, register):
     """The statuses of all jobs add up, and each was run."""
-    done = threading.Semaphore(0)
+    done, seen = threading.Semaphore(0), set()
 
     def sometimes(input):
-        done.release()
+        # A finish that shares its commit with a claim may be repeated.
+        if input not in seen:
+            seen.add(input)
+            done.release()
         if input % 3 == 0:
             raise ValueError(input)
         return input

@@ -11,7 +11,6 @@ from typing import Any
 from lovely.remotetask import db
 from lovely.remotetask import events
 from lovely.remotetask import payload
-from lovely.remotetask import wakeup
 from lovely.remotetask.clock import as_seconds
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected
@@ -23,6 +22,7 @@ from lovely.remotetask.settings import PRIORITIES
 from lovely.remotetask.settings import REASON_CHARS
 from lovely.remotetask.settings import REASONS
 from lovely.remotetask.states import is_final
+from lovely.remotetask.steps import wake
 from lovely.remotetask.task import check_against
 from lovely.remotetask.uniques import check_key
 
@@ -249,13 +249,3 @@ def mark_input_at_commit(jar: Any, *jobs: Any) -> None:
 
 def _mark_input(job: Any) -> None:
     job.mark_input()
-
-
-def wake(service: Any, jar: Any) -> None:
-    """Wake the processors of this queue once this has committed."""
-    if jar is not None:
-        db.after_commit(jar, _ring, jar.db(), service.jobqueue)
-
-
-def _ring(database: Any, queue: Any) -> None:
-    wakeup.ring(database, queue._p_oid)

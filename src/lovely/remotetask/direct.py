@@ -12,6 +12,7 @@ from lovely.remotetask import events
 from lovely.remotetask.steps import call_task
 from lovely.remotetask.steps import settle
 from lovely.remotetask.steps import tell
+from lovely.remotetask.steps import wake
 from lovely.remotetask.workers import manual_worker
 
 
@@ -65,3 +66,5 @@ def _end_here(service: Any, jobid: int, token: tuple[str, int], now: float,
     tell(error)
     event = settle(service, job, error, now, retry_delay=None)
     events.notify(event)
+    # It may have been put off, and some worker has to come back for it.
+    wake(service, db.jar_of(service))

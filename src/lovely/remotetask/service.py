@@ -45,6 +45,7 @@ from lovely.remotetask.listing import QueueView
 from lovely.remotetask.queue import JobQueue
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
+from lovely.remotetask.steps import wake
 from lovely.remotetask.workers import manual_worker
 
 # 0.5.2 had the start-up in this module, and ZCML files name it here.
@@ -130,7 +131,7 @@ class TaskService(OwnAnnotations, Persistent):
     def _placed(self, job: Any) -> None:
         jar = db.jar_of(self)
         adding.mark_input_at_commit(jar, job)
-        adding.wake(self, jar)
+        wake(self, jar)
 
     # -- change ---------------------------------------------------------------
 
@@ -194,7 +195,7 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         if self.jobqueue.paused:
             self.jobqueue.paused = False
-        adding.wake(self, db.jar_of(self))
+        wake(self, db.jar_of(self))
 
     # -- look -----------------------------------------------------------------
 

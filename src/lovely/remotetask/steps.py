@@ -11,6 +11,7 @@ from lovely.remotetask import context
 from lovely.remotetask import db
 from lovely.remotetask import events
 from lovely.remotetask import payload
+from lovely.remotetask import wakeup
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import RetryLater
@@ -134,3 +135,13 @@ def settle(service: Any, job: Any, error: BaseException, now: float,
         return events.JobRetried(service, job)
     queue.fail(job, failure, now, slot)
     return events.JobFailed(service, job)
+
+
+def wake(service: Any, jar: Any) -> None:
+    """Wake the processors of this queue once this has committed."""
+    if jar is not None:
+        db.after_commit(jar, _ring, jar.db(), service.jobqueue)
+
+
+def _ring(database: Any, queue: Any) -> None:
+    wakeup.ring(database, queue._p_oid)

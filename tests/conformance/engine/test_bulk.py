@@ -150,7 +150,9 @@ def test_a_clean_beside_a_worker_spoils_nothing(world, work):
 
     def cleaner():
         try:
-            while not over.is_set():
+            # With a breath: without one it would keep the interpreter from
+            # the worker, which is in the same process only here.
+            while not over.wait(0.01):
                 counted.append(sum(clean(world).values()))
         except Exception as error:
             errors.append(error)

@@ -164,6 +164,25 @@ def test_a_retry_is_run_by_whoever_is_free(shared, register, idle):
     processor.until(NEVER)
 
 
+def test_what_direct_processing_put_off_is_heard_of(shared, register, idle):
+    first = threading.Event()
+
+    @register
+    def again(input):
+        if not first.is_set():
+            first.set()
+            raise RetryLater(1)
+
+    jobid = shared.add('again')
+    # Or else the idle one would take it.
+    assert shared.processor().claimNextJob() == jobid
+    processor = idle()
+    shared.do(lambda service: service.processNext(jobid=jobid))
+    assert shared.until_over(jobid) == ['completed']
+    assert shared.see(lambda service: service.jobs[jobid].attempts) == 3
+    processor.until(NEVER)
+
+
 def test_a_job_that_was_given_back_is_heard_of(shared, register, idle):
     jobid = shared.add('echo')
     gone = shared.processor()
