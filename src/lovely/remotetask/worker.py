@@ -36,16 +36,14 @@ from lovely.remotetask.lanes import Ahead
 from lovely.remotetask.settings import CHAIN_PENALTY
 from lovely.remotetask.settings import CLAIM_TRIES
 from lovely.remotetask.settings import DUE_LOOK
-from lovely.remotetask.settings import GRACE_COMMITS
 from lovely.remotetask.settings import GRACE_FIRST
 from lovely.remotetask.settings import GROUP_PATIENCE
-from lovely.remotetask.settings import PATIENCE_WITH_WORK
 from lovely.remotetask.settings import SESSION_JOBS
 from lovely.remotetask.settings import SPENT_JOBS
 from lovely.remotetask.settings import log
 from lovely.remotetask.settings import trace
+from lovely.remotetask.sharing import LaneShares
 from lovely.remotetask.workers import HAND
-from lovely.remotetask.workers import LOOP
 from lovely.remotetask.workers import Identity
 from lovely.remotetask.workers import Retired
 
@@ -75,7 +73,7 @@ class Worker:
         # Slots that no thread uses now.
         self._idle: list[int] = []
         self._claiming = threading.Lock()
-        self._lanes = Lanes()
+        self._lanes = LaneShares()
 
     # -- enroll ---------------------------------------------------------------
 
@@ -393,64 +391,3 @@ class _Chain:
                 # Nothing depends on it, and the next claim will tell.
                 trace.exception('what was claimed stays in its lanes')
                 return
-
-
-class Lanes:
-    """Which lanes of a queue the threads of this worker take from.
-
-    Lanes are shared out among the threads of all workers, so that they do not
-    meet; a head of somebody else's lane that lies still is taken all the
-    same: its owner may be busy, or dead.
-    """
-
-    def __init__(self) -> None:
-        self.waits_for: float | None = None
-        self._still: dict[int, tuple[int, float]] = {}
-        self._average = 0.0
-
-    def took(self, seconds: float) -> None:
-        """Learn how long a claim's commit takes."""
-        self._average += (seconds - self._average) / 8
-
-    @property
-    def grace(self) -> float:
-        """How long (seconds) a foreign head must lie still."""
-        # A commit in progress must not look like a stand-still.
-        return max(GRACE_FIRST, GRACE_COMMITS * self._average)
-
-    def share(self, queue: Any, slots: Sequence[int], own_only: bool
-              ) -> Callable[[int, int], bool] | None:
-        """What says whether the head of a lane may be taken; None: all may.
-
-        Arguments: ``slots``, the threads that could run it; ``own_only``:
-        leave the lanes of all others alone.
-        """
-        self.waits_for = None
-        threads = [number for number, slot in queue.slots.items()
-                   if (slot.owner or '').startswith(LOOP)]
-        count = len(threads)
-        own = {index for index, number in enumerate(threads)
-               if number in slots}
-        if not own or len(own) == count:
-            return None
-        now, patience = SYSTEM_CLOCK.monotonic(), self.grace
-        if any(lane % count in own for lane, _ in queue.ready.heads()):
-            # Whoever has work of its own helps only where nobody else does.
-            patience *= PATIENCE_WITH_WORK
-
-        def allowed(lane: int, key: int) -> bool:
-            if lane % count in own:
-                return True
-            if own_only:
-                return False
-            seen, since = self._still.get(lane, (None, now))
-            if seen != key:
-                self._still[lane] = (key, now)
-                since = now
-            left = patience - (now - since)
-            if left <= 0:
-                return True
-            self.waits_for = min(left, self.waits_for or left)
-            return False
-
-        return allowed
