@@ -3,6 +3,7 @@
 Whether the targets are met is for a machine that does nothing else.
 """
 
+import itertools
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import transaction
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
+from lovely.remotetask.cli import main
 from lovely.remotetask.cli.bench.command import MEASURES
 from lovely.remotetask.cli.bench.targets import TARGETS
 
@@ -141,9 +143,26 @@ def test_leaves_nothing_when_it_is_interrupted(theirs, environ, number):
         stderr=subprocess.PIPE, text=True, env=environ)
     assert 'measuring drain' in process.stderr.readline()
     process.send_signal(number)
-    assert process.wait(DEADLINE) == 130
-    assert 'interrupted' in process.stderr.read()
-    process.stderr.close()
+    _, said = process.communicate(timeout=DEADLINE)
+    assert 'interrupted' in said
+    assert process.returncode == 130, said
+    assert root_of(theirs) == {'theirs': 1}
+
+
+def test_leaves_nothing_when_a_commit_is_interrupted(theirs, monkeypatch,
+                                                    capsys):
+    # A FileStorage that is interrupted here closes itself.
+    calls = itertools.count()
+
+    def fsync(number):
+        if next(calls) == 20:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules[FileStorage.__module__], 'fsync', fsync)
+    assert main(['bench', '--db', f'file://{theirs}', '--smoke', '--only',
+                 'add']) == 130
+    monkeypatch.undo()
+    assert 'interrupted' in capsys.readouterr().err
     assert root_of(theirs) == {'theirs': 1}
 
 

@@ -28,6 +28,11 @@ Transact = Callable[[Callable[[Any], Any]], Any]
 #: Called after each transaction with the number of jobs done so far.
 Progress = Callable[[int], object]
 
+#: So often may a step of a clean meet a worker's commits before it leaves to
+#: that worker what both would write.  One conflict says little: a thread that
+#: has run out of work tidies its lanes once more.
+PATIENCE = 4
+
 #: What can be cancelled.
 NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
 
@@ -136,17 +141,17 @@ def cancelling(transact: Transact, status: str, task: str | None,
 
 
 class _CleanStep:
-    """One transaction of a clean, which knows whether it was tried before."""
+    """One transaction of a clean, which knows how often it was tried."""
 
     def __init__(self, status: str, start: str | None) -> None:
         self._status = status
         self._start = start
-        self._again = False
+        self._tries = 0
 
     def __call__(self, service: Any) -> tuple[int, str | None]:
-        again, self._again = self._again, True
+        self._tries += 1
         found: tuple[int, str | None] = service.jobqueue.clean_some(
-            self._status, self._start, BULK_BATCH, again)
+            self._status, self._start, BULK_BATCH, self._tries > PATIENCE)
         return found
 
 

@@ -118,13 +118,20 @@ def _check_writable(option: str, file: Path | None) -> None:
 def _interruptible() -> Iterator[None]:
     """Also SIGTERM leaves nothing behind in the database."""
     def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
+        raise _Interrupted
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop)
+              for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Interrupted(KeyboardInterrupt):
+    """Python remembers a KeyboardInterrupt itself even where it is caught (in
+    code that a library makes from a string), and ends with its signal."""
 
 
 @contextmanager
@@ -142,22 +149,23 @@ def _place(uri: str | None) -> Iterator[Any]:
         try:
             yield place
         finally:
-            try:
-                if uri is not None:
-                    place.remove()
-            finally:
-                place.close()
+            place.close()
+            if uri is not None:
+                place.remove()
 
 
 def _measure(bench: 'Bench', names: list[str]) -> dict[str, Any]:
     from lovely.remotetask.cli.bench import machine
     from lovely.remotetask.cli.bench import targets
 
+    # All of them now: an import that is interrupted may leave Python with an
+    # import lock, or with the exit code of a signal.
+    functions = {name: _function(name) for name in names}
     started = datetime.now(UTC)
     measures: dict[str, Figures] = {}
-    for name in names:
+    for name, function in functions.items():
         click.echo(f'remotetask: measuring {name} ...', err=True)
-        measures[name] = _function(name)(bench)
+        measures[name] = function(bench)
     return {
         'version': VERSION,
         'started': started.isoformat(timespec='seconds'),

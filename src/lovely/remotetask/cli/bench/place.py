@@ -66,11 +66,18 @@ class Place:
         self.database.close()
 
     def remove(self) -> None:
-        """Remove the folder, with all that is in it."""
+        """Remove the folder, with all that is in it; after ``close``."""
         def remove(connection: Any) -> None:
             connection.root().pop(NAME, None)
 
-        db.write(self.database, remove)
+        # Opened anew: an interrupt in the midst of a commit leaves a storage
+        # that can do nothing more (a FileStorage closes itself).
+        database = self.opener()
+        try:
+            db.write(database, remove)
+        finally:
+            liveness.for_database(database).close()
+            database.close()
 
     @property
     def reachable(self) -> bool:
