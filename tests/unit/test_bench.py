@@ -93,7 +93,9 @@ def test_removes_all_that_it_has_stored(place):
     with place.database.transaction() as connection:
         connection.root()['theirs'] = 1
     place.service('some')
+    place.close()
     place.remove()
+    place.database = place.opener()
     with place.database.transaction() as connection:
         assert dict(connection.root()) == {'theirs': 1}
 

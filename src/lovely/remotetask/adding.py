@@ -14,7 +14,9 @@ from lovely.remotetask import payload
 from lovely.remotetask.clock import as_seconds
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected
+from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import Job
 from lovely.remotetask.schedule import check_delay
@@ -96,8 +98,28 @@ def check_task(service: Any, name: Any, priority: Any) -> Any:
     return task
 
 
-def _check_input(task: Any, name: str, input: Any, jar: Any) -> int:
-    """About how long the input is (bytes).  Raises: InputRejected."""
+def _submitter(service: Any, host: Any, runAs: Any) -> str | None:
+    """As whom a job runs.  Raises: NotPermitted; UsageError."""
+    if runAs is None:
+        acting: str | None = host.submitter()
+        return acting
+    if not isinstance(runAs, str) or not runAs:
+        raise UsageError(f'runAs is {runAs!r:.80}; give the id of a '
+                         f'principal as this host writes it, or SYSTEM')
+    if not host.permits(service, MANAGE):
+        raise NotPermitted(
+            f'adding a job that runs as {runAs!r:.80} needs the permission '
+            f'{MANAGE} on this service; without runAs it runs as whoever '
+            f'adds it')
+    return runAs
+
+
+def _check_input(task: Any, name: str, input: Any, jar: Any,
+                 host: Any) -> tuple[Any, int]:
+    """The input as it is stored, and about how long it is (bytes).
+
+    Raises: InputRejected.
+    """
     schema = getattr(task, 'inputSchema', None)
     violations = [] if schema is None else check_against(schema, input)
     if violations:
@@ -105,18 +127,21 @@ def _check_input(task: Any, name: str, input: Any, jar: Any) -> int:
             f'the input does not fit the inputSchema of task {name!r}: '
             + '; '.join(violations))
     try:
-        return payload.check(input, jar)
+        packed = host.pack(input)
+        return packed, payload.check(packed, jar)
     except InputRejected as reason:
         raise InputRejected(
             f'the input for task {name!r} {reason}') from reason
 
 
 def _check_inputs(task: Any, name: str, inputs: list[Any],
-                  jar: Any) -> list[int]:
-    sizes, refused = [], []
+                  jar: Any, host: Any) -> tuple[list[Any], list[int]]:
+    packed, sizes, refused = [], [], []
     for index, input in enumerate(inputs):
         try:
-            sizes.append(_check_input(task, name, input, jar))
+            stored, size = _check_input(task, name, input, jar, host)
+            packed.append(stored)
+            sizes.append(size)
         except InputRejected as reason:
             refused.append((index, str(reason)))
     if refused:
@@ -129,28 +154,29 @@ def _check_inputs(task: Any, name: str, inputs: list[Any],
             f'{len(refused)} of {len(inputs)} inputs are refused, and nothing '
             f'is stored: ' + '; '.join(reasons),
             indexes=[index for index, _ in refused])
-    return sizes
+    return packed, sizes
 
 
 # --- the jobs ----------------------------------------------------------------
 
 def one(service: Any, name: str, input: Any, make: Callable[..., Any],
         place: Place, priority: int, key: Any = None,
-        onDuplicate: str = 'keep') -> int:
+        onDuplicate: str = 'keep', runAs: Any = None) -> int:
     """Add one job; see ITaskService.add.
 
     Arguments: ``make(id, task, input)``, which makes it.
     """
     task = check_task(service, name, priority)
-    jar = db.jar_of(service)
-    size = _check_input(task, name, input, jar)
+    jar, host = db.jar_of(service), service.host
+    submitter = _submitter(service, host, runAs)
+    input, size = _check_input(task, name, input, jar, host)
     if key is None and onDuplicate == 'keep':
-        job = _make(service, make, name, input, size, priority)
+        job = _make(service, make, name, input, size, priority, submitter)
     else:
         holder, stands = _holder(service, key, onDuplicate, jar)
         if stands:
             return int(holder.id)
-        job = _make(service, make, name, input, size, priority)
+        job = _make(service, make, name, input, size, priority, submitter)
         service.jobqueue.uniques.take(key, job, holder)
     place(service.jobqueue, job, 0)
     if type(input) not in _FIXED:
@@ -161,18 +187,19 @@ def one(service: Any, name: str, input: Any, make: Callable[..., Any],
 
 
 def many(service: Any, name: str, inputs: Iterable[Any],
-         make: Callable[..., Any], place: Place, priority: int) -> list[int]:
+         make: Callable[..., Any], place: Place, priority: int,
+         runAs: Any = None) -> list[int]:
     """Add a job for each input; see ITaskService.addMany."""
     task = check_task(service, name, priority)
     if isinstance(inputs, (str, bytes, Mapping)):
         raise UsageError(f'inputs is a {type(inputs).__name__}; give a list '
                          f'with an input for each job')
-    jar = db.jar_of(service)
-    inputs = list(inputs)
-    sizes = _check_inputs(task, name, inputs, jar)
+    jar, host = db.jar_of(service), service.host
+    submitter = _submitter(service, host, runAs)
+    inputs, sizes = _check_inputs(task, name, list(inputs), jar, host)
     jobs: list[Any] = []
     for input, size in zip(inputs, sizes, strict=True):
-        job = _make(service, make, name, input, size, priority)
+        job = _make(service, make, name, input, size, priority, submitter)
         place(service.jobqueue, job, len(jobs))
         jobs.append(job)
     mark_input_at_commit(jar, *[
@@ -185,10 +212,11 @@ def many(service: Any, name: str, inputs: Iterable[Any],
 
 
 def _make(service: Any, make: Callable[..., Any], name: str, input: Any,
-          size: int, priority: int) -> Any:
+          size: int, priority: int, submitter: str | None) -> Any:
     jobid = service._generateId()
     values = {'input': payload.wrap(input, size),
-              'createdAt': service.clock.now(), 'priority': priority or None}
+              'createdAt': service.clock.now(), 'priority': priority or None,
+              'submitter': submitter}
     if make is Job:
         # Its constructor checks what has been checked: half of an add.
         job = Job.__new__(Job)

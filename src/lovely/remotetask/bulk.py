@@ -171,7 +171,7 @@ def _transact(database: Any, path: Sequence[str], host: Any,
         if service is None:
             raise UsageError(f'there is no service at /{"/".join(path)}')
         # Subscribers of JobCancelled are in its site.
-        with host.running(service, None, ProcessorRequest):
-            return function(service)
+        with host.running(service, None, ProcessorRequest) as seen:
+            return function(seen)
 
     return db.write(database, run)

@@ -89,6 +89,10 @@ class DuplicateJob(UsageError):
                 f"onDuplicate='keep' or 'replace'")
 
 
+class NotPermitted(UsageError):
+    """Whoever acts lacks the permission for this."""
+
+
 # --- the set-up is wrong -----------------------------------------------------
 
 class ConfigurationError(RemoteTaskError):
@@ -108,6 +112,10 @@ class TaskError(RemoteTaskError):
 
 # Pickles refer to this class by the module of 0.5.2.
 TaskError.__module__ = 'lovely.remotetask.task'
+
+
+class SubmitterGone(TaskError):
+    """Whoever added the job is not known any more, or may not do this."""
 
 
 class RetryLater(RemoteTaskError):

@@ -27,6 +27,7 @@ from lovely.remotetask import wakeup
 from lovely.remotetask.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import RuntimeFault
+from lovely.remotetask.errors import SubmitterGone
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.keys import reserved
@@ -199,10 +200,11 @@ class Executor:
             job = self.own(service, claim)
             guard = Guard(session, job, claim.token)
             session.guard(guard.check)
-            with (self.host.running(service, job, self.participation),
+            with (self.host.running(service, job,
+                                    self.participation) as seen,
                   self.ids(service, claim)):
                 began = SYSTEM_CLOCK.monotonic()
-                output, size = self.call(service, job, claim)
+                output, size = self.call(seen, job, claim)
                 # The task may have ended its transaction: look again, in
                 # the one that is going to be committed.
                 job = self.own(service, claim)
@@ -214,9 +216,10 @@ class Executor:
                 with chaining(quick) as take:
                     service.jobqueue.finish(
                         job, output, size, service.clock.now(), claim.slot)
-                    events.notify(events.JobFinished(service, job))
+                    events.notify(events.JobFinished(seen, job))
                     following = take(service) if take else []
-                    session.describe('', f'{job.task} job {claim.jobid}')
+                    session.describe(job.submitter or '',
+                                     f'{job.task} job {claim.jobid}')
                     session.commit()
                 return following
 
@@ -316,14 +319,18 @@ class Executor:
                        session: db.Session, telling: bool) -> None:
         with self.transaction(session) as service:
             job = self.own(service, claim)
-            with self.host.running(service, job, self.participation):
+            # Storing it must not need what the run has failed for.
+            known = telling and not isinstance(error, SubmitterGone)
+            with self.host.running(service, job if known else None,
+                                   self.participation) as seen:
                 now = service.clock.now()
-                event = settle(service, job, error, now,
+                event = settle(seen, job, error, now,
                                self._retry_delay(service, job, error, now),
                                claim.slot)
                 if telling:
                     events.notify(event)
-                session.describe('', f'{job.task} job {claim.jobid} failed')
+                session.describe(job.submitter or '',
+                                 f'{job.task} job {claim.jobid} failed')
                 session.commit()
 
     def _retry_delay(self, service: Any, job: Any, error: BaseException,

@@ -117,11 +117,11 @@ class Group:
             with chaining(quick) as take:
                 for claim, job, output, size in ended:
                     with executor.host.running(
-                            service, job, executor.participation):
+                            service, job, executor.participation) as seen:
                         service.jobqueue.finish(
                             job, output, size, service.clock.now(),
                             claim.slot)
-                        events.notify(events.JobFinished(service, job))
+                        events.notify(events.JobFinished(seen, job))
                 following = take(service) if take else []
                 names = ', '.join({job.task for _, job, *_ in ended})
                 session.describe('', f'{names} jobs ' + ', '.join(
@@ -135,10 +135,11 @@ class Group:
         job = executor.own(service, claim)
         shared.mark()
         began = SYSTEM_CLOCK.monotonic()
-        with (executor.host.running(service, job, executor.participation),
+        with (executor.host.running(service, job,
+                                    executor.participation) as seen,
               executor.ids(service, claim)):
             try:
-                output, size = executor.call(service, job, claim)
+                output, size = executor.call(seen, job, claim)
             finally:
                 executor.pace.learn(
                     job.task, SYSTEM_CLOCK.monotonic() - began)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from zope.component.hooks import setSite
 from zope.component.interfaces import ISite
 from zope.interface import implementer
 
+from lovely.remotetask.errors import SubmitterGone
+from lovely.remotetask.interfaces import SYSTEM
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
 
@@ -64,7 +67,7 @@ class PlainHost:
     """See IHost"""
 
     def roots(self, connection: Any) -> Iterator[Any]:
-        """The objects of a database that may be the application's root."""
+        """See IHost"""
         root = connection.root()
         if APPLICATION in root:
             yield root[APPLICATION]
@@ -92,9 +95,8 @@ class PlainHost:
         """See IHost"""
         names = [obj.__name__ for obj in parents(service)
                  if getattr(obj, '__name__', None)]
-        path = ServicePath(reversed(names))
-        path.oid = getattr(service, '_p_oid', None)
-        return path
+        return ServicePath(reversed(names),
+                           getattr(service, '_p_oid', None), self)
 
     def tasks(self, service: Any, interface: Any) -> dict[str, Any]:
         """See IHost"""
@@ -117,17 +119,38 @@ class PlainHost:
 
     @contextmanager
     def running(self, service: Any, job: Any,
-                participation: Callable[[], Any]) -> Iterator[None]:
+                participation: Callable[[], Any]) -> Iterator[Any]:
         """See IHost"""
+        if job is not None and job.submitter not in (None, SYSTEM):
+            raise SubmitterGone(
+                f'job {job.id} is to run as {job.submitter!r}, and nothing '
+                f'here knows of principals: run it by a worker of the host '
+                f'that it was added in')
         before = getSite()
         site = next((obj for obj in parents(service)
                      if ISite.providedBy(obj)), None)
         with _interaction(participation):
             setSite(site)
             try:
-                yield
+                yield service
             finally:
                 setSite(before)
+
+    def submitter(self) -> str | None:
+        """See IHost"""
+        return None
+
+    def permits(self, service: Any, permission: str) -> bool:
+        """See IHost"""
+        return True
+
+    def pack(self, value: Any) -> Any:
+        """See IHost"""
+        return value
+
+    def unpack(self, service: Any, value: Any) -> Any:
+        """See IHost"""
+        return value
 
     def product_configuration(self, name: str) -> Any:
         """See IHost"""
@@ -142,10 +165,15 @@ class ServicePath(list):  # type: ignore[type-arg]
     """The path to a service: a list of names, and which object was meant.
 
     Processor factories of applications get a list, as in 0.5.2; the oid
-    tells apart two applications of one database with equal paths.
+    tells apart two applications of one database with equal paths, and the
+    host tells the processor in whose way it runs jobs.
     """
 
-    oid: bytes | None = None
+    def __init__(self, names: Iterable[str], oid: bytes | None = None,
+                 host: Any = None) -> None:
+        super().__init__(names)
+        self.oid = oid
+        self.host = host
 
 
 def _module(name: str) -> Any:
@@ -188,3 +216,19 @@ def _zope_configuration(name: str) -> Any:
 
 
 PLAIN = PlainHost()
+
+#: Callables that give the host of the current thread, or None: for
+#: frameworks whose registries are not those of zope.component.
+finders: list[Callable[[], Any]] = []
+
+
+def current() -> Any:
+    """The host of whoever calls (IHost).
+
+    Cost: a look into a registry; each ``add`` asks.
+    """
+    for find in finders:
+        host = find()
+        if host is not None:
+            return host
+    return getGlobalSiteManager().queryUtility(IHost, default=PLAIN)

@@ -32,6 +32,14 @@ STARTLATER = 'start later'
 #: A job in one of these is over; ``clean`` may remove it.
 FINAL = (CANCELLED, ERROR, COMPLETED)
 
+#: As whom a job runs that is to have all rights: see ``add``, ``runAs``.
+SYSTEM = 'lovely.remotetask.system'
+
+#: The permissions of a service: to look, to add and cancel, and all else.
+VIEW = 'zope.View'
+ADD = 'lovely.remotetask.Add'
+MANAGE = 'lovely.remotetask.Manage'
+
 STATUSES = (QUEUED, PROCESSING, CANCELLED, ERROR, COMPLETED, DELAYED, CRONJOB,
             STARTLATER)
 
@@ -174,6 +182,13 @@ class IJob(Interface):
         required=False,
         default=0)
 
+    submitter = TextLine(
+        title='Submitter',
+        description='As whom the job runs, as the host writes it; None: on '
+                    "the application's own account.",
+        required=False,
+        readonly=True)
+
 
 class ICronJob(IJob):
     """A job that runs at certain times, or once after a delay.
@@ -266,7 +281,7 @@ class ITaskService(IContained):
 
     def add(task, input=None, startLater=False, jobClass=None, *,
             priority=0, delay=None, runAt=None, key=None,
-            onDuplicate='keep'):
+            onDuplicate='keep', runAs=None):
         """Add a job; it runs once your transaction has committed.
 
         Arguments: ``task`` (str), the name of a task; ``input``, anything
@@ -278,11 +293,14 @@ class ITaskService(IContained):
         this service that are not over have the same; ``onDuplicate``, what
         becomes of an add whose key another job has: ``'keep'``, nothing is
         added; ``'replace'``, the other one is cancelled, or, if it is
-        running already, goes on without the key; ``'error'``.
+        running already, goes on without the key; ``'error'``; ``runAs``
+        (str), as whom the job runs: None, as whoever acts now; SYSTEM; or
+        another one, as the host writes its principals.
         Returns: the job's id (int); with ``'keep'`` that of the other one.
         Raises: ValueError('Task does not exist'); InputRejected with the
-        reason; DuplicateJob; UsageError for options that exclude each other.
-        Nothing is stored then.
+        reason; DuplicateJob; NotPermitted for ``runAs`` without the
+        permission ``lovely.remotetask.Manage``; UsageError for options that
+        exclude each other.  Nothing is stored then.
         Txn: joins the caller's; abort leaves no job.  Concurrent adders do
         not conflict, unless their keys are the same: the second one's retry
         sees the first one's job.  A transaction that kept a job conflicts if
@@ -292,7 +310,7 @@ class ITaskService(IContained):
         """
 
     def addMany(task, inputs, startLater=False, jobClass=None, *,
-                priority=0, delay=None, runAt=None):
+                priority=0, delay=None, runAt=None, runAs=None):
         """Add a job for each input; they run in the order of the inputs.
 
         Arguments: ``inputs``, an iterable; the others as ``add``, for all
@@ -307,11 +325,12 @@ class ITaskService(IContained):
 
     def addCronJob(task, input=None, minute=(), hour=(), dayOfMonth=(),
                    month=(), dayOfWeek=(), delay=None, *, priority=0,
-                   key=None):
+                   key=None, runAs=None):
         """Add a job that runs at given times, or once after ``delay``.
 
         Arguments: tuples of int as ICronJob says; ``delay``, seconds;
-        ``key``: if another job has it that is not over, nothing is added.
+        ``key``: if another job has it that is not over, nothing is added;
+        ``runAs`` as ``add``.
         Returns: the job's id (int), or that of the other one.
         Raises: ValueError('Task does not exist'); InvalidSchedule for times
         that never occur or no schedule at all; InputRejected.
@@ -688,7 +707,18 @@ class IJobQueue(Interface):
 
 
 class IHost(Interface):
-    """What a framework decides: the one seam to it.  Source: new."""
+    """What a framework decides: the one seam to it.
+
+    A framework's room registers its own as a utility, or finds it otherwise
+    (host.finders); a service asks for it with each call, a worker keeps the
+    one it was started with.  Source: new.
+    """
+
+    def roots(connection):
+        """The objects of a database that may be the application's root.
+
+        Returns: an iterator, the likeliest first.
+        """
 
     def find_service(connection, path):
         """The service at a path of names, from the application's root.
@@ -705,11 +735,41 @@ class IHost(Interface):
         """One of them, or None.  Cost: flat: each ``add`` asks."""
 
     def running(service, job, participation):
-        """A context manager: the site, interaction and principal of a run.
+        """A context manager: the site, request and principal of a run.
 
-        Arguments: ``participation``, a callable that makes the participation
+        Arguments: ``job``, which is run as its submitter; None: as the
+        system; ``participation``, a callable that makes the participation
         of the interaction.  Everything is as before afterwards, whatever the
         task did.
+        Gives: the service as the task is to see it.
+        Raises: SubmitterGone.
+        """
+
+    def submitter():
+        """Who is acting now.
+
+        Returns: a text (str) by which ``running`` finds that principal again;
+        None: nobody, the code runs on the application's own account.
+        Cost: each ``add`` asks.
+        """
+
+    def permits(service, permission):
+        """Has whoever is acting this permission on the service (bool)?
+
+        Arguments: ``permission``, its id (str).  Code that runs on the
+        application's own account has all of them.
+        """
+
+    def pack(value):
+        """An input in the form in which it is stored with a job.
+
+        Raises: InputRejected for what this host knows to be transient.
+        """
+
+    def unpack(service, value):
+        """A stored input in the form in which a task gets it.
+
+        Raises: TaskError where what it refers to is not there any more.
         """
 
     def path_of(service):

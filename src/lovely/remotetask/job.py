@@ -150,7 +150,8 @@ _set_changed = Persistent._p_changed.__set__
 # name is ever taken out.  All of it is plain data.
 _PACKED = ('id', 'task', 'status', 'createdAt', 'place', 'attempts',
            'startedAt', 'claim', 'turn', 'completedAt', 'priority',
-           'failures', 'interruptions', 'delay', 'anchor', 'missing')
+           'failures', 'interruptions', 'delay', 'anchor', 'missing',
+           'submitter')
 
 # Validated when assigned from outside.
 _JOB_FIELDS = {name: IJob[name] for name in (
@@ -187,6 +188,7 @@ class Job(OwnAnnotations, Persistent):
     turn = None         # its key among the ready ones, kept while it runs
     interruptions = 0   # how often its worker died while it ran
     key = None          # its unique key
+    submitter = None    # as whom it runs: a text of the host's
     recurring = False
 
     def __init__(self, id: int, task: str, input: Any) -> None:

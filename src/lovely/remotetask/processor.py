@@ -21,7 +21,7 @@ from lovely.remotetask import wakeup
 from lovely.remotetask.clock import SYSTEM_CLOCK
 from lovely.remotetask.executor import Claim
 from lovely.remotetask.executor import ServiceGone
-from lovely.remotetask.host import PLAIN
+from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.keys import key_time
 from lovely.remotetask.settings import BACKOFF_LAST
@@ -90,8 +90,9 @@ class ProcessorPublication:
 class SimpleProcessor:
     """Runs one job at a time.  See IProcessor"""
 
-    #: The IHost in whose way jobs are run; a framework's room replaces it.
-    host = PLAIN
+    #: The IHost in whose way jobs are run; None: that of the path, or else
+    #: the one of whoever makes this.
+    host: Any = None
 
     #: How many jobs run at once.
     maxThreads = 1
@@ -101,6 +102,8 @@ class SimpleProcessor:
         self.db = db
         self.servicePath = servicePath
         self.waitTime = waitTime
+        self.host = (self.host or getattr(servicePath, 'host', None)
+                     or current_host())
         self.worker = Worker(db, servicePath, self.host, ProcessorRequest)
         self._claims: dict[int, Claim] = {}
         self._thread: threading.Thread | None = None
@@ -124,8 +127,9 @@ class SimpleProcessor:
         try:
             with database_edge.session(self.db) as session:
                 service = self.worker.executor.service(session.connection)
-                with self.host.running(service, None, ProcessorRequest):
-                    result = getattr(service, method)(*args)
+                with self.host.running(service, None,
+                                       ProcessorRequest) as seen:
+                    result = getattr(seen, method)(*args)
                     session.commit()
                     return result
         except Exception as error:

@@ -27,7 +27,7 @@ from lovely.remotetask.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import JobNotFound
-from lovely.remotetask.host import PLAIN
+from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -67,12 +67,18 @@ class TaskService(OwnAnnotations, Persistent):
 
     raiseErrors = False
     clock = SYSTEM_CLOCK
-    host = PLAIN
 
     def __init__(self) -> None:
         super().__init__()
         self.jobs = Blocks(self.family)
         self.jobqueue = JobQueue(self.jobs)
+
+    # Found anew each time: the same record is in every process that has the
+    # database open, of whatever host.
+    @property
+    def host(self) -> Any:
+        """The IHost of whoever calls."""
+        return current_host()
 
     def getAvailableTasks(self) -> dict[str, Any]:
         """See ITaskService"""
@@ -92,26 +98,29 @@ class TaskService(OwnAnnotations, Persistent):
     def add(self, task: str, input: Any = None, startLater: bool = False,
             jobClass: Callable[..., Any] | None = None, *, priority: int = 0,
             delay: float | None = None, runAt: datetime | None = None,
-            key: str | None = None, onDuplicate: str = 'keep') -> int:
+            key: str | None = None, onDuplicate: str = 'keep',
+            runAs: str | None = None) -> int:
         """See ITaskService"""
         place = adding.placing(startLater, delay, runAt, self.clock.now)
         return adding.one(self, task, input, jobClass or Job, place, priority,
-                          key, onDuplicate)
+                          key, onDuplicate, runAs)
 
     def addMany(self, task: str, inputs: Iterable[Any],
                 startLater: bool = False,
                 jobClass: Callable[..., Any] | None = None, *,
                 priority: int = 0, delay: float | None = None,
-                runAt: datetime | None = None) -> list[int]:
+                runAt: datetime | None = None,
+                runAs: str | None = None) -> list[int]:
         """See ITaskService"""
         place = adding.placing(startLater, delay, runAt, self.clock.now)
         return adding.many(self, task, inputs, jobClass or Job, place,
-                           priority)
+                           priority, runAs)
 
     def addCronJob(self, task: str, input: Any = None, minute: Any = (),
                    hour: Any = (), dayOfMonth: Any = (), month: Any = (),
                    dayOfWeek: Any = (), delay: float | None = None, *,
-                   priority: int = 0, key: str | None = None) -> int:
+                   priority: int = 0, key: str | None = None,
+                   runAs: str | None = None) -> int:
         """See ITaskService"""
         def make(jobid: int, task: str, input: Any) -> CronJob:
             return CronJob(jobid, task, input, minute, hour, dayOfMonth,
@@ -126,7 +135,8 @@ class TaskService(OwnAnnotations, Persistent):
             raise InvalidSchedule(
                 'no schedule: give at least one of minute, hour, dayOfMonth, '
                 'month, dayOfWeek, or a delay')
-        return adding.one(self, task, input, make, place, priority, key)
+        return adding.one(self, task, input, make, place, priority, key,
+                          runAs=runAs)
 
     def _placed(self, job: Any) -> None:
         jar = db.jar_of(self)

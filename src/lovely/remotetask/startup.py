@@ -19,7 +19,7 @@ from zope.component import getGlobalSiteManager
 from zope.component.interfaces import ISite
 
 from lovely.remotetask import db
-from lovely.remotetask.host import PLAIN
+from lovely.remotetask.host import current
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.settings import log
 
@@ -34,7 +34,7 @@ def getAutostartServiceNames() -> list[str]:
     Returns: a list of str, ``site@service``.
     Source: 0.5.2.
     """
-    config = PLAIN.product_configuration('lovely.remotetask')
+    config = current().product_configuration('lovely.remotetask')
     if config is None:
         return []
     return [name.strip() for name in config.get('autostart', '').split(',')]
@@ -55,7 +55,7 @@ def bootStrapSubscriber(event: Any) -> None:
         names = [name for name in getAutostartServiceNames() if name]
         if names:
             with db.snapshot(event.database) as connection:
-                root = next(PLAIN.roots(connection))
+                root = next(current().roots(connection))
                 for name in names:
                     _start(root, name)
     except Exception:

@@ -37,8 +37,11 @@ def find_task(service: Any, host: Any, name: str) -> Any:
     return task
 
 
-def load_input(job: Any) -> Any:
-    """A job's input; raises TaskError where its classes are gone."""
+def load_input(service: Any, host: Any, job: Any) -> Any:
+    """A job's input, as the task gets it.
+
+    Raises: TaskError where its classes, or what it refers to, are gone.
+    """
     try:
         value = job.input
         broken = payload.find_broken(value)
@@ -54,7 +57,7 @@ def load_input(job: Any) -> Any:
         raise TaskError(
             f'cannot load input: there is no class {broken} any more; install '
             f'what brings it, or give it its old name, then retry the job')
-    return value
+    return host.unpack(service, value)
 
 
 def _idempotency_key(service: Any, job: Any) -> str:
@@ -81,7 +84,7 @@ def call_task(service: Any, host: Any, job: Any,
              else task_option(task, 'timeout'))
     current = context.JobContext(
         job, _idempotency_key(service, job), limit, is_stopping, is_ours)
-    input = load_input(job)
+    input = load_input(service, host, job)
     with context.running(current):
         output = task(service, job.id, input)
     if current.timedOut:

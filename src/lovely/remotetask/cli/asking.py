@@ -85,16 +85,17 @@ class Direct:
     def _run(self, function: Callable[[Any], object], writes: bool
              ) -> object:
         from lovely.remotetask import db
-        from lovely.remotetask.host import PLAIN
+        from lovely.remotetask.host import current as current_host
         from lovely.remotetask.processor import ProcessorRequest
 
         def run(connection: Any) -> object:
-            service = PLAIN.find_service(connection, self._path)
+            host = current_host()
+            service = host.find_service(connection, self._path)
             if service is None:
                 raise Failure('the task service has just been removed')
             # In the site of the service, whose tasks may be registered there.
-            with PLAIN.running(service, None, ProcessorRequest):
-                return function(service)
+            with host.running(service, None, ProcessorRequest) as seen:
+                return function(seen)
 
         return (db.write if writes else db.read)(self._database, run)
 

@@ -22,7 +22,7 @@ from lovely.remotetask.cli.failures import describe
 from lovely.remotetask.cli.failures import one_line
 from lovely.remotetask.cli.failures import reason
 from lovely.remotetask.host import APPLICATION
-from lovely.remotetask.host import PLAIN
+from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.service import TaskService
 
@@ -41,7 +41,7 @@ def ensure_service(database: Any, threads: int | None) -> None:
     Arguments: ``threads``: how many jobs it runs at once; None: as it is.
     """
     def ensure(connection: Any) -> None:
-        service = PLAIN.find_service(connection, PATH)
+        service = current_host().find_service(connection, PATH)
         if service is None:
             service = _new_service(connection.root())
         if threads is None:
@@ -81,7 +81,7 @@ def _new_service(root: Any) -> Any:
 def start_processing(database: Any) -> None:
     """Start the worker of this process."""
     db.read(database, lambda connection:
-            PLAIN.find_service(connection, PATH).startProcessing())
+            current_host().find_service(connection, PATH).startProcessing())
 
 
 def end_processing(grace: float) -> int:

@@ -10,8 +10,8 @@ from zope.component.interfaces import ISite
 
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.host import APPLICATION
-from lovely.remotetask.host import PLAIN
 from lovely.remotetask.host import ServicePath
+from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import ITaskService
 
 #: A service is looked for so many names below a root: in an application, in a
@@ -39,7 +39,7 @@ def find(connection: Any, path: str | None) -> ServicePath:
     """
     if path is not None:
         names = split(path)
-        service = PLAIN.find_service(connection, names)
+        service = current_host().find_service(connection, names)
         if service is not None:
             return _path(names, service)
     found = list(services(connection))
@@ -67,7 +67,7 @@ def services(connection: Any) -> Iterator[ServicePath]:
     """The paths of the services near the roots of a database."""
     seen: set[Any] = set()
     left = [OBJECTS]
-    for root in PLAIN.roots(connection):
+    for root in current_host().roots(connection):
         # Breadth first: the shortest path to a service is its usual one.
         level: list[tuple[list[str], Any]] = [([], root)]
         for _ in range(DEPTH + 1):
@@ -96,9 +96,8 @@ def show(path: Sequence[str]) -> str:
 
 
 def _path(names: Sequence[str], service: Any) -> ServicePath:
-    path = ServicePath(names)
-    path.oid = getattr(service, '_p_oid', None)
-    return path
+    return ServicePath(names, getattr(service, '_p_oid', None),
+                       current_host())
 
 
 def _list(found: Sequence[Sequence[str]]) -> str:

@@ -151,13 +151,13 @@ class _Work:
         self._thread = thread
         self._over = threading.Event()
 
-    def _tasks(self, connection: Any, path: Sequence[str]) -> list[str]:
-        from lovely.remotetask.host import PLAIN
-
-        service = PLAIN.find_service(connection, path)
+    def _tasks(self, connection: Any, path: Any) -> list[str]:
+        host = path.host
+        service = host.find_service(connection, path)
         # In the site of the service, whose tasks may be registered there.
-        with PLAIN.running(service, None, self._processor.ProcessorRequest):
-            return sorted(service.getAvailableTasks())
+        with host.running(service, None,
+                          self._processor.ProcessorRequest) as seen:
+            return sorted(host.tasks(seen, seen.taskInterface))
 
     def _run(self, run: Any) -> None:
         try:

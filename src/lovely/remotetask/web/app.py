@@ -15,7 +15,7 @@ import webob
 from transaction.interfaces import TransientError
 
 from lovely.remotetask import db
-from lovely.remotetask.host import PLAIN
+from lovely.remotetask.host import current as current_host
 from lovely.remotetask.web import api
 from lovely.remotetask.web import rpc
 from lovely.remotetask.web.guard import HostCheck
@@ -114,7 +114,7 @@ class Application:
              writes: bool) -> object:
         """Call ``function(service)`` in a transaction of its own."""
         def in_transaction(connection: Any) -> object:
-            service = PLAIN.find_service(connection, self._path)
+            service = current_host().find_service(connection, self._path)
             if service is None:
                 raise api.Refused(
                     503, f'the database holds no service at {self._url}')

@@ -167,6 +167,7 @@ def summary(job: Any) -> dict[str, Any]:
         'scheduledAt': plain.iso(getattr(job, 'scheduledAt', None)),
         'attempts': job.attempts,
         'priority': job.priority,
+        'submitter': job.submitter,
         'key': job.key,
         'error': None if error is None else str(error),
     }
