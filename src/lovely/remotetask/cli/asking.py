@@ -49,10 +49,11 @@ class Direct:
     def __init__(self, database: Any, path: str | None) -> None:
         from lovely.remotetask import db
         from lovely.remotetask.cli import locating
+        from lovely.remotetask.host import current as current_host
 
         self._database = database
-        self._path = db.read(
-            database, lambda connection: locating.find(connection, path))
+        self._path = db.read(database, lambda connection: locating.find(
+            connection, path, current_host()))
 
     def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
         """See Asked"""

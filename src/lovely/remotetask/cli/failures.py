@@ -2,6 +2,8 @@
 
 import re
 
+from lovely.remotetask.errors import ConfigurationError
+
 _CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f]+')
 
 #: What the extra [server] brings, by the name of its module.
@@ -27,7 +29,7 @@ class Failure(Exception):
 
 def line(error: BaseException) -> str:
     """What the user reads about an error: always one line.  Source: new."""
-    if isinstance(error, Failure):
+    if isinstance(error, Failure | ConfigurationError):
         return one_line(str(error))
     if isinstance(error, ModuleNotFoundError) and error.name:
         extra = EXTRA.get('.'.join(error.name.split('.')[:2]),

@@ -11,7 +11,6 @@ from zope.component.interfaces import ISite
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.host import APPLICATION
 from lovely.remotetask.host import ServicePath
-from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import ITaskService
 
 #: A service is looked for so many names below a root: in an application, in a
@@ -29,20 +28,20 @@ _HOW_TO = ("make one: remotetask serve makes it, or add a TaskService to your "
            "application, as in docs/tutorial/first-job.rst")
 
 
-def find(connection: Any, path: str | None) -> ServicePath:
+def find(connection: Any, path: str | None, host: Any) -> ServicePath:
     """The path of the service that the user means.
 
     Arguments: ``connection`` (ZODB connection); ``path``, as in
-    ``/site/tasks``, or None: the only one there is.
+    ``/site/tasks``, or None: the only one there is; ``host`` (IHost).
     Raises: Failure that lists the services there are.
     Cost: O(objects near the root), bounded.
     """
     if path is not None:
         names = split(path)
-        service = current_host().find_service(connection, names)
+        service = host.find_service(connection, names)
         if service is not None:
-            return _path(names, service)
-    found = list(services(connection))
+            return _path(names, service, host)
+    found = list(services(connection, host))
     if path is not None:
         problem = f'there is no task service at {show(split(path))}'
         if found:
@@ -63,11 +62,11 @@ def find(connection: Any, path: str | None) -> ServicePath:
                   f'correct --service, or {_HOW_TO}')
 
 
-def services(connection: Any) -> Iterator[ServicePath]:
+def services(connection: Any, host: Any) -> Iterator[ServicePath]:
     """The paths of the services near the roots of a database."""
     seen: set[Any] = set()
     left = [OBJECTS]
-    for root in current_host().roots(connection):
+    for root in host.roots(connection):
         # Breadth first: the shortest path to a service is its usual one.
         level: list[tuple[list[str], Any]] = [([], root)]
         for _ in range(DEPTH + 1):
@@ -79,7 +78,7 @@ def services(connection: Any) -> Iterator[ServicePath]:
                 seen.add(mark)
                 if ITaskService.providedBy(obj):
                     if names:
-                        yield _path(names, obj)
+                        yield _path(names, obj, host)
                     continue
                 below += _inside(names, obj, left)
             level = below
@@ -95,9 +94,8 @@ def show(path: Sequence[str]) -> str:
     return '/' + '/'.join(path)
 
 
-def _path(names: Sequence[str], service: Any) -> ServicePath:
-    return ServicePath(names, getattr(service, '_p_oid', None),
-                       current_host())
+def _path(names: Sequence[str], service: Any, host: Any) -> ServicePath:
+    return ServicePath(names, getattr(service, '_p_oid', None), host)
 
 
 def _list(found: Sequence[Sequence[str]]) -> str:

@@ -1,11 +1,14 @@
 """``remotetask worker``: a process that does nothing but run jobs."""
 
+import importlib
 import logging
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -33,6 +36,11 @@ _MACHINERY = 10
               help='The database: zeo://, postgres://, file://, zconfig://')
 @click.option('--zodb-conf', 'configuration', metavar='FILE',
               help='Or a file that holds its <zodb> section.')
+@click.option('--paste', metavar='INI',
+              help='Or the configuration of a Pyramid application, whose '
+                   'tasks are run in its way.')
+@click.option('--zope-conf', metavar='FILE',
+              help='Or a zope.conf: the same for a Zope or Plone instance.')
 @click.option('--service', metavar='PATH',
               help='The service, by its path.  Default: the only one there '
                    'is.')
@@ -44,6 +52,7 @@ _MACHINERY = 10
               default=running.DEFAULT_GRACE, show_default=True,
               help='At the end, wait this long for running jobs.')
 def worker_command(uri: str | None, configuration: str | None,
+                   paste: str | None, zope_conf: str | None,
                    service: str | None, modules: Sequence[str],
                    zcml: str | None, threads: int, grace: float) -> int:
     """Run jobs of a service in a process of its own.
@@ -53,15 +62,57 @@ def worker_command(uri: str | None, configuration: str | None,
     jobs that still run after the grace are given back, to run again.  A
     second signal ends it at once.
     """
-    if (uri is None) == (configuration is None):
-        raise click.UsageError('give one of --db and --zodb-conf')
+    given = [one for one in (uri, configuration, paste, zope_conf)
+             if one is not None]
+    if len(given) != 1:
+        raise click.UsageError(
+            'give one of --db, --zodb-conf, --paste and --zope-conf')
+    if (paste or zope_conf) and (modules or zcml):
+        raise click.UsageError('with --paste and --zope-conf, tasks come from '
+                               'the application: leave out --tasks, --zcml')
     logging.basicConfig(level=logging.WARNING, format=running.LOG_FORMAT)
-    with _Signals(), asking.opened(
-            uri, configuration, modules, zcml) as database:
-        return _Work(database, service, threads).run(grace)
+    with _Signals(), _opened(uri, configuration, paste, zope_conf, modules,
+                             zcml) as (database, host):
+        return _Work(database, host, service, threads).run(grace)
     # A signal came before there was anything to end.
     click.echo('remotetask: worker stopped', err=True)
     return 0
+
+
+@contextmanager
+def _opened(uri: str | None, configuration: str | None, paste: str | None,
+            zope_conf: str | None, modules: Sequence[str],
+            zcml: str | None) -> Iterator[tuple[Any, Any]]:
+    """The database, and the host in whose way jobs are run.
+
+    Raises: Failure.
+    """
+    if paste is not None:
+        opening = _of_framework('pyramid', paste)
+    elif zope_conf is not None:
+        opening = _of_framework('five', zope_conf)
+    else:
+        with asking.opened(uri, configuration, modules, zcml) as database:
+            from lovely.remotetask.host import current as current_host
+
+            yield database, current_host()
+        return
+    with opening as found:
+        yield found
+
+
+def _of_framework(room: str, file: str) -> Any:
+    """What a framework's room opens from its configuration file."""
+    # By name: rooms of surfaces do not import each other.
+    try:
+        module = importlib.import_module(f'lovely.remotetask.{room}.worker')
+    except ModuleNotFoundError as error:
+        extra = {'five': 'zope'}.get(room, room)
+        raise Failure(
+            f'{file}: {error}',
+            f"install it: pip install 'lovely.remotetask[{extra}]'"
+            ) from error
+    return module.open_host(file)
 
 
 class _Stop(BaseException):
@@ -108,12 +159,13 @@ class _Signals:
 class _Work:
     """Runs the jobs of one service of an open database.
 
-    Arguments: ``path``, of the service, or None; ``threads``, jobs at once.
+    Arguments: ``host`` (IHost); ``name``, the path of the service, or None;
+    ``threads``, jobs at once.
     Raises: Failure.
     """
 
-    def __init__(self, database: Any, path: str | None, threads: int
-                 ) -> None:
+    def __init__(self, database: Any, host: Any, name: str | None,
+                 threads: int) -> None:
         # Imported here and not above: `--help` does without the database.
         from lovely.remotetask import db
         from lovely.remotetask import liveness
@@ -125,7 +177,7 @@ class _Work:
         database.setPoolSize(
             max(database.getPoolSize(), threads + _MACHINERY))
         path = db.read(database, lambda connection: locating.find(
-            connection, path))
+            connection, name, host))
         try:
             # What the processor's thread would log again and again.
             liveness.for_database(database).announce()

@@ -1,0 +1,193 @@
+"""Virtual environments with a real host in each, kept between runs.
+
+An environment is the host as its makers pin it, then our package with the
+host's extra, installed as a user would: without the pins.  What that changed
+about the host is kept beside it: see ``changed``.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CONSTRAINTS = Path(__file__).with_name('constraints')
+
+#: Where they are kept; below tox's own directory, which git ignores.
+PLACE = Path(os.environ.get('REMOTETASK_HOSTS_PLACE', ROOT / '.tox' / 'hosts'))
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a host's virtual environment consists of.
+
+    Arguments: ``extra``, ours; ``host``, requirements of the host itself;
+    ``pins``, a constraints file of its makers; ``options``, more for pip;
+    ``python``, a version (``3.12``), None: that of the tests; ``tools``,
+    what only our tests need, installed with the pins.
+    """
+
+    extra: str
+    host: tuple[str, ...]
+    pins: str | None = None
+    options: tuple[str, ...] = ()
+    python: str | None = None
+    tools: tuple[str, ...] = ('pytest>=8.4',)
+
+
+ENVIRONMENTS = {
+    'zope-6.3': Environment(
+        'zope', ('Zope==6.3', 'five.localsitemanager', 'Paste', 'ZEO'),
+        'zope-6.3'),
+    'zope-5.14': Environment(
+        'zope', ('Zope==5.14.2', 'five.localsitemanager', 'Paste', 'ZEO'),
+        'zope-5.14.2', python='3.12'),
+    'plone-6.2': Environment(
+        'plone', ('Products.CMFPlone==6.2.2', 'plone.app.layout<7.0a0'),
+        'zope-6.2', ('--uploaded-prior-to', '2026-09-12T00:00:00Z'),
+        python='3.12'),
+    'plone-6.1': Environment(
+        'plone', ('Products.CMFPlone==6.1.0',), 'zope-5.13',
+        ('--uploaded-prior-to', '2025-02-15T00:00:00Z'), python='3.12'),
+    'pyramid': Environment(
+        'pyramid', ('pyramid', 'pyramid_retry', 'waitress', 'ZEO')),
+    'ztk': Environment('ztk', ()),
+}
+
+#: What an ordinary run of the tests uses; REMOTETASK_HOSTS=all: every one.
+USUAL = ('zope-6.3', 'pyramid', 'ztk')
+
+
+def chosen():
+    """The names of the environments that this run is about."""
+    names = os.environ.get('REMOTETASK_HOSTS', '')
+    if names == 'all':
+        return tuple(ENVIRONMENTS)
+    return tuple(names.replace(',', ' ').split()) or USUAL
+
+
+class Built:
+    """A virtual environment that is there.
+
+    Attributes: ``path``; ``python``, its interpreter.
+    """
+
+    def __init__(self, path):
+        self.path = path
+        self.python = path / 'bin' / 'python'
+
+    def run(self, *command, **options):
+        """Run a command of the environment, such as ``('pip', 'list')``."""
+        options = {'check': True, 'text': True, 'capture_output': True,
+                   **options}
+        return subprocess.run(
+            [self.python, '-m', *map(str, command)], **options)
+
+    def script(self, name):
+        """The path of one of its scripts."""
+        return self.path / 'bin' / name
+
+    def changed(self):
+        """What installing us changed: {name: (before, after)}."""
+        before, after = json.loads((self.path / 'versions.json').read_text())
+        return {name: (before[name], after.get(name)) for name in before
+                if before[name] != after.get(name)}
+
+
+def build(name):
+    """The environment of this name, made if need be, with our newest code.
+
+    Raises: CalledProcessError with pip's words.
+    """
+    spec = ENVIRONMENTS[name]
+    PLACE.mkdir(parents=True, exist_ok=True)
+    pins = (CONSTRAINTS / f'{spec.pins}.txt') if spec.pins else None
+    recipe = repr(spec) + (pins.read_text() if pins else '') + _interpreter(
+        spec) + (ROOT / 'pyproject.toml').read_text()
+    path = PLACE / f'{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}'
+    built = Built(path)
+    wheel = _wheel()
+    if not (path / 'versions.json').exists():
+        _make(built, spec, pins, wheel)
+    elif (path / 'wheel').read_text() != wheel.parent.name:
+        _pip(built, '--no-deps', '--force-reinstall', wheel)
+    (path / 'wheel').write_text(wheel.parent.name)
+    return built
+
+
+def _make(built, spec, pins, wheel):
+    shutil.rmtree(built.path, ignore_errors=True)
+    subprocess.run([_interpreter(spec), '-m', 'venv', built.path], check=True)
+    # Some options are newer than the pip that comes with Python.
+    _pip(built, '--upgrade', 'pip')
+    pinned = ('-c', pins) if pins else ()
+    if spec.host:
+        _pip(built, *spec.options, *pinned, *spec.host)
+    if spec.tools:
+        _pip(built, *spec.options, *pinned, *spec.tools)
+    before = _versions(built)
+    _pip(built, f'{wheel}[{spec.extra}]')
+    (built.path / 'versions.json').write_text(
+        json.dumps([before, _versions(built)]))
+
+
+def _pip(built, *arguments):
+    result = subprocess.run(
+        [built.python, '-m', 'pip', 'install', '-q',
+         '--disable-pip-version-check', *arguments],
+        text=True, capture_output=True)
+    if result.returncode:
+        raise RuntimeError(f'pip install {" ".join(map(str, arguments))}:\n'
+                           f'{result.stdout}{result.stderr}')
+
+
+def _versions(built):
+    listed = built.run('pip', 'list', '--format', 'json').stdout
+    return {entry['name'].lower(): entry['version']
+            for entry in json.loads(listed)
+            if entry['name'].lower() not in ('pip', 'setuptools')}
+
+
+def _interpreter(spec):
+    return ((spec.python and shutil.which(f'python{spec.python}'))
+            or sys.executable)
+
+
+def _wheel():
+    """A wheel of the checkout as it is now."""
+    mark = hashlib.sha256()
+    for path in [ROOT / 'pyproject.toml',
+                 *sorted((ROOT / 'src').rglob('*'))]:
+        if path.is_file() and '__pycache__' not in path.parts \
+                and '.egg-info' not in str(path):
+            mark.update(str(path.relative_to(ROOT)).encode())
+            mark.update(path.read_bytes())
+    directory = PLACE / 'wheels' / mark.hexdigest()[:12]
+    if not list(directory.glob('*.whl')):
+        # Of a copy: building leaves things in the directory.
+        source = PLACE / 'wheels' / f'source-{os.getpid()}'
+        shutil.rmtree(source, ignore_errors=True)
+        source.mkdir(parents=True)
+        for name in ('src', 'pyproject.toml', 'README.rst', 'LICENSE.txt',
+                     'CHANGES.rst'):
+            place = ROOT / name
+            if place.is_dir():
+                shutil.copytree(place, source / name,
+                                ignore=shutil.ignore_patterns('*.egg-info'))
+            else:
+                shutil.copy(place, source / name)
+        subprocess.run(
+            [sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps',
+             '--disable-pip-version-check', '-w', directory, source],
+            check=True)
+        shutil.rmtree(source)
+    return next(directory.glob('*.whl'))
+
+
+if __name__ == '__main__':
+    for name in sys.argv[1:] or chosen():
+        print(name, build(name).path, build(name).changed())
