@@ -1,6 +1,7 @@
 """What every IHost does alike: see interfaces.IHost."""
 
 import pytest
+from zope.interface.verify import verifyObject
 
 from lovely.remotetask import events
 from lovely.remotetask.errors import NotPermitted
@@ -8,7 +9,6 @@ from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import SYSTEM
 from lovely.remotetask.interfaces import IHost
-from zope.interface.verify import verifyObject
 
 
 @pytest.fixture
