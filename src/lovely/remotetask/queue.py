@@ -16,7 +16,6 @@ from lovely.remotetask import listing
 from lovely.remotetask import payload
 from lovely.remotetask import states
 from lovely.remotetask.clock import SYSTEM_CLOCK
-from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
@@ -25,133 +24,27 @@ from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
-from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import IJobQueue
 from lovely.remotetask.job import Failure
 from lovely.remotetask.job import Job
-from lovely.remotetask.job import NextRun
 from lovely.remotetask.keys import draw
 from lovely.remotetask.keys import key_time
 from lovely.remotetask.keys import last_key
 from lovely.remotetask.keys import ready_key
 from lovely.remotetask.keys import time_key
-from lovely.remotetask.lanes import Lanes
-from lovely.remotetask.settings import DUE_BATCH
+from lovely.remotetask.placing import LOGS
 from lovely.remotetask.settings import POISON
-from lovely.remotetask.uniques import UniqueKeys
+from lovely.remotetask.timetable import Timetable
 from lovely.remotetask.workers import DIRECT
 from lovely.remotetask.workers import Retired
-from lovely.remotetask.workers import Roster
-
-#: What is noted in a slot's logs: the place of such a job is
-#: ``(name, (slot, bucket, moment))``; that of others ``(name of lanes, key)``.
-_LOGS = ('completed', 'error')
 
 
 @implementer(IJobQueue)
-class JobQueue(Roster):
+class JobQueue(Timetable):
     """See IJobQueue"""
 
     paused = False
     poison = POISON
-
-    def __init__(self, jobs: Any) -> None:
-        super().__init__(jobs)
-        # 64 lanes where producers and workers meet; fewer where they do not.
-        self.ready = Lanes(64)
-        self.due = Lanes(16)
-        self.waiting = Lanes(16)
-        self.later = Lanes(16)
-        self.cancelled = Lanes(16)
-        self.uniques = UniqueKeys()
-
-    # -- placing --------------------------------------------------------------
-
-    def _place(self, job: Job, name: str, key: int, **values: Any) -> None:
-        self._displace(job)
-        key = getattr(self, name).insert(key, job.id)
-        job.put(place=(name, key), **values)
-
-    def _displace(self, job: Job) -> None:
-        # A job may have been deleted and its id used again, or its place
-        # may be from another queue: discard() looks whose entry it is.
-        if job.place is not None:
-            name, key = job.place
-            if name in _LOGS:
-                number, *position = key
-                slot = self.slots.get(number)
-                if slot is not None:
-                    getattr(slot, name).discard(*position, job.id)
-            else:
-                getattr(self, name).discard(key, job.id)
-
-    def _move(self, job: Job, status: str) -> str:
-        states.check(job.id, job.status, status)
-        return status
-
-    def _log(self, job: Job, name: str, number: int, now: float,
-             **values: Any) -> None:
-        self._displace(job)
-        position = getattr(self.slots[number], name).append(
-            time_key(now), job.id)
-        job.put(place=(name, (number, *position)), **values)
-
-    def enqueue(self, job: Job) -> None:
-        """See IJobQueue"""
-        self._place(job, 'ready', ready_key(job.priority or 0, self),
-                    status=self._move(job, QUEUED))
-
-    def schedule(self, job: Job, now: float) -> None:
-        """See IJobQueue"""
-        when = job.next_run(now)
-        if when is None:
-            raise InvalidSchedule(
-                f'job {job.id!r} has no schedule: give it a delay, or at '
-                f'least one of minute, hour, dayOfMonth, month, dayOfWeek')
-        self._schedule_at(job, when, anchor=now)
-
-    def schedule_at(self, job: Job, when: float) -> None:
-        """Place a job to run once, at ``when``; no clock moves that."""
-        self._schedule_at(job, when, anchor=None)
-
-    def _schedule_at(self, job: Job, when: float,
-                     anchor: float | None) -> None:
-        key = time_key(when)
-        if job.status == PROCESSING and not job.recurring:
-            # Its schedule was replaced by a delay while it runs: this run
-            # is the one it asks for.
-            self._unnote_next(job)
-        elif job.recurring:
-            if job.status not in (QUEUED, PROCESSING):
-                self._displace(job)
-                job.put(status=self._move(job, CRONJOB), place=None)
-            job.put(anchor=anchor)
-            self._note_next(job, key)
-        else:
-            self._unnote_next(job)
-            self._place(job, 'due', key, anchor=anchor,
-                        status=self._move(job, DELAYED))
-
-    def _note_next(self, job: Any, key: int) -> None:
-        """Note a recurring job's next run, without writing the job."""
-        note = job.next
-        if note is None:
-            note = NextRun(0)
-            job.put(next=note)
-        else:
-            self.due.discard(note.key, job.id)
-        note.key = self.due.insert(key, job.id)
-
-    def _unnote_next(self, job: Any) -> None:
-        note = getattr(job, 'next', None)
-        if note is not None:
-            self.due.discard(note.key, job.id)
-            job.put(next=None)
-
-    def shelve(self, job: Job) -> None:
-        """See IJobQueue"""
-        self._place(job, 'later', time_key(SYSTEM_CLOCK.now()),
-                    status=self._move(job, STARTLATER))
 
     # -- taking ---------------------------------------------------------------
 
@@ -171,57 +64,6 @@ class JobQueue(Roster):
         """Is that entry more than the trace of a claim?"""
         job = self.jobs.get(jobid)
         return job is not None and job.place == ('ready', key)
-
-    def has_due(self, now: float) -> bool:
-        """See IJobQueue"""
-        limit = last_key(now)
-        return (self.due.first(limit) is not None
-                or self.waiting.first(limit) is not None)
-
-    def reanchor(self, now: float) -> None:
-        """See IJobQueue"""
-        for _, jobid in list(self.due.up()):
-            job = self.jobs.get(jobid)
-            if job is None or job.anchor is None or now >= job.anchor:
-                continue
-            when = job.next_run(now)
-            if when is not None:
-                self._schedule_at(job, when, anchor=None)
-
-    def _bring_due(self, now: float) -> None:
-        """Make ready what is due, at most DUE_BATCH jobs."""
-        limit = last_key(now)
-        for lanes in (self.due, self.waiting):
-            for _ in range(DUE_BATCH):
-                head = lanes.first(limit)
-                if head is None:
-                    break
-                key, jobid = head
-                lanes.pull(key)
-                job = self.jobs.get(jobid)
-                if job is not None:
-                    self._wake(job, lanes is self.due, key, now)
-
-    def _wake(self, job: Any, is_due: bool, key: int, now: float) -> None:
-        if states.is_final(job.status):
-            return              # its status was assigned from outside
-        if is_due and job.recurring:
-            # After the time it was due at, too: see last_key.
-            when = job.next_run(max(now, key_time(key)))
-            if when is not None:
-                job.next.key = self.due.insert(time_key(when), job.id)
-            if job.status != CRONJOB:
-                return          # still queued or running: this time is missed
-            if when is None:
-                # Its fields were assigned one by one, into a date that
-                # never comes or until none was left.
-                job.put(next=None)
-                self.fail(job, Failure(
-                    'InvalidSchedule', 'its schedule never occurs', '',
-                    job.attempts, now), now)
-                return
-        job.put(anchor=None)
-        self.enqueue(job)
 
     def pull(self, now: float) -> Any:
         """See IJobQueue"""
@@ -262,16 +104,6 @@ class JobQueue(Roster):
             # Nobody else ever puts this job there again: see requeue.
             if self.ready.holds(key, jobid):
                 self.ready.pull(key, counted=False)
-
-    def settle(self, job: Job) -> None:
-        """Let a job whose status was assigned from outside be found by it."""
-        if job.status in _LOGS:
-            self._log(job, job.status, DIRECT, SYSTEM_CLOCK.now())
-        elif job.status == CANCELLED:
-            self._place(job, 'cancelled', time_key(SYSTEM_CLOCK.now()))
-        else:
-            self._displace(job)
-            job.put(place=None)
 
     # -- running --------------------------------------------------------------
 
@@ -465,7 +297,7 @@ class JobQueue(Roster):
             'ready', 'waiting', 'due', 'later', 'cancelled')}
         found['ready'] -= sum(slot.claims.pulled
                               for slot in self.slots.values())
-        for name in _LOGS:
+        for name in LOGS:
             found[name] = sum(len(getattr(slot, name))
                               for slot in self.slots.values())
         return found
