@@ -2,11 +2,10 @@
 
 import errno
 import logging
-import signal
-import threading
 from collections.abc import Callable
 from collections.abc import Sequence
 from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from lovely.remotetask.cli import tokens
 from lovely.remotetask.cli.client import is_loopback
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
+from lovely.remotetask.cli.signals import Signals
 
 #: Seconds that running jobs get to come to their end.
 DEFAULT_GRACE = 10.0
@@ -72,7 +72,8 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
     logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
     # It warns whenever five requests come at once.
     logging.getLogger('waitress').setLevel(logging.ERROR)
-    with _Signals() as signals, ExitStack() as stack:
+    with (suppress(_Stop), Signals(_Stop, 'server') as signals,
+          ExitStack() as stack):
         for warning in embedded.load_tasks(options.modules, options.zcml):
             warn(warning)
         if options.uri is not None:
@@ -114,44 +115,6 @@ def given_back(count: int) -> str:
     """What the last line says about jobs that outlived their grace."""
     return {0: '', 1: ': a running job was given back'}.get(
         count, f': {count} running jobs were given back')
-
-
-class _Signals:
-    """SIGTERM, SIGHUP and Ctrl-C end the block, tidily; a second one kills."""
-
-    def __init__(self) -> None:
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> '_Signals':
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # nohup and `&` in scripts ignore some of them, on purpose.
-            if number == signal.SIGTERM \
-                    or signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._stop)
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None,
-                 where: object) -> bool:
-        self._restore()
-        return isinstance(error, _Stop)
-
-    def send(self) -> bool:
-        """End the block from another thread; False: it was ending already."""
-        if not self._before:
-            return False
-        # To the main thread itself: only that interrupts its wait.
-        signal.pthread_kill(threading.main_thread().ident or 0,
-                            signal.SIGTERM)
-        return True
-
-    def _stop(self, number: int, frame: object) -> None:
-        self._restore()
-        raise _Stop(0)
-
-    def _restore(self) -> None:
-        before, self._before = self._before, {}
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _bind(application: Callable[..., Any], host: str, port: int, limit: int

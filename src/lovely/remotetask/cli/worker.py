@@ -3,12 +3,12 @@
 import importlib
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -17,6 +17,7 @@ from lovely.remotetask.cli import asking
 from lovely.remotetask.cli import running
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import one_line
+from lovely.remotetask.cli.signals import Signals
 
 #: Jobs that a worker runs at once unless told otherwise.
 DEFAULT_THREADS = 5
@@ -71,8 +72,9 @@ def worker_command(uri: str | None, configuration: str | None,
         raise click.UsageError('with --paste and --zope-conf, tasks come from '
                                'the application: leave out --tasks, --zcml')
     logging.basicConfig(level=logging.WARNING, format=running.LOG_FORMAT)
-    with _Signals(), _opened(uri, configuration, paste, zope_conf, modules,
-                             zcml) as (database, host):
+    with (suppress(_Stop), Signals(_Stop, 'worker'),
+          _opened(uri, configuration, paste, zope_conf, modules,
+                  zcml) as (database, host)):
         return _Work(database, host, service, threads).run(grace)
     # A signal came before there was anything to end.
     click.echo('remotetask: worker stopped', err=True)
@@ -120,40 +122,6 @@ class _Stop(BaseException):
 
     No SystemExit: that is what a module which is being imported may raise.
     """
-
-
-class _Signals:
-    """The first signal raises _Stop in the main thread; a second one kills.
-
-    An exception and no flag: the main thread may be about to wait for that
-    flag, and would hold the lock that setting it needs.
-    """
-
-    def __init__(self) -> None:
-        self._before: dict[int, Any] = {}
-        self._asked = False
-
-    def __enter__(self) -> '_Signals':
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # nohup and `&` in scripts ignore some of them, on purpose.
-            if number == signal.SIGTERM \
-                    or signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._stop)
-        return self
-
-    def __exit__(self, kind: type | None, error: BaseException | None,
-                 where: object) -> bool:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        return isinstance(error, _Stop)
-
-    def _stop(self, number: int, frame: object) -> None:
-        if self._asked:
-            # Whatever holds up the end must not hold up this.
-            os.write(2, b'remotetask: worker stopped at once\n')
-            os._exit(128 + number)
-        self._asked = True
-        raise _Stop
 
 
 class _Work:

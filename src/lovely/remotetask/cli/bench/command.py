@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import click
 
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
+from lovely.remotetask.cli.signals import Signals
 
 if TYPE_CHECKING:
     from lovely.remotetask.cli.bench.pace import Figures
@@ -80,7 +80,8 @@ def bench_command(uri: str | None, jobs: int | None, names: tuple[str, ...],
         _check_writable(option, file)
     from lovely.remotetask.cli.bench import sizes
 
-    with _interruptible(), _place(uri) as place:
+    # Whatever ends it leaves nothing behind in the database.
+    with (Signals(_Interrupted, 'benchmark'), _place(uri) as place):
         how_much = (sizes.SMOKE if smoke
                     else sizes.sizes_for(place.shared))
         if jobs is not None:
@@ -112,21 +113,6 @@ def _check_writable(option: str, file: Path | None) -> None:
     except OSError as error:
         raise Failure(f'{option} {file}: cannot be written: {reason(error)}',
                       'choose another file') from error
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Also SIGTERM leaves nothing behind in the database."""
-    def stop(number: int, frame: object) -> None:
-        raise _Interrupted
-
-    before = {number: signal.signal(number, stop)
-              for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Interrupted(KeyboardInterrupt):
