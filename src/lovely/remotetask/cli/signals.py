@@ -1,4 +1,4 @@
-"""How a command ends when it is told to: by an exception in its main thread."""
+"""How a command ends when told to: by an exception in its main thread."""
 
 import os
 import signal
