@@ -63,7 +63,7 @@ def inside(environment, tmp_path):
         result = subprocess.run(
             [environment.python, '-m', 'pytest', '-q', '-c',
              HERE / 'inside.ini', '--rootdir', HERE,
-             '--confcutdir', HERE / 'kit',
+             '--confcutdir', HERE,
              *(HERE / path for path in paths or ('kit',))],
             env=environ, cwd=tmp_path, text=True, capture_output=True,
             timeout=600)

@@ -11,7 +11,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +41,11 @@ class Environment:
     tools: tuple[str, ...] = ('pytest>=8.4',)
 
 
+# What a small application is made of; the tests bring its ZCML.
+_ZTK = ('zope.app.wsgi', 'zope.app.zcmlfiles', 'zope.login', 'zope.password',
+        'zope.pluggableauth', 'zope.principalregistry',
+        'zope.securitypolicy', 'waitress', 'ZEO')
+
 ENVIRONMENTS = {
     'zope-6.3': Environment(
         'zope', ('Zope==6.3', 'five.localsitemanager', 'Paste', 'ZEO'),
@@ -46,16 +53,28 @@ ENVIRONMENTS = {
     'zope-5.14': Environment(
         'zope', ('Zope==5.14.2', 'five.localsitemanager', 'Paste', 'ZEO'),
         'zope-5.14.2', python='3.12'),
+    # Plone's own pins are not on the package index: what was newest when
+    # the release was made stands in for them.  plone.api is what add-ons
+    # are written with.
     'plone-6.2': Environment(
-        'plone', ('Products.CMFPlone==6.2.2', 'plone.app.layout<7.0a0'),
+        'plone', ('Products.CMFPlone==6.2.2', 'plone.app.layout<7.0a0',
+                  'plone.api', 'ZEO'),
         'zope-6.2', ('--uploaded-prior-to', '2026-09-12T00:00:00Z'),
-        python='3.12'),
+        python='3.13'),
     'plone-6.1': Environment(
-        'plone', ('Products.CMFPlone==6.1.0',), 'zope-5.13',
-        ('--uploaded-prior-to', '2025-02-15T00:00:00Z'), python='3.12'),
+        'plone', ('Products.CMFPlone==6.1.0', 'setuptools<82', 'plone.api',
+                  'ZEO'),
+        # Its Zope is younger than itself, by days; it imports pkg_resources.
+        'zope-5.13', ('--uploaded-prior-to', '2025-03-20T00:00:00Z'),
+        python='3.12'),
     'pyramid': Environment(
-        'pyramid', ('pyramid', 'pyramid_retry', 'waitress', 'ZEO')),
-    'ztk': Environment('ztk', ()),
+        'pyramid', ('pyramid', 'pyramid_retry', 'pyramid_zodbconn',
+                    'waitress', 'ZEO'),
+        # Pyramid 2.1 imports pkg_resources, newer ones do not have it.
+        tools=('pytest>=8.4', 'setuptools<82')),
+    'ztk': Environment('ztk', _ZTK),
+    'ztk-3.11': Environment('ztk', _ZTK, python='3.11'),
+    'ztk-3.12': Environment('ztk', _ZTK, python='3.12'),
 }
 
 #: What an ordinary run of the tests uses; REMOTETASK_HOSTS=all: every one.
@@ -107,7 +126,7 @@ def build(name):
     PLACE.mkdir(parents=True, exist_ok=True)
     pins = (CONSTRAINTS / f'{spec.pins}.txt') if spec.pins else None
     recipe = repr(spec) + (pins.read_text() if pins else '') + _interpreter(
-        spec) + (ROOT / 'pyproject.toml').read_text()
+        spec) + _requirements()
     path = PLACE / f'{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}'
     built = Built(path)
     wheel = _wheel()
@@ -152,9 +171,22 @@ def _versions(built):
             if entry['name'].lower() not in ('pip', 'setuptools')}
 
 
+@cache
 def _interpreter(spec):
-    return ((spec.python and shutil.which(f'python{spec.python}'))
-            or sys.executable)
+    """The first one of that version on PATH; none: that of the tests."""
+    for place in os.get_exec_path() if spec.python else ():
+        found = shutil.which(f'python{spec.python}', path=place)
+        # pyenv's are scripts that may answer: not this version, not here.
+        if found and not subprocess.run(
+                [found, '-c', ''], capture_output=True).returncode:
+            return found
+    return sys.executable
+
+
+def _requirements():
+    """Our own; what else pyproject.toml says makes no new environment."""
+    project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+    return repr((project['dependencies'], project['optional-dependencies']))
 
 
 def _wheel():

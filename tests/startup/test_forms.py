@@ -103,18 +103,6 @@ def test_no_section_no_names():
     assert getAutostartServiceNames() == []
 
 
-def test_zope_s_own_product_configuration(monkeypatch):
-    """Zope reads zope.conf in App.config, stood in for here."""
-    import sys
-    import types
-
-    module = types.ModuleType('App.config')
-    module.getConfiguration = lambda: types.SimpleNamespace(
-        product_config={'lovely.remotetask': {'autostart': 'site@one'}})
-    monkeypatch.setitem(sys.modules, 'App.config', module)
-    assert getAutostartServiceNames() == ['site@one']
-
-
 def test_started_services_run_jobs(root, start, wait_for):
     ran = threading.Event()
     site = root['site1']

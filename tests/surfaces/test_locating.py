@@ -9,6 +9,7 @@ from lovely.remotetask import TaskService
 from lovely.remotetask import db
 from lovely.remotetask.cli import locating
 from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.host import PLAIN
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def find(application):
     def find(path=None):
         transaction.commit()
         return db.read(application.db, lambda connection: list(
-            locating.find(connection, path)))
+            locating.find(connection, path, PLAIN)))
 
     return find
 
@@ -30,7 +31,7 @@ def test_a_utility_of_a_site_is_found(application, find):
     assert find() == path
     assert find('/'.join(path)) == path
     found = db.read(application.db, lambda connection: locating.find(
-        connection, None))
+        connection, None, PLAIN))
     # The object is meant, and not only what has that path.
     assert found.oid == service._p_oid
 

@@ -155,6 +155,10 @@ class WorkerStopping(RuntimeFault):
     """The worker is stopping; the job goes back and runs again."""
 
 
+class WrongWorker(RuntimeFault):
+    """This worker cannot run the job; another one may: it waits for that."""
+
+
 class RollbackImpossible(RuntimeFault):
     """A joined data manager cannot roll back; abort the transaction.
 

@@ -30,6 +30,7 @@ from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import SubmitterGone
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import WorkerStopping
+from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.keys import reserved
 from lovely.remotetask.pace import Pace
 from lovely.remotetask.retry import DEFAULT_POLICY
@@ -44,7 +45,6 @@ from lovely.remotetask.settings import MISSING_LAST
 from lovely.remotetask.settings import STORE_TRIES
 from lovely.remotetask.settings import log
 from lovely.remotetask.settings import trace
-from lovely.remotetask.steps import TaskMissing
 from lovely.remotetask.steps import call_task
 from lovely.remotetask.steps import settle
 from lovely.remotetask.steps import tell
@@ -251,7 +251,7 @@ class Executor:
         conflict with whoever has drawn one since.
         """
         ids = service.jobqueue.slots[claim.slot].claims.ids
-        return reserved(service, service.jobs.free(ids), ids[1])
+        return reserved(service.jobs, service.jobs.free(ids), ids[1])
 
     def own(self, service: Any, claim: Claim) -> Any:
         """The job, if it still is ours; raises LeaseLost."""
@@ -320,7 +320,8 @@ class Executor:
         with self.transaction(session) as service:
             job = self.own(service, claim)
             # Storing it must not need what the run has failed for.
-            known = telling and not isinstance(error, SubmitterGone)
+            known = telling and not isinstance(
+                error, SubmitterGone | WrongWorker)
             with self.host.running(service, job if known else None,
                                    self.participation) as seen:
                 now = service.clock.now()
@@ -336,7 +337,7 @@ class Executor:
     def _retry_delay(self, service: Any, job: Any, error: BaseException,
                      now: float) -> float | None:
         """Seconds until the next attempt; None: the error is final."""
-        if isinstance(error, TaskMissing):
+        if isinstance(error, WrongWorker):
             return self._missing_delay(job, now)
         if isinstance(error, TaskError):
             return None

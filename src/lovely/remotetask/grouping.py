@@ -122,6 +122,8 @@ class Group:
                             job, output, size, service.clock.now(),
                             claim.slot)
                         events.notify(events.JobFinished(seen, job))
+                if shared.ended():
+                    raise EndedByTask('somebody who was told of the ends')
                 following = take(service) if take else []
                 names = ', '.join({job.task for _, job, *_ in ended})
                 session.describe('', f'{names} jobs ' + ', '.join(
@@ -135,17 +137,17 @@ class Group:
         job = executor.own(service, claim)
         shared.mark()
         began = SYSTEM_CLOCK.monotonic()
-        with (executor.host.running(service, job,
-                                    executor.participation) as seen,
-              executor.ids(service, claim)):
-            try:
+        try:
+            with (executor.host.running(service, job,
+                                        executor.participation) as seen,
+                  executor.ids(service, claim)):
                 output, size = executor.call(seen, job, claim)
-            finally:
-                executor.pace.learn(
-                    job.task, SYSTEM_CLOCK.monotonic() - began)
-                if shared.ended():
-                    executor.pace.run_alone(job.task)
-                    raise EndedByTask(f'job {claim.jobid}')
+        finally:
+            executor.pace.learn(job.task, SYSTEM_CLOCK.monotonic() - began)
+            # Also by what the host does at the end of a run.
+            if shared.ended():
+                executor.pace.run_alone(job.task)
+                raise EndedByTask(f'job {claim.jobid}')
         return job, output, size
 
 

@@ -21,7 +21,7 @@ from zope.component.hooks import setSite
 from zope.component.interfaces import ISite
 from zope.interface import implementer
 
-from lovely.remotetask.errors import SubmitterGone
+from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.interfaces import SYSTEM
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
@@ -122,14 +122,14 @@ class PlainHost:
                 participation: Callable[[], Any]) -> Iterator[Any]:
         """See IHost"""
         if job is not None and job.submitter not in (None, SYSTEM):
-            raise SubmitterGone(
+            raise WrongWorker(
                 f'job {job.id} is to run as {job.submitter!r}, and nothing '
                 f'here knows of principals: run it by a worker of the host '
                 f'that it was added in')
         before = getSite()
         site = next((obj for obj in parents(service)
                      if ISite.providedBy(obj)), None)
-        with _interaction(participation):
+        with interaction(participation):
             setSite(site)
             try:
                 yield service
@@ -154,11 +154,9 @@ class PlainHost:
 
     def product_configuration(self, name: str) -> Any:
         """See IHost"""
-        for reader in (_ztk_configuration, _zope_configuration):
-            found = reader(name)
-            if found is not None:
-                return found
-        return None
+        product = _module('zope.app.appsetup.product')
+        return (None if product is None
+                else product.getProductConfiguration(name))
 
 
 class ServicePath(list):  # type: ignore[type-arg]
@@ -185,7 +183,8 @@ def _module(name: str) -> Any:
 
 
 @contextmanager
-def _interaction(participation: Callable[[], Any]) -> Iterator[None]:
+def interaction(participation: Callable[[], Any]) -> Iterator[None]:
+    """Run in an interaction of one's own, where zope.security is installed."""
     management = _module('zope.security.management')
     if management is None:
         yield
@@ -200,19 +199,6 @@ def _interaction(participation: Callable[[], Any]) -> Iterator[None]:
         yield
     finally:
         local.interaction = before
-
-
-def _ztk_configuration(name: str) -> Any:
-    product = _module('zope.app.appsetup.product')
-    return None if product is None else product.getProductConfiguration(name)
-
-
-def _zope_configuration(name: str) -> Any:
-    config = _module('App.config')
-    if config is None:
-        return None
-    sections = getattr(config.getConfiguration(), 'product_config', None)
-    return (sections or {}).get(name)
 
 
 PLAIN = PlainHost()

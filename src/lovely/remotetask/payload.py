@@ -8,6 +8,7 @@ job again for ever.  So both are checked where they come in.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from persistent import Persistent
@@ -113,7 +114,8 @@ def _trial(value: Any, jar: Any, limit: int) -> int:
     seen: dict[int, Any] = {}
 
     def persistent_id(obj: Any) -> Any:
-        _refuse_proxy(obj)
+        for refuse in refusals:
+            refuse(obj)
         if isinstance(obj, WeakRef):
             return ['w', b'']
         if not isinstance(obj, Persistent):
@@ -130,7 +132,8 @@ def _trial(value: Any, jar: Any, limit: int) -> int:
     pickler.persistent_id = persistent_id
     while todo:
         obj = todo.pop()
-        _refuse_proxy(obj)
+        for refuse in refusals:
+            refuse(obj)
         # A persistent object is entered by its state, as ZODB does it, but
         # the value itself is a reference like any other.
         try:
@@ -155,6 +158,23 @@ def _refuse_proxy(obj: Any) -> None:
             'contains a security proxy: pass the bare object '
             '(zope.security.proxy.removeSecurityProxy); permissions are '
             'checked again when the job runs as its submitter')
+
+
+def _refuse_wrapper(obj: Any) -> None:
+    # The same for Acquisition.  A host packs wrapped inputs where it finds
+    # them; what is left would be stored without its place, or not at all.
+    acquisition = sys.modules.get('Acquisition')
+    if acquisition is not None and acquisition.aq_base(obj) is not obj:
+        raise InputRejected(
+            f'contains an acquisition-wrapped object ({obj.__class__.__name__}'
+            f') where it cannot keep its place: as the input, or in a dict, '
+            f'list or tuple of it, it can in Zope; anywhere else, and in '
+            f'results, pass its path or the bare object (Acquisition.aq_base)')
+
+
+#: Called with each object that is about to be pickled in a trial; they raise
+#: InputRejected.  A host adds its own.
+refusals: list[Callable[[Any], None]] = [_refuse_proxy, _refuse_wrapper]
 
 
 def _refuse_foreign(obj: Any, jar: Any) -> None:

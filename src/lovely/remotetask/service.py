@@ -86,7 +86,9 @@ class TaskService(OwnAnnotations, Persistent):
 
     def _task(self, name: Any) -> Any:
         """One of the available tasks; None where there is none."""
-        if type(self).getAvailableTasks is not TaskService.getAvailableTasks:
+        # Not type(self): that may be a wrapper of Acquisition.
+        if (self.__class__.getAvailableTasks
+                is not TaskService.getAvailableTasks):
             # A subclass may have its own idea of what is available.
             return self.getAvailableTasks().get(name)
         if not isinstance(name, str):
@@ -325,11 +327,11 @@ class TaskService(OwnAnnotations, Persistent):
     @property
     def _v_nextid(self) -> int | None:
         """The id this connection will try next; None: it draws one."""
-        return local(self).next_id
+        return local(self.jobs).next_id
 
     @_v_nextid.setter
     def _v_nextid(self, value: int | None) -> None:
-        local(self).next_id = value
+        local(self.jobs).next_id = value
 
     def _generateId(self) -> int:
         """An id that is not taken: consecutive ones in this connection.
@@ -337,4 +339,4 @@ class TaskService(OwnAnnotations, Persistent):
         Consecutive ids share a block, and only the connection that drew a
         block adds to it: that keeps concurrent adders apart.
         """
-        return self.jobs.draw_id(local(self), self.family.maxint)
+        return self.jobs.draw_id(local(self.jobs), self.family.maxint)

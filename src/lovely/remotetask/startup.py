@@ -7,15 +7,19 @@
     </product-config>
 
 ``site@service``; ``@service`` is the root's; ``*`` on either side means all.
+A service that is no utility of the site is found as an object in it.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from zope.component import getGlobalSiteManager
+from zope.component.hooks import getSite
+from zope.component.hooks import setSite
 from zope.component.interfaces import ISite
 
 from lovely.remotetask import db
@@ -72,17 +76,30 @@ def _start(root: Any, directive: str) -> None:
     started = 0
     several = '*' in (site_name, service_name)
     try:
-        for site, label in _sites(root, site_name):
-            for name, service in _services(root, site, site_name,
-                                           service_name):
-                if service is not None:
-                    started += _start_service(name, service, label)
-                elif not several:
-                    log.error('service %s on site %s not found', name, label)
+        for site, label in _sites(root, site_name, service_name):
+            with _current(site):
+                for name, service in _services(root, site, site_name,
+                                               service_name):
+                    if service is not None:
+                        started += _start_service(name, service, label)
+                    elif not several:
+                        log.error('service %s on site %s not found', name,
+                                  label)
     except Exception:
         log.exception('autostart: %s failed', directive)
     if several and not started:
         log.warning('no services started by directive %s', directive)
+
+
+@contextmanager
+def _current(site: Any) -> Iterator[None]:
+    """Make it the current site: Zope finds local utilities from there."""
+    before = getSite()
+    setSite(site if ISite.providedBy(site) else None)
+    try:
+        yield
+    finally:
+        setSite(before)
 
 
 def _start_service(name: str, service: Any, label: str) -> bool:
@@ -102,7 +119,8 @@ def _start_service(name: str, service: Any, label: str) -> bool:
     return True
 
 
-def _sites(root: Any, site_name: str) -> Iterator[tuple[Any, str]]:
+def _sites(root: Any, site_name: str,
+           service_name: str) -> Iterator[tuple[Any, str]]:
     """The sites a directive names, each with its name in the log."""
     if site_name in ('', '*'):
         yield root, 'root'
@@ -112,7 +130,7 @@ def _sites(root: Any, site_name: str) -> Iterator[tuple[Any, str]]:
                 yield site, site.__name__
     elif site_name:
         site = root.get(site_name)
-        if ISite.providedBy(site):
+        if ISite.providedBy(site) or _contained(site, service_name):
             yield site, getattr(site, '__name__', None) or site_name
         else:
             log.error('site %s not found', site_name)
@@ -123,8 +141,13 @@ def _services(root: Any, site: Any, site_name: str,
     """The services a directive names on one site; None: not found."""
     manager = _manager(site)
     if service_name != '*':
-        return [(service_name,
-                 manager.queryUtility(ITaskService, name=service_name))]
+        service = None
+        # A folder that is no site has none of the global ones for itself.
+        if site is root or ISite.providedBy(site):
+            service = manager.queryUtility(ITaskService, name=service_name)
+        if service is None:
+            service = _contained(site, service_name)
+        return [(service_name, service)]
     services = list(manager.getUtilitiesFor(ITaskService))
     if site_name not in ('', '*'):
         # What the site has from the root is not its own.
@@ -133,6 +156,13 @@ def _services(root: Any, site: Any, site_name: str,
         services = [(name, service) for name, service in services
                     if roots.get(name) is not service]
     return services
+
+
+def _contained(site: Any, name: str) -> Any:
+    """A service in a folder, registered or not; None: there is none."""
+    get = getattr(site, 'get', None)
+    found = None if get is None else get(name)
+    return found if ITaskService.providedBy(found) else None
 
 
 def _manager(site: Any) -> Any:

@@ -15,8 +15,8 @@ from lovely.remotetask import wakeup
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import RetryLater
-from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
+from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.job import Failure
 from lovely.remotetask.settings import SHORTEST_REST
 from lovely.remotetask.settings import log
@@ -25,7 +25,7 @@ from lovely.remotetask.task import task_option
 from lovely.remotetask.workers import DIRECT
 
 
-class TaskMissing(RuntimeFault):
+class TaskMissing(WrongWorker):
     """No task has the name that the job asks for."""
 
 
@@ -101,7 +101,7 @@ def call_task(service: Any, host: Any, job: Any,
 
 def tell(error: BaseException) -> None:
     """Log a failed attempt as 0.5.2 did: once, with the traceback."""
-    if isinstance(error, TaskMissing):
+    if isinstance(error, WrongWorker):
         log.error('%s', error)
     elif not isinstance(error, TaskError | RetryLater | CancelJob):
         log.error('Caught a generic exception, preventing thread from '
@@ -134,7 +134,7 @@ def settle(service: Any, job: Any, error: BaseException, now: float,
     if retry_delay is not None:
         # Nobody's code has failed where there was none to run.
         queue.park(job, now + retry_delay, failure,
-                   charged=not isinstance(error, TaskMissing))
+                   charged=not isinstance(error, WrongWorker))
         return events.JobRetried(service, job)
     queue.fail(job, failure, now, slot)
     return events.JobFailed(service, job)

@@ -4,6 +4,7 @@ It needs no framework: a host registers it for ITaskService and publishes the
 six methods; the WSGI application of ``web`` answers the same ones itself.
 """
 
+import sys
 from typing import Any
 
 from lovely.remotetask.web import presenter
@@ -23,24 +24,33 @@ class RemoteTaskServiceXMLRPCAPI:
         self.request = request
 
     def getAvailableTasks(self) -> list[str]:
-        return presenter.available_tasks(self.context)
+        return presenter.available_tasks(self._service('getAvailableTasks'))
 
     def add(self, task: str, input: object = None,
             key: str | None = None) -> int:
-        return presenter.add(self.context, task, input, key=key)
+        return presenter.add(self._service('add'), task, input, key=key)
 
     def cancel(self, jobid: int) -> bool:
-        presenter.cancel(self.context, jobid)
+        presenter.cancel(self._service('cancel'), jobid)
         return True
 
     def getStatus(self, jobid: int) -> str:
-        return presenter.status(self.context, jobid)
+        return presenter.status(self._service('getStatus'), jobid)
 
     def getResult(self, jobid: int) -> object:
-        return presenter.result(self.context, jobid)
+        return presenter.result(self._service('getResult'), jobid)
 
     def getError(self, jobid: int) -> str:
-        return presenter.error(self.context, jobid)
+        return presenter.error(self._service('getError'), jobid)
+
+    def _service(self, name: str) -> Any:
+        """The service itself, if the caller may call this method of it."""
+        getattr(self.context, name)
+        # The ZTK hands it over behind a security proxy, which would close
+        # tasks and results to us.  None is there before this is loaded.
+        security = sys.modules.get('zope.security.proxy')
+        return (self.context if security is None
+                else security.removeSecurityProxy(self.context))
 
     def listMethods(self) -> list[str]:
         return rpc.list_methods()

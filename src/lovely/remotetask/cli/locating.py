@@ -117,7 +117,7 @@ def _inside(names: list[str], obj: Any, left: list[int]
         return
     if ISite.providedBy(obj):
         yield [*names, _SITE_MANAGER], obj.getSiteManager()
-    if not hasattr(type(obj), 'items'):
+    if not hasattr(obj.__class__, 'items'):
         return
     for number, (name, member) in enumerate(obj.items()):
         if left[0] <= 0 or number >= IN_CONTAINER:
@@ -126,13 +126,14 @@ def _inside(names: list[str], obj: Any, left: list[int]
         # A slash cannot be part of a path, nor a number of it.
         if isinstance(name, str) and name and '/' not in name and (
                 _may_contain(member)
-                or ITaskService.implementedBy(type(member))):
+                or ITaskService.implementedBy(member.__class__)):
             yield [*names, name], member
 
 
 def _may_contain(obj: Any) -> bool:
     """Is it worth loading?  By its class alone: that loads nothing."""
-    kind = type(obj)
+    # Not type(obj): in Zope that is a wrapper of Acquisition.
+    kind = obj.__class__
     if kind is dict:
         return True
     return (IPersistent.implementedBy(kind)

@@ -118,6 +118,14 @@ def respond(body: bytes, run: Run) -> bytes:
     """
     try:
         name, arguments = parse(body)
+    except xmlrpc.client.Fault as fault:
+        return dump_fault(fault.faultCode, fault.faultString)
+    return answer(name, arguments, run)
+
+
+def answer(name: str, arguments: tuple[Any, ...], run: Run) -> bytes:
+    """The same for a call that was read already, from ``parse``."""
+    try:
         return dump(_call(name, arguments, run))
     except xmlrpc.client.Fault as fault:
         return dump_fault(fault.faultCode, fault.faultString)

@@ -1,0 +1,115 @@
+"""The add-on of a Plone site: its service ``tasks``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from Acquisition import aq_base
+from Acquisition import aq_inner
+from Acquisition import aq_parent
+from plone.base.interfaces import INonInstallable
+from Products.statusmessages.interfaces import IStatusMessage
+from zope.interface import implementer
+
+from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.five.permissions import TITLES
+from lovely.remotetask.five.service import add_service
+from lovely.remotetask.five.sites import register
+from lovely.remotetask.interfaces import VIEW
+from lovely.remotetask.interfaces import ITaskService
+
+NAME = 'tasks'
+
+#: Who may ask for the status and the results of jobs.  In a Plone site
+#: everybody may see what nothing else is said of.
+_READERS = ('Manager', 'Site Administrator')
+
+#: A job that is there (see ITaskService.stats) has an effect to come.
+_PENDING = ('queued', 'processing', 'scheduled', 'start later')
+
+
+@implementer(INonInstallable)
+class HiddenProfiles:
+    """What nobody wants to see in the list of new sites' add-ons."""
+
+    def getNonInstallableProfiles(self) -> list[str]:
+        return ['lovely.remotetask:uninstall']
+
+
+def install(tool: Any) -> None:
+    """Give the site of a setup tool a service ``tasks``.
+
+    What there is of it already is left as it is.
+    Arguments: ``tool``, the site's portal_setup.
+    Raises: ConfigurationError where an item of the site has that id.
+    Txn: the caller commits.
+    """
+    site = _site(tool)
+    if NAME not in site.objectIds():
+        service = add_service(site, NAME)
+        service.manage_permission(TITLES[VIEW], _READERS, acquire=0)
+    service = site[NAME]
+    if not ITaskService.providedBy(service):
+        raise ConfigurationError(
+            f'{"/".join(service.getPhysicalPath())} is an item of the site, '
+            f'and the task service is to have this id: rename the item, then '
+            f'install the add-on again')
+    if _registered(site) is None:
+        register(service, NAME)
+
+
+def refuse_while_pending(tool: Any) -> None:
+    """Keep jobs from being thrown away with the service.
+
+    Before anything is uninstalled: the control panel commits what was done
+    up to an exception.
+    Raises: ConfigurationError while there are jobs that are still to run.
+    """
+    service = _own_service(_site(tool))
+    if service is None:
+        return
+    stats = service.stats()
+    pending = {status: stats[status] for status in _PENDING if stats[status]}
+    if pending:
+        counts = ', '.join(f'{count} {status}'
+                           for status, count in pending.items())
+        reason = (f'{"/".join(service.getPhysicalPath())} still has jobs '
+                  f'({counts}): let the workers run them or cancel them, '
+                  f'then uninstall again')
+        request = getattr(tool, 'REQUEST', None)
+        if request is not None:
+            # The control panel itself says no more than that it failed.
+            IStatusMessage(request).addStatusMessage(reason, type='error')
+        raise ConfigurationError(reason)
+
+
+def uninstall(tool: Any) -> None:
+    """Remove the service ``tasks``, with its log of jobs that have ended."""
+    site = _site(tool)
+    service = _own_service(site)
+    if service is None:
+        return
+    registered = _registered(site)
+    if registered is not None and aq_base(registered) is aq_base(service):
+        site.getSiteManager().unregisterUtility(provided=ITaskService,
+                                                name=NAME)
+    site._delObject(NAME)
+
+
+def _site(tool: Any) -> Any:
+    return aq_parent(aq_inner(tool))
+
+
+def _own_service(site: Any) -> Any:
+    """The service that install() has added, or one in its place."""
+    found = site[NAME] if NAME in site.objectIds() else None
+    return found if ITaskService.providedBy(found) else None
+
+
+def _registered(site: Any) -> Any:
+    """What the site itself, not the root above it, has under the name."""
+    for registration in site.getSiteManager().registeredUtilities():
+        if (registration.provided is ITaskService
+                and registration.name == NAME):
+            return registration.component
+    return None

@@ -1,0 +1,160 @@
+"""What an application's configuration can say about tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from pyramid.events import ApplicationCreated
+from pyramid.exceptions import ConfigurationError
+from pyramid.interfaces import ISecurityPolicy
+from pyramid.security import NO_PERMISSION_REQUIRED
+from pyramid.settings import asbool
+
+from lovely.remotetask.interfaces import IHost
+from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.pyramid import services
+from lovely.remotetask.pyramid.host import PyramidHost
+from lovely.remotetask.pyramid.host import get_connection
+from lovely.remotetask.pyramid.xmlrpc import make_view
+from lovely.remotetask.service import TaskService
+from lovely.remotetask.task import FunctionTask
+from lovely.remotetask.task import marks
+
+
+def includeme(config: Any) -> None:
+    """``config.include('lovely.remotetask.pyramid')``.
+
+    Settings: ``remotetask.base_url``, ``remotetask.connection``,
+    ``remotetask.autostart``.
+    """
+    # Without it, nobody would commit what a view adds.
+    config.include('pyramid_tm')
+    settings = config.registry.settings
+    config.registry.registerUtility(PyramidHost(
+        config.registry,
+        config.maybe_dotted(
+            settings.get('remotetask.connection') or get_connection),
+        _base_url(settings)), IHost)
+    config.add_directive('add_remote_task', add_remote_task)
+    config.add_directive('add_task_service', add_task_service)
+    config.add_directive('add_remotetask_xmlrpc', add_remotetask_xmlrpc)
+    config.add_request_method(services.default_service, 'remotetask',
+                              reify=True)
+    config.add_request_method(services.task_service, 'task_service')
+    config.add_subscriber(services.application_created, ApplicationCreated)
+
+
+def _base_url(settings: Any) -> str:
+    url = settings.get('remotetask.base_url') or 'http://localhost'
+    parts = urlsplit(url)
+    if parts.scheme not in ('http', 'https') or not parts.netloc:
+        raise ConfigurationError(
+            f'the setting remotetask.base_url is {url!r}; give the address '
+            f'of the application, as in https://www.example.com/app')
+    return url.rstrip('/')
+
+
+def add_remote_task(config: Any, name: str, task: Any,
+                    **options: Any) -> None:
+    """Let the application have a task.
+
+    Arguments: ``name`` (str), by which jobs are added; ``task``, a function
+    as FunctionTask takes it, an ITask, or the dotted name of either;
+    ``options``, as in ITaskOptions, for functions.
+    Raises: ConfigurationError, here for what cannot be a task, at the commit
+    for two tasks of one name.
+    Source: new.
+    """
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError(f'the name of a task is a str, not {name!r}')
+    made = _made(name, config.maybe_dotted(task), options)
+    introspectable = config.introspectable(
+        'remote tasks', name, repr(made), 'remote task')
+    introspectable.update(name=name, task=made)
+    config.action(
+        ('remotetask.task', name),
+        lambda: config.registry.registerUtility(made, ITask, name),
+        introspectables=(introspectable,))
+
+
+def _made(name: str, task: Any, options: dict[str, Any]) -> Any:
+    if ITask.providedBy(task):
+        if options:
+            raise ConfigurationError(
+                f'the task {name!r} is {task!r}, which has its own options: '
+                f'set {", ".join(sorted(options))} there')
+        return task
+    if not callable(task):
+        raise ConfigurationError(
+            f'the task {name!r} is {task!r}; give a function or an ITask')
+    marked = dict(marks(task))
+    if marked and not options:
+        # What @task says of the function counts here, too.
+        return marked.get(name, next(iter(marked.values())))
+    try:
+        return FunctionTask(task, **options)
+    except TypeError as error:
+        raise ConfigurationError(f'the task {name!r}: {error}') from error
+
+
+def add_task_service(config: Any, name: str = '', path: str | None = None,
+                     factory: Any = TaskService,
+                     autostart: bool | None = None) -> None:
+    """Let the application have a task service; it is made if need be.
+
+    Arguments: ``name`` (str), for ``request.task_service(name)``; without one
+    it is ``request.remotetask``.  ``path``, where it is, from the root of the
+    database (``'site/tasks'``), default ``name``, or ``'tasks'``;
+    ``factory``, a callable that makes it, or its dotted name; ``autostart``:
+    a thread of each process of the application runs its jobs; None: as the
+    setting ``remotetask.autostart`` says.
+    Raises: ConfigurationError.
+    Source: new.
+    """
+    names = tuple(part for part in (path or name or 'tasks').split('/')
+                  if part)
+    if not names:
+        raise ConfigurationError(
+            f"the path of task service {name!r} is {path!r}; give one from "
+            f"the root of the database, as in 'tasks'")
+    if autostart is None:
+        autostart = asbool(
+            config.registry.settings.get('remotetask.autostart'))
+    declared = services.Declared(
+        name, names, config.maybe_dotted(factory), autostart)
+    host = config.registry.getUtility(IHost)
+    config.action(('remotetask.service', name),
+                  lambda: host.services.update({name: declared}))
+    # Two names for one service are a mistake.
+    config.action(('remotetask.path', names), None)
+
+
+def add_remotetask_xmlrpc(config: Any, pattern: str, permission: str,
+                          service: str = '') -> None:
+    """Answer XML-RPC calls for a service.
+
+    Arguments: ``pattern``, of the route; ``permission``, whoever calls needs
+    it, in the context of the application's root; ``service``, the name of a
+    declared service.
+    Raises: ConfigurationError at the commit where nobody would check the
+    permission.
+    Source: new.
+    """
+    route = f'remotetask.xmlrpc.{service}'
+    config.add_route(route, pattern, request_method='POST')
+    # No token: the type alone keeps the forms of foreign pages away.
+    config.add_view(
+        make_view(service), route_name=route, permission=permission,
+        header=r'Content-Type:text/xml(\s*;|\s*$)', require_csrf=False)
+
+    def check() -> None:
+        if (permission != NO_PERMISSION_REQUIRED
+                and config.registry.queryUtility(ISecurityPolicy) is None):
+            raise ConfigurationError(
+                f'add_remotetask_xmlrpc({pattern!r}) needs the permission '
+                f'{permission!r}, and the application has no security '
+                f'policy: everybody would be let in; set one, or give '
+                f'NO_PERMISSION_REQUIRED if that is what you want')
+
+    config.action(('remotetask.xmlrpc', service), check, order=1)

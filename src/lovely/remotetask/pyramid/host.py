@@ -1,0 +1,229 @@
+"""A Pyramid application as a host: its registry, and a request per job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pyramid.exceptions import ConfigurationError as PyramidError
+from pyramid.interfaces import IRequestFactory
+from pyramid.interfaces import IRootFactory
+from pyramid.request import Request
+from pyramid.request import apply_request_extensions
+from pyramid.threadlocal import RequestContext
+from pyramid.threadlocal import get_current_registry
+from pyramid.threadlocal import get_current_request
+from pyramid.threadlocal import manager as threadlocals
+from pyramid.traversal import DefaultRootFactory
+from transaction import TransactionManager
+from zope.component.hooks import getSite
+from zope.component.hooks import setSite
+from zope.interface import implementer
+
+from lovely.remotetask import db
+from lovely.remotetask import host
+from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.interfaces import SYSTEM
+from lovely.remotetask.interfaces import IHost
+from lovely.remotetask.pyramid import identity
+from lovely.remotetask.settings import log
+
+#: In the environ of a job's request: the connection that the job runs on.
+CONNECTION = 'remotetask.connection'
+
+#: pyramid_tm's: the transaction manager of a request, and whether somebody
+#: looks after it.
+_MANAGER = 'tm.manager'
+_ACTIVE = 'tm.active'
+
+
+def get_connection(request: Any) -> Any:
+    """The request's connection, of an application that uses pyramid_zodbconn.
+
+    Raises: ConfigurationError.
+    """
+    try:
+        import pyramid_zodbconn
+    except ImportError:
+        raise ConfigurationError(
+            'the application has no ZODB: pyramid_zodbconn is not installed; '
+            'install it, or name your own function in the setting '
+            'remotetask.connection') from None
+    try:
+        return pyramid_zodbconn.get_connection(request)
+    except PyramidError as error:
+        raise ConfigurationError(
+            f'the application has no ZODB: {error}; include pyramid_zodbconn '
+            f'and set zodbconn.uri, or name your own function in the setting '
+            f'remotetask.connection') from error
+
+
+@implementer(IHost)
+class PyramidHost(host.PlainHost):
+    """See IHost
+
+    Arguments: ``registry``, the application's; ``connect``, a callable that
+    gives the ZODB connection of a request; ``base_url``, where the
+    application is found from outside.
+    Attributes: ``services``, what the application has declared (services.
+    Declared), by name.
+    """
+
+    def __init__(self, registry: Any,
+                 connect: Callable[[Any], Any] = get_connection,
+                 base_url: str = 'http://localhost') -> None:
+        self._registry = registry
+        self._connect = connect
+        self._base_url = base_url
+        self.services: dict[str, Any] = {}
+
+    def registry(self, service: Any) -> Any:
+        """The application's, whatever zope.component knows."""
+        return self._registry
+
+    # -- connections ----------------------------------------------------------
+
+    def connection(self, request: Any) -> Any:
+        """The ZODB connection of a request; raises ConfigurationError."""
+        given = request.environ.get(CONNECTION)
+        return self._connect(request) if given is None else given
+
+    def database(self) -> Any:
+        """The database of the application; raises ConfigurationError."""
+        request = self._request()
+        # One that nobody begins: nothing is read.
+        request.environ[_MANAGER] = TransactionManager(explicit=True)
+        with _current(request):
+            return self.connection(request).db()
+
+    # -- a job's run ----------------------------------------------------------
+
+    @contextmanager
+    def running(self, service: Any, job: Any,
+                participation: Callable[[], Any]) -> Iterator[Any]:
+        """See IHost"""
+        submitter = None if job is None else job.submitter
+        if submitter == SYSTEM:
+            submitter = None
+        with self.prepared(db.jar_of(service), submitter):
+            yield service
+
+    @contextmanager
+    def prepared(self, connection: Any,
+                 submitter: str | None = None) -> Iterator[Any]:
+        """Code of the application runs, and nobody has sent a request.
+
+        As pyramid.scripting.prepare; but the root factory is to know already
+        who the user is.
+        Arguments: ``connection``, which request and code use, with its
+        transaction manager; ``submitter``, the user; None: nobody.
+        Gives: the request.
+        Raises: SubmitterGone.
+        """
+        request = self._request()
+        request.environ.update({
+            CONNECTION: connection, identity.USER: None, _ACTIVE: True,
+            _MANAGER: connection.transaction_manager})
+        self._lend(request, connection)
+        with _current(request):
+            if submitter is not None:
+                identity.introduce(request, submitter)
+            make_root = self._registry.queryUtility(
+                IRootFactory, default=DefaultRootFactory)
+            request.root = request.context = make_root(request)
+            yield request
+
+    def _request(self) -> Any:
+        factory = self._registry.queryUtility(IRequestFactory, default=Request)
+        request = factory.blank('/', base_url=self._base_url)
+        request.registry = self._registry
+        # Tickets may be good for one address only.
+        request.environ['REMOTE_ADDR'] = '127.0.0.1'
+        return request
+
+    def _lend(self, request: Any, connection: Any) -> None:
+        """Let pyramid_zodbconn give this connection to the request.
+
+        By the name under which it keeps its own: there is no other way.
+        """
+        databases = getattr(self._registry, '_zodb_databases', None) or {}
+        primary, ours = databases.get(''), connection.db()
+        if primary is ours:
+            request._primary_zodb_conn = connection
+        elif primary is not None and ours.databases is primary.databases:
+            request._primary_zodb_conn = connection.get_connection('')
+
+    # -- who acts -------------------------------------------------------------
+
+    def submitter(self) -> str | None:
+        """See IHost"""
+        request = _acting()
+        if request is None:
+            return None
+        userid = request.authenticated_userid
+        return None if userid is None else identity.write(userid)
+
+    def permits(self, service: Any, permission: str) -> bool:
+        """See IHost"""
+        request = _acting()
+        if request is None:
+            return True
+        return bool(request.has_permission(
+            permission, _secured(request, service)))
+
+
+def find() -> Any:
+    """The host of the application that this thread works for, or None."""
+    return get_current_registry().queryUtility(IHost)
+
+
+# Not by zope.component: it does not see an application's registry.
+host.finders.append(find)
+
+
+@contextmanager
+def _current(request: Any) -> Iterator[None]:
+    """Make a request the current one, and undo that whatever happens."""
+    stack, site = threadlocals.stack[:], getSite()
+    threadlocals.push({'registry': request.registry, 'request': request})
+    try:
+        apply_request_extensions(request)
+        yield
+    finally:
+        threadlocals.stack[:] = stack
+        setSite(site)
+        with RequestContext(request):
+            _finish(request)
+        threadlocals.stack[:] = stack
+
+
+def _finish(request: Any) -> None:
+    try:
+        if request.finished_callbacks:
+            request._process_finished_callbacks()
+    except Exception:
+        # The job has its end by now, and keeps it.
+        log.exception('a finished callback of a job\'s request failed')
+
+
+def _acting() -> Any:
+    """The request of whoever acts; None: the application's own account."""
+    request = get_current_request()
+    if request is None or request.environ.get(identity.USER, '') is None:
+        return None
+    return request
+
+
+def _secured(request: Any, service: Any) -> Any:
+    """What a permission on a service is asked for.
+
+    A service in the database's root is below no access control list; then
+    that of the application's root counts.
+    """
+    if any(getattr(obj, '__acl__', None) is not None
+           for obj in host.parents(service)):
+        return service
+    root = getattr(request, 'root', None)
+    return service if root is None else root

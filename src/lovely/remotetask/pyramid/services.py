@@ -1,0 +1,156 @@
+"""The services that an application has declared: made, found and started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from zope.location import locate
+
+from lovely.remotetask import db
+from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.interfaces import IHost
+from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.settings import log
+from lovely.remotetask.startup import SWITCH
+
+_starting: ContextVar[bool] = ContextVar('starting', default=True)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A service: where it is, who makes it, and who runs its jobs.
+
+    Arguments: ``name``, of the declaration; ``path``, the names that lead to
+    it from the root of the database; ``factory``, makes it; ``autostart``:
+    a thread of each process of the application runs its jobs.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    factory: Callable[[], Any]
+    autostart: bool
+
+    def find(self, connection: Any) -> Any:
+        """The service (ITaskService), made if it is not there yet.
+
+        Raises: ConfigurationError.
+        Txn: the caller's.
+        """
+        container = connection.root()
+        *names, last = self.path
+        for name in names:
+            container = _member(container, name)
+            if container is None:
+                raise ConfigurationError(
+                    f'the task service {self.name!r} is to be at '
+                    f'{self._shown()}, and the database has no {name!r} '
+                    f'there: make that first, or correct the path')
+        service = _member(container, last)
+        if service is None:
+            service = self.factory()
+            container[last] = service
+            if service.__parent__ is None:
+                locate(service, container, last)
+        if not ITaskService.providedBy(service):
+            raise ConfigurationError(
+                f'the task service {self.name!r} is to be at '
+                f'{self._shown()}, and there is a {type(service).__name__}: '
+                f'correct the path')
+        return service
+
+    def _shown(self) -> str:
+        return '/' + '/'.join(self.path)
+
+
+def _member(container: Any, name: str) -> Any:
+    try:
+        return container[name]
+    except KeyError:
+        return None
+
+
+def task_service(request: Any, name: str = '') -> Any:
+    """A declared service, in the request's connection and transaction.
+
+    Returns: ITaskService.
+    Raises: ConfigurationError for one that is not declared.
+    Cost: a look into the root of the database.
+    """
+    host = request.registry.getUtility(IHost)
+    declared = host.services.get(name)
+    if declared is None:
+        names = ', '.join(map(repr, sorted(host.services))) or 'none'
+        raise ConfigurationError(
+            f'no task service is declared by the name {name!r} (there are: '
+            f'{names}); call config.add_task_service({name!r})')
+    return declared.find(host.connection(request))
+
+
+def default_service(request: Any) -> Any:
+    """``request.remotetask``: the service that is declared without a name."""
+    return task_service(request)
+
+
+# --- when the application has been made --------------------------------------
+
+def application_created(event: Any) -> None:
+    """Make the declared services, and start those that are to be started.
+
+    Txn: short ones of its own.
+    """
+    host = event.app.registry.getUtility(IHost)
+    if not host.services:
+        return
+    database = host.database()
+
+    def find_all(connection: Any) -> None:
+        # The root factory is where applications make their own root.
+        with host.prepared(connection):
+            for declared in host.services.values():
+                declared.find(connection)
+
+    db.write(database, find_all)
+    chosen = [declared for declared in host.services.values()
+              if declared.autostart]
+    if chosen and _starting.get() and not _switched_off():
+        _start(host, database, chosen)
+
+
+@contextmanager
+def not_starting() -> Iterator[None]:
+    """Applications that are made meanwhile start no services."""
+    token = _starting.set(False)
+    try:
+        yield
+    finally:
+        _starting.reset(token)
+
+
+def _switched_off() -> bool:
+    return os.environ.get(SWITCH, '').strip() == '0'
+
+
+def _start(host: Any, database: Any, chosen: list[Declared]) -> None:
+    with (db.snapshot(database) as connection,
+          host.prepared(connection)):
+        for declared in chosen:
+            declared.find(connection).startProcessing()
+            log.info('service %r started', declared.name)
+    # Pyramid has no event for the end, and a process that is killed by
+    # SIGTERM, as pserve is by default, comes to no atexit handler.
+    if (threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL):
+        signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(number: int, frame: object) -> None:
+    sys.exit(0)

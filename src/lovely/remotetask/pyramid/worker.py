@@ -1,0 +1,94 @@
+"""``remotetask worker --paste``: an application without its web server."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pyramid.config import global_registries
+from pyramid.paster import get_app
+from pyramid.paster import setup_logging
+from zc.lockfile import LockError
+
+from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.interfaces import IHost
+from lovely.remotetask.pyramid.services import not_starting
+
+_IN_USE = ('stop that one, or share the database by ZEO or PostgreSQL '
+           '(zodbconn.uri = zeo://...)')
+
+
+@contextmanager
+def open_host(file: str) -> Iterator[tuple[Any, Any]]:
+    """The application of a configuration file, as a worker needs it.
+
+    Arguments: ``file``, the path of the INI, ``#name`` behind it for another
+    application than ``main``.
+    Gives: its database (ZODB.DB) and its host (IHost).
+    Raises: ConfigurationError.
+    """
+    path = file.partition('#')[0]
+    if not os.path.isfile(path):
+        raise ConfigurationError(
+            f'--paste {file}: there is no file {path}; correct the path')
+    host = _load(file)
+    database = host.database()
+    try:
+        yield database, host
+    finally:
+        for one in list(database.databases.values()):
+            _close(one)
+
+
+def _load(file: str) -> Any:
+    """The host of the application; raises ConfigurationError."""
+    before = set(global_registries)
+    try:
+        setup_logging(file)
+        # This process is a worker already.
+        with not_starting():
+            app = get_app(file, options={'__script__': 'remotetask'})
+    except ConfigurationError as error:
+        raise ConfigurationError(f'--paste {file}: {error}') from error
+    except LockError as error:
+        raise ConfigurationError(
+            f'--paste {file}: the database of the application is in use by '
+            f'another process; {_IN_USE}') from error
+    # It is the application's code that runs there.
+    except Exception as error:
+        raise ConfigurationError(
+            f'--paste {file}: the application cannot be made: '
+            f'{type(error).__name__}: {_without_passwords(str(error))}; '
+            f'correct that, `pserve {file}` tells the whole story'
+            ) from error
+    registry = getattr(app, 'registry', None)
+    # Middleware may hide it.
+    candidates = [registry] if registry is not None else [
+        one for one in global_registries if one not in before]
+    hosts = [one.queryUtility(IHost) for one in candidates]
+    hosts = [host for host in hosts if host is not None]
+    if len(hosts) == 1:
+        return hosts[0]
+    if hosts:
+        raise ConfigurationError(
+            f'--paste {file}: there are several applications that have '
+            f'tasks; choose one: --paste {file}#NAME')
+    raise ConfigurationError(
+        f"--paste {file}: the application knows nothing of tasks; add "
+        f"config.include('lovely.remotetask.pyramid') to it")
+
+
+def _without_passwords(text: str) -> str:
+    # Drivers like to name the URI that they could not open.
+    return re.sub(r'(://[^/@:\s]*:)[^@/\s]*@', r'\1***@', text)
+
+
+def _close(database: Any) -> None:
+    if any(info['opened'] for info in database.connectionDebugInfo()):
+        # A job that outlived its grace uses its connection still.
+        database.storage.close()
+    else:
+        database.close()

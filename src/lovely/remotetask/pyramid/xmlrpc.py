@@ -1,0 +1,39 @@
+"""XML-RPC as a view: the request's body to ``web.rpc``, and its answer back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyramid.httpexceptions import HTTPRequestEntityTooLarge
+from pyramid.response import Response
+
+from lovely.remotetask.errors import RemoteTaskError
+from lovely.remotetask.pyramid.services import task_service
+from lovely.remotetask.web import rpc
+from lovely.remotetask.web.app import DEFAULT_LIMIT
+
+
+def make_view(service: str) -> Callable[[Any], Response]:
+    """A view that answers XML-RPC calls for a declared service.
+
+    Txn: the request's; a Fault leaves nothing of it.
+    """
+    def view(request: Any) -> Response:
+        if (request.content_length or 0) > DEFAULT_LIMIT:
+            raise HTTPRequestEntityTooLarge(
+                f'the body is larger than {DEFAULT_LIMIT} bytes; store the '
+                f'data elsewhere and pass its place')
+
+        def run(function: Callable[[Any], object], writes: bool) -> object:
+            try:
+                return function(task_service(request, service))
+            except (RemoteTaskError, ValueError):
+                request.tm.doom()
+                raise
+
+        return Response(body=rpc.respond(request.body, run),
+                        content_type='text/xml', charset='utf-8')
+
+    return view

@@ -1,0 +1,18 @@
+"""What every host does alike, and the add-on's profiles, inside of Plone."""
+
+import pytest
+
+pytestmark = pytest.mark.environment('plone')
+
+
+def test_the_kit(inside):
+    inside('plone')
+
+
+def test_the_profiles(inside):
+    inside('plone', 'inside_plone/check_profile.py')
+
+
+def test_what_zope_s_host_does(inside):
+    """A Plone site changes nothing about it."""
+    inside('zope', 'inside_zope/check_host.py')

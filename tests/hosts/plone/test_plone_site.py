@@ -1,0 +1,257 @@
+"""A real Plone: the add-on, its doors, and a worker beside the server."""
+
+import signal
+import xmlrpc.client
+
+import pytest
+
+pytestmark = pytest.mark.environment('plone')
+
+INSTALLER = '/Plone/prefs_install_products_form'
+
+
+@pytest.fixture(scope='session')
+def before(plone):
+    """What the site showed before the add-on was installed."""
+    return {'addons': plone.get(INSTALLER), 'log': plone.log.read_text(),
+            'tasks': plone.get('/Plone/tasks')}
+
+
+@pytest.fixture(scope='session')
+def installed(plone, before):
+    """The site with the add-on, installed as an administrator does it."""
+    answer = plone.post('/Plone/install_products',
+                        install_product='lovely.remotetask')
+    assert answer[0] == 302, answer
+    return plone
+
+
+@pytest.fixture(scope='session')
+def worker(installed):
+    """A worker of its own process, over ZEO."""
+    return installed.worker('--threads', '2')
+
+
+def test_starts_without_a_slug(before, plone):
+    """hosts.md, Plone acceptance 1, second half."""
+    assert not (plone.instance / 'etc' / 'package-includes').exists()
+    status, _, text = before['addons']
+    assert status == 200
+    assert 'Remote tasks' in text and 'lovely.remotetask' in text
+    assert 'Remote tasks: uninstall' not in text
+    assert before['tasks'][0] == 404
+    ours = [line for line in before['log'].splitlines()
+            if 'lovely.remotetask' in line and ' INFO ' not in line]
+    assert ours == []
+
+
+def test_is_installed_by_the_control_panel(installed):
+    """The profile, by HTTP; once more it changes nothing."""
+    assert installed.proxy().getAvailableTasks() == [
+        'echo', 'look', 'make', 'where']
+    first = installed.proxy().add('echo', 'kept')
+    installed.script('''
+        from zope.component.hooks import setSite
+        import transaction
+        setSite(app.Plone)
+        for _ in range(2):
+            app.Plone.portal_setup.runAllImportStepsFromProfile(
+                'profile-lovely.remotetask:default')
+        transaction.commit()
+        ''')
+    assert installed.proxy().getStatus(first) in ('queued', 'completed')
+
+
+def test_the_service_is_the_site_s_utility(installed):
+    assert installed.script('''
+        from lovely.remotetask.interfaces import ITaskService
+        from zope.component import getUtility
+        from zope.component.hooks import setSite
+        setSite(app.Plone)
+        service = getUtility(ITaskService, 'tasks')
+        print('/'.join(service.getPhysicalPath()))
+        ''').strip().splitlines()[-1] == '/Plone/tasks'
+
+
+# --- XML-RPC and plone.protect -----------------------------------------------
+
+def test_what_was_added_by_xmlrpc_is_there_afterwards(installed, worker):
+    """hosts.md trap 1, Plone acceptance 2."""
+    before = installed.jobs()
+    jobid = installed.proxy().add('echo', {'what': 'bär'})
+    assert isinstance(jobid, int)
+    assert installed.jobs() == before + 1
+    assert installed.result(jobid) == {'what': 'bär'}
+    assert 'CSRF' not in installed.log.read_text().split(
+        'handling event')[-1]
+
+
+def test_plone_protect_guards_the_rest(installed):
+    """hosts.md trap 1: it is switched off for XML-RPC alone."""
+    before = installed.jobs()
+    form = {'task': 'where'}
+    installed.get('/Plone/@@enqueue', 'admin', form)
+    installed.get('/Plone/@@enqueue?task=where', 'admin')
+    assert installed.jobs() == before
+    status, _, text = installed.post('/Plone/@@enqueue', **form)
+    assert status == 200 and int(text)
+    assert installed.jobs() == before + 1
+
+
+@pytest.mark.parametrize('user', [None, 'jane'])
+def test_nobody_else_gets_in(installed, user):
+    """Of a site that everybody may see."""
+    jobid = installed.proxy('sam').add('echo')
+    before = installed.jobs()
+    for call in (lambda proxy: proxy.add('echo'),
+                 lambda proxy: proxy.cancel(jobid),
+                 lambda proxy: proxy.getStatus(jobid),
+                 lambda proxy: proxy.getResult(jobid)):
+        with pytest.raises(xmlrpc.client.ProtocolError) as caught:
+            call(installed.proxy(user))
+        assert caught.value.errcode in (401, 302)
+    for path in ('add?task=echo', '@@xmlrpc/add?task=echo', 'jobs',
+                 'processNext'):
+        assert installed.get(f'/Plone/tasks/{path}', user)[0] in (
+            302, 401, 403, 404)
+    assert installed.jobs() == before
+
+
+def test_mistakes_are_faults(installed):
+    """hosts.md trap 7, through all that Plone does with an answer."""
+    before = installed.jobs()
+    for call, named in ((lambda proxy: proxy.add('nothing'), 'does not exist'),
+                        (lambda proxy: proxy.getStatus(12345), '12345')):
+        with pytest.raises(xmlrpc.client.Fault) as caught:
+            call(installed.proxy())
+        assert named in caught.value.faultString
+    assert installed.jobs() == before
+
+
+# --- jobs --------------------------------------------------------------------
+
+def test_a_task_sees_its_site(installed, worker):
+    jobid = installed.proxy('sam').add('look')
+    assert installed.result(jobid) == {
+        'site': 'Plone', 'portal': 'Plone', 'url': 'https://www.example.org',
+        'request': True, 'user': 'sam', 'folder': '/Plone/acl_users',
+        'language': 'en', 'layer': True, 'skin': 'Plone Default',
+        'roles': ['Authenticated', 'Site Administrator']}
+
+
+def test_a_user_of_the_root(installed, worker):
+    seen = installed.result(installed.proxy('admin').add('look'))
+    assert (seen['user'], seen['folder']) == ('admin', '/acl_users')
+
+
+def test_a_task_makes_content_as_its_submitter(installed, worker):
+    """hosts.md, Plone acceptance 3."""
+    status, _, jobid = installed.post('/Plone/@@enqueue', 'jane',
+                                      task='make', id='made')
+    assert status == 200
+    made = installed.result(int(jobid))
+    assert made['url'] == 'https://www.example.org/made'
+    assert made['creators'] == ['jane'] and made['owner'] == 'jane'
+    assert installed.script(f'''
+        from zope.component.hooks import setSite
+        setSite(app.Plone)
+        found = app.Plone.portal_catalog.unrestrictedSearchResults(
+            UID='{made['uid']}')
+        print([(brain.getPath(), brain.Creator) for brain in found])
+        ''').strip().splitlines()[-1] == "[('/Plone/made', 'jane')]"
+
+
+def test_content_as_input_keeps_its_place(installed, worker):
+    made = int(installed.post('/Plone/@@enqueue', 'jane', task='make',
+                              id='given')[2])
+    installed.result(made)
+    jobid = int(installed.post('/Plone/given/@@enqueue', 'jane',
+                               task='where')[2])
+    assert installed.result(jobid) == {
+        'url': 'https://www.example.org/given', 'title': 'Made by a job',
+        'parent': 'Plone', 'local': ['Owner']}
+
+
+def test_nobody_makes_what_they_may_not(installed, worker):
+    """A submitter that is no longer allowed: a final state that says so."""
+    installed.script('''
+        import transaction
+        app.Plone.acl_users.userFolderAddUser(
+            'max', 'secret-of-max', ['Contributor'], [])
+        transaction.commit()
+        ''')
+    jobid = int(installed.post('/Plone/@@enqueue', 'max', task='make',
+                               id='first')[2])
+    installed.result(jobid)
+    service = '''
+        import transaction
+        from zope.component.hooks import setSite
+        setSite(app.Plone)
+        service = app.Plone.tasks
+        '''
+    installed.script(service + '''
+        service.pause()
+        transaction.commit()
+        ''')
+    denied, gone = (
+        int(installed.post('/Plone/@@enqueue', user, task='make',
+                           id=f'second-of-{user}')[2])
+        for user in ('max', 'jane'))
+    installed.script(service + '''
+        app.Plone.acl_users.userFolderEditUser('max', None, ['Member'], [])
+        app.Plone.acl_users.userFolderDelUsers(['jane'])
+        service.resume()
+        transaction.commit()
+        ''')
+    for jobid, user in ((denied, 'max'), (gone, 'jane')):
+        assert installed.result(jobid, 'error') is None
+        assert user in installed.proxy().getError(jobid)
+        assert installed.get(f'/Plone/second-of-{user}')[0] == 404
+
+
+# --- the end -----------------------------------------------------------------
+
+def test_the_server_runs_jobs_itself(installed, worker):
+    """Autostart; a script beside it does not (hosts.md trap 9)."""
+    code, told = installed.end(worker, signal.SIGTERM)
+    assert code == 0, told
+    # Of all that it has run, nothing has gone wrong behind its back.
+    assert "Shouldn't load state" not in told and '__del__' not in told
+    installed.end(installed.server)
+    installed.configure(autostart='Plone@tasks')
+    installed.serve()
+    assert installed.result(installed.proxy('sam').add('look'))[
+        'user'] == 'sam'
+    threads = installed.script('''
+        import threading
+        print([thread.name for thread in threading.enumerate()])
+        ''')
+    assert 'remotetasks.' not in threads
+    installed.end(installed.server)
+    installed.configure()
+    installed.serve()
+
+
+def test_uninstalling_waits_for_jobs(installed):
+    jobid = installed.proxy().add('echo')
+
+    def uninstall():
+        return installed.post('/Plone/uninstall_products',
+                              uninstall_product='lovely.remotetask')
+
+    status, headers, _ = uninstall()
+    assert status == 302
+    page = installed.get(
+        INSTALLER, Cookie=headers['Set-Cookie'].partition(';')[0])[2]
+    assert '/Plone/tasks still has jobs (1 queued): let the workers' in page
+    assert installed.proxy().getStatus(jobid) == 'queued'
+    installed.proxy().cancel(jobid)
+    assert uninstall()[0] == 302
+    assert installed.get('/Plone/tasks')[0] == 404
+    assert installed.script('''
+        from lovely.remotetask.interfaces import ITaskService
+        from zope.component import queryUtility
+        from zope.component.hooks import setSite
+        setSite(app.Plone)
+        print(queryUtility(ITaskService, 'tasks'))
+        ''').strip().splitlines()[-1] == 'None'

@@ -1,0 +1,13 @@
+"""The seam's kit, and applications, inside Pyramid's environment."""
+
+import pytest
+
+pytestmark = pytest.mark.environment('pyramid')
+
+
+def test_kit(inside):
+    inside('pyramid')
+
+
+def test_applications(inside):
+    inside('pyramid', 'inside_pyramid/check_application.py')

@@ -1,0 +1,521 @@
+"""Pyramid applications served for real, and workers beside them."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import textwrap
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from xmlrpc.client import Fault
+from xmlrpc.client import ProtocolError
+from xmlrpc.client import ServerProxy
+
+import pytest
+
+pytestmark = pytest.mark.environment('pyramid')
+
+DOCS = Path(__file__).parents[2] / 'docs'
+REFERENCE = DOCS / 'reference' / 'pyramid.rst'
+HOWTO = DOCS / 'howto' / 'run-workers-in-pyramid.rst'
+TUTORIAL = DOCS / 'tutorial' / 'first-pyramid-app.rst'
+SECONDS = 40
+
+#: An application as acceptance 1 of hosts.md wants it, and what tests need.
+APPLICATION = '''
+import time
+
+from persistent.mapping import PersistentMapping
+from pyramid.config import Configurator
+from pyramid.response import Response
+from pyramid.threadlocal import get_current_request
+from pyramid_zodbconn import get_connection
+
+
+class Policy:
+    def identity(self, request):
+        return request.environ.get(
+            'remotetask.user', request.headers.get('X-User'))
+
+    authenticated_userid = identity
+
+    def permits(self, request, context, permission):
+        return self.identity(request) == 'mia'
+
+
+def once(service, jobid, input):
+    request = get_current_request()
+    ran = get_connection(request).root()['ran']
+    ran[jobid] = ran.get(jobid, 0) + 1
+    return [request.route_url('add'), request.authenticated_userid]
+
+
+def wait(input):
+    time.sleep(input)
+
+
+def add(request):
+    job = request.remotetask.add('once', None)
+    if 'fail' in request.GET:
+        raise KeyError('fail')
+    return {'job': job}
+
+
+def hold(request):
+    return {'job': request.remotetask.add('wait', 60)}
+
+
+def look(request):
+    service = request.remotetask
+    return {'status': [job.status for job in service.jobs.values()],
+            'ran': list(get_connection(request).root()['ran'].values()),
+            'output': [job.output for job in service.jobs.values()]}
+
+
+def root(request):
+    root = get_connection(request).root()
+    if 'ran' not in root:
+        root['ran'] = PersistentMapping()
+    return root
+
+
+def main(global_config, **settings):
+    with Configurator(settings=settings, security_policy=Policy(),
+                      root_factory=root) as config:
+        config.include('pyramid_retry')
+        config.include('pyramid_zodbconn')
+        config.include('lovely.remotetask.pyramid')
+        config.add_task_service()
+        config.add_remote_task('once', once)
+        config.add_remote_task('wait', wait)
+        config.add_remotetask_xmlrpc('/rpc', permission='rpc')
+        for view in (add, hold, look):
+            config.add_route(view.__name__, '/' + view.__name__)
+            config.add_view(view, route_name=view.__name__, renderer='json')
+        return config.make_wsgi_app()
+'''
+
+INI = '''
+[app:main]
+use = call:shop:main
+zodbconn.uri = {uri}
+retry.attempts = 3
+remotetask.base_url = https://www.example.com/shop
+{more}
+
+[server:main]
+use = egg:waitress#main
+listen = 127.0.0.1:{port}
+threads = 8
+'''
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(('127.0.0.1', 0))
+        return one.getsockname()[1]
+
+
+def answers(port):
+    with socket.socket() as one:
+        one.settimeout(1)
+        return not one.connect_ex(('127.0.0.1', port))
+
+
+def wait_until(what, *processes):
+    deadline = time.monotonic() + SECONDS
+    while not (found := what()):
+        for process in processes:
+            assert process.poll() is None, 'it has ended'
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+class Folder:
+    """A folder with files, where commands of the environment are run."""
+
+    def __init__(self, environment, path):
+        self.environment = environment
+        self.path = path
+        self.environ = {
+            **os.environ, 'PYTHONPATH': '.', 'PYTHONWARNINGS': 'ignore',
+            'PATH': f'{environment.path / "bin"}{os.pathsep}'
+                    f'{os.environ["PATH"]}'}
+
+    def write(self, name, text):
+        (self.path / name).write_text(text)
+
+    def run(self, *command, **options):
+        return subprocess.run(
+            command, cwd=self.path, env=self.environ, text=True,
+            capture_output=True, timeout=SECONDS, **options)
+
+    @contextmanager
+    def started(self, *command):
+        with open(self.path / 'log', 'a') as log:
+            process = subprocess.Popen(
+                command, cwd=self.path, env=self.environ, text=True,
+                stdout=subprocess.PIPE, stderr=log)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            try:
+                process.wait(SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            process.stdout.close()
+
+    @contextmanager
+    def zeo(self, port):
+        with self.started('runzeo', '-a', f'127.0.0.1:{port}', '-f',
+                          'Data.fs') as process:
+            wait_until(lambda: answers(port), process)
+            yield process
+
+    @contextmanager
+    def pserve(self, port, ini='shop.ini'):
+        with self.started('pserve', ini) as process:
+            wait_until(lambda: answers(port), process)
+            yield process
+
+    @contextmanager
+    def worker(self, ini='shop.ini', *options):
+        with self.started('remotetask', 'worker', '--paste', ini,
+                          *options) as process:
+            line = process.stdout.readline()
+            assert 'worker ready' in line, (self.path / 'log').read_text()
+            yield process
+
+
+@pytest.fixture
+def folder(environment, tmp_path):
+    made = Folder(environment, tmp_path)
+    made.write('shop.py', APPLICATION)
+    return made
+
+
+def get(port, path, **headers):
+    request = urllib.request.Request(
+        f'http://127.0.0.1:{port}{path}', headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=SECONDS) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def look(port):
+    return json.loads(get(port, '/look')[1])
+
+
+@pytest.mark.parametrize('manager', ['default', 'explicit'])
+def test_adds_of_many_clients_are_run_once_each(folder, manager):
+    # hosts.md: acceptance 1, 2 and 4; issue 6: 60 enqueues, 8 clients.
+    zeo, port = free_port(), free_port()
+    folder.write('shop.ini', INI.format(
+        uri=f'zeo://127.0.0.1:{zeo}', port=port,
+        more='tm.manager_hook = pyramid_tm.explicit_manager'
+        if manager == 'explicit' else ''))
+    with (folder.zeo(zeo), folder.pserve(port) as server,
+          folder.worker() as worker):
+        assert get(port, '/add?fail')[0] == 500
+        assert look(port)['status'] == []
+        with ThreadPoolExecutor(8) as clients:
+            codes = list(clients.map(
+                lambda number: get(port, '/add', **{'X-User': 'mia'})[0],
+                range(60)))
+        assert codes == [200] * 60
+        wait_until(lambda: look(port)['status'] == ['completed'] * 60,
+                   server, worker)
+        seen = look(port)
+        assert seen['ran'] == [1] * 60
+        assert all(output == ['https://www.example.com/shop/add', 'mia']
+                   for output in seen['output'])
+
+
+def test_xmlrpc(folder):
+    # hosts.md: acceptance 3, traps 7 and 11.
+    port = free_port()
+    folder.write('shop.ini', INI.format(
+        uri=f'file://{folder.path}/Data.fs', port=port,
+        more='remotetask.autostart = true'))
+    url = f'http://127.0.0.1:{port}/rpc'
+    with folder.pserve(port) as server:
+        with pytest.raises(ProtocolError) as refused:
+            ServerProxy(url).add('once')
+        assert refused.value.errcode == 403
+        assert get(port, '/rpc', **{'X-User': 'mia'})[0] == 404
+        proxy = ServerProxy(url, headers=[('X-User', 'mia')],
+                            allow_none=True)
+        with pytest.raises(Fault, match='Task does not exist'):
+            proxy.add('nothing')
+        with pytest.raises(Fault, match='4711'):
+            proxy.getStatus(4711)
+        assert look(port)['status'] == []
+        jobid = proxy.add('once', {'foo': 'bär'})
+        wait_until(lambda: proxy.getStatus(jobid) == 'completed', server)
+
+
+def test_the_server_ends_in_order(folder):
+    # SIGTERM is what ends servers, and pserve dies of it at once.
+    zeo, port = free_port(), free_port()
+    folder.write('shop.ini', INI.format(
+        uri=f'zeo://127.0.0.1:{zeo}', port=port,
+        more='remotetask.autostart = true'))
+    folder.write('look.ini', INI.format(
+        uri=f'zeo://127.0.0.1:{zeo}', port=port, more=''))
+    with folder.zeo(zeo):
+        with folder.pserve(port) as server:
+            get(port, '/hold')
+            wait_until(lambda: look(port)['status'] == ['processing'],
+                       server)
+            server.terminate()
+            assert server.wait(SECONDS) == 0
+        with folder.pserve(port, 'look.ini'):
+            assert look(port)['status'] == ['queued']
+
+
+@pytest.mark.parametrize('more, said', [
+    ('shop.ini --service /nothing', r'no task service at /nothing; .*/tasks'),
+    ('missing.ini', r'no file missing\.ini; correct the path'),
+    ('nozodb.ini', r'no ZODB: .*zodbconn\.uri'),
+    ('locked.ini', r'in use by another process; .*ZEO'),
+    ('broken.ini', r'cannot be made: .*nothing.*; .*pserve broken\.ini'),
+    ('empty.ini', r'cannot be made: .*'),
+    ('scheme.ini', r'cannot be made: .*'),
+    ('plain.ini', r"nothing of tasks; add config\.include"),
+])
+def test_a_worker_says_in_a_line_why_it_cannot_start(folder, more, said):
+    port = free_port()
+    uri = f'file://{folder.path}/Data.fs'
+    folder.write('shop.ini', INI.format(uri=uri, port=port, more=''))
+    folder.write('nozodb.ini', INI.format(uri='', port=port, more=''))
+    folder.write('locked.ini', INI.format(uri=uri, port=port, more=''))
+    folder.write('broken.ini', INI.replace('shop:', 'nothing:').format(
+        uri=uri, port=port, more=''))
+    folder.write('empty.ini', '')
+    folder.write('scheme.ini', INI.format(
+        uri='mysql://me:secret@db/x', port=port, more=''))
+    folder.write('plain.ini', '[app:main]\nuse = call:plain:main\n')
+    folder.write('plain.py', textwrap.dedent('''
+        from pyramid.config import Configurator
+
+        def main(global_config, **settings):
+            return Configurator(settings=settings).make_wsgi_app()
+        '''))
+
+    def fails():
+        return folder.run('remotetask', 'worker', '--paste', *more.split())
+
+    if more == 'locked.ini':
+        with folder.pserve(port):
+            done = fails()
+    else:
+        done = fails()
+    assert done.returncode == 1, done
+    line, = done.stderr.splitlines()
+    assert re.search(said, line), line
+    assert 'secret' not in line
+    assert done.stdout == ''
+
+
+#: How much an add costs a request over its own commit, on a FileStorage.
+COST = '''
+import statistics, sys, tempfile, time
+from pyramid.config import Configurator
+from pyramid.request import Request
+from pyramid.response import Response
+from pyramid_zodbconn import get_connection
+
+def write(request):
+    root = get_connection(request).root()
+    root['count'] = root.get('count', 0) + 1
+    if 'add' in request.GET:
+        root['tasks'].add('echo', {'foo': 'bar'})
+    return Response('')
+
+config = Configurator(package='lovely.remotetask', settings={
+    'zodbconn.uri': f'file://{tempfile.mkdtemp()}/Data.fs'})
+config.include('pyramid_zodbconn')
+config.include('lovely.remotetask.pyramid')
+config.add_task_service()
+config.add_remote_task('echo', len)
+config.add_route('write', '/')
+config.add_view(write, route_name='write')
+app = config.make_wsgi_app()
+
+def once(path):
+    request = Request.blank(path)
+    began = time.perf_counter()
+    assert request.get_response(app).status_code == 200
+    return time.perf_counter() - began
+
+plain, adding = [], []
+for _ in range(50):
+    once('/'), once('/?add')
+for _ in range(1000):
+    plain.append(once('/'))
+    adding.append(once('/?add'))
+print(1000 * (statistics.median(adding) - statistics.median(plain)),
+      1000 * statistics.median(plain))
+'''
+
+
+def test_an_add_costs_a_request_no_millisecond(folder):
+    # issue 6; 0.15 ms where nobody else is busy.
+    folder.write('cost.py', COST)
+    done = folder.run('python', 'cost.py')
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[0]) < 1
+
+
+def test_what_installing_us_brings(environment):
+    # hosts.md, acceptance 4.
+    assert environment.changed() == {}
+    names = [line.split('==')[0].lower() for line
+             in environment.run('pip', 'freeze').stdout.splitlines()]
+    assert not [name for name in names if name.startswith('zope.app')
+                or name in ('pyramid-zcml', 'pyramid_zcml',
+                            'pyramid-chameleon', 'pyramid_chameleon')]
+
+
+#: The id of the job in the tutorial.
+JOB = '882604112'
+
+# --- the tutorial ------------------------------------------------------------
+
+_BLOCK = re.compile(
+    r'^\.\. code-block:: (?P<kind>\w+)\n(?:   :caption: (?P<file>\S+)\n)?\n'
+    r'(?P<text>(?:   .*\n|\n)+)', re.M)
+
+
+def test_the_tutorial(environment, tmp_path):
+    # From an empty folder; the environment is what "Install" makes.
+    folder = Folder(environment, tmp_path)
+    zeo, port = str(free_port()), str(free_port())
+    text = TUTORIAL.read_text().replace('9991', zeo).replace('6543', port)
+    running, ran, jobs = [], [], []
+    try:
+        for block in _BLOCK.finditer(text):
+            content = textwrap.dedent(block['text']).strip() + '\n'
+            if block['kind'] != 'console':
+                folder.write(block['file'], content)
+                continue
+            for part in re.split(r'^\$ ', content, flags=re.M)[1:]:
+                command, _, expected = part.partition('\n')
+                type_in(folder, command, expected, running, (zeo, port),
+                        jobs)
+                ran.append(command)
+    finally:
+        for process in reversed(running):
+            process.__exit__(None, None, None)
+    assert len(ran) == 8, ran
+
+
+def type_in(folder, command, expected, running, ports, jobs):
+    words = command.removeprefix('PYTHONPATH=. ').split()
+    if words[0] in ('runzeo', 'pserve') or words[:2] == [
+            'remotetask', 'worker']:
+        running.append(folder.started(*words))
+        process = running[-1].__enter__()
+        if expected:
+            assert process.stdout.readline() == expected
+        else:
+            port = int(ports[words[0] == 'pserve'])
+            wait_until(lambda: answers(port), process)
+        return
+    if jobs:
+        # The reader has got another id.
+        command = command.replace(JOB, jobs[0])
+    done = None
+
+    def says_so():
+        nonlocal done
+        done = folder.run('bash', '-c', command)
+        return matches(expected, done.stdout)
+
+    if '"completed"' in expected:
+        # "A moment later".
+        wait_until(says_so)
+    found = says_so() if done is None else matches(expected, done.stdout)
+    assert found, (command, expected, done)
+    jobs += found.groups()
+
+
+def matches(expected, output):
+    # Spaces: how wide a column is depends on what is in it.
+    pattern = '.*'.join(re.escape(part.strip(' '))
+                        for part in expected.split('...'))
+    return re.fullmatch(pattern.replace(JOB, r'(\d+)'),
+                        output.rstrip('\n') + '\n', re.S)
+
+
+#: Runs what the pages say, as a reader would put it into an application.
+PAGES = """
+import json, sys
+from types import SimpleNamespace
+from pyramid.config import Configurator
+from pyramid.request import Request
+
+for place, blocks in json.load(sys.stdin).items():
+    config = Configurator(package='lovely.remotetask', settings={
+        'zodbconn.uri': 'memory://'})
+    config.include('pyramid_zodbconn')
+    names = {'config': config, 'user_of_header': lambda request: 'tom'}
+    for block in blocks:
+        exec(block, names)
+    config.include('lovely.remotetask.pyramid')
+    app = config.make_wsgi_app()
+    request = Request.blank('/', environ={
+        'remotetask.connection': 'lent', 'remotetask.user': 'mia'})
+    if 'get_connection' in names:
+        assert names['get_connection'](request) == 'lent'
+        own = SimpleNamespace(environ={}, my_zodb='own')
+        assert names['get_connection'](own) == 'own'
+        policy = SimpleNamespace(users={'mia': 1, 'tom': 2})
+        assert names['identity'](policy, request) == 1
+        assert names['identity'](policy, own) == 2
+    else:
+        from lovely.remotetask.interfaces import IHost
+        host = app.registry.getUtility(IHost)
+        assert sorted(host.services) == ['', 'mail']
+        assert host.services['mail'].autostart
+        with host.database().transaction() as connection:
+            tasks = connection.root()['tasks']
+            assert tasks.processorArguments == {'maxThreads': 3}
+"""
+
+
+def test_what_the_other_pages_say(folder):
+    def blocks(page, kind):
+        return [textwrap.dedent(block['text'])
+                for block in indented(page.read_text(), kind)]
+
+    folder.write('pages.py', PAGES)
+    folder.environ['LOVELY_REMOTETASK_AUTOSTART'] = '0'
+    howto = blocks(HOWTO, 'python')
+    said = json.dumps({
+        'howto': ["config.include('lovely.remotetask.pyramid')", *howto],
+        'reference': blocks(REFERENCE, 'python')})
+    done = folder.run('python', 'pages.py', input=said)
+    assert done.returncode == 0, done.stderr
+    command, _, expected = blocks(HOWTO, 'console')[-1].strip().partition(
+        '\n')
+    done = folder.run(*command.removeprefix('$ ').split())
+    assert done.stderr.strip() == expected
+
+
+def indented(text, kind):
+    # Some are in a list.
+    return re.finditer(
+        r'^(?P<in> *)\.\. code-block:: ' + kind + r'\n\n'
+        r'(?P<text>(?:(?P=in)   .*\n|\n)+)', text, re.M)
