@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
 ROOT = Path(__file__).parents[2]
 CONSTRAINTS = Path(__file__).with_name('constraints')
 
@@ -92,11 +95,13 @@ def chosen():
 class Built:
     """A virtual environment that is there.
 
-    Attributes: ``path``; ``python``, its interpreter.
+    Attributes: ``path``; ``python``, its interpreter; ``pins``, as in
+    Environment.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, pins):
         self.path = path
+        self.pins = pins
         self.python = path / 'bin' / 'python'
 
     def run(self, *command, **options):
@@ -116,6 +121,32 @@ class Built:
         return {name: (before[name], after.get(name)) for name in before
                 if before[name] != after.get(name)}
 
+    def unpinned(self):
+        """What is there in another version than its makers pin.
+
+        Of ours, too: it may be pinned without being there before.
+        Returns: {name: (pinned, installed)}.
+        """
+        _, installed = json.loads((self.path / 'versions.json').read_text())
+        installed = {canonicalize_name(name): version
+                     for name, version in installed.items()}
+        # Its lib directory is named after it: python3.13.
+        library, = self.path.glob('lib/python*')
+        python = library.name.removeprefix('python')
+        found = {}
+        for line in _pins(self.pins).splitlines():
+            line = line.partition('#')[0].strip()
+            if not line:
+                continue
+            pin = Requirement(line)
+            if pin.marker and not pin.marker.evaluate(
+                    {'python_version': python}):
+                continue
+            there = installed.get(canonicalize_name(pin.name))
+            if there is not None and there not in pin.specifier:
+                found[pin.name] = (str(pin.specifier), there)
+        return found
+
 
 def build(name):
     """The environment of this name, made if need be, with our newest code.
@@ -125,10 +156,10 @@ def build(name):
     spec = ENVIRONMENTS[name]
     PLACE.mkdir(parents=True, exist_ok=True)
     pins = (CONSTRAINTS / f'{spec.pins}.txt') if spec.pins else None
-    recipe = repr(spec) + (pins.read_text() if pins else '') + _interpreter(
+    recipe = repr(spec) + _pins(spec.pins) + _interpreter(
         spec) + _requirements()
     path = PLACE / f'{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}'
-    built = Built(path)
+    built = Built(path, spec.pins)
     wheel = _wheel()
     if not (path / 'versions.json').exists():
         _make(built, spec, pins, wheel)
@@ -169,6 +200,10 @@ def _versions(built):
     return {entry['name'].lower(): entry['version']
             for entry in json.loads(listed)
             if entry['name'].lower() not in ('pip', 'setuptools')}
+
+
+def _pins(name):
+    return (CONSTRAINTS / f'{name}.txt').read_text() if name else ''
 
 
 @cache

@@ -10,6 +10,11 @@ def test_installing_us_changes_no_version(environment):
     assert environment.changed() == {}
 
 
+def test_what_comes_with_us_is_as_pinned(environment):
+    # What was not there before may be pinned all the same.
+    assert environment.unpinned() == {}
+
+
 def test_what_is_installed_fits_together(environment):
     result = environment.run('pip', 'check', check=False)
     ours = [line for line in result.stdout.splitlines()

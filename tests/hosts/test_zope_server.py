@@ -110,6 +110,7 @@ def test_xmlrpc_that_is_off_is_told_of(steps, environment):
             == 'Version: 6.':
         assert steps['xmlrpc'][0] == 400
         assert 'enable-xmlrpc on' in steps['log']
+        assert steps['manage'][0] == 200
     else:
         assert steps['xmlrpc'][0] == 200
         assert 'enable-xmlrpc' not in steps['log']

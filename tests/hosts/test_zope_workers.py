@@ -118,7 +118,7 @@ class Worker:
 
     def end(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        out, told = self.process.communicate(timeout=instances.DEADLINE)
+        _, told = self.process.communicate(timeout=instances.DEADLINE)
         return self.process.returncode, told
 
 
@@ -171,7 +171,7 @@ def test_a_signal_gives_a_running_job_back(web, pair, zeo):
 def failed(instance, *options, conf=None):
     """The one line of a worker that does not start."""
     worker = Worker(instance, *options, conf=conf)
-    out, told = worker.process.communicate(timeout=instances.DEADLINE)
+    _, told = worker.process.communicate(timeout=instances.DEADLINE)
     assert worker.process.returncode == 1, told
     lines = [line for line in told.splitlines() if line]
     assert 'Traceback' not in told
@@ -211,6 +211,13 @@ def test_a_server_that_is_down(environment, tmp_path):
         instance.conf.read_text().replace('wait-timeout 5',
                                           'wait-timeout 1'))
     assert re.search(r'does not answer.*start its server', failed(instance))
+
+
+def test_zcml_that_is_wrong(environment, tmp_path):
+    instance = instances.Instance(environment, tmp_path)
+    instance.slug.write_text('<include package="lovely.nothing" />')
+    assert re.search(r'the ZCML of the instance of .*no global nothing; '
+                     r'correct it', failed(instance))
 
 
 def test_a_service_that_is_not_there(pair):

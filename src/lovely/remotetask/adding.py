@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from lovely.remotetask import db
 from lovely.remotetask import events
+from lovely.remotetask import hooks
 from lovely.remotetask import payload
 from lovely.remotetask.clock import as_seconds
 from lovely.remotetask.errors import DuplicateJob
@@ -167,7 +167,7 @@ def one(service: Any, name: str, input: Any, make: Callable[..., Any],
     Arguments: ``make(id, task, input)``, which makes it.
     """
     task = check_task(service, name, priority)
-    jar, host = db.jar_of(service), service.host
+    jar, host = hooks.jar_of(service), service.host
     submitter = _submitter(service, host, runAs)
     input, size = _check_input(task, name, input, jar, host)
     if key is None and onDuplicate == 'keep':
@@ -194,7 +194,7 @@ def many(service: Any, name: str, inputs: Iterable[Any],
     if isinstance(inputs, (str, bytes, Mapping)):
         raise UsageError(f'inputs is a {type(inputs).__name__}; give a list '
                          f'with an input for each job')
-    jar, host = db.jar_of(service), service.host
+    jar, host = hooks.jar_of(service), service.host
     submitter = _submitter(service, host, runAs)
     inputs, sizes = _check_inputs(task, name, list(inputs), jar, host)
     jobs: list[Any] = []
@@ -243,7 +243,7 @@ def _holder(service: Any, key: Any, onDuplicate: Any,
     if onDuplicate == 'keep':
         # It must not begin, or end, unseen before this transaction commits:
         # what runs later sees what this one writes.
-        db.read_current(jar, holder)
+        hooks.read_current(jar, holder)
         return holder, True
     if holder.status != PROCESSING:
         service.cancel(holder.id)
@@ -262,7 +262,7 @@ def retry(service: Any, job: Any) -> None:
     service.jobqueue.retry(job, service.clock.now())
     if job.key is not None and holder is not job:
         uniques.take(job.key, job, holder)
-    wake(service, db.jar_of(service))
+    wake(service, hooks.jar_of(service))
 
 
 def mark_input_at_commit(jar: Any, *jobs: Any) -> None:
@@ -272,7 +272,7 @@ def mark_input_at_commit(jar: Any, *jobs: Any) -> None:
     database hearing of that.
     """
     if jobs:
-        db.before_commit(jar, _mark_input, *jobs)
+        hooks.before_commit(jar, _mark_input, *jobs)
 
 
 def _mark_input(job: Any) -> None:

@@ -22,25 +22,12 @@ from transaction.interfaces import NoTransaction
 from ZODB.POSException import ConflictError
 
 from lovely.remotetask.errors import RollbackImpossible
+from lovely.remotetask.hooks import current
 from lovely.remotetask.settings import CLAIM_TRIES
 from lovely.remotetask.settings import PAUSE_FIRST
 from lovely.remotetask.settings import PAUSE_LAST
 
 _jitter = random.SystemRandom()
-
-
-def jar_of(obj: Any) -> Any:
-    """The ZODB connection of an object, or of what it is located in.
-
-    Returns: the connection, or None.  An object that was added in this
-    transaction has none of its own yet.
-    """
-    while obj is not None:
-        jar = getattr(obj, '_p_jar', None)
-        if jar is not None:
-            return jar
-        obj = getattr(obj, '__parent__', None)
-    return None
 
 
 # --- short transactions of the machinery -----------------------------------
@@ -94,6 +81,18 @@ def write(database: Any, function: Callable[[Any], Any],
             manager.begin()
 
 
+def close(database: Any) -> None:
+    """Close a database, also under a job that outlived its grace."""
+    if any(info['opened'] for info in database.connectionDebugInfo()):
+        # That job's thread uses its connection still: DB.close() would take
+        # it away under its hands, and fails.  The process is about to end;
+        # what others wait for is the storage's lock and its index.
+        database.storage.close()
+    else:
+        # Not an instance's own: a host may have put this one there.
+        type(database).close(database)
+
+
 # --- a task's transaction ----------------------------------------------------
 
 class Session:
@@ -126,10 +125,12 @@ class Session:
 
     def describe(self, user: str, note: str) -> None:
         """Say in the undo log whose transaction this is."""
-        current = self.manager.get()
+        running = self.manager.get()
         if user:
-            current.setUser(user)
-        current.note(note)
+            # Not setUser(), which puts a path before it: a host's text has
+            # its own.
+            running.user = user
+        running.note(note)
 
     def read_current(self, obj: Any) -> None:
         """Let the current transaction conflict if this object has changed.
@@ -257,16 +258,6 @@ def snapshot(database: Any) -> Iterator[Any]:
 
 # --- inside the caller's transaction -----------------------------------------
 
-def _current(jar: Any) -> Any:
-    """The transaction a connection takes part in; None without one."""
-    if jar is None:
-        return None
-    try:
-        return jar.transaction_manager.get()
-    except NoTransaction:
-        return None
-
-
 # transaction.interfaces names the statuses only in prose.
 _COMMIT_FAILED = 'Commit failed'
 
@@ -279,7 +270,7 @@ class Undo:
 
     def __init__(self, jar: Any) -> None:
         self._manager = None if jar is None else jar.transaction_manager
-        self._transaction = _current(jar)
+        self._transaction = current(jar)
         if self._transaction is None:
             return
         # Asked before, because a failed rollback would break the caller's
@@ -317,85 +308,8 @@ class Undo:
         if self._manager is None:
             return False
         try:
-            current = self._manager.get()
+            now = self._manager.get()
         except NoTransaction:
             return True
-        return (current is not self._transaction
-                or current.status == _COMMIT_FAILED)
-
-
-#: Under this a transaction keeps what was asked for in it.
-_ASKED = object()
-
-
-def _asked(current: Any) -> dict[Any, list[Any]]:
-    try:
-        found: dict[Any, list[Any]] = current.data(_ASKED)
-    except KeyError:
-        found = {}
-        current.set_data(_ASKED, found)
-    return found
-
-
-def after_commit(jar: Any, function: Callable[..., None],
-                 *arguments: Any) -> None:
-    """Call ``function(*arguments)`` once the current transaction committed.
-
-    Hooks are per transaction, not per call: 1,000 adds need one.  Must not
-    touch the database: the transaction is over.
-    """
-    current = _current(jar)
-    if current is None:
-        return
-    asked, key = _asked(current), (function, *arguments)
-    if key not in asked:
-        asked[key] = []
-        current.addAfterCommitHook(_if_committed, key)
-
-
-def _if_committed(success: bool, function: Callable[..., None],
-                  *arguments: Any) -> None:
-    if success:
-        function(*arguments)
-
-
-def before_commit(jar: Any, function: Callable[[Any], None],
-                  *items: Any) -> None:
-    """Call ``function(item)`` when the current transaction begins to commit.
-
-    One hook per transaction and function, however many items.
-    """
-    current = _current(jar)
-    if current is None:
-        return
-    asked = _asked(current)
-    if function not in asked:
-        asked[function] = []
-        current.addBeforeCommitHook(_each, (function, asked[function]))
-    asked[function].extend(items)
-
-
-def _each(function: Callable[[Any], None], items: list[Any]) -> None:
-    for item in items:
-        function(item)
-
-
-def read_current(jar: Any, obj: Any) -> None:
-    """Let the current transaction conflict if this object changes meanwhile.
-
-    A transaction that writes nothing at all commits nothing either, and has
-    nothing to lose.
-    """
-    if obj._p_jar is not None and obj._p_jar is jar:
-        before_commit(jar, _read_current, obj)
-
-
-def _read_current(obj: Any) -> None:
-    jar = obj._p_jar
-    current = _current(jar)
-    # What was added in this transaction may have gone with a savepoint.
-    if current is None or not current._resources:
-        return
-    # Others may have joined, and we not.
-    jar._register()
-    jar.readCurrent(obj)
+        return (now is not self._transaction
+                or now.status == _COMMIT_FAILED)

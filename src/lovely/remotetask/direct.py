@@ -9,6 +9,7 @@ from transaction.interfaces import TransientError
 
 from lovely.remotetask import db
 from lovely.remotetask import events
+from lovely.remotetask import hooks
 from lovely.remotetask.steps import call_task
 from lovely.remotetask.steps import settle
 from lovely.remotetask.steps import tell
@@ -27,7 +28,7 @@ def run_here(service: Any, host: Any, pull: Callable[[], Any],
     """
     queue = service.jobqueue
     # Before the pull: undoing a run puts the job back where it was.
-    undo = db.Undo(db.jar_of(service))
+    undo = db.Undo(hooks.jar_of(service))
     job = pull()
     if job is None:
         return False
@@ -67,4 +68,4 @@ def _end_here(service: Any, jobid: int, token: tuple[str, int], now: float,
     event = settle(service, job, error, now, retry_delay=None)
     events.notify(event)
     # It may have been put off, and some worker has to come back for it.
-    wake(service, db.jar_of(service))
+    wake(service, hooks.jar_of(service))

@@ -15,9 +15,9 @@ from persistent import Persistent
 from zope.interface import implementer
 
 from lovely.remotetask import adding
-from lovely.remotetask import db
 from lovely.remotetask import direct
 from lovely.remotetask import events
+from lovely.remotetask import hooks
 from lovely.remotetask import listing
 from lovely.remotetask import liveness
 from lovely.remotetask import processor
@@ -141,7 +141,7 @@ class TaskService(OwnAnnotations, Persistent):
                           runAs=runAs)
 
     def _placed(self, job: Any) -> None:
-        jar = db.jar_of(self)
+        jar = hooks.jar_of(self)
         adding.mark_input_at_commit(jar, job)
         wake(self, jar)
 
@@ -207,7 +207,7 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         if self.jobqueue.paused:
             self.jobqueue.paused = False
-        wake(self, db.jar_of(self))
+        wake(self, hooks.jar_of(self))
 
     # -- look -----------------------------------------------------------------
 
@@ -262,7 +262,7 @@ class TaskService(OwnAnnotations, Persistent):
     def claimNextJob(self, now: float | None = None) -> int | None:
         """See ITaskService"""
         worker = manual_worker()
-        jar = db.jar_of(self)
+        jar = hooks.jar_of(self)
         queue = self.jobqueue
         queue.enroll(worker.id, () if jar is None else
                      liveness.for_database(jar.db()).announce(), beats=False)
@@ -301,7 +301,7 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         if self.__parent__ is None:
             return
-        if db.jar_of(self) is None:
+        if hooks.jar_of(self) is None:
             raise ConfigurationError(
                 f'service {self.__name__!r} is in no database yet: add it '
                 f'to one and commit before you start it')

@@ -8,8 +8,8 @@ from typing import Any
 from transaction.interfaces import TransientError
 
 from lovely.remotetask import context
-from lovely.remotetask import db
 from lovely.remotetask import events
+from lovely.remotetask import hooks
 from lovely.remotetask import payload
 from lovely.remotetask import wakeup
 from lovely.remotetask.errors import CancelJob
@@ -94,7 +94,7 @@ def call_task(service: Any, host: Any, job: Any,
         raise TaskError('the result does not fit the task\'s outputSchema: '
                         + '; '.join(violations))
     try:
-        return output, payload.check(output, db.jar_of(service))
+        return output, payload.check(output, hooks.jar_of(service))
     except InputRejected as reason:
         raise TaskError(f'the result cannot be stored: {reason}') from reason
 
@@ -143,7 +143,7 @@ def settle(service: Any, job: Any, error: BaseException, now: float,
 def wake(service: Any, jar: Any) -> None:
     """Wake the processors of this queue once this has committed."""
     if jar is not None:
-        db.after_commit(jar, _ring, jar.db(), service.jobqueue)
+        hooks.after_commit(jar, _ring, jar.db(), service.jobqueue)
 
 
 def _ring(database: Any, queue: Any) -> None:

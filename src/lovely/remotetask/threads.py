@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-from lovely.remotetask import db as database_edge
+from lovely.remotetask import hooks
 from lovely.remotetask.clock import SYSTEM_CLOCK
 from lovely.remotetask.settings import END_GRACE
 from lovely.remotetask.settings import log
@@ -23,7 +23,7 @@ starting = threading.Lock()
 
 def threads_of(service: Any, name: str) -> list[Any]:
     """The live threads of a service that have not been told to stop."""
-    jar = database_edge.jar_of(service)
+    jar = hooks.jar_of(service)
     database = None if jar is None else jar.db()
     return [thread for thread in threading.enumerate()
             if thread.name == name
@@ -34,7 +34,7 @@ def threads_of(service: Any, name: str) -> list[Any]:
 
 def start_thread(service: Any, name: str, path: Sequence[str]) -> None:
     """Start the thread of a service, unless one runs."""
-    database = database_edge.jar_of(service).db()
+    database = hooks.jar_of(service).db()
     with starting:
         if threads_of(service, name):
             return

@@ -76,6 +76,22 @@ def test_runs_as_its_submitter(driver, people, looks):
                                  'principal': user}
 
 
+def test_the_undo_log_tells_of_job_and_submitter(driver, people):
+    driver.task('note', lambda service, jobid, input: None)
+    jobid = driver.add(people[0], 'note')
+    driver.run()
+    # Newest first; the machinery's own sweep may come after it.
+    logged = driver.world.database.undoLog(0, 5)
+    found = [entry for entry in logged
+             if str(jobid) in _text(entry['description'])]
+    assert [_text(entry['user_name']) for entry in found] == [people[0]]
+    assert 'note' in _text(found[0]['description'])
+
+
+def _text(value):
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def test_runs_each_of_a_group_as_its_submitter(driver, people):
     driver.task('short', lambda service, jobid, input: driver.world.seen(
         service), groupable=True)

@@ -31,6 +31,7 @@ ZEO = """\
 ZOPE = """\
 %define INSTANCE {instance}
 instancehome $INSTANCE
+enable-xmlrpc on
 {more}
 <zodb_db main>
   mount-point /
@@ -45,8 +46,7 @@ instancehome $INSTANCE
 
 #: Where jobs are not run by the server itself.
 CONFIGURATION = """\
-enable-xmlrpc on
-<product-config lovely.remotetask>{more}
+<product-config lovely.remotetask>
   base-url /Plone https://www.example.org
 </product-config>
 """
@@ -213,18 +213,17 @@ class Plone:
         self._spawn('zeo.log', 'runzeo', '-C', self.place / 'zeo.conf')
         self.script(SITE)
 
-    def configure(self, autostart=''):
+    def configure(self, more=CONFIGURATION):
         """Write zope.conf, for servers that are to be started."""
-        more = f'\n  autostart {autostart}' if autostart else ''
         self.conf.write_text(ZOPE.format(
             instance=self.instance, place=self.place, zeo=self.zeo,
-            more=CONFIGURATION.format(more=more)))
+            more=more))
 
     def _spawn(self, log, script, *arguments):
         process = subprocess.Popen(
             [self.environment.script(script), *arguments],
             env={**self.environ, 'LOVELY_REMOTETASK_AUTOSTART': '1'},
-            cwd=self.place, stdout=(self.place / log).open('w'),
+            cwd=self.instance, stdout=(self.place / log).open('w'),
             stderr=subprocess.STDOUT)
         process.log = self.place / log
         self.processes.append(process)
@@ -254,10 +253,9 @@ class Plone:
 
         _wait_until(answers, self.server.log.read_text)
 
-    def worker(self, *options):
-        """A ``remotetask worker`` beside the server, once it is ready."""
-        process = self._spawn('worker.log', 'remotetask', 'worker',
-                              '--zope-conf', self.conf, *options)
+    def worker(self, *command):
+        """A worker beside the server, once it is ready."""
+        process = self._spawn('worker.log', *command)
 
         def ready():
             told = process.log.read_text()

@@ -1,11 +1,17 @@
 """A real Plone: the add-on, its doors, and a worker beside the server."""
 
+import re
 import signal
+import textwrap
 import xmlrpc.client
+from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.environment('plone')
+
+HOW_TO = (Path(__file__).parents[3] / 'docs' / 'howto'
+          / 'run-workers-in-plone.rst').read_text()
 
 INSTALLER = '/Plone/prefs_install_products_form'
 
@@ -28,8 +34,9 @@ def installed(plone, before):
 
 @pytest.fixture(scope='session')
 def worker(installed):
-    """A worker of its own process, over ZEO."""
-    return installed.worker('--threads', '2')
+    """A worker of its own process, over ZEO: as the how-to starts it."""
+    command, = re.findall(r'^   \$ (remotetask worker .*)$', HOW_TO, re.M)
+    return installed.worker(*command.split())
 
 
 def test_starts_without_a_slug(before, plone):
@@ -212,13 +219,18 @@ def test_nobody_makes_what_they_may_not(installed, worker):
 # --- the end -----------------------------------------------------------------
 
 def test_the_server_runs_jobs_itself(installed, worker):
-    """Autostart; a script beside it does not (hosts.md trap 9)."""
+    """Autostart; a script beside it does not (hosts.md trap 9).
+
+    The configuration is the how-to's.
+    """
     code, told = installed.end(worker, signal.SIGTERM)
     assert code == 0, told
     # Of all that it has run, nothing has gone wrong behind its back.
     assert "Shouldn't load state" not in told and '__del__' not in told
     installed.end(installed.server)
-    installed.configure(autostart='Plone@tasks')
+    installed.configure(textwrap.dedent(re.search(
+        r'^    <product-config .*?</product-config>\n', HOW_TO,
+        re.M | re.S).group()))
     installed.serve()
     assert installed.result(installed.proxy('sam').add('look'))[
         'user'] == 'sam'

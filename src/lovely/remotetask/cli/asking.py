@@ -210,6 +210,7 @@ def opened(uri: str | None, configuration: str | None,
     """
     from zope.component.hooks import setHooks
 
+    from lovely.remotetask import db
     from lovely.remotetask.cli import databases
     from lovely.remotetask.cli import embedded
     from lovely.remotetask.cli import running
@@ -226,4 +227,4 @@ def opened(uri: str | None, configuration: str | None,
     try:
         yield database
     finally:
-        databases.close(database)
+        db.close(database)

@@ -143,17 +143,6 @@ def _connect(connect: Callable[[], Any], what: str, where: str,
         logging.disable(logging.NOTSET)
 
 
-def close(database: Any) -> None:
-    """Close the database, also under a job that outlived its grace."""
-    if any(info['opened'] for info in database.connectionDebugInfo()):
-        # That job's thread uses its connection still: DB.close() would take
-        # it away under its hands, and fails.  The process is about to end;
-        # what others wait for is the storage's lock and its index.
-        database.storage.close()
-    else:
-        database.close()
-
-
 def _postgres(uri: str) -> str:
     """A URI as RelStorage's resolver takes it."""
     scheme, separator, rest = uri.partition('://')

@@ -64,6 +64,7 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
     Raises: Failure.
     """
     # Imported here and not above: `--help` does without the database.
+    from lovely.remotetask import db
     from lovely.remotetask.cli import databases
     from lovely.remotetask.cli import embedded
     from lovely.remotetask.web import app
@@ -81,7 +82,7 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
         else:
             assert options.data is not None
             database = databases.open_directory(options.data)
-        stack.callback(databases.close, database)
+        stack.callback(db.close, database)
         embedded.ensure_service(database, options.threads)
         token = tokens.new_token()
         application = app.Application(

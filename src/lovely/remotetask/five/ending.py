@@ -15,6 +15,7 @@ from typing import Any
 
 import Zope2
 
+from lovely.remotetask import db
 from lovely.remotetask.threads import end_all
 
 
@@ -33,15 +34,6 @@ def install(event: Any) -> None:
             (signal.SIGINT, signal.default_int_handler, KeyboardInterrupt)):
         if signal.getsignal(number) is default:
             signal.signal(number, _Ending(raised))
-
-
-def close(database: Any) -> None:
-    """Close a database, also under a job that outlived its grace."""
-    if any(info['opened'] for info in database.connectionDebugInfo()):
-        # DB.close() would take that job's connection away, and fails.
-        database.storage.close()
-    else:
-        type(database).close(database)
 
 
 class _Ending:
@@ -68,6 +60,6 @@ class _Ending:
             if end_all():
                 # The server closes them all, and would stumble over this.
                 for database in Zope2.opened:
-                    database.close = functools.partial(close, database)
+                    database.close = functools.partial(db.close, database)
         finally:
             signal.pthread_kill(threading.main_thread().ident or 0, number)

@@ -12,8 +12,8 @@ from zc.lockfile import LockError
 from ZODB.POSException import StorageError
 from zope.configuration.exceptions import ConfigurationError as ZCMLError
 
+from lovely.remotetask import db
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.five.ending import close
 from lovely.remotetask.startup import SWITCH
 
 
@@ -49,7 +49,7 @@ def open_host(file: str) -> Iterator[tuple[Any, Any]]:
         import Zope2
 
         for opened in Zope2.opened:
-            close(opened)
+            db.close(opened)
 
 
 def _start(file: str) -> Any:

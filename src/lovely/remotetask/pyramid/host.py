@@ -22,7 +22,7 @@ from zope.component.hooks import getSite
 from zope.component.hooks import setSite
 from zope.interface import implementer
 
-from lovely.remotetask import db
+from lovely.remotetask import hooks
 from lovely.remotetask import host
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import SYSTEM
@@ -107,7 +107,7 @@ class PyramidHost(host.PlainHost):
         submitter = None if job is None else job.submitter
         if submitter == SYSTEM:
             submitter = None
-        with self.prepared(db.jar_of(service), submitter):
+        with self.prepared(hooks.jar_of(service), submitter):
             yield service
 
     @contextmanager

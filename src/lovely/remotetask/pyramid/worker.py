@@ -13,6 +13,7 @@ from pyramid.paster import get_app
 from pyramid.paster import setup_logging
 from zc.lockfile import LockError
 
+from lovely.remotetask import db
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.pyramid.services import not_starting
@@ -40,7 +41,7 @@ def open_host(file: str) -> Iterator[tuple[Any, Any]]:
         yield database, host
     finally:
         for one in list(database.databases.values()):
-            _close(one)
+            db.close(one)
 
 
 def _load(file: str) -> Any:
@@ -84,11 +85,3 @@ def _load(file: str) -> Any:
 def _without_passwords(text: str) -> str:
     # Drivers like to name the URI that they could not open.
     return re.sub(r'(://[^/@:\s]*:)[^@/\s]*@', r'\1***@', text)
-
-
-def _close(database: Any) -> None:
-    if any(info['opened'] for info in database.connectionDebugInfo()):
-        # A job that outlived its grace uses its connection still.
-        database.storage.close()
-    else:
-        database.close()

@@ -1,0 +1,112 @@
+"""What we ask of the transaction of whoever calls us.
+
+It is theirs: nothing here begins, commits or aborts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from transaction.interfaces import NoTransaction
+
+
+def jar_of(obj: Any) -> Any:
+    """The ZODB connection of an object, or of what it is located in.
+
+    Returns: the connection, or None.  An object that was added in this
+    transaction has none of its own yet.
+    """
+    while obj is not None:
+        jar = getattr(obj, '_p_jar', None)
+        if jar is not None:
+            return jar
+        obj = getattr(obj, '__parent__', None)
+    return None
+
+
+def current(jar: Any) -> Any:
+    """The transaction a connection takes part in; None without one."""
+    if jar is None:
+        return None
+    try:
+        return jar.transaction_manager.get()
+    except NoTransaction:
+        return None
+
+
+#: Under this a transaction keeps what was asked for in it.
+_ASKED = object()
+
+
+def _asked(running: Any) -> dict[Any, list[Any]]:
+    try:
+        found: dict[Any, list[Any]] = running.data(_ASKED)
+    except KeyError:
+        found = {}
+        running.set_data(_ASKED, found)
+    return found
+
+
+def after_commit(jar: Any, function: Callable[..., None],
+                 *arguments: Any) -> None:
+    """Call ``function(*arguments)`` once the current transaction committed.
+
+    Hooks are per transaction, not per call: 1,000 adds need one.  Must not
+    touch the database: the transaction is over.
+    """
+    running = current(jar)
+    if running is None:
+        return
+    asked, key = _asked(running), (function, *arguments)
+    if key not in asked:
+        asked[key] = []
+        running.addAfterCommitHook(_if_committed, key)
+
+
+def _if_committed(success: bool, function: Callable[..., None],
+                  *arguments: Any) -> None:
+    if success:
+        function(*arguments)
+
+
+def before_commit(jar: Any, function: Callable[[Any], None],
+                  *items: Any) -> None:
+    """Call ``function(item)`` when the current transaction begins to commit.
+
+    One hook per transaction and function, however many items.
+    """
+    running = current(jar)
+    if running is None:
+        return
+    asked = _asked(running)
+    if function not in asked:
+        asked[function] = []
+        running.addBeforeCommitHook(_each, (function, asked[function]))
+    asked[function].extend(items)
+
+
+def _each(function: Callable[[Any], None], items: list[Any]) -> None:
+    for item in items:
+        function(item)
+
+
+def read_current(jar: Any, obj: Any) -> None:
+    """Let the current transaction conflict if this object changes meanwhile.
+
+    A transaction that writes nothing at all commits nothing either, and has
+    nothing to lose.
+    """
+    if obj._p_jar is not None and obj._p_jar is jar:
+        before_commit(jar, _read_current, obj)
+
+
+def _read_current(obj: Any) -> None:
+    jar = obj._p_jar
+    running = current(jar)
+    # What was added in this transaction may have gone with a savepoint.
+    if running is None or not running._resources:
+        return
+    # Others may have joined, and we not.
+    jar._register()
+    jar.readCurrent(obj)
