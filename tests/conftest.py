@@ -6,6 +6,7 @@ folders and site managers, zope.component's hooks.
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -31,6 +32,11 @@ from lovely.remotetask.task import SimpleTask
 from lovely.remotetask.web.app import Application as WebApplication
 from lovely.remotetask.web.guard import HostCheck
 from lovely.remotetask.web.guard import TokenCheck
+
+# A shell that starts us in the background has Ctrl-C ignored, and the commands
+# that tests start and interrupt would inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: How long (seconds) anything may take that a test waits for.
 DEADLINE = 20
