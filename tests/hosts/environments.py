@@ -22,8 +22,10 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 CONSTRAINTS = Path(__file__).with_name('constraints')
 
-#: Where they are kept; below tox's own directory, which git ignores.
-PLACE = Path(os.environ.get('REMOTETASK_HOSTS_PLACE', ROOT / '.tox' / 'hosts'))
+#: Where they are kept; below tox's own directory, which git ignores.  Not by
+#: a name that tox has for an environment of its own.
+PLACE = Path(os.environ.get('REMOTETASK_HOSTS_PLACE',
+                            ROOT / '.tox' / 'host-environments'))
 
 
 @dataclass(frozen=True)
