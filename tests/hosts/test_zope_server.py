@@ -92,7 +92,7 @@ def test_a_fresh_instance_with_the_slug_is_quiet(steps):
 
 
 def test_a_service_is_added_in_the_zmi(steps):
-    """hosts.md, Zope acceptance 2, without the page of jobs."""
+    """hosts.md, Zope acceptance 2 without the page of jobs, and trap 6."""
     assert 'Remote Task Service' in steps['menu'][2]
     assert steps['anonymous'][0] == 401
     status, headers, text = steps['form']

@@ -455,8 +455,7 @@ def process(*command, cwd):
         assert started.wait(SECONDS) in (0, -15)
 
 
-def test_two_clients_add_at_once(environment, server):
-    # hosts.md section 5: in one process, each job once.
+def test_clients_that_add_at_once_get_a_job_for_each_call(server):
     code = ('import sys; from xmlrpc.client import ServerProxy\n'
             'p = ServerProxy(sys.argv[1])\n'
             'print(*[p.add("echo", n) for n in range(15)])')

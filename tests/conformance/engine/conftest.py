@@ -10,9 +10,9 @@ zeo-foreign       the same, and the server cannot import ``lovely``
 postgresql        RelStorage, history-free, on a real server
 ================  ======================================================
 
-A server without our package is one whose imports of ``lovely`` fail: that is
-all a missing package does, and it is true of wheels and editable installs
-alike.  The server proves it before it says its port.
+A server without our package (hosts.md trap 13) is one whose imports of
+``lovely`` fail: that is all a missing package does, and it is true of wheels
+and editable installs alike.  The server proves it before it says its port.
 """
 
 import os
