@@ -245,6 +245,11 @@ def session(database: Any) -> Iterator[Session]:
         opened.close()
 
 
+def begin() -> None:
+    """Begin a transaction of this thread, for a publisher that ends it."""
+    transaction.begin()
+
+
 @contextmanager
 def snapshot(database: Any) -> Iterator[Any]:
     """A connection that leaves the thread's transaction alone.

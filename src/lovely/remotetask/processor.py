@@ -10,7 +10,6 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import transaction
 from ZODB.POSException import ConflictError
 from zope.interface import implementer
 
@@ -106,7 +105,7 @@ else:
             """See zope.publisher.interfaces.IPublication"""
             newInteraction(request)
             # The publication's own transaction: it commits it, too.
-            transaction.begin()
+            database_edge.begin()
 
         def traverseName(self, request: Any, ob: Any, name: str) -> Any:
             """See zope.publisher.interfaces.IPublication"""
