@@ -4,10 +4,8 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import textwrap
-import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +16,9 @@ from xmlrpc.client import ProtocolError
 from xmlrpc.client import ServerProxy
 
 import pytest
+from waiting import answers
+from waiting import free_port
+from waiting import wait_until
 
 pytestmark = pytest.mark.environment('pyramid')
 
@@ -116,28 +117,6 @@ threads = 8
 '''
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        return one.getsockname()[1]
-
-
-def answers(port):
-    with socket.socket() as one:
-        one.settimeout(1)
-        return not one.connect_ex(('127.0.0.1', port))
-
-
-def wait_until(what, *processes):
-    deadline = time.monotonic() + SECONDS
-    while not (found := what()):
-        for process in processes:
-            assert process.poll() is None, 'it has ended'
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
-
-
 class Folder:
     """A folder with files, where commands of the environment are run."""
 
@@ -178,13 +157,13 @@ class Folder:
     def zeo(self, port):
         with self.started('runzeo', '-a', f'127.0.0.1:{port}', '-f',
                           'Data.fs') as process:
-            wait_until(lambda: answers(port), process)
+            wait_until(lambda: answers(port), processes=[process])
             yield process
 
     @contextmanager
     def pserve(self, port, ini='shop.ini'):
         with self.started('pserve', ini) as process:
-            wait_until(lambda: answers(port), process)
+            wait_until(lambda: answers(port), processes=[process])
             yield process
 
     @contextmanager
@@ -235,7 +214,7 @@ def test_adds_of_many_clients_are_run_once_each(folder, manager):
                 range(60)))
         assert codes == [200] * 60
         wait_until(lambda: look(port)['status'] == ['completed'] * 60,
-                   server, worker)
+                   processes=[server, worker])
         seen = look(port)
         assert seen['ran'] == [1] * 60
         assert all(output == ['https://www.example.com/shop/add', 'mia']
@@ -262,7 +241,8 @@ def test_xmlrpc(folder):
             proxy.getStatus(4711)
         assert look(port)['status'] == []
         jobid = proxy.add('once', {'foo': 'bär'})
-        wait_until(lambda: proxy.getStatus(jobid) == 'completed', server)
+        wait_until(lambda: proxy.getStatus(jobid) == 'completed',
+               processes=[server])
 
 
 def test_the_server_ends_in_order(folder):
@@ -277,7 +257,7 @@ def test_the_server_ends_in_order(folder):
         with folder.pserve(port) as server:
             get(port, '/hold')
             wait_until(lambda: look(port)['status'] == ['processing'],
-                       server)
+                       processes=[server])
             server.terminate()
             assert server.wait(SECONDS) == 0
         with folder.pserve(port, 'look.ini'):
@@ -431,7 +411,7 @@ def type_in(folder, command, expected, running, ports, jobs):
             assert process.stdout.readline() == expected
         else:
             port = int(ports[words[0] == 'pserve'])
-            wait_until(lambda: answers(port), process)
+            wait_until(lambda: answers(port), processes=[process])
         return
     if jobs:
         # The reader has got another id.

@@ -1,7 +1,6 @@
 """The documents about Zope, followed word by word from an empty folder."""
 
 import doctest
-import importlib.util
 import os
 import re
 import subprocess
@@ -9,15 +8,12 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import zope_instance as instances
+from waiting import free_port
 
 pytestmark = pytest.mark.environment('zope')
 
 DOCS = Path(__file__).parents[2] / 'docs'
-
-_spec = importlib.util.spec_from_file_location(
-    'zope_instance', Path(__file__).with_name('zope_instance.py'))
-instances = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(instances)
 
 BLOCK = re.compile(
     r'^\.\. code-block:: (\w+)\n(?:   :caption: (.*)\n)?\n'
@@ -44,7 +40,7 @@ def steps(text):
 def test_document(document, environment, tmp_path):
     text = (DOCS / document).read_text(encoding='utf-8')
     for port in ('8080', '9991'):
-        text = text.replace(port, str(instances.free_port()))
+        text = text.replace(port, str(free_port()))
     # The environment is what the first two lines make.
     (tmp_path / 'venv').symlink_to(environment.path)
     script, wanted = [], []

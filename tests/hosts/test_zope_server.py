@@ -1,21 +1,15 @@
 """A real Zope: made by mkwsgiinstance, served on a free port."""
 
-import importlib.util
 import re
 import signal
 import time
 import xmlrpc.client
-from pathlib import Path
 
 import pytest
+import zope_instance as instances
+from waiting import wait_until
 
 pytestmark = pytest.mark.environment('zope')
-
-# pytest imports tests without their directory on sys.path.
-_spec = importlib.util.spec_from_file_location(
-    'zope_instance', Path(__file__).with_name('zope_instance.py'))
-instances = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(instances)
 
 PRODUCT = '''
 enable-xmlrpc on
@@ -275,7 +269,7 @@ def test_the_end_of_the_server_gives_jobs_back(server, number):
     held = server.notes.exists() and server.notes.read_text().count('held')
     jobid = server.proxy().add('hold')
     server.status(jobid, 'processing')
-    instances.wait_until(
+    wait_until(
         lambda: server.notes.exists()
         and server.notes.read_text().count('held') > held, server.told)
     began = time.monotonic()

@@ -1,22 +1,17 @@
 """Several processes on one database: Zope servers, and workers beside them."""
 
 import concurrent.futures
-import importlib.util
 import re
 import signal
 import subprocess
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
+import zope_instance as instances
+from waiting import wait_until
 
 pytestmark = pytest.mark.environment('zope')
-
-_spec = importlib.util.spec_from_file_location(
-    'zope_instance', Path(__file__).with_name('zope_instance.py'))
-instances = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(instances)
 
 AUTOSTART = '''
 enable-xmlrpc on
@@ -87,7 +82,7 @@ def test_two_servers_share_the_jobs(pair, zeo):
         ids = [one for some in pool.map(client, range(8)) for one in some]
     assert len(set(ids)) == 120
     proxy = pair[0].proxy()
-    instances.wait_until(
+    wait_until(
         lambda: all(proxy.getStatus(one) == 'completed' for one in ids),
         lambda: Counter(proxy.getStatus(one) for one in ids))
     for instance in pair:
@@ -159,7 +154,7 @@ def test_a_signal_gives_a_running_job_back(web, pair, zeo):
     worker.ready()
     before = notes(zeo).count('held')
     jobid = web.proxy().add('hold')
-    instances.wait_until(lambda: notes(zeo).count('held') > before,
+    wait_until(lambda: notes(zeo).count('held') > before,
                          lambda: web.proxy().getStatus(jobid))
     code, told = worker.end()
     assert code == 0, told

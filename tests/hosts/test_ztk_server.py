@@ -3,11 +3,9 @@
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import textwrap
-import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -19,6 +17,9 @@ from xmlrpc.client import ServerProxy
 from xmlrpc.client import loads
 
 import pytest
+from waiting import answers
+from waiting import free_port
+from waiting import wait_until
 
 pytestmark = pytest.mark.environment('ztk')
 
@@ -74,28 +75,6 @@ def blocks(page=HOWTO):
             for name, text in found}
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        return one.getsockname()[1]
-
-
-def wait_until(what, process=None):
-    deadline = time.monotonic() + SECONDS
-    while not what():
-        assert process is None or process.poll() is None, 'it has ended'
-        assert time.monotonic() < deadline, 'waited in vain'
-        time.sleep(0.02)
-
-
-def answers(port):
-    try:
-        socket.create_connection(('127.0.0.1', port), 1).close()
-        return True
-    except OSError:
-        return False
-
-
 class Server:
     """The how-to's application, running."""
 
@@ -143,7 +122,7 @@ def running(environment, directory, **environ):
             [environment.python, 'serve.py'], cwd=directory, stderr=stream,
             env={**os.environ, 'PYTHONDONTWRITEBYTECODE': '1', **environ})
         try:
-            wait_until(lambda: answers(port), process)
+            wait_until(lambda: answers(port), processes=[process])
             yield Server(port, log)
         finally:
             process.terminate()

@@ -1,6 +1,5 @@
 """Applications made in this process, as Pyramid developers make them."""
 
-import time
 from contextlib import contextmanager
 from xmlrpc.client import Fault
 from xmlrpc.client import dumps
@@ -21,6 +20,7 @@ from pyramid.session import SignedCookieSessionFactory
 from pyramid.threadlocal import get_current_request
 from pyramid.threadlocal import manager as threadlocals
 from pyramid_zodbconn import get_connection
+from waiting import wait_until
 from ZODB.DB import DB
 from ZODB.MappingStorage import MappingStorage
 from zope.component import getUtility
@@ -188,13 +188,6 @@ def add(request):
 
 def echo(input):
     return input
-
-
-def wait_until(what):
-    deadline = time.monotonic() + SECONDS
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 # --- enqueue -----------------------------------------------------------------

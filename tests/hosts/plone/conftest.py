@@ -2,10 +2,8 @@
 
 import os
 import signal
-import socket
 import subprocess
 import textwrap
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -13,6 +11,7 @@ import xmlrpc.client
 from base64 import b64encode
 
 import pytest
+import waiting
 
 DEADLINE = 90
 
@@ -162,23 +161,6 @@ class Count(BrowserView):
 }
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        return one.getsockname()[1]
-
-
-def _wait_until(condition, what):
-    """Wait for something true; ``what`` tells what was there instead."""
-    deadline = time.monotonic() + DEADLINE
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f'not within {DEADLINE} s: {what()}')
-
-
 class Plone:
     """A Plone site, and the processes about it."""
 
@@ -188,8 +170,8 @@ class Plone:
         self.instance = place / 'instance'
         self.conf = self.instance / 'etc' / 'zope.conf'
         self.log = self.instance / 'var' / 'log' / 'event.log'
-        self.port = free_port()
-        self.zeo = free_port()
+        self.port = waiting.free_port()
+        self.zeo = waiting.free_port()
         self.processes = []
         self.server = None
         # Scripts are no workers; see serve().
@@ -251,7 +233,7 @@ class Plone:
             except OSError:
                 return False
 
-        _wait_until(answers, self.server.log.read_text)
+        waiting.wait_until(answers, self.server.log.read_text)
 
     def worker(self, *command):
         """A worker beside the server, once it is ready."""
@@ -262,7 +244,7 @@ class Plone:
             assert process.poll() is None, told
             return 'worker ready' in told
 
-        _wait_until(ready, process.log.read_text)
+        waiting.wait_until(ready, process.log.read_text)
         return process
 
     def end(self, process, number=signal.SIGTERM):
@@ -310,7 +292,7 @@ class Plone:
                 found, proxy.getError(jobid))
             return found == status
 
-        _wait_until(ended, lambda: (proxy.getStatus(jobid),
+        waiting.wait_until(ended, lambda: (proxy.getStatus(jobid),
                                    proxy.getError(jobid)))
         return proxy.getResult(jobid)
 
@@ -348,4 +330,4 @@ def plone(environment, tmp_path_factory):
 @pytest.fixture
 def wait_until():
     """``wait_until(condition, what)``, for tests without ``plone``."""
-    return _wait_until
+    return waiting.wait_until

@@ -7,9 +7,11 @@ import signal
 import socket
 import subprocess
 import textwrap
-import time
 import urllib.parse
 import xmlrpc.client
+
+from waiting import free_port
+from waiting import wait_until
 
 DEADLINE = 60
 
@@ -100,22 +102,6 @@ ZCML = '''
       permission="zope2.View" />
 </configure>
 '''
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        return one.getsockname()[1]
-
-
-def wait_until(condition, what):
-    deadline = time.monotonic() + DEADLINE
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f'not within {DEADLINE} s: {what()}')
-
 
 class Instance:
     """A Zope instance, and its server while that runs."""
