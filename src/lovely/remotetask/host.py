@@ -43,6 +43,18 @@ def parents(obj: Any) -> Iterator[Any]:
         obj = getattr(obj, '__parent__', None)
 
 
+def site_of(service: Any) -> Any:
+    """The site that a service is in, or None."""
+    return next((obj for obj in parents(service) if ISite.providedBy(obj)),
+                None)
+
+
+def runs_as(job: Any) -> str | None:
+    """As whom a job runs (IHost.submitter); None: with all rights."""
+    submitter = None if job is None else job.submitter
+    return None if submitter == SYSTEM else submitter
+
+
 def _step(obj: Any, name: str) -> Any:
     """What a name of a path leads to; None: nothing."""
     if name == _SITE_MANAGER:
@@ -121,16 +133,14 @@ class PlainHost:
     def running(self, service: Any, job: Any,
                 participation: Callable[[], Any]) -> Iterator[Any]:
         """See IHost"""
-        if job is not None and job.submitter not in (None, SYSTEM):
+        if runs_as(job) is not None:
             raise WrongWorker(
                 f'job {job.id} is to run as {job.submitter!r}, and nothing '
                 f'here knows of principals: run it by a worker of the host '
                 f'that it was added in')
         before = getSite()
-        site = next((obj for obj in parents(service)
-                     if ISite.providedBy(obj)), None)
         with interaction(participation):
-            setSite(site)
+            setSite(site_of(service))
             try:
                 yield service
             finally:

@@ -14,7 +14,6 @@ from zope.authentication.interfaces import PrincipalLookupError
 from zope.component import getGlobalSiteManager
 from zope.component.hooks import getSite
 from zope.component.hooks import setSite
-from zope.component.interfaces import ISite
 from zope.interface import implementer
 from zope.security.interfaces import Unauthorized
 from zope.security.management import checkPermission
@@ -25,8 +24,8 @@ from lovely.remotetask.errors import SubmitterGone
 from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.host import PlainHost
 from lovely.remotetask.host import interaction
-from lovely.remotetask.host import parents
-from lovely.remotetask.interfaces import SYSTEM
+from lovely.remotetask.host import runs_as
+from lovely.remotetask.host import site_of
 from lovely.remotetask.interfaces import IHost
 
 
@@ -41,11 +40,7 @@ class ZTKHost(PlainHost):
     def running(self, service: Any, job: Any,
                 participation: Callable[[], Any]) -> Iterator[Any]:
         """See IHost"""
-        submitter = None if job is None else job.submitter
-        if submitter == SYSTEM:
-            submitter = None
-        site = next((obj for obj in parents(service)
-                     if ISite.providedBy(obj)), None)
+        submitter, site = runs_as(job), site_of(service)
         before = getSite()
         # First the site: an authentication utility looks for its plug-ins
         # there.

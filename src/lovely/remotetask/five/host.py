@@ -51,7 +51,7 @@ from lovely.remotetask.five.inputs import replace
 from lovely.remotetask.host import PlainHost
 from lovely.remotetask.host import ServicePath
 from lovely.remotetask.host import interaction
-from lovely.remotetask.interfaces import SYSTEM
+from lovely.remotetask.host import runs_as
 
 #: The submitter of jobs that nobody in particular has added in a request.
 ANONYMOUS = 'Anonymous User'
@@ -126,8 +126,8 @@ class ZopeHost(PlainHost):
 
     def _user(self, service: Any, job: Any) -> Any:
         """Who a job's submitter is.  Raises: SubmitterGone."""
-        submitter = None if job is None else job.submitter
-        if submitter in (None, SYSTEM):
+        submitter = runs_as(job)
+        if submitter is None:
             return system
         if submitter == ANONYMOUS:
             return nobody

@@ -25,7 +25,6 @@ from zope.interface import implementer
 from lovely.remotetask import hooks
 from lovely.remotetask import host
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.interfaces import SYSTEM
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.pyramid import identity
 from lovely.remotetask.settings import log
@@ -104,10 +103,7 @@ class PyramidHost(host.PlainHost):
     def running(self, service: Any, job: Any,
                 participation: Callable[[], Any]) -> Iterator[Any]:
         """See IHost"""
-        submitter = None if job is None else job.submitter
-        if submitter == SYSTEM:
-            submitter = None
-        with self.prepared(hooks.jar_of(service), submitter):
+        with self.prepared(hooks.jar_of(service), host.runs_as(job)):
             yield service
 
     @contextmanager
