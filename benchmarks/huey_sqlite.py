@@ -32,18 +32,18 @@ from huey import SqliteHuey
 from huey.consumer import Consumer
 
 from lovely.remotetask import task
+from lovely.remotetask.bench import machine
+from lovely.remotetask.bench import tasks
+from lovely.remotetask.bench.place import Client
+from lovely.remotetask.bench.place import Place
+from lovely.remotetask.bench.processing import loops
+from lovely.remotetask.bench.rates import drained
+from lovely.remotetask.bench.run_times import per_second
+from lovely.remotetask.bench.run_times import percentile
+from lovely.remotetask.bench.sizes import Bench
+from lovely.remotetask.bench.sizes import Sizes
+from lovely.remotetask.bench.targets import number
 from lovely.remotetask.cli import databases
-from lovely.remotetask.cli.bench import machine
-from lovely.remotetask.cli.bench import tasks
-from lovely.remotetask.cli.bench.pace import per_second
-from lovely.remotetask.cli.bench.pace import percentile
-from lovely.remotetask.cli.bench.place import Client
-from lovely.remotetask.cli.bench.place import Place
-from lovely.remotetask.cli.bench.processing import loops
-from lovely.remotetask.cli.bench.rates import drained
-from lovely.remotetask.cli.bench.sizes import Bench
-from lovely.remotetask.cli.bench.sizes import Sizes
-from lovely.remotetask.cli.bench.targets import number
 
 DEADLINE = 120
 

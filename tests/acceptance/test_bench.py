@@ -17,9 +17,9 @@ import transaction
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
+from lovely.remotetask.bench.command import MEASURES
+from lovely.remotetask.bench.targets import TARGETS
 from lovely.remotetask.cli import main
-from lovely.remotetask.cli.bench.command import MEASURES
-from lovely.remotetask.cli.bench.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / 'docs' / 'reference' / 'commandline.rst'

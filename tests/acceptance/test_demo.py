@@ -89,7 +89,8 @@ def test_a_job_that_fails_is_told_and_the_exit_code_is_1(environ, tmp_path):
     program = '''
 import sys
 from pathlib import Path
-from lovely.remotetask.cli import demo_files, main
+from lovely.remotetask.cli import main
+from lovely.remotetask.cli.demo import files as demo_files
 collect = demo_files.collect
 def vanishing(given):
     files = collect(given)

@@ -16,15 +16,15 @@ import threading
 import transaction
 import zope.event
 
-from lovely.remotetask.db import Session
+from lovely.remotetask.edge.db import Session
 from lovely.remotetask.events import JobStarted
-from lovely.remotetask.executor import Executor
-from lovely.remotetask.executor import Guard
-from lovely.remotetask.grouping import Group
-from lovely.remotetask.monitor import Monitor
-from lovely.remotetask.queue import JobQueue
-from lovely.remotetask.worker import Worker
-from lovely.remotetask.worker import _Chain
+from lovely.remotetask.run.chain import Chain
+from lovely.remotetask.run.executor import Executor
+from lovely.remotetask.run.executor import Guard
+from lovely.remotetask.run.group import Group
+from lovely.remotetask.run.monitor import Monitor
+from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.store.queue import JobQueue
 
 #: Inside of the two phases of a commit.
 PHASES = ('vote-first', 'vote-last', 'tpc-finish-first', 'tpc-finish-last')
@@ -143,7 +143,7 @@ def install(points):
         finally:
             now.doing = None
 
-    @_wrap(_Chain, 'sweep')
+    @_wrap(Chain, 'sweep')
     def sweep(original, self, *args):
         now.doing, now.chained = 'sweep', False
         try:

@@ -78,7 +78,7 @@ class Verdict:
                 self._complain('lost', f'the follow-up of {n}')
             if job.status not in FINAL:
                 self._complain('stuck', f'job {job.id} {kind} is '
-                                        f'{job.status}, {job.place}')
+                                        f'{job.status}, {job.position}')
             elif job.status != chaos_tasks.KINDS[kind][1] and not (
                     job.status == 'cancelled'
                     and job.id in self.cancelled):
@@ -172,11 +172,11 @@ class Verdict:
                             (name, (number, bucket, moment)))
         for jobid, job in self._all.items():
             found = places.pop(jobid, [])
-            if found != [job.place]:
+            if found != [job.position]:
                 self._complain('unsound', f'job {jobid} {job.status} says '
-                                          f'{job.place} and is in {found}')
-            elif job.place[0] != job.status and job.status in FINAL:
-                self._complain('unsound', f'{job.status} {job.place}')
+                                          f'{job.position} and is in {found}')
+            elif job.position[0] != job.status and job.status in FINAL:
+                self._complain('unsound', f'{job.status} {job.position}')
         if places:
             self._complain('unsound', f'entries of nobody: {places}')
 

@@ -15,6 +15,8 @@ import threading
 
 # Before anything else imports numbers from it by their names.
 from lovely.remotetask import settings
+from lovely.remotetask.log import log
+from lovely.remotetask.log import trace
 
 _SCALE = float(os.environ.get('CHAOS_SCALE', '1'))
 settings.BEAT_SECONDS *= _SCALE
@@ -26,9 +28,9 @@ import chaos_tasks  # noqa: E402
 from ZEO.ClientStorage import ClientStorage  # noqa: E402
 from ZODB.DB import DB  # noqa: E402
 
-from lovely.remotetask import liveness  # noqa: E402
 from lovely.remotetask import processor  # noqa: E402
-from lovely.remotetask import threads  # noqa: E402
+from lovely.remotetask.peers import liveness  # noqa: E402
+from lovely.remotetask.run import threads  # noqa: E402
 
 chaos_tasks.LONG = settings.DEAD_SECONDS * 1.5
 
@@ -117,8 +119,8 @@ def main():
     # CHAOS_TRACE=DEBUG, with run.py --keep, show what the engine says.
     logging.basicConfig(format='%(asctime)s %(process)d %(message)s',
                         level='CRITICAL')
-    settings.log.setLevel(os.environ.get('CHAOS_LOG', 'CRITICAL'))
-    settings.trace.setLevel(os.environ.get('CHAOS_TRACE', 'CRITICAL'))
+    log.setLevel(os.environ.get('CHAOS_LOG', 'CRITICAL'))
+    trace.setLevel(os.environ.get('CHAOS_TRACE', 'CRITICAL'))
     os.write(1, b'spawner ready\n')
     for line in sys.stdin:
         options = json.loads(line)

@@ -15,8 +15,7 @@ from zope.interface.verify import verifyObject
 import lovely.remotetask
 from lovely.remotetask import TaskService
 from lovely.remotetask import interfaces
-from lovely.remotetask.blocks import Blocks
-from lovely.remotetask.clock import SystemClock
+from lovely.remotetask.edge.clock import SystemClock
 from lovely.remotetask.host import PlainHost
 from lovely.remotetask.interfaces import IClock
 from lovely.remotetask.interfaces import ICronJob
@@ -32,14 +31,15 @@ from lovely.remotetask.interfaces import ITaskOptions
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
-from lovely.remotetask.liveness.exclusive import ExclusiveStorage
-from lovely.remotetask.liveness.heartbeat import Heartbeat
-from lovely.remotetask.liveness.lockfile import LockFile
-from lovely.remotetask.liveness.postgres import PostgresLock
+from lovely.remotetask.peers.liveness.exclusive import ExclusiveStorage
+from lovely.remotetask.peers.liveness.heartbeat import Heartbeat
+from lovely.remotetask.peers.liveness.lockfile import LockFile
+from lovely.remotetask.peers.liveness.postgres import PostgresLock
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
-from lovely.remotetask.queue import JobQueue
 from lovely.remotetask.retry import RetryPolicy
+from lovely.remotetask.store.blocks import Blocks
+from lovely.remotetask.store.queue import JobQueue
 from lovely.remotetask.task import EchoTask
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import SimpleTask
@@ -111,7 +111,7 @@ def ours():
 
 
 #: Rooms that need their framework.
-HOSTS = ('browser', 'five', 'generations', 'plone', 'pyramid')
+HOSTS = ('generations', 'plone', 'pyramid', 'zope', 'ztk')
 
 
 def implementers():

@@ -18,12 +18,12 @@ MAKE = {
     'exclusive': '''
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
-from lovely.remotetask.liveness import ExclusiveStorage
+from lovely.remotetask.peers.liveness import ExclusiveStorage
 database = DB(FileStorage(place))
 means = ExclusiveStorage(database)
 ''',
     'lock': '''
-from lovely.remotetask.liveness import LockFile
+from lovely.remotetask.peers.liveness import LockFile
 database = None
 means = LockFile(place)
 ''',
@@ -32,20 +32,20 @@ from ZODB.DB import DB
 from relstorage.adapters.postgresql import PostgreSQLAdapter
 from relstorage.options import Options
 from relstorage.storage import RelStorage
-from lovely.remotetask.liveness import PostgresLock
+from lovely.remotetask.peers.liveness import PostgresLock
 options = Options(keep_history=False)
 database = DB(RelStorage(PostgreSQLAdapter(place, options), options=options))
 means = PostgresLock(database)
 ''',
     'beat': '''
-from lovely.remotetask.clock import SYSTEM_CLOCK
-from lovely.remotetask.liveness import Heartbeat
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.peers.liveness import Heartbeat
 database = None
 means = Heartbeat(SYSTEM_CLOCK, 0.4, 0.1)
 ''',
     'all': '''
 import ZEO
-from lovely.remotetask.liveness import Liveness
+from lovely.remotetask.peers.liveness import Liveness
 address, directory = place
 database = ZEO.DB(address)
 means = Liveness(database, directory=directory)

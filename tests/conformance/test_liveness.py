@@ -32,17 +32,17 @@ class World:
 
     def __init__(self, kind, place, made, announcer):
         self.kind = kind
-        self.place = place
+        self.position = place
         self._made = made
         self._announcer = announcer
         #: Seconds within which a death must be seen.
         self.patience = 5.0 if kind == 'beat' else 1.0
 
     def start(self):
-        return self._announcer(self.kind, self.place)
+        return self._announcer(self.kind, self.position)
 
     def observer(self):
-        return self._made(self.kind, self.place)
+        return self._made(self.kind, self.position)
 
     @property
     def observes_live(self):

@@ -15,14 +15,14 @@ from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 
-from lovely.remotetask import liveness
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.liveness import ExclusiveStorage
-from lovely.remotetask.liveness import Heartbeat
-from lovely.remotetask.liveness import Liveness
-from lovely.remotetask.liveness import LockFile
-from lovely.remotetask.liveness import PostgresLock
-from lovely.remotetask.liveness import lockfile
+from lovely.remotetask.peers import liveness
+from lovely.remotetask.peers.liveness import ExclusiveStorage
+from lovely.remotetask.peers.liveness import Heartbeat
+from lovely.remotetask.peers.liveness import Liveness
+from lovely.remotetask.peers.liveness import LockFile
+from lovely.remotetask.peers.liveness import PostgresLock
+from lovely.remotetask.peers.liveness import lockfile
 
 
 class Beat:

@@ -12,10 +12,10 @@ from ZODB.DB import DB
 
 from lovely.remotetask import TaskService
 from lovely.remotetask import processor
-from lovely.remotetask import wakeup
+from lovely.remotetask.peers import wakeup
+from lovely.remotetask.peers.wakeup import WAIT_FLOOR
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
-from lovely.remotetask.settings import WAIT_FLOOR
 
 DEADLINE = 20
 NEVER = 3600.0

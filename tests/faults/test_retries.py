@@ -6,7 +6,7 @@ import pytest
 import transaction
 from ZODB.POSException import ConflictError
 
-from lovely.remotetask.settings import CONFLICTS_BEFORE_BACKOFF
+from lovely.remotetask.run.executor import _CONFLICTS_BEFORE_BACKOFF
 from lovely.remotetask.task import TaskError
 
 DEADLINE = 20
@@ -153,7 +153,7 @@ def test_conflicts_at_commit_were_logged_as_errors(
 def test_conflicts_at_commit_re_ran_without_limit(
         service, register, processor):
     calls = []
-    register(conflicting(CONFLICTS_BEFORE_BACKOFF + 4, calls), 'conflicts')
+    register(conflicting(_CONFLICTS_BEFORE_BACKOFF + 4, calls), 'conflicts')
     jobid = service.add('conflicts')
     transaction.commit()
     processor.worker.executor.stopping = Waits()
@@ -171,7 +171,7 @@ def test_a_task_that_conflicts_for_ever_can_be_stopped(
 
     @register
     def for_ever(input):
-        if len(calls) > CONFLICTS_BEFORE_BACKOFF:
+        if len(calls) > _CONFLICTS_BEFORE_BACKOFF:
             often.set()
         return conflicts(input)
 

@@ -40,7 +40,7 @@ def test_wrapped_inputs_load_without_zope():
     """Their class is in databases that a plain worker may open."""
     said = subprocess.run(
         [sys.executable, '-c', 'import sys\n'
-         'import lovely.remotetask.five.inputs\n'
+         'import lovely.remotetask.zope.inputs\n'
          'print([name for name in sys.modules if name.split(".")[0] in '
          '("AccessControl", "Acquisition", "OFS", "ZPublisher")])'],
         text=True, capture_output=True, check=True).stdout

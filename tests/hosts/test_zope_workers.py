@@ -25,8 +25,8 @@ SERVICE = '''
 import transaction
 from BTrees.Length import Length
 from BTrees.OOBTree import OOBTree
-from lovely.remotetask.five.service import add_service
-from lovely.remotetask.five.sites import register
+from lovely.remotetask.zope.service import add_service
+from lovely.remotetask.zope.sites import register
 app.manage_addFolder('site')
 register(add_service(app.site))
 app.site.effects = OOBTree({
@@ -140,7 +140,7 @@ def test_a_worker_beside_the_server(web, pair, zeo):
             'site': 'site', 'request': True, 'user': user,
             'url': 'https://www.example.org/tasks'}
     said = web.console('''
-        from lovely.remotetask.five.host import ZOPE
+        from lovely.remotetask.zope.host import ZOPE
         print(len(app.site.tasks.listWorkers()))
         ''')
     assert said.strip() == '1'

@@ -61,8 +61,8 @@ def create_sites(event):
                 service, ITaskService, name)
 '''
 SITES = '''import BTrees
-from lovely.remotetask.blocks import Blocks
-from lovely.remotetask.queue import JobQueue
+from lovely.remotetask.store.blocks import Blocks
+from lovely.remotetask.store.queue import JobQueue
 ''' + SITES
 
 

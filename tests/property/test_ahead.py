@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from lovely.remotetask.lanes import Ahead
-from lovely.remotetask.lanes import Lanes
-from lovely.remotetask.settings import AHEAD_SECONDS
+from lovely.remotetask.store.ahead import _AHEAD_SECONDS
+from lovely.remotetask.store.ahead import Ahead
+from lovely.remotetask.store.lanes import Lanes
 
 steps = st.lists(st.one_of(
     # Later ones, and those of a higher priority.
@@ -62,7 +62,7 @@ class Machine:
 
     def claim(self, most, commits=True):
         # Where a hurry cannot have been missed the order is exact.
-        if self.looked is None or self.now > self.looked + AHEAD_SECONDS:
+        if self.looked is None or self.now > self.looked + _AHEAD_SECONDS:
             self.looked, self.missed = self.now, set()
         taken = []
         for key, jobid in self.entries():
@@ -112,7 +112,7 @@ class Machine:
         self.looked = None
 
     def wait(self, times):
-        self.now += times * AHEAD_SECONDS
+        self.now += times * _AHEAD_SECONDS
 
 
 @settings(deadline=None)
@@ -166,5 +166,5 @@ def test_what_is_urgent_waits_no_longer_than_a_look_holds(keys, count, data):
             break
     ahead.committed()
     lanes.insert(-1, 1000)
-    later = AHEAD_SECONDS * 1.01
+    later = _AHEAD_SECONDS * 1.01
     assert next(ahead.entries(lanes, later, None)) == (-1, 1000)

@@ -14,10 +14,10 @@ from ZODB.DB import DB
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import ConflictError
 
-from lovely.remotetask.blocks import Blocks
-from lovely.remotetask.lanes import SENT
-from lovely.remotetask.lanes import Lanes
-from lovely.remotetask.lanes import Log
+from lovely.remotetask.store.blocks import Blocks
+from lovely.remotetask.store.lanes import SENT
+from lovely.remotetask.store.lanes import Lanes
+from lovely.remotetask.store.log import Log
 
 keys = st.integers(0, 300)
 steps = st.lists(st.tuples(

@@ -31,7 +31,7 @@ from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import ITask
-from lovely.remotetask.lanes import SENT
+from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.task import FunctionTask
 
 FINAL = ('completed', 'error', 'cancelled')
@@ -125,12 +125,12 @@ class ServiceMachine(RuleBasedStateMachine):
         self.known.add(jobid)
         self.model[jobid] = SimpleNamespace(
             task=task, priority=priority, status=status, cron=False,
-            due=None, until=None, turn=None)
+            due=None, until=None, ready_key=None)
         self.model[jobid].__dict__.update(values)
         return jobid
 
     def is_ready(self, job):
-        return job.status == 'queued' and job.turn is not None
+        return job.status == 'queued' and job.ready_key is not None
 
     def past(self, name):
         """The jobs of which this moment has come, earliest first."""
@@ -151,19 +151,19 @@ class ServiceMachine(RuleBasedStateMachine):
             else:
                 job.due = None
             job.status = 'queued'
-            job.turn = last[1] if last and last[0] == when else next(
+            job.ready_key = last[1] if last and last[0] == when else next(
                 self.turns)
-            last = when, job.turn
+            last = when, job.ready_key
         last = None
         for until, job in self.past('until'):
             job.until = None
-            job.turn = last[1] if last and last[0] == until else next(
+            job.ready_key = last[1] if last and last[0] == until else next(
                 self.turns)
-            last = until, job.turn
+            last = until, job.ready_key
 
     def candidates(self):
         """The ids of the jobs whose turn it is."""
-        ready = {jobid: (-job.priority, job.turn)
+        ready = {jobid: (-job.priority, job.ready_key)
                  for jobid, job in self.model.items() if self.is_ready(job)}
         first = min(ready.values(), default=None)
         return {jobid for jobid, key in ready.items() if key == first}
@@ -171,7 +171,7 @@ class ServiceMachine(RuleBasedStateMachine):
     def end(self, jobid):
         """The model of a run that has ended."""
         job = self.model[jobid]
-        job.turn = job.until = None
+        job.ready_key = job.until = None
         if job.task == 'rest':
             job.status, job.until = 'queued', CLOCK.moment + 50
         elif job.task == 'give_up':
@@ -206,7 +206,7 @@ class ServiceMachine(RuleBasedStateMachine):
     @rule(target=ids, task=tasks, priority=priorities)
     def add(self, task, priority):
         return self.put(self.service.add(task, priority=priority), task,
-                        priority, 'queued', turn=next(self.turns))
+                        priority, 'queued', ready_key=next(self.turns))
 
     @rule(target=ids, task=tasks, count=st.integers(1, 20))
     def add_many(self, task, count):
@@ -240,7 +240,7 @@ class ServiceMachine(RuleBasedStateMachine):
         job = self.model.get(jobid)
         if job is not None and job.status not in FINAL:
             job.status = 'cancelled'
-            job.due = job.until = job.turn = None
+            job.due = job.until = job.ready_key = None
 
     @rule(jobid=ids)
     def start(self, jobid):
@@ -252,7 +252,7 @@ class ServiceMachine(RuleBasedStateMachine):
             return
         assert started is (job.status == 'start later')
         if started:
-            job.status, job.turn = 'queued', next(self.turns)
+            job.status, job.ready_key = 'queued', next(self.turns)
 
     @rule(jobid=ids)
     def retry(self, jobid):
@@ -273,7 +273,7 @@ class ServiceMachine(RuleBasedStateMachine):
                 job.status = 'cronjob'
         elif not self.is_ready(job):
             job.status, job.until = 'queued', None
-            job.turn = next(self.turns)
+            job.ready_key = next(self.turns)
 
     @rule(statuses=st.sets(st.sampled_from(FINAL)))
     def clean(self, statuses):
@@ -325,7 +325,7 @@ class ServiceMachine(RuleBasedStateMachine):
             return
         assert jobid in allowed
         job = self.model[jobid]
-        job.status, job.turn = 'processing', None
+        job.status, job.ready_key = 'processing', None
 
     @rule(seconds=st.sampled_from([0.3, 10, 60, 200]))
     def wait(self, seconds):
@@ -386,7 +386,7 @@ class ServiceMachine(RuleBasedStateMachine):
                 job = jobs.get(jobid)
                 if name == 'due' and getattr(job, 'next', None) is not None:
                     assert job.next.key == key
-                elif job is None or job.place != (name, key):
+                elif job is None or job.position != (name, key):
                     # Only what was deleted leaves an entry behind.
                     assert job is None and jobid in self.known
                     stale[name] += 1
@@ -398,13 +398,13 @@ class ServiceMachine(RuleBasedStateMachine):
                 assert len(log) == len(entries)
         for job in jobs.values():
             if job.status in logged:
-                name, (slot, number, moment) = job.place
+                name, (slot, number, moment) = job.position
                 bucket = getattr(queue.slots[slot], name).buckets[number]
                 assert bucket[moment] == job.id
             elif job.status == 'processing':
-                assert job.place is None and job.claim is not None
+                assert job.position is None and job.claim is not None
             elif job.status != 'cronjob':
-                name, key = job.place
+                name, key = job.position
                 lanes = getattr(queue, name)
                 assert lanes.trees[key % len(lanes.trees)][key] == job.id
         for name, entries in logged.items():

@@ -27,13 +27,13 @@ from ZODB.FileStorage import FileStorage
 from zope.component import provideUtility
 
 from lovely.remotetask import TaskService
-from lovely.remotetask import db as edge
-from lovely.remotetask import keys
+from lovely.remotetask.edge import db as edge
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.run.identity import LOOP
+from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.store import keys
 from lovely.remotetask.task import EchoTask
-from lovely.remotetask.worker import Worker
-from lovely.remotetask.workers import LOOP
 
 PATH = ['tasks']
 
@@ -268,8 +268,7 @@ class Operations:
         make(self.database)
         fill(self.database, backlog)
         self.path = path
-        self.worker = Worker(self.database, PATH,
-                             SimpleProcessor.host, lambda: None)
+        self.worker = Worker(self.database, PATH, SimpleProcessor.host)
         self.worker.enroll(LOOP, 1)
         self.manager = transaction.TransactionManager(explicit=True)
         self.connection = self.database.open(self.manager)

@@ -22,7 +22,7 @@ from ZODB.FileStorage import FileStorage
 from zope.component import provideUtility
 
 from lovely.remotetask import TaskService
-from lovely.remotetask import db as edge
+from lovely.remotetask.edge import db as edge
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.task import EchoTask
 

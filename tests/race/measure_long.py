@@ -25,7 +25,7 @@ from ZEO.ClientStorage import ClientStorage
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
-import lovely.remotetask.liveness as liveness
+import lovely.remotetask.peers.liveness as liveness
 from lovely.remotetask import settings
 
 BEAT, DEAD, BEATS = 0.1, 0.4, 500
@@ -40,7 +40,7 @@ def scaled(database):
 
 
 def scale():
-    """Before lovely.remotetask.monitor is imported."""
+    """Before lovely.remotetask.run.monitor is imported."""
     settings.BEAT_SECONDS, settings.DEAD_SECONDS = BEAT, DEAD
     settings.LOOK_SECONDS = BEAT
 

@@ -15,7 +15,7 @@ from BTrees.OOBTree import OOBTree
 from transaction.interfaces import TransientError
 from zope.component import provideUtility
 
-from lovely.remotetask import db as edge
+from lovely.remotetask.edge import db as edge
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor

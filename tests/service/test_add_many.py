@@ -224,6 +224,6 @@ def test_many_that_fail_in_one_transaction(service, register, committed):
     service.process()
     transaction.commit()
     service._p_jar.cacheMinimize()
-    assert {service.jobs[jobid].place[0] for jobid in ids} == {'error'}
+    assert {service.jobs[jobid].position[0] for jobid in ids} == {'error'}
     service.clean(['error'])
     assert not service.jobs

@@ -15,9 +15,9 @@ from zope.component import getGlobalSiteManager
 
 from lovely.remotetask import TaskService
 from lovely.remotetask import bulk
+from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.host import PLAIN
 from lovely.remotetask.interfaces import ITask
-from lovely.remotetask.keys import time_key
 from lovely.remotetask.task import EchoTask
 
 FEW, MANY = 1_000, 10_000       # of each: queued ones, and completed ones
@@ -144,13 +144,13 @@ def test_a_cursor_among_what_was_cleaned(service, register):
     # Holes of all kinds: whole buckets, at the ends and in the middle.
     for gone in (range(0, 40), range(90, 130), range(180, 200)):
         for number in gone:
-            _, (_, bucket, moment) = jobs[ids[number]].place
+            _, (_, bucket, moment) = jobs[ids[number]].position
             log.discard(bucket, moment, ids[number])
     left = [jobid for _, jobid in log.down()]
     assert len(left) == 100 == len(log)
     for number in (0, 39, 40, 60, 89, 90, 129, 130, 150, 179, 199):
-        moment = jobs[ids[number]].place[1][2]
-        expected = [jobid for jobid in left if jobs[jobid].place[1][2]
+        moment = jobs[ids[number]].position[1][2]
+        expected = [jobid for jobid in left if jobs[jobid].position[1][2]
                     <= moment]
         assert [jobid for _, jobid in log.down(moment)] == expected
     assert list(log.down(-1)) == []
@@ -186,7 +186,7 @@ class At:
 
 
 def test_a_clean_is_many_small_transactions(filled, monkeypatch):
-    monkeypatch.setattr('lovely.remotetask.bulk.BULK_BATCH', 100)
+    monkeypatch.setattr('lovely.remotetask.settings.BULK_BATCH', 100)
     database = filled(FEW)
     before = database.lastTransaction()
     removed = bulk.clean(database, ['tasks'], PLAIN, 'completed')

@@ -11,14 +11,14 @@ from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
 
-from lovely.remotetask import monitor
-from lovely.remotetask import threads
 from lovely.remotetask.context import currentJob
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.run import monitor
+from lovely.remotetask.run import threads
 from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 20

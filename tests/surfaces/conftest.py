@@ -12,7 +12,7 @@ from ZODB.MappingStorage import MappingStorage
 from zope.component import getGlobalSiteManager
 
 from lovely.remotetask import TaskService
-from lovely.remotetask import db
+from lovely.remotetask.edge import db
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.task import EchoTask
 from lovely.remotetask.task import SimpleTask

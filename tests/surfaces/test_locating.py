@@ -6,9 +6,9 @@ from persistent import Persistent
 from persistent.mapping import PersistentMapping
 
 from lovely.remotetask import TaskService
-from lovely.remotetask import db
 from lovely.remotetask.cli import locating
 from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.edge import db
 from lovely.remotetask.host import PLAIN
 
 

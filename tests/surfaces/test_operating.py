@@ -36,7 +36,7 @@ def test_workers(web, service):
     worker, = web.get('/tasks/api/v1/workers').json['workers']
     assert worker['claims'] == [jobid]
     assert all(isinstance(slot, int) for slot in worker['slots'])
-    assert re.match('manual:', worker['id'])
+    assert re.match('direct:', worker['id'])
     assert all(isinstance(kind, str) for kind in worker['evidence'])
 
 
@@ -97,7 +97,7 @@ def test_clean_removes_what_is_named(web, service):
 @pytest.fixture
 def hasty(monkeypatch):
     """Requests that do one transaction of some jobs, and answer."""
-    monkeypatch.setattr('lovely.remotetask.bulk.BULK_BATCH', 10)
+    monkeypatch.setattr('lovely.remotetask.settings.BULK_BATCH', 10)
     monkeypatch.setattr('lovely.remotetask.web.presenter.BULK_SECONDS', -1)
 
 

@@ -177,7 +177,7 @@ class Something:
 
 
 @pytest.mark.parametrize(('result', 'reason'), [
-    (Something(), 'Something is not plain data'),
+    pytest.param(Something(), 'Something is not plain data', id='object'),
     ({1: 2}, 'dictionary key 1'),
     ({'a': {'b': {3, 4}}}, 'set is not plain data'),
     (float('nan'), 'finite'),

@@ -6,15 +6,15 @@ from persistent.mapping import PersistentMapping
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
-from lovely.remotetask.cli.bench import targets
-from lovely.remotetask.cli.bench.command import MEASURES
-from lovely.remotetask.cli.bench.pace import Side
-from lovely.remotetask.cli.bench.pace import against_raw
-from lovely.remotetask.cli.bench.pace import percentile
-from lovely.remotetask.cli.bench.place import NAME
-from lovely.remotetask.cli.bench.place import Client
-from lovely.remotetask.cli.bench.place import Commits
-from lovely.remotetask.cli.bench.place import Place
+from lovely.remotetask.bench import targets
+from lovely.remotetask.bench.command import MEASURES
+from lovely.remotetask.bench.pace import Side
+from lovely.remotetask.bench.pace import against_raw
+from lovely.remotetask.bench.pace import percentile
+from lovely.remotetask.bench.place import NAME
+from lovely.remotetask.bench.place import Client
+from lovely.remotetask.bench.place import Commits
+from lovely.remotetask.bench.place import Place
 from lovely.remotetask.cli.failures import Failure
 
 
@@ -60,7 +60,7 @@ def test_counts_the_transactions_that_the_storage_has(place):
 
 def test_compares_with_the_raw_commits_around(place, monkeypatch):
     rates = iter([1000, 100, 300, 50, 150])
-    monkeypatch.setattr('lovely.remotetask.cli.bench.pace.per_second',
+    monkeypatch.setattr('lovely.remotetask.bench.pace.per_second',
                         lambda function, count: next(rates))
     prepared = []
     with Client(place, [NAME]) as client:

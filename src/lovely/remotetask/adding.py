@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from lovely.remotetask import events
-from lovely.remotetask import hooks
 from lovely.remotetask import payload
-from lovely.remotetask.clock import as_seconds
+from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.edge.clock import as_seconds
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import NotPermitted
@@ -19,19 +19,24 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import Job
+from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.schedule import check_delay
-from lovely.remotetask.settings import PRIORITIES
-from lovely.remotetask.settings import REASON_CHARS
-from lovely.remotetask.settings import REASONS
-from lovely.remotetask.states import is_final
-from lovely.remotetask.steps import wake
+from lovely.remotetask.store.states import is_final
+from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.task import check_against
-from lovely.remotetask.uniques import check_key
+
+# How many bad inputs an error message tells the reasons of, and how much
+# (characters) of each.
+_REASONS = 20
+_REASON_CHARS = 200
+
+# The priorities that fit into a ready key.
+_PRIORITIES = range(-4, 4)
 
 ON_DUPLICATE = ('keep', 'replace', 'error')
 
 #: ``place(queue, job, number)``: where the job with this number begins.
-Place = Callable[[Any, Any, int], None]
+Placer = Callable[[Any, Any, int], None]
 
 #: Seconds: twice a microsecond, which a float of today is not sure of.
 APART = 2e-6
@@ -50,8 +55,8 @@ def _shelve(queue: Any, job: Any, number: int) -> None:
     queue.shelve(job)
 
 
-def placing(startLater: bool, delay: float | None, runAt: datetime | None,
-            now: Callable[[], float]) -> Place:
+def placer(startLater: bool, delay: float | None, runAt: datetime | None,
+            now: Callable[[], float]) -> Placer:
     """How jobs with these options begin.
 
     Raises: UsageError for options that exclude each other; InvalidSchedule.
@@ -92,9 +97,9 @@ def check_task(service: Any, name: Any, priority: Any) -> Any:
     if task is None:
         # Exactly this: callers compare the type's name and the text.
         raise ValueError('Task does not exist')
-    if type(priority) is not int or priority not in PRIORITIES:
+    if type(priority) is not int or priority not in _PRIORITIES:
         raise UsageError(f'priority is {priority!r}; give a whole number '
-                         f'from {PRIORITIES[0]} to {PRIORITIES[-1]}')
+                         f'from {_PRIORITIES[0]} to {_PRIORITIES[-1]}')
     return task
 
 
@@ -145,10 +150,10 @@ def _check_inputs(task: Any, name: str, inputs: list[Any],
         except InputRejected as reason:
             refused.append((index, str(reason)))
     if refused:
-        reasons = [f'[{index}] {reason:.{REASON_CHARS}}'
-                   for index, reason in refused[:REASONS]]
-        if len(refused) > REASONS:
-            reasons.append(f'and {len(refused) - REASONS} more, see the '
+        reasons = [f'[{index}] {reason:.{_REASON_CHARS}}'
+                   for index, reason in refused[:_REASONS]]
+        if len(refused) > _REASONS:
+            reasons.append(f'and {len(refused) - _REASONS} more, see the '
                            f"error's indexes")
         raise InputRejected(
             f'{len(refused)} of {len(inputs)} inputs are refused, and nothing '
@@ -159,8 +164,8 @@ def _check_inputs(task: Any, name: str, inputs: list[Any],
 
 # --- the jobs ----------------------------------------------------------------
 
-def one(service: Any, name: str, input: Any, make: Callable[..., Any],
-        place: Place, priority: int, key: Any = None,
+def add_one(service: Any, name: str, input: Any, make: Callable[..., Any],
+        place: Placer, priority: int, key: Any = None,
         onDuplicate: str = 'keep', runAs: Any = None) -> int:
     """Add one job; see ITaskService.add.
 
@@ -181,13 +186,13 @@ def one(service: Any, name: str, input: Any, make: Callable[..., Any],
     place(service.jobqueue, job, 0)
     if type(input) not in _FIXED:
         mark_input_at_commit(jar, job)
-    wake(service, jar)
+    notify_after_commit(service, jar)
     events.notify(events.JobAdded(service, job))
     return int(job.id)
 
 
-def many(service: Any, name: str, inputs: Iterable[Any],
-         make: Callable[..., Any], place: Place, priority: int,
+def add_many(service: Any, name: str, inputs: Iterable[Any],
+         make: Callable[..., Any], place: Placer, priority: int,
          runAs: Any = None) -> list[int]:
     """Add a job for each input; see ITaskService.addMany."""
     task = check_task(service, name, priority)
@@ -205,7 +210,7 @@ def many(service: Any, name: str, inputs: Iterable[Any],
     mark_input_at_commit(jar, *[
         job for job, input in zip(jobs, inputs, strict=True)
         if type(input) not in _FIXED])
-    wake(service, jar)
+    notify_after_commit(service, jar)
     for job in jobs:
         events.notify(events.JobAdded(service, job))
     return [job.id for job in jobs]
@@ -262,7 +267,7 @@ def retry(service: Any, job: Any) -> None:
     service.jobqueue.retry(job, service.clock.now())
     if job.key is not None and holder is not job:
         uniques.take(job.key, job, holder)
-    wake(service, hooks.jar_of(service))
+    notify_after_commit(service, hooks.jar_of(service))
 
 
 def mark_input_at_commit(jar: Any, *jobs: Any) -> None:

@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from lovely.remotetask import db
+from lovely.remotetask import settings
+from lovely.remotetask.edge import db
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import STATUSES
-from lovely.remotetask.processor import ProcessorRequest
-from lovely.remotetask.settings import BULK_BATCH
 
 #: ``transact(function)`` calls ``function(service)`` in a transaction of its
 #: own, again after a conflict, and returns what it returned.
@@ -129,7 +128,8 @@ def cancelling(transact: Transact, status: str, task: str | None,
     """The same for cancel.  Yields: number of jobs, and the next start."""
 
     def step(service: Any) -> tuple[int, str | None]:
-        jobs, following = service.listJobs(status, task, at, BULK_BATCH)
+        jobs, following = service.listJobs(
+            status, task, at, settings.BULK_BATCH)
         return service.cancelMany([job.id for job in jobs]), following
 
     at = start
@@ -150,8 +150,9 @@ class _CleanStep:
 
     def __call__(self, service: Any) -> tuple[int, str | None]:
         self._tries += 1
-        found: tuple[int, str | None] = service.jobqueue.clean_some(
-            self._status, self._start, BULK_BATCH, self._tries > PATIENCE)
+        found: tuple[int, str | None] = service.jobqueue.clean_step(
+            self._status, self._start, settings.BULK_BATCH,
+            self._tries > PATIENCE)
         return found
 
 
@@ -171,7 +172,7 @@ def _transact(database: Any, path: Sequence[str], host: Any,
         if service is None:
             raise UsageError(f'there is no service at /{"/".join(path)}')
         # Subscribers of JobCancelled are in its site.
-        with host.running(service, None, ProcessorRequest) as seen:
+        with host.running(service, None) as seen:
             return function(seen)
 
     return db.write(database, run)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from lovely.remotetask.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import JobTimeout
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors import WorkerStopping

@@ -25,6 +25,7 @@ from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.interfaces import SYSTEM
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.participation import ProcessorRequest
 
 #: Where Zope and the ZTK keep their application in the database's root.
 APPLICATION = 'Application'
@@ -130,8 +131,7 @@ class PlainHost:
         return manager
 
     @contextmanager
-    def running(self, service: Any, job: Any,
-                participation: Callable[[], Any]) -> Iterator[Any]:
+    def running(self, service: Any, job: Any) -> Iterator[Any]:
         """See IHost"""
         if runs_as(job) is not None:
             raise WrongWorker(
@@ -139,7 +139,7 @@ class PlainHost:
                 f'here knows of principals: run it by a worker of the host '
                 f'that it was added in')
         before = getSite()
-        with interaction(participation):
+        with interaction():
             setSite(site_of(service))
             try:
                 yield service
@@ -193,8 +193,11 @@ def _module(name: str) -> Any:
 
 
 @contextmanager
-def interaction(participation: Callable[[], Any]) -> Iterator[None]:
-    """Run in an interaction of one's own, where zope.security is installed."""
+def interaction(principal: Any = None) -> Iterator[None]:
+    """Run in an interaction of a job's own, where zope.security is installed.
+
+    Arguments: ``principal``, of the interaction's only participation.
+    """
     management = _module('zope.security.management')
     if management is None:
         yield
@@ -205,7 +208,10 @@ def interaction(participation: Callable[[], Any]) -> Iterator[None]:
     before = getattr(local, 'interaction', None)
     local.interaction = None
     try:
-        management.newInteraction(participation())
+        participation = ProcessorRequest()
+        if principal is not None:
+            participation.setPrincipal(principal)
+        management.newInteraction(participation)
         yield
     finally:
         local.interaction = before

@@ -430,7 +430,7 @@ class ITaskService(IContained):
         """
 
     def resume():
-        """Undo ``pause``.  Txn: the caller commits.  Source: new."""
+        """Savepoint ``pause``.  Txn: the caller commits.  Source: new."""
 
     def stats():
         """Figures for monitoring.
@@ -688,11 +688,11 @@ class IJobQueue(Interface):
     def clean(status):
         """Delete all jobs with this final status.  Cost: O(such jobs)."""
 
-    def clean_some(status, start, limit, again=False):
+    def clean_step(status, start, limit, skip_live=False):
         """Delete about ``limit`` jobs with this final status.
 
         Arguments: ``start``, what the call before returned, at first None;
-        ``again``: a transaction that called this has conflicted, so keep
+        ``skip_live``: a transaction that called this has conflicted, so keep
         out of the workers' way: what has just ended stays.
         Returns: how many were deleted, and the ``start`` of the next call
         (str), None at the end.
@@ -734,13 +734,11 @@ class IHost(Interface):
     def task(service, interface, name):
         """One of them, or None.  Cost: flat: each ``add`` asks."""
 
-    def running(service, job, participation):
+    def running(service, job):
         """A context manager: the site, request and principal of a run.
 
         Arguments: ``job``, which is run as its submitter; None: as the
-        system; ``participation``, a callable that makes the participation
-        of the interaction.  Everything is as before afterwards, whatever the
-        task did.
+        system.  Everything is as before afterwards, whatever the task did.
         Gives: the service as the task is to see it.
         Raises: SubmitterGone.
         """

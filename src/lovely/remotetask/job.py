@@ -22,57 +22,15 @@ from zope.schema.interfaces import ConstraintNotSatisfied
 
 from lovely.remotetask import payload
 from lovely.remotetask import schedule
-from lovely.remotetask.clock import SYSTEM_CLOCK
-from lovely.remotetask.clock import as_local
-from lovely.remotetask.clock import as_seconds
-from lovely.remotetask.clock import as_utc
+from lovely.remotetask import settings
+from lovely.remotetask.annotations import OwnAnnotations
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.clock import as_local
+from lovely.remotetask.edge.clock import as_seconds
+from lovely.remotetask.edge.clock import as_utc
+from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IJob
-from lovely.remotetask.keys import key_time
-from lovely.remotetask.settings import TRACEBACK_CHARS
-
-
-class _InstanceAnnotations(dict):  # type: ignore[type-arg]
-    """Keeps ``__annotations__`` an attribute of instances.
-
-    A descriptor, so that a class never answers for its instances; and the
-    dict of the class's own annotations, which is what ``typing`` and
-    ``inspect`` expect to find there.
-    """
-
-    def __get__(self, instance: Any, owner: Any) -> Any:
-        if instance is None:
-            return self
-        instance._p_activate()
-        try:
-            return instance.__dict__['__annotations__']
-        except KeyError:
-            raise AttributeError('__annotations__') from None
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        instance.__dict__['__annotations__'] = value
-
-    def __delete__(self, instance: Any) -> None:
-        try:
-            del instance.__dict__['__annotations__']
-        except KeyError:
-            raise AttributeError('__annotations__') from None
-
-
-class OwnAnnotations:
-    """Base of persistent classes whose instances may be annotated.
-
-    zope.annotation keeps its data in the instance attribute
-    ``__annotations__``.  Merely reading that of a class (inspect does) makes
-    Python put an empty dict into the class; zope.annotation would then find
-    that and write one job's annotations into it, for every job to see.  So
-    each class, an application's subclasses included, gets a descriptor there.
-    """
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        cls.__annotations__ = _InstanceAnnotations(
-            cls.__dict__.get('__annotations__', {}))
 
 
 class Failure(namedtuple('Failure', 'type message traceback attempt time')):
@@ -88,16 +46,16 @@ class Failure(namedtuple('Failure', 'type message traceback attempt time')):
     def of(cls, error: BaseException, attempt: int, now: float) -> Failure:
         """The record of an exception, its traceback bounded."""
         lines = ''.join(traceback.format_exception(error))
-        if len(lines) > TRACEBACK_CHARS:
+        if len(lines) > settings.TRACEBACK_CHARS:
             # Where it was raised stands at the end.
-            lines = '...\n' + lines[-TRACEBACK_CHARS:]
+            lines = '...\n' + lines[-settings.TRACEBACK_CHARS:]
         try:
             message = str(error)
         except Exception:
             message = ''
         name = f'{type(error).__module__}.{type(error).__qualname__}'
         return cls(name.removeprefix('builtins.'),
-                   message[:TRACEBACK_CHARS] or type(error).__name__,
+                   message[:settings.TRACEBACK_CHARS] or type(error).__name__,
                    lines, attempt, now)
 
     def __str__(self) -> str:
@@ -148,9 +106,9 @@ _set_changed = Persistent._p_changed.__set__
 
 # What is stored of every job, in this order: new names go to the end, and no
 # name is ever taken out.  All of it is plain data.
-_PACKED = ('id', 'task', 'status', 'createdAt', 'place', 'attempts',
-           'startedAt', 'claim', 'turn', 'completedAt', 'priority',
-           'failures', 'interruptions', 'delay', 'anchor', 'missing',
+_PACKED = ('id', 'task', 'status', 'createdAt', 'position', 'attempts',
+           'startedAt', 'claim', 'ready_key', 'completedAt', 'priority',
+           'failures', 'interruptions', 'delay', 'anchor', 'missing_since',
            'submitter')
 
 # Validated when assigned from outside.
@@ -179,13 +137,13 @@ class Job(OwnAnnotations, Persistent):
 
     # What the machinery keeps.  Class attributes are the defaults, so that
     # they take no room in a record that does not need them.
-    place = None        # (name of lanes, key): where the queue holds the job
+    position = None     # (name of lanes, key): where the queue holds the job
     claim = None        # (worker id, number): whose run this is
     failures = 0        # attempts charged to the task since its last success
     delay = None        # seconds to wait once
     anchor = None       # from when the delay or schedule counts, until a look
-    missing = None      # since when its task has been missing
-    turn = None         # its key among the ready ones, kept while it runs
+    missing_since = None    # since when its task has been missing
+    ready_key = None    # its key among the ready ones, kept while it runs
     interruptions = 0   # how often its worker died while it ran
     key = None          # its unique key
     submitter = None    # as whom it runs: a text of the host's
@@ -306,8 +264,9 @@ class Job(OwnAnnotations, Persistent):
 
     def due_at(self) -> float | None:
         """The moment (seconds since 1970) the queue has noted for it."""
-        place = self.place
-        return key_time(place[1]) if place and place[0] == 'due' else None
+        position = self.position
+        return (key_time(position[1])
+                if position and position[0] == 'due' else None)
 
     def __repr__(self) -> str:
         return f'<{self.__class__.__name__} {self.id!r}>'

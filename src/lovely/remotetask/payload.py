@@ -16,9 +16,12 @@ from persistent.wref import WeakRef
 from ZODB.broken import Broken
 from zodbpickle import pickle
 
+from lovely.remotetask import settings
 from lovely.remotetask.errors import InputRejected
-from lovely.remotetask.settings import INLINE_BYTES
-from lovely.remotetask.settings import PAYLOAD_BYTES
+
+# An input or output whose pickle is longer (bytes) gets a record of its own,
+# so that a change of status does not write it again.
+_INLINE_BYTES = 2000
 
 _ATOMS = frozenset((type(None), bool, int, float))
 _TEXTS = frozenset((str, bytes))
@@ -86,7 +89,7 @@ def _too_long(size: int, limit: int) -> str:
             f'pass a ZODB Blob, or a reference to where the data is')
 
 
-def check(value: Any, jar: Any = None, limit: int = PAYLOAD_BYTES) -> int:
+def check(value: Any, jar: Any = None, limit: int | None = None) -> int:
     """Make sure that a value can be stored with a job.
 
     Arguments: ``jar``, the ZODB connection it will be stored by, None
@@ -96,6 +99,8 @@ def check(value: Any, jar: Any = None, limit: int = PAYLOAD_BYTES) -> int:
     Cost: plain data is only counted; all else is pickled once, together with
     every persistent object in it that has not been stored yet.
     """
+    if limit is None:
+        limit = settings.PAYLOAD_BYTES
     size = weigh(value)
     if size is not None:
         if size > limit:
@@ -103,7 +108,7 @@ def check(value: Any, jar: Any = None, limit: int = PAYLOAD_BYTES) -> int:
         return size
     # What is no plain data gets a record of its own, however short it is: a
     # class that is gone one day must not take the job's record with it.
-    return max(_trial(value, jar, limit), INLINE_BYTES + 1)
+    return max(_trial(value, jar, limit), _INLINE_BYTES + 1)
 
 
 def _trial(value: Any, jar: Any, limit: int) -> int:
@@ -200,7 +205,7 @@ def _refuse_foreign(obj: Any, jar: Any) -> None:
 def wrap(value: Any, size: int) -> Any:
     """The value as it is kept in a job record: itself, or a Payload."""
     # A persistent object is a reference already, whatever it weighs.
-    if size > INLINE_BYTES and not isinstance(value, Persistent):
+    if size > _INLINE_BYTES and not isinstance(value, Persistent):
         return Payload(value)
     return value
 

@@ -13,68 +13,46 @@ from typing import Any
 from ZODB.POSException import ConflictError
 from zope.interface import implementer
 
-from lovely.remotetask import db as database_edge
 from lovely.remotetask import events
-from lovely.remotetask import monitor
-from lovely.remotetask import threads
-from lovely.remotetask import wakeup
-from lovely.remotetask.clock import SYSTEM_CLOCK
-from lovely.remotetask.executor import Claim
-from lovely.remotetask.executor import ServiceGone
+from lovely.remotetask.edge import db as database_edge
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import IProcessor
-from lovely.remotetask.keys import key_time
-from lovely.remotetask.settings import BACKOFF_LAST
-from lovely.remotetask.settings import BROKEN_FIRST
-from lovely.remotetask.settings import DUE_FLOOR
-from lovely.remotetask.settings import SERVICE_PATIENCE
-from lovely.remotetask.settings import WAIT_FLOOR
-from lovely.remotetask.settings import log
-from lovely.remotetask.settings import trace
-from lovely.remotetask.worker import Worker
-from lovely.remotetask.workers import LOOP
+from lovely.remotetask.log import log
+from lovely.remotetask.log import trace
+from lovely.remotetask.participation import ProcessorRequest
+from lovely.remotetask.peers import wakeup
+from lovely.remotetask.peers.wakeup import WAIT_FLOOR
+from lovely.remotetask.run import monitor
+from lovely.remotetask.run import threads
+from lovely.remotetask.run.executor import BACKOFF_LAST
+from lovely.remotetask.run.executor import Claim
+from lovely.remotetask.run.executor import ServiceGone
+from lovely.remotetask.run.identity import LOOP
+from lovely.remotetask.run.worker import Worker
+
+# A processor never looks more often than this (seconds) for jobs whose time
+# is just coming.
+_DUE_FLOOR = 0.01
+
+# How long a processor looks for a service that it has never seen (seconds):
+# startProcessing() may be called in the transaction that adds the service.
+_SERVICE_PATIENCE = 30.0
+
+# How long a processor waits after the database failed it (seconds, doubling
+# up to BACKOFF_LAST).
+_BROKEN_FIRST = 0.1
+
+# Applications import ProcessorRequest from here, as in 0.5.2.
+__all__ = ['ERROR_MARKER', 'THREAD_STARTUP_WAIT', 'MultiProcessor',
+           'ProcessorPublication', 'ProcessorRequest', 'SimpleProcessor']
 
 # Kept for those who import it.  Nothing sleeps for it any more: it capped
 # MultiProcessor below 20 jobs a second.
 THREAD_STARTUP_WAIT = 0.05
 
 ERROR_MARKER = object()
-
-# An application asks "am I in a job?" by isinstance(participation,
-# ProcessorRequest) and registers multi-adapters for it, so it is a request
-# where there are requests.
-try:
-    from zope.publisher.base import BaseRequest
-except ImportError:
-    BaseRequest = None
-
-
-class _Participation:
-    """A participation where zope.publisher is not installed."""
-
-    interaction = None
-    principal = None
-
-    def __init__(self, *args: Any) -> None:
-        self.args = args
-
-    def setPrincipal(self, principal: Any) -> None:
-        """See zope.publisher.interfaces.IPublicationRequest"""
-        self.principal = principal
-
-
-if BaseRequest is None:
-    ProcessorRequest: Any = type(
-        'ProcessorRequest', (_Participation,),
-        {'__doc__': 'The participation in which a job runs.',
-         '__module__': __name__})
-else:
-    class ProcessorRequest(BaseRequest):  # type: ignore[no-redef]
-        """The participation in which a job runs: a request of nobody's."""
-
-        def __init__(self, *args: Any) -> None:
-            super().__init__(None, {}, positional=args)
-
 
 # Applications of 0.5.2 publish requests of their own with it.  Here, although
 # zope.app is for surfaces only: a class has its base from the start.  Where
@@ -130,7 +108,7 @@ class SimpleProcessor:
         self.waitTime = waitTime
         self.host = (self.host or getattr(servicePath, 'host', None)
                      or current_host())
-        self.worker = Worker(db, servicePath, self.host, ProcessorRequest)
+        self.worker = Worker(db, servicePath, self.host)
         self._claims: dict[int, Claim] = {}
         self._thread: threading.Thread | None = None
         self._ear = wakeup.listen(db)
@@ -153,8 +131,7 @@ class SimpleProcessor:
         try:
             with database_edge.session(self.db) as session:
                 service = self.worker.executor.service(session.connection)
-                with self.host.running(service, None,
-                                       ProcessorRequest) as seen:
+                with self.host.running(service, None) as seen:
                     result = getattr(seen, method)(*args)
                     session.commit()
                     return result
@@ -241,7 +218,7 @@ class SimpleProcessor:
     def _loop(self) -> None:
         broken = 0.0
         seen = watched = False
-        patience = SYSTEM_CLOCK.monotonic() + SERVICE_PATIENCE
+        patience = SYSTEM_CLOCK.monotonic() + _SERVICE_PATIENCE
         while self.running:
             # Cleared before the look: a job added during it rings again.
             self._ear.bell.clear()
@@ -268,7 +245,7 @@ class SimpleProcessor:
                 if not broken:
                     log.error('Processor: the database failed; trying again '
                               'until it answers', exc_info=error)
-                broken = min(max(BROKEN_FIRST, broken * 2), BACKOFF_LAST)
+                broken = min(max(_BROKEN_FIRST, broken * 2), BACKOFF_LAST)
                 rest = broken
             if rest and self.running:
                 self._ear.sleep(rest)
@@ -294,7 +271,7 @@ class SimpleProcessor:
         comes = [float('inf')]
         if not queue.paused:
             now = service.clock.now()
-            comes += [max(key_time(head[0]) - now, DUE_FLOOR)
+            comes += [max(key_time(head[0]) - now, _DUE_FLOOR)
                       for lanes in (queue.due, queue.waiting)
                       if (head := lanes.first()) is not None]
             # The owner of a lane may be too busy for what lies there.

@@ -15,15 +15,11 @@ from persistent import Persistent
 from zope.interface import implementer
 
 from lovely.remotetask import adding
-from lovely.remotetask import direct
 from lovely.remotetask import events
-from lovely.remotetask import hooks
-from lovely.remotetask import listing
-from lovely.remotetask import liveness
 from lovely.remotetask import processor
-from lovely.remotetask import threads
-from lovely.remotetask.blocks import Blocks
-from lovely.remotetask.clock import SYSTEM_CLOCK
+from lovely.remotetask.annotations import OwnAnnotations
+from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import JobNotFound
@@ -39,14 +35,18 @@ from lovely.remotetask.interfaces import IQueuedService
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
-from lovely.remotetask.job import OwnAnnotations
-from lovely.remotetask.keys import local
-from lovely.remotetask.listing import QueueView
-from lovely.remotetask.queue import JobQueue
+from lovely.remotetask.peers import liveness
+from lovely.remotetask.peers.wakeup import notify_after_commit
+from lovely.remotetask.run import direct
+from lovely.remotetask.run import threads
+from lovely.remotetask.run.identity import manual_worker
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
-from lovely.remotetask.steps import wake
-from lovely.remotetask.workers import manual_worker
+from lovely.remotetask.store import listing
+from lovely.remotetask.store.blocks import Blocks
+from lovely.remotetask.store.keys import local
+from lovely.remotetask.store.listing import QueueView
+from lovely.remotetask.store.queue import JobQueue
 
 # 0.5.2 had the start-up in this module, and ZCML files name it here.
 __all__ = ['TaskService', 'bootStrapSubscriber', 'getAutostartServiceNames']
@@ -103,9 +103,9 @@ class TaskService(OwnAnnotations, Persistent):
             key: str | None = None, onDuplicate: str = 'keep',
             runAs: str | None = None) -> int:
         """See ITaskService"""
-        place = adding.placing(startLater, delay, runAt, self.clock.now)
-        return adding.one(self, task, input, jobClass or Job, place, priority,
-                          key, onDuplicate, runAs)
+        place = adding.placer(startLater, delay, runAt, self.clock.now)
+        return adding.add_one(self, task, input, jobClass or Job, place,
+                              priority, key, onDuplicate, runAs)
 
     def addMany(self, task: str, inputs: Iterable[Any],
                 startLater: bool = False,
@@ -114,8 +114,8 @@ class TaskService(OwnAnnotations, Persistent):
                 runAt: datetime | None = None,
                 runAs: str | None = None) -> list[int]:
         """See ITaskService"""
-        place = adding.placing(startLater, delay, runAt, self.clock.now)
-        return adding.many(self, task, inputs, jobClass or Job, place,
+        place = adding.placer(startLater, delay, runAt, self.clock.now)
+        return adding.add_many(self, task, inputs, jobClass or Job, place,
                            priority, runAs)
 
     def addCronJob(self, task: str, input: Any = None, minute: Any = (),
@@ -137,13 +137,13 @@ class TaskService(OwnAnnotations, Persistent):
             raise InvalidSchedule(
                 'no schedule: give at least one of minute, hour, dayOfMonth, '
                 'month, dayOfWeek, or a delay')
-        return adding.one(self, task, input, make, place, priority, key,
+        return adding.add_one(self, task, input, make, place, priority, key,
                           runAs=runAs)
 
     def _placed(self, job: Any) -> None:
         jar = hooks.jar_of(self)
         adding.mark_input_at_commit(jar, job)
-        wake(self, jar)
+        notify_after_commit(self, jar)
 
     # -- change ---------------------------------------------------------------
 
@@ -207,7 +207,7 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         if self.jobqueue.paused:
             self.jobqueue.paused = False
-        wake(self, hooks.jar_of(self))
+        notify_after_commit(self, hooks.jar_of(self))
 
     # -- look -----------------------------------------------------------------
 

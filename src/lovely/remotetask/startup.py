@@ -22,10 +22,10 @@ from zope.component.hooks import getSite
 from zope.component.hooks import setSite
 from zope.component.interfaces import ISite
 
-from lovely.remotetask import db
+from lovely.remotetask.edge import db
 from lovely.remotetask.host import current
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.settings import log
+from lovely.remotetask.log import log
 
 #: Set to 0, nothing is started: maintenance scripts fire the same event as a
 #: server does and would become workers.

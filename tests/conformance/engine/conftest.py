@@ -34,8 +34,8 @@ from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
 
 from lovely.remotetask import TaskService
-from lovely.remotetask import db as edge
-from lovely.remotetask import liveness
+from lovely.remotetask.edge import db as edge
+from lovely.remotetask.peers import liveness
 from lovely.remotetask.processor import SimpleProcessor
 
 DEADLINE = 30
@@ -59,7 +59,7 @@ foreign = sys.argv[2] == 'zeo-foreign'
 if foreign:
     sys.meta_path.insert(0, Missing())
 try:
-    import lovely.remotetask.lanes
+    import lovely.remotetask.store.lanes
 except ModuleNotFoundError:
     assert foreign
 else:

@@ -6,10 +6,10 @@ import time
 import pytest
 import transaction
 
-from lovely.remotetask import db as edge
-from lovely.remotetask import wakeup
+from lovely.remotetask.edge import db as edge
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import TaskError
+from lovely.remotetask.peers import wakeup
 
 DEADLINE = 30
 

@@ -7,7 +7,7 @@ import pytest
 from transaction.interfaces import TransientError
 
 from lovely.remotetask import bulk
-from lovely.remotetask import db as edge
+from lovely.remotetask.edge import db as edge
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import PLAIN
 from lovely.remotetask.task import FunctionTask
@@ -18,7 +18,7 @@ DEADLINE = 30
 @pytest.fixture
 def small(monkeypatch):
     """Transactions of 7 jobs, so that few jobs make many."""
-    monkeypatch.setattr('lovely.remotetask.bulk.BULK_BATCH', 7)
+    monkeypatch.setattr('lovely.remotetask.settings.BULK_BATCH', 7)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.run.identity import LOOP
 from lovely.remotetask.task import FunctionTask
-from lovely.remotetask.workers import LOOP
 
 DEADLINE = 30
 
@@ -28,9 +28,8 @@ ENDS = 'is groupable, and ends its transaction by itself'
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
     """A busy machine must not make groups smaller, nor break a chain."""
-    for name in ('pace.GROUP_SECONDS', 'grouping.GROUP_SECONDS',
-                 'executor.CHAIN_SECONDS', 'worker.GRACE_FIRST',
-                 'worker.GROUP_PATIENCE'):
+    for name in ('settings.GROUP_SECONDS', 'run.executor._CHAIN_SECONDS',
+                 'run.chain.GRACE_FIRST', 'run.worker._GROUP_PATIENCE'):
         monkeypatch.setattr(f'lovely.remotetask.{name}', 600.0)
 
 
@@ -89,7 +88,7 @@ def enrolled(world, threads=1, known='short'):
     worker = world.processor().worker
     worker.enroll(LOOP, threads)
     if known:
-        worker.executor.pace.learn(known, 0.0)
+        worker.executor.run_times.learn(known, 0.0)
     return worker
 
 
@@ -173,9 +172,9 @@ def test_a_processor_groups(world, short, calls):
 def test_no_more_than_fit_into_the_time(world, short, monkeypatch):
     short()
     jobs = add(world, 6)
-    monkeypatch.setattr('lovely.remotetask.pace.GROUP_SECONDS', 0.05)
+    monkeypatch.setattr('lovely.remotetask.settings.GROUP_SECONDS', 0.05)
     worker = enrolled(world, known=None)
-    worker.executor.pace.learn('short', 0.02)
+    worker.executor.run_times.learn('short', 0.02)
     assert [claim.jobid for claim in worker.claim_some()] == jobs[:2]
 
 
@@ -187,8 +186,8 @@ def test_only_neighbours_that_are_groupable_share_a_commit(world, short):
         service.add(name, number) for number, name in enumerate(
             ['short', 'also', 'plain', 'plain', 'short'])])
     worker = enrolled(world)
-    worker.executor.pace.learn('also', 0.0)
-    worker.executor.pace.learn('plain', 0.0)
+    worker.executor.run_times.learn('also', 0.0)
+    worker.executor.run_times.learn('plain', 0.0)
     work(worker)
     assert commits(world, jobs) == [2, 1, 1, 1]
     assert world.effects() == dict.fromkeys(jobs, 1)
@@ -366,7 +365,8 @@ def test_what_waits_behind_a_long_job_is_handed_over(
         hold.wait()
         worker.hand_over()
         assert statuses(world, jobs) == ['processing'] * 5
-        monkeypatch.setattr('lovely.remotetask.worker.GROUP_PATIENCE', 0.0)
+        monkeypatch.setattr(
+            'lovely.remotetask.run.worker._GROUP_PATIENCE', 0.0)
         worker.hand_over()
         assert statuses(world, jobs) == ['processing'] + ['queued'] * 4
         assert (listed(world), queued(world)) == (jobs[1:], 4)
@@ -384,14 +384,14 @@ def started(world):
     """A processor that knows the task; it begins when the block ends."""
     world.do(lambda service: service.pause())
     thread = world.start()
-    thread.processor.worker.executor.pace.learn('short', 0.0)
+    thread.processor.worker.executor.run_times.learn('short', 0.0)
     yield thread
     world.do(lambda service: service.resume())
 
 
 def test_the_monitor_hands_over(world, short, hold, monkeypatch):
-    for name in ('monitor.LOOK_SECONDS', 'monitor.LOOK_ALONE_SECONDS',
-                 'worker.GROUP_PATIENCE'):
+    for name in ('settings.LOOK_SECONDS', 'run.monitor._LOOK_ALONE_SECONDS',
+                 'run.worker._GROUP_PATIENCE'):
         monkeypatch.setattr(f'lovely.remotetask.{name}', 0.02)
     short(lambda service, jobid, input: None if input else hold())
     with started(world):
@@ -550,7 +550,7 @@ def test_each_job_is_listed_once(world, chained):
 
 def test_what_failed_in_a_chain_is_listed_once(
         world, short, hold, monkeypatch):
-    monkeypatch.setattr('lovely.remotetask.pace.GROUP_JOBS', 3)
+    monkeypatch.setattr('lovely.remotetask.settings.GROUP_JOBS', 3)
 
     def do(service, jobid, input):
         if input == 2:
@@ -582,7 +582,7 @@ def test_nothing_is_left_in_the_lanes(world, chained):
 
 
 def test_many_traces_are_removed_in_between(world, short, hold, monkeypatch):
-    monkeypatch.setattr('lovely.remotetask.worker.SPENT_JOBS', 4)
+    monkeypatch.setattr('lovely.remotetask.run.worker._SPENT_JOBS', 4)
     short(lambda service, jobid, input: input == 30 and hold(),
           groupable=False)
     jobs = add(world, 31)

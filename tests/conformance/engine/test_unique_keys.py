@@ -6,7 +6,7 @@ import pytest
 import transaction
 from transaction.interfaces import TransientError
 
-from lovely.remotetask import db as edge
+from lovely.remotetask.edge import db as edge
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import TaskError
 

@@ -21,13 +21,13 @@ from ZODB.FileStorage import FileStorage
 
 from lovely.remotetask import TaskService
 from lovely.remotetask import context
-from lovely.remotetask import executor
-from lovely.remotetask import wakeup
 from lovely.remotetask.errors import RetryLater
+from lovely.remotetask.peers import wakeup
+from lovely.remotetask.peers.wakeup import WAIT_FLOOR
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.run import executor
 from lovely.remotetask.settings import SAFETY_SECONDS
-from lovely.remotetask.settings import WAIT_FLOOR
 
 NEVER = 3600.0
 

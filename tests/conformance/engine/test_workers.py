@@ -6,13 +6,13 @@ import time
 import pytest
 from zope.component import provideUtility
 
-from lovely.remotetask import threads
 from lovely.remotetask.context import currentJob
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.run import threads
+from lovely.remotetask.run.identity import LOOP
 from lovely.remotetask.task import FunctionTask
-from lovely.remotetask.workers import LOOP
 
 DEADLINE = 30
 

@@ -10,9 +10,9 @@ from zope.component.hooks import setSite
 from zope.globalrequest import getRequest
 
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.five.service import TaskService
-from lovely.remotetask.five.service import add_service
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.zope.service import TaskService
+from lovely.remotetask.zope.service import add_service
 
 
 @pytest.fixture

@@ -27,11 +27,11 @@ from zope.security.management import getInteraction
 
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InputRejected
-from lovely.remotetask.five import publish
-from lovely.remotetask.five import sites
-from lovely.remotetask.five.service import add_service
 from lovely.remotetask.processor import ProcessorRequest
 from lovely.remotetask.startup import bootStrapSubscriber
+from lovely.remotetask.zope import publish
+from lovely.remotetask.zope import sites
+from lovely.remotetask.zope.service import add_service
 
 
 @pytest.fixture
@@ -297,7 +297,7 @@ def test_the_interaction_is_a_job_s_and_knows_zope_s_permissions(
     ('', ('', 'doc'), 'http://nohost/doc'),
 ])
 def test_public_urls(driver, monkeypatch, text, path, url):
-    from lovely.remotetask.five import urls
+    from lovely.remotetask.zope import urls
 
     monkeypatch.setattr(getConfiguration(), 'product_config', {
         'lovely.remotetask': {'base-url': text} if text else {}})
@@ -333,9 +333,9 @@ def test_the_name_of_the_class_in_databases(driver):
 
     with driver.world.acting() as service:
         record, _ = load_current(service._p_jar.db().storage, service._p_oid)
-    assert b'lovely.remotetask.five.service\nTaskService' in record
-    from lovely.remotetask.five.inputs import Wrapped
-    assert Wrapped.__module__ == 'lovely.remotetask.five.inputs'
+    assert b'lovely.remotetask.zope.service\nTaskService' in record
+    from lovely.remotetask.zope.inputs import Wrapped
+    assert Wrapped.__module__ == 'lovely.remotetask.zope.inputs'
 
 
 @pytest.fixture

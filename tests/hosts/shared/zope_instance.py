@@ -29,7 +29,7 @@ from Acquisition import aq_parent
 from OFS.SimpleItem import SimpleItem
 from zope.globalrequest import getRequest
 
-from lovely.remotetask.five.service import TaskService
+from lovely.remotetask.zope.service import TaskService
 
 
 def look(service, jobid, input):

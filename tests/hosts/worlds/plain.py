@@ -38,7 +38,7 @@ class World:
             site.__name__ = 'site'
 
     def close(self):
-        """Undo everything."""
+        """Savepoint everything."""
         for name in self._names:
             zope.component.getGlobalSiteManager().unregisterUtility(
                 provided=ITask, name=name)

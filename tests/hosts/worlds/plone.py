@@ -32,7 +32,7 @@ class World(zope.World):
 
     def __init__(self, directory):
         zope.start_zope()
-        from lovely.remotetask.five import host
+        from lovely.remotetask.zope import host
 
         self.host = host.ZOPE
         self.database = DB(FileStorage(

@@ -78,10 +78,10 @@ class World:
 
     def __init__(self, directory):
         start_zope()
-        from lovely.remotetask.five import host
-        from lovely.remotetask.five import permissions
-        from lovely.remotetask.five import service
-        from lovely.remotetask.five import sites
+        from lovely.remotetask.zope import host
+        from lovely.remotetask.zope import permissions
+        from lovely.remotetask.zope import service
+        from lovely.remotetask.zope import sites
 
         self.host = host.ZOPE
         self.database = DB(FileStorage(str(directory / 'Data.fs')))

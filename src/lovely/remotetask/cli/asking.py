@@ -47,8 +47,8 @@ class Direct:
     """
 
     def __init__(self, database: Any, path: str | None) -> None:
-        from lovely.remotetask import db
         from lovely.remotetask.cli import locating
+        from lovely.remotetask.edge import db
         from lovely.remotetask.host import current as current_host
 
         self._database = database
@@ -66,7 +66,7 @@ class Direct:
 
     def check_waiting(self) -> None:
         """See Asked"""
-        from lovely.remotetask.liveness import ExclusiveStorage
+        from lovely.remotetask.peers.liveness import ExclusiveStorage
 
         if ExclusiveStorage(self._database).available:
             raise Failure(
@@ -85,9 +85,8 @@ class Direct:
 
     def _run(self, function: Callable[[Any], object], writes: bool
              ) -> object:
-        from lovely.remotetask import db
+        from lovely.remotetask.edge import db
         from lovely.remotetask.host import current as current_host
-        from lovely.remotetask.processor import ProcessorRequest
 
         def run(connection: Any) -> object:
             host = current_host()
@@ -95,7 +94,7 @@ class Direct:
             if service is None:
                 raise Failure('the task service has just been removed')
             # In the site of the service, whose tasks may be registered there.
-            with host.running(service, None, ProcessorRequest) as seen:
+            with host.running(service, None) as seen:
                 return function(seen)
 
         return (db.write if writes else db.read)(self._database, run)
@@ -210,10 +209,10 @@ def opened(uri: str | None, configuration: str | None,
     """
     from zope.component.hooks import setHooks
 
-    from lovely.remotetask import db
     from lovely.remotetask.cli import databases
     from lovely.remotetask.cli import embedded
     from lovely.remotetask.cli import running
+    from lovely.remotetask.edge import db
 
     # Without them utilities of local sites, tasks among them, stay unseen.
     setHooks()

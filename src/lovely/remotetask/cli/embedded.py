@@ -13,17 +13,17 @@ from typing import Any
 from persistent.mapping import PersistentMapping
 from zope.component import provideUtility
 
-from lovely.remotetask import db
 from lovely.remotetask import processor
 from lovely.remotetask import task
-from lovely.remotetask import threads
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import describe
 from lovely.remotetask.cli.failures import one_line
 from lovely.remotetask.cli.failures import reason
+from lovely.remotetask.edge import db
 from lovely.remotetask.host import APPLICATION
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.run import threads
 from lovely.remotetask.service import TaskService
 
 #: The names that lead to the service, from the application's root.

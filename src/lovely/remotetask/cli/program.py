@@ -26,7 +26,7 @@ COMMANDS = {
     'pause': 'lovely.remotetask.cli.operating',
     'resume': 'lovely.remotetask.cli.operating',
     'demo': 'lovely.remotetask.cli.demo',
-    'bench': 'lovely.remotetask.cli.bench.command',
+    'bench': 'lovely.remotetask.bench.command',
 }
 
 INTERRUPTED = 130

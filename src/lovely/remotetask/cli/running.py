@@ -64,9 +64,9 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
     Raises: Failure.
     """
     # Imported here and not above: `--help` does without the database.
-    from lovely.remotetask import db
     from lovely.remotetask.cli import databases
     from lovely.remotetask.cli import embedded
+    from lovely.remotetask.edge import db
     from lovely.remotetask.web import app
     from lovely.remotetask.web import guard
 

@@ -92,7 +92,7 @@ def _opened(uri: str | None, configuration: str | None, paste: str | None,
     if paste is not None:
         opening = _of_framework('pyramid', paste)
     elif zope_conf is not None:
-        opening = _of_framework('five', zope_conf)
+        opening = _of_framework('zope', zope_conf)
     else:
         with asking.opened(uri, configuration, modules, zcml) as database:
             from lovely.remotetask.host import current as current_host
@@ -109,10 +109,9 @@ def _of_framework(room: str, file: str) -> Any:
     try:
         module = importlib.import_module(f'lovely.remotetask.{room}.worker')
     except ModuleNotFoundError as error:
-        extra = {'five': 'zope'}.get(room, room)
         raise Failure(
             f'{file}: {error}',
-            f"install it: pip install 'lovely.remotetask[{extra}]'"
+            f"install it: pip install 'lovely.remotetask[{room}]'"
             ) from error
     return module.open_host(file)
 
@@ -135,11 +134,11 @@ class _Work:
     def __init__(self, database: Any, host: Any, name: str | None,
                  threads: int) -> None:
         # Imported here and not above: `--help` does without the database.
-        from lovely.remotetask import db
-        from lovely.remotetask import liveness
         from lovely.remotetask import processor
         from lovely.remotetask.cli import locating
+        from lovely.remotetask.edge import db
         from lovely.remotetask.errors import ConfigurationError
+        from lovely.remotetask.peers import liveness
 
         self._processor = processor
         database.setPoolSize(
@@ -175,8 +174,7 @@ class _Work:
         host = path.host
         service = host.find_service(connection, path)
         # In the site of the service, whose tasks may be registered there.
-        with host.running(service, None,
-                          self._processor.ProcessorRequest) as seen:
+        with host.running(service, None) as seen:
             return sorted(host.tasks(seen, seen.taskInterface))
 
     def _run(self, run: Any) -> None:

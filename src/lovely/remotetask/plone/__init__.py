@@ -1,6 +1,5 @@
-"""The room of Plone, upon Zope's (``five``): see setup.py, configure.zcml.
+"""How a Plone site gets a service, and how it gets rid of it.
 
 A Plone site is a site of Zope's, and its service one of Zope's: host, worker
-and XML-RPC are all in ``five``.  What is here is how an administrator gets a
-service into a site, and rid of it.
+and XML-RPC are all in ``zope``.  See setup.py and configure.zcml.
 """

@@ -12,11 +12,11 @@ from Products.statusmessages.interfaces import IStatusMessage
 from zope.interface import implementer
 
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.five.permissions import TITLES
-from lovely.remotetask.five.service import add_service
-from lovely.remotetask.five.sites import register
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.zope.permissions import TITLES
+from lovely.remotetask.zope.service import add_service
+from lovely.remotetask.zope.sites import register
 
 NAME = 'tasks'
 

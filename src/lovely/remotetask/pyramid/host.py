@@ -22,12 +22,12 @@ from zope.component.hooks import getSite
 from zope.component.hooks import setSite
 from zope.interface import implementer
 
-from lovely.remotetask import hooks
 from lovely.remotetask import host
+from lovely.remotetask.edge import caller as hooks
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
+from lovely.remotetask.log import log
 from lovely.remotetask.pyramid import identity
-from lovely.remotetask.settings import log
 
 #: In the environ of a job's request: the connection that the job runs on.
 CONNECTION = 'remotetask.connection'
@@ -100,8 +100,7 @@ class PyramidHost(host.PlainHost):
     # -- a job's run ----------------------------------------------------------
 
     @contextmanager
-    def running(self, service: Any, job: Any,
-                participation: Callable[[], Any]) -> Iterator[Any]:
+    def running(self, service: Any, job: Any) -> Iterator[Any]:
         """See IHost"""
         with self.prepared(hooks.jar_of(service), host.runs_as(job)):
             yield service

@@ -15,11 +15,11 @@ from typing import Any
 
 from zope.location import locate
 
-from lovely.remotetask import db
+from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.settings import log
+from lovely.remotetask.log import log
 from lovely.remotetask.startup import SWITCH
 
 _starting: ContextVar[bool] = ContextVar('starting', default=True)

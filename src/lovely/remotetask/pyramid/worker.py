@@ -13,7 +13,7 @@ from pyramid.paster import get_app
 from pyramid.paster import setup_logging
 from zc.lockfile import LockError
 
-from lovely.remotetask import db
+from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.pyramid.services import not_starting

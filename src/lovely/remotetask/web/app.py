@@ -14,7 +14,7 @@ from typing import Any
 import webob
 from transaction.interfaces import TransientError
 
-from lovely.remotetask import db
+from lovely.remotetask.edge import db
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.web import api
 from lovely.remotetask.web import rpc

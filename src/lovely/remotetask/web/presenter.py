@@ -9,7 +9,7 @@ from typing import Any
 from typing import TypeVar
 
 from lovely.remotetask import bulk
-from lovely.remotetask.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
@@ -192,7 +192,7 @@ def pause(service: Any) -> dict[str, bool]:
 
 
 def resume(service: Any) -> dict[str, bool]:
-    """Undo ``pause``.  Txn: the caller commits.  Source: new."""
+    """Savepoint ``pause``.  Txn: the caller commits.  Source: new."""
     service.resume()
     return {'paused': False}
 

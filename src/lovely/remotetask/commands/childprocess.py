@@ -1,0 +1,272 @@
+"""A child process, its time and its output limited: one call, no threads.
+
+``subprocess.run`` waits for ever when a grandchild keeps a pipe open, kills
+only the child when the time is over, and keeps all the output in memory.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import selectors
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from lovely.remotetask.errors import RetryLater
+from lovely.remotetask.errors import RuntimeFault
+from lovely.remotetask.log import log
+
+_CHUNK = 64 * 1024
+
+# How often (seconds) we look whether the child has ended: its output says
+# nothing about that.  First soon, for most end with their output, then
+# rarely, for a conversion may take hours.
+_FIRST_LOOK = 0.0005
+_LAST_LOOK = 0.1
+
+# How long (seconds) the end of this process waits for its children's.
+_LAST_CALL = 5.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a child ended, and what is kept of its output.
+
+    ``returncode``: as subprocess has it, negative for a signal; None for a
+    child that was killed and does not end.  ``in_time``: it ended by itself
+    within its time.
+    """
+
+    returncode: int | None
+    in_time: bool
+    stdout: bytes
+    stderr: bytes
+    stdout_truncated: bool
+    stderr_truncated: bool
+    seconds: float
+
+
+def run(argv: Sequence[str], data: bytes | None, *, timeout: float,
+        grace: float, max_output: int, env: Mapping[str, str],
+        cwd: str | None = None) -> Outcome:
+    """Run a program to its end, or to the end of its time.
+
+    Nothing that it started outlives the call, except what leaves its process
+    group by ``setsid``.
+
+    Arguments: ``argv``, program and arguments; ``data``, for its stdin, None:
+    it is empty; ``timeout`` (seconds); ``grace``, seconds between SIGTERM and
+    SIGKILL, and for what the child left behind to close its output;
+    ``max_output``, bytes kept of stdout (the first) and stderr (the last);
+    ``env``, the whole environment; ``cwd``, a directory.
+    Raises: OSError for a program that cannot be started; RuntimeFault;
+    RetryLater where this process ends first.
+    Source: new.
+    """
+    started = time.monotonic()
+    # First, for it may fail as well: no file left to open.
+    with selectors.DefaultSelector() as ready:
+        process = subprocess.Popen(
+            argv, bufsize=0, cwd=cwd, env=env,
+            stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            # A group of its own, so that all of it can be killed.
+            start_new_session=True)
+        _running.add(process.pid)
+        try:
+            child = _Child(process, ready, data, max_output)
+            in_time = child.serve(started + timeout)
+            if not in_time:
+                _signal(process, signal.SIGTERM)
+            # For the last output: of the child, when it was told to stop;
+            # else of processes that it left behind.
+            child.serve(time.monotonic() + grace, to_the_end=True)
+        finally:
+            # Also when we were interrupted: Ctrl-C does not reach a process
+            # that has a session of its own.
+            _bury(process, grace)
+            _running.discard(process.pid)
+    if not in_time and _ending.is_set():
+        # It is not the command's fault: the job is to run again, uncharged.
+        raise RetryLater(0.0, reason=f'the process that ran {argv[0]} ended')
+    out, err = child.stdout, child.stderr
+    return Outcome(process.returncode, in_time, bytes(out.kept),
+                   bytes(err.kept), out.truncated, err.truncated,
+                   time.monotonic() - started)
+
+
+def _signal(process: subprocess.Popen[bytes], number: int) -> None:
+    """Send a signal to the whole group, if there still is one."""
+    try:
+        os.killpg(process.pid, number)
+    # Gone, on some systems when only dead ones are left in it; or a
+    # set-user-id program, which we may not kill.
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _bury(process: subprocess.Popen[bytes], patience: float) -> None:
+    """Kill what still runs, close our ends, collect the exit status."""
+    _signal(process, signal.SIGKILL)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+    try:
+        process.wait(max(patience, 1.0))
+    except subprocess.TimeoutExpired:
+        # It hangs in the kernel, on a network drive for example.  The worker
+        # must not hang with it.
+        log.warning('process %s (%s) was killed and does not end',
+                    process.pid, process.args)
+
+
+class _Kept:
+    """What is kept of an output: its first bytes, or its last."""
+
+    def __init__(self, size: int, last: bool) -> None:
+        self.kept = bytearray()
+        self.truncated = False
+        self._size = size
+        self._last = last
+
+    def add(self, chunk: bytes) -> None:
+        """Take what was read.  Everything is read, so that the command does
+        not block; what is too much is dropped at once."""
+        self.kept += chunk
+        over = len(self.kept) - self._size
+        if over > 0:
+            self.truncated = True
+            if self._last:
+                del self.kept[:over]
+            else:
+                del self.kept[self._size:]
+
+
+class _Child:
+    """A process and its pipes, served by the thread that waits for it."""
+
+    def __init__(self, process: subprocess.Popen[bytes],
+                 ready: selectors.BaseSelector, data: bytes | None,
+                 max_output: int) -> None:
+        self.process = process
+        self.stdout = _Kept(max_output, last=False)
+        # An error is quoted by its end.
+        self.stderr = _Kept(max_output, last=True)
+        self._ready = ready
+        self._data = memoryview(data or b'')
+        self._ended = False
+        self._outputs = 0
+        for pipe, kept in ((process.stdout, self.stdout),
+                           (process.stderr, self.stderr)):
+            if pipe is not None:
+                ready.register(pipe, selectors.EVENT_READ,
+                               self._reader(kept))
+                self._outputs += 1
+        if process.stdin is not None:
+            # The command may read slowly or never: then the write takes what
+            # the pipe holds, and the outputs go on being read.
+            os.set_blocking(process.stdin.fileno(), False)
+            ready.register(process.stdin, selectors.EVENT_WRITE, self._write)
+
+    def serve(self, until: float, to_the_end: bool = False) -> bool:
+        """Move data until the process has ended.
+
+        Arguments: ``until`` (monotonic seconds), the limit; ``to_the_end``:
+        until the outputs are closed as well, which processes that it left
+        behind may hold open.
+        Returns: False if the limit, or the end of our process, came first.
+        """
+        pause = _FIRST_LOOK
+        while not self._has_ended() or (to_the_end and self._outputs):
+            left = until - time.monotonic()
+            if left <= 0 or (_ending.is_set() and not to_the_end):
+                return False
+            events = self._ready.select(min(left, pause))
+            pause = _FIRST_LOOK if events else min(pause * 2, _LAST_LOOK)
+            for key, _ in events:
+                key.data(key.fileobj)
+        return True
+
+    def _has_ended(self) -> bool:
+        if not self._ended:
+            self._ended = _is_over(self.process)
+        return self._ended
+
+    def _reader(self, kept: _Kept) -> Callable[[Any], None]:
+        def read(pipe: Any) -> None:
+            chunk = os.read(pipe.fileno(), _CHUNK)
+            if chunk:
+                kept.add(chunk)
+            else:
+                self._ready.unregister(pipe)
+                self._outputs -= 1
+
+        return read
+
+    def _write(self, pipe: Any) -> None:
+        try:
+            sent = os.write(pipe.fileno(), self._data[:_CHUNK])
+        except BlockingIOError:
+            return
+        # It needs no more of its input, and that is its own affair.
+        except BrokenPipeError:
+            sent = len(self._data)
+        self._data = self._data[sent:]
+        if not self._data:
+            self._ready.unregister(pipe)
+            pipe.close()
+
+
+def _is_over(process: subprocess.Popen[bytes]) -> bool:
+    """Has it ended?
+
+    Its exit status stays uncollected where the system allows that: until we
+    have killed what is left of its group, the number of the group must not
+    go to a stranger.
+    """
+    if not hasattr(os, 'waitid'):
+        return process.poll() is not None
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG
+                         | os.WNOWAIT) is not None
+    except ChildProcessError as error:
+        # subprocess would call this exit code 0.
+        raise RuntimeFault(
+            'how the command ended is not known: something else in this '
+            'process collects the exit status of all children, or ignores '
+            'SIGCHLD; switch that off') from error
+
+
+# --- the end of our process ------------------------------------------------
+
+# The groups of our children.  They have sessions of their own and hear no
+# Ctrl-C; and the threads that wait for them are daemons, which the end of the
+# process stops without a word.  Commands would outlive the server, and run
+# beside the second run of their job.
+_running: set[int] = set()
+_ending = threading.Event()
+
+
+def _end_all() -> None:
+    """Have the children ended by the threads that wait for them, or here."""
+    _ending.set()
+    until = time.monotonic() + _LAST_CALL
+    pause = threading.Event()
+    while _running and time.monotonic() < until:
+        pause.wait(_LAST_LOOK / 10)
+    for group in list(_running):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+
+atexit.register(_end_all)
+# A fork does not have its parent's children.
+os.register_at_fork(after_in_child=_running.clear)

@@ -1,0 +1,1 @@
+"""The only doors out: the transactions we begin, the caller's, and time."""

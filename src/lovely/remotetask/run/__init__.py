@@ -1,0 +1,1 @@
+"""Claims jobs and brings each run to exactly one end."""

@@ -1,0 +1,71 @@
+"""Direct processing: a job run in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from transaction.interfaces import TransientError
+
+from lovely.remotetask import events
+from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.edge import db
+from lovely.remotetask.peers.wakeup import notify_after_commit
+from lovely.remotetask.run.identity import manual_worker
+from lovely.remotetask.run.steps import call_task
+from lovely.remotetask.run.steps import log_failure
+from lovely.remotetask.run.steps import store_failure
+
+
+def run_here(service: Any, host: Any, pull: Callable[[], Any],
+             now: float) -> bool:
+    """Run a job in the caller's transaction, site and interaction.
+
+    Arguments: ``pull``, a callable that takes a job out of the queue, or
+    returns None.
+    Returns: False if there was no job.
+    Raises, Txn: see ITaskService.processNext.
+    """
+    queue = service.jobqueue
+    # Before the pull: undoing a run puts the job back where it was.
+    savepoint = db.Savepoint(hooks.jar_of(service))
+    job = pull()
+    if job is None:
+        return False
+    jobid, token = job.id, manual_worker().token()
+    queue.start(job, token, now)
+    error: BaseException | None = None
+    output: Any = None
+    size = 0
+    try:
+        events.notify(events.JobStarted(service, job))
+        output, size = call_task(service, host, job)
+    except (TransientError, KeyboardInterrupt):
+        # Whoever called knows how to run the whole transaction again.
+        savepoint.rollback()
+        raise
+    except BaseException as raised:
+        error = raised
+        savepoint.rollback()
+    _end_here(service, jobid, token, now, error, output, size)
+    if error is not None and service.raiseErrors:
+        raise error
+    return True
+
+
+def _end_here(service: Any, jobid: int, token: tuple[str, int], now: float,
+              error: BaseException | None, output: Any, size: int) -> None:
+    job = service.jobs.get(jobid)
+    # A job that was added in this transaction went with it when the task
+    # aborted: there is nobody left to ask about it.
+    if job is None or not service.jobqueue.restart(job, token, now):
+        return
+    if error is None:
+        service.jobqueue.finish(job, output, size, now)
+        events.notify(events.JobFinished(service, job))
+        return
+    log_failure(error)
+    event = store_failure(service, job, error, now, retry_delay=None)
+    events.notify(event)
+    # It may have been put off, and some worker has to come back for it.
+    notify_after_commit(service, hooks.jar_of(service))

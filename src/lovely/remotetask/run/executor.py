@@ -1,0 +1,362 @@
+"""Running one job: small named steps over one record.
+
+A run ends in exactly one way: finished, failed, parked for another attempt,
+given back, cancelled, or dropped because it is no longer ours.  ``Executor``
+runs a claimed job in transactions of its own; what it shares with direct
+processing is in ``steps``.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from contextlib import contextmanager
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from transaction.interfaces import TransientError
+
+from lovely.remotetask import events
+from lovely.remotetask import settings
+from lovely.remotetask.edge import db
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.errors import LeaseLost
+from lovely.remotetask.errors import RuntimeFault
+from lovely.remotetask.errors import SubmitterGone
+from lovely.remotetask.errors import TaskError
+from lovely.remotetask.errors import WorkerStopping
+from lovely.remotetask.errors import WrongWorker
+from lovely.remotetask.log import log
+from lovely.remotetask.log import trace
+from lovely.remotetask.peers import wakeup
+from lovely.remotetask.retry import DEFAULT_POLICY
+from lovely.remotetask.run.run_times import RunTimes
+from lovely.remotetask.run.steps import call_task
+from lovely.remotetask.run.steps import log_failure
+from lovely.remotetask.run.steps import store_failure
+from lovely.remotetask.store.keys import reserved
+from lovely.remotetask.task import task_option
+
+# While the worker stops, a run that conflicts is tried so often and then
+# given back.
+_CONFLICTS_WHEN_STOPPING = 3
+
+# After this many conflicts in a row a run backs off (seconds, doubling).
+_CONFLICTS_BEFORE_BACKOFF = 10
+_BACKOFF_FIRST = 0.05
+BACKOFF_LAST = 5.0
+
+# How often a failure is tried to be stored, with a growing back-off: some
+# minutes of a full disk or a lost connection.
+_STORE_TRIES = 100
+
+# A task that took longer than this (seconds) finishes in a commit of its own:
+# its snapshot is old, and a claim from it would conflict.
+_CHAIN_SECONDS = 0.05
+
+_jitter = random.SystemRandom()
+
+
+class ServiceGone(RuntimeFault):
+    """There is no service at the path a worker was given."""
+
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that is ours to run, as long as it carries the token.
+
+    ``slot``: the thread's, whose log will note the end; ``task``, its name.
+    """
+
+    jobid: int
+    token: tuple[str, int]
+    slot: int
+    task: str = ''
+
+
+#: Finds the next jobs for the transaction that finishes some: see Worker.
+ClaimNext = Callable[[Any], list[Claim]]
+ClaimsNext = Callable[[bool], AbstractContextManager[ClaimNext | None]]
+
+
+def no_claim(quick: bool) -> AbstractContextManager[ClaimNext | None]:
+    """Finish and leave it at that."""
+    return nullcontext()
+
+
+class Guard:
+    """Lets no transaction of a task commit once its job is not ours.
+
+    Every commit on the task's transaction manager is checked, the task's own
+    included: a worker that was declared dead, or a run that was cancelled,
+    can commit nothing any more.
+    """
+
+    def __init__(self, session: db.Session, job: Any,
+                 token: tuple[str, int]) -> None:
+        self._session = session
+        self._job = job
+        self._token = token
+
+    def check(self) -> None:
+        """Raise LeaseLost unless the job is ours at the commit."""
+        # A task may cancel its own job, and commit that.
+        if self._job.claim != self._token and not self._job._p_changed:
+            raise LeaseLost(f'job {self._job.id} is no longer ours')
+        # And if that changes before this commit is through, it conflicts.
+        self._session.read_current(self._job)
+
+
+class Executor:
+    """Runs claimed jobs of one service.
+
+    Arguments: ``database`` (ZODB.DB); ``path`` (sequence of str), where the
+    service is; ``host`` (IHost).
+    Attributes: ``stopping``, an event; once it is set no attempt follows;
+    ``pace``, how long the runs of each task take.
+    """
+
+    def __init__(self, database: Any, path: Sequence[str], host: Any) -> None:
+        self.database = database
+        self.path = path
+        self.host = host
+        self.stopping = threading.Event()
+        self.run_times = RunTimes()
+
+    def service(self, connection: Any) -> Any:
+        """The service, through this connection; raises ServiceGone."""
+        service = self.host.find_service(connection, self.path)
+        if service is None:
+            raise ServiceGone(f'there is no service at {"/".join(self.path)}')
+        return service
+
+    def write(self, function: Callable[[Any], Any]) -> Any:
+        """Call ``function(service)`` in a short transaction of its own."""
+        return db.write(self.database, lambda connection: function(
+            self.service(connection)))
+
+    # -- run ------------------------------------------------------------------
+
+    def run(self, claim: Claim, session: db.Session,
+            claims_next: ClaimsNext = no_claim) -> list[Claim]:
+        """Run a claimed job to its end, whatever the task does.
+
+        Arguments: ``session``, the connection to run it on;
+        ``claims_next(quick)``, a context that gives what claims the next jobs
+        in the same commit, or None; ``quick`` says whether this run was.
+        Returns: the next jobs, if their claim was part of the last commit.
+        Txn: one per attempt; a conflict runs the task again from the start,
+        uncharged, and is no error.
+        """
+        conflicts = 0
+        while True:
+            try:
+                return self._attempt(claim, session, claims_next)
+            except TransientError as error:
+                conflicts += 1
+                trace.debug('job %s: conflict %s: %s', claim.jobid,
+                            conflicts, error)
+                self._back_off(conflicts)
+                if (self.stopping.is_set()
+                        and conflicts >= _CONFLICTS_WHEN_STOPPING):
+                    # It may conflict for ever; another worker, or the next
+                    # start, goes on with it.
+                    self.give_back(claim)
+                    return []
+            except (LeaseLost, ServiceGone) as error:
+                trace.info('job %s: dropped: %s', claim.jobid, error)
+                return []
+            except WorkerStopping:
+                self.give_back(claim)
+                return []
+            except KeyboardInterrupt:
+                # Somebody at a terminal stops us, not the task.
+                self.give_back(claim)
+                raise
+            except BaseException as error:
+                self.fail(claim, error, session)
+                return []
+
+    def give_back(self, claim: Claim) -> bool:
+        """Put a claimed job back, uncharged; False if it is not ours.
+
+        Txn: a short one of its own.
+        """
+        def put_back(service: Any) -> bool:
+            job = service.jobs.get(claim.jobid)
+            if job is None or job.claim != claim.token:
+                return False
+            service.jobqueue.requeue(job)
+            return True
+
+        given: bool = self.write(put_back)
+        if given:
+            wakeup.ring(self.database)
+        return given
+
+    def _attempt(self, claim: Claim, session: db.Session,
+                 claims_next: ClaimsNext) -> list[Claim]:
+        with self.transaction(session) as service:
+            job = self.own(service, claim)
+            guard = Guard(session, job, claim.token)
+            session.guard(guard.check)
+            with (self.host.running(service, job) as seen,
+                  self.ids(service, claim)):
+                began = SYSTEM_CLOCK.monotonic()
+                output, size = self.call(seen, job, claim)
+                # The task may have ended its transaction: look again, in
+                # the one that is going to be committed.
+                job = self.own(service, claim)
+                seconds = SYSTEM_CLOCK.monotonic() - began
+                self.run_times.learn(job.task, seconds)
+                quick = seconds < _CHAIN_SECONDS and session.is_alone()
+                # From here on the job is written, which guards it better.
+                session.guard(None)
+                with claims_next(quick) as take:
+                    service.jobqueue.finish(
+                        job, output, size, service.clock.now(), claim.slot)
+                    events.notify(events.JobFinished(seen, job))
+                    following = take(service) if take else []
+                    session.describe(job.submitter or '',
+                                     f'{job.task} job {claim.jobid}')
+                    session.commit()
+                return following
+
+    @contextmanager
+    def transaction(self, session: db.Session) -> Iterator[Any]:
+        """A fresh transaction; gives the service in it.
+
+        Txn: aborted if it ends with an exception, unguarded afterwards.
+        """
+        session.begin()
+        try:
+            yield self.service(session.connection)
+        except BaseException:
+            # At once: SQL managers that joined may hold locks.
+            session.guard(None)
+            session.abort()
+            raise
+
+    def call(self, service: Any, job: Any, claim: Claim) -> tuple[Any, int]:
+        """Call the task of a job that is ours; see steps.call_task."""
+        events.notify(events.JobStarted(service, job))
+        return call_task(service, self.host, job, self.stopping.is_set,
+                         lambda: self._is_ours(claim))
+
+    def ids(self, service: Any, claim: Claim) -> Any:
+        """Ids for the jobs that the task adds, reserved with the claim.
+
+        A long task works on an old snapshot; drawing a block from that would
+        conflict with whoever has drawn one since.
+        """
+        ids = service.jobqueue.slots[claim.slot].claims.ids
+        return reserved(service.jobs, service.jobs.free(ids), ids[1])
+
+    def own(self, service: Any, claim: Claim) -> Any:
+        """The job, if it still is ours; raises LeaseLost."""
+        job = service.jobs.get(claim.jobid)
+        if job is None or job.claim != claim.token:
+            raise LeaseLost(f'job {claim.jobid} is no longer ours')
+        return job
+
+    def _is_ours(self, claim: Claim) -> bool:
+        """Is the job ours, in a snapshot of its own?"""
+        try:
+            db.read(self.database, lambda connection: self.own(
+                self.service(connection), claim))
+        except (LeaseLost, ServiceGone):
+            return False
+        except Exception:
+            return True         # the database does not answer: nobody knows
+        return True
+
+    def _back_off(self, conflicts: int) -> None:
+        over = conflicts - _CONFLICTS_BEFORE_BACKOFF
+        if over >= 0:
+            bound = min(_BACKOFF_FIRST * 2 ** min(over, 10), BACKOFF_LAST)
+            self.stopping.wait(_jitter.uniform(0, bound))
+
+    # -- fail -----------------------------------------------------------------
+
+    def fail(self, claim: Claim, error: BaseException,
+             session: db.Session) -> None:
+        """Store a failure in a transaction of its own, until it is stored.
+
+        The attempt's writes are gone; what subscribers write is committed
+        with the error, unless they fail themselves.
+        """
+        if not self._is_ours(claim):
+            # What a cancelled run raises interests nobody.
+            trace.info('job %s: dropped', claim.jobid)
+            return
+        log_failure(error)
+        telling = True
+        for tries in range(1, _STORE_TRIES + 1):
+            try:
+                self._store_failure(claim, error, session, telling)
+                # Whoever is free when its time comes has to know of that.
+                wakeup.ring(self.database)
+                return
+            except (LeaseLost, ServiceGone) as reason:
+                trace.info('job %s: dropped: %s', claim.jobid, reason)
+                return
+            except TransientError:
+                self._back_off(tries)
+            except Exception:
+                # The job must not stay claimed for ever: a full disk or a
+                # lost connection may pass.
+                if telling:
+                    log.exception('Job %s has failed, and storing that '
+                                  'failed as well; trying again without '
+                                  'subscribers', claim.jobid)
+                telling = False
+                self._back_off(_CONFLICTS_BEFORE_BACKOFF + tries)
+        log.error('Job %s has failed, and that could not be stored; it stays '
+                  'claimed', claim.jobid)
+
+    def _store_failure(self, claim: Claim, error: BaseException,
+                       session: db.Session, telling: bool) -> None:
+        with self.transaction(session) as service:
+            job = self.own(service, claim)
+            # Storing it must not need what the run has failed for.
+            known = telling and not isinstance(
+                error, SubmitterGone | WrongWorker)
+            with self.host.running(
+                    service, job if known else None) as seen:
+                now = service.clock.now()
+                event = store_failure(seen, job, error, now,
+                               self._retry_delay(service, job, error, now),
+                               claim.slot)
+                if telling:
+                    events.notify(event)
+                session.describe(job.submitter or '',
+                                 f'{job.task} job {claim.jobid} failed')
+                session.commit()
+
+    def _retry_delay(self, service: Any, job: Any, error: BaseException,
+                     now: float) -> float | None:
+        """Seconds until the next attempt; None: the error is final."""
+        if isinstance(error, WrongWorker):
+            return self._missing_delay(job, now)
+        if isinstance(error, TaskError):
+            return None
+        task = self.host.task(service, service.taskInterface, job.task)
+        policy = task_option(task, 'retry') or DEFAULT_POLICY
+        delay: float | None = policy.delay(job.failures + 1, _jitter)
+        return delay
+
+    def _missing_delay(self, job: Any, now: float) -> float | None:
+        """A missing task may be about to be registered: a deployment."""
+        since = job.missing_since or now
+        job.put(missing_since=since)
+        if now - since >= settings.MISSING_GIVE_UP:
+            return None
+        # Doubles with the time that has passed already.
+        return min(max(settings.MISSING_FIRST, now - since),
+                   settings.MISSING_LAST)

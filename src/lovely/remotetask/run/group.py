@@ -1,0 +1,182 @@
+"""Running several short jobs, with one commit for all of them.
+
+::
+
+    begin -> run a job -+-> run the next -> ... -> note all ends -> commit
+                        |
+                        +-> it failed: roll back to its savepoint; its error
+                        |   is stored after the group
+                        +-> whatever else happens, a conflict above all:
+                            abort, and run each job alone
+
+A job that has been run here is not noted as ended before all have been run:
+savepoints would store those records once more each.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from transaction.interfaces import TransientError
+
+from lovely.remotetask import events
+from lovely.remotetask import settings
+from lovely.remotetask.edge import db
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.errors import LeaseLost
+from lovely.remotetask.errors import RuntimeFault
+from lovely.remotetask.errors import WorkerStopping
+from lovely.remotetask.log import trace
+from lovely.remotetask.run.executor import Claim
+from lovely.remotetask.run.executor import ClaimsNext
+from lovely.remotetask.run.executor import Executor
+
+
+class EndedByTask(RuntimeFault):
+    """A task has ended the transaction that it shares with other jobs."""
+
+
+class Group:
+    """Some claimed jobs that one thread runs.
+
+    Attributes: ``waiting`` (deque of Claim): what has not been begun.  The
+    thread takes from its left; whoever gives jobs back takes from its right.
+    """
+
+    def __init__(self, executor: Executor, claims: Iterable[Claim]) -> None:
+        self.waiting = deque(claims)
+        self._executor = executor
+        self._begun: list[Claim] = []
+        self._since = SYSTEM_CLOCK.monotonic()
+
+    def waits(self) -> float:
+        """For how long (seconds) one job has held up the others."""
+        return SYSTEM_CLOCK.monotonic() - self._since
+
+    def run(self, session: db.Session, claims_next: ClaimsNext) -> list[Claim]:
+        """Run jobs, until GROUP_SECONDS have passed, and store their ends.
+
+        Arguments, Returns: as Executor.run; what is left is ``waiting``.
+        Txn: one for all; for each job alone after a conflict.
+        """
+        self._begun = []
+        try:
+            following, failed = self._together(session, claims_next)
+        except BaseException as error:
+            if (isinstance(error, KeyboardInterrupt)
+                    or self._executor.stopping.is_set()):
+                for claim in self._begun:
+                    self._executor.give_back(claim)
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                return []
+            trace.debug('jobs %s run one by one: %s',
+                        [claim.jobid for claim in self._begun], error)
+            for claim in self._begun:
+                self._since = SYSTEM_CLOCK.monotonic()
+                self._executor.run(claim, session)
+            return []
+        for claim, reason in failed:
+            self._executor.fail(claim, reason, session)
+        return following
+
+    def _together(self, session: db.Session, claims_next: ClaimsNext
+                  ) -> tuple[list[Claim], list[tuple[Claim, Exception]]]:
+        executor = self._executor
+        ended: list[tuple[Claim, Any, Any, int]] = []
+        failed: list[tuple[Claim, Exception]] = []
+        began = SYSTEM_CLOCK.monotonic()
+        with executor.transaction(session) as service:
+            shared = _SharedTransaction(session)
+            while self.waiting and not executor.stopping.is_set():
+                self._since = SYSTEM_CLOCK.monotonic()
+                if self._since - began > settings.GROUP_SECONDS:
+                    break
+                try:
+                    claim = self.waiting.popleft()
+                except IndexError:
+                    break       # given back at this very moment
+                if self._begun and executor.run_times.is_alone(claim.task):
+                    self.waiting.appendleft(claim)
+                    break
+                self._begun.append(claim)
+                try:
+                    ended.append((claim, *self._run(service, claim, shared)))
+                except LeaseLost as error:
+                    trace.info('job %s: dropped: %s', claim.jobid, error)
+                except (TransientError, EndedByTask, WorkerStopping):
+                    raise
+                except Exception as error:
+                    shared.rollback()
+                    failed.append((claim, error))
+            session.guard(None)
+            seconds = SYSTEM_CLOCK.monotonic() - began
+            quick = (not self.waiting and session.is_alone()
+                     and seconds < settings.GROUP_SECONDS * 2)
+            with claims_next(quick) as take:
+                for claim, job, output, size in ended:
+                    with executor.host.running(service, job) as seen:
+                        service.jobqueue.finish(
+                            job, output, size, service.clock.now(),
+                            claim.slot)
+                        events.notify(events.JobFinished(seen, job))
+                if shared.ended():
+                    raise EndedByTask('somebody who was told of the ends')
+                following = take(service) if take else []
+                names = ', '.join({job.task for _, job, *_ in ended})
+                session.describe('', f'{names} jobs ' + ', '.join(
+                    str(claim.jobid) for claim, *_ in ended))
+                session.commit()
+        return following, failed
+
+    def _run(self, service: Any, claim: Claim,
+             shared: _SharedTransaction) -> tuple[Any, Any, int]:
+        executor = self._executor
+        job = executor.own(service, claim)
+        shared.mark()
+        began = SYSTEM_CLOCK.monotonic()
+        try:
+            with (executor.host.running(service, job) as seen,
+                  executor.ids(service, claim)):
+                output, size = executor.call(seen, job, claim)
+        finally:
+            executor.run_times.learn(
+                job.task, SYSTEM_CLOCK.monotonic() - began)
+            # Also by what the host does at the end of a run.
+            if shared.ended():
+                executor.run_times.run_alone(job.task)
+                raise EndedByTask(f'job {claim.jobid}')
+        return job, output, size
+
+
+class _SharedTransaction:
+    """The transaction of a group: none of its tasks may end it."""
+
+    def __init__(self, session: db.Session) -> None:
+        self._session = session
+        self._transaction = session.manager.get()
+        self._savepoint: db.Savepoint | None = None
+        session.guard(self._refuse)
+
+    def _refuse(self) -> None:
+        # The effects of jobs that are not noted as ended would be committed.
+        raise EndedByTask('a groupable task must not commit')
+
+    def ended(self) -> bool:
+        """Has somebody ended it, or tried to?"""
+        current = self._session.manager.get()
+        return current is not self._transaction or current.status != 'Active'
+
+    def mark(self) -> None:
+        """What follows can be undone."""
+        # As long as nobody has joined, the mark before does as well.
+        if self._savepoint is None or not self._session.is_untouched():
+            self._savepoint = db.Savepoint(self._session.connection)
+
+    def rollback(self) -> None:
+        """Undo what followed the mark; raises where that is impossible."""
+        if self._savepoint is not None:
+            self._savepoint.rollback()
+            self._savepoint = None

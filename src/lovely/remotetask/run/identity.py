@@ -1,0 +1,46 @@
+"""A worker's name in its own process, and the tokens of its claims."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import uuid
+
+#: Roles of workers; their ids begin with them.  A loop runs jobs until it is
+#: stopped, and has lanes of its own; a processor may be called job by job;
+#: what ``service.claimNextJob()`` claims is run directly by its caller.
+LOOP = 'loop'
+PROCESSOR = 'processor'
+DIRECT = 'direct'
+
+
+class Identity:
+    """A worker in its own process: makes the tokens of its claims.
+
+    A token is (worker id, number): no two claims ever share one, and nobody
+    needs a clock to agree on that.
+
+    Arguments: ``role`` (str), for people who read the database.
+    """
+
+    def __init__(self, role: str) -> None:
+        self.id = f'{role}:{socket.gethostname()}:{os.getpid()}:' \
+                  f'{uuid.uuid4().hex[:12]}'
+        self._numbers = itertools.count(1)
+
+    def token(self) -> tuple[str, int]:
+        """A token that has never been given out before."""
+        return self.id, next(self._numbers)
+
+
+_manual: dict[int, Identity] = {}
+
+
+def manual_worker() -> Identity:
+    """The worker of this process for what is run by hand."""
+    # Keyed by the process: a fork must not go on with its parent's numbers.
+    pid = os.getpid()
+    if pid not in _manual:
+        _manual[pid] = Identity(DIRECT)
+    return _manual[pid]

@@ -1,0 +1,227 @@
+"""Signs of life, and rescue: one thread per process and database.
+
+::
+
+    every LOOK_SECONDS   look at the workers of each service we run jobs of;
+                         retire the dead ones: their jobs are queued again
+    every BEAT_SECONDS   count our own beats on, where others watch them
+
+A wrong verdict costs repeated work, never correctness: whoever was retired by
+mistake can commit nothing any more, and goes on under a new id.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lovely.remotetask import settings
+from lovely.remotetask.edge import db
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.clock import as_seconds
+from lovely.remotetask.log import log
+from lovely.remotetask.log import trace
+from lovely.remotetask.peers import liveness
+from lovely.remotetask.peers import wakeup
+from lovely.remotetask.run.executor import ServiceGone
+from lovely.remotetask.run.identity import DIRECT
+from lovely.remotetask.run.worker import Worker
+
+# Where no other process can open the storage there is nobody to look at but
+# our own threads.
+_LOOK_ALONE_SECONDS = 10.0
+
+_monitors: weakref.WeakKeyDictionary[Any, Monitor]
+_monitors = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def watch(worker: Worker) -> None:
+    """Give signs of life for a worker, and rescue what others leave behind.
+
+    What earlier processes left behind is rescued before this returns.
+    """
+    with _lock:
+        monitor = _monitors.get(worker.database)
+        if monitor is None or not monitor.add(worker):
+            monitor = _monitors[worker.database] = Monitor(worker.database)
+            monitor.add(worker)
+            monitor.start()
+    monitor.look(worker)
+
+
+def unwatch(worker: Worker) -> None:
+    """Stop doing so."""
+    with _lock:
+        monitor = _monitors.get(worker.database)
+        if monitor is not None:
+            monitor.remove(worker)
+
+
+@contextmanager
+def watching(worker: Worker) -> Iterator[None]:
+    """Give signs of life meanwhile, where others look for them."""
+    if not liveness.for_database(worker.database).needs_beat:
+        yield
+        return
+    watch(worker)
+    try:
+        yield
+    finally:
+        unwatch(worker)
+
+
+class Monitor:
+    """Watches over the workers of one database in this process."""
+
+    def __init__(self, database: Any) -> None:
+        self._database = database
+        self._life = liveness.for_database(database)
+        self._workers: list[Worker] = []
+        self._changed = threading.Event()
+        self._ended = False
+        # Claims of ours that no thread was running at the last look.
+        self._orphans: set[tuple[str, int]] = set()
+        # A worker is looked at by its own thread once, and by ours.
+        self._looking = threading.Lock()
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, daemon=True,
+                         name='remotetask-monitor').start()
+
+    def add(self, worker: Worker) -> bool:
+        """Watch over a worker, too; False if this monitor has ended."""
+        if not self._ended:
+            self._workers.append(worker)
+        return not self._ended
+
+    def remove(self, worker: Worker) -> None:
+        self._workers.remove(worker)
+        self._changed.set()
+
+    def _run(self) -> None:
+        pause = (settings.LOOK_SECONDS if self._life.needs_beat
+                 else _LOOK_ALONE_SECONDS)
+        last_beat = SYSTEM_CLOCK.monotonic()
+        while True:
+            self._changed.wait(pause)
+            self._changed.clear()
+            with _lock:
+                workers = list(self._workers)
+                if not workers:
+                    self._ended = True
+                    return
+            for worker in workers:
+                worker.hand_over()
+                self.look(worker)
+            now = SYSTEM_CLOCK.monotonic()
+            if (self._life.needs_beat
+                    and now - last_beat >= settings.BEAT_SECONDS):
+                last_beat = now
+                self._beat(workers)
+
+    # -- beat -----------------------------------------------------------------
+
+    def _beat(self, workers: list[Worker]) -> None:
+        """Count the beats of all our workers on, in one commit."""
+        evidence = self._life.announce()
+
+        def beat(connection: Any) -> None:
+            for worker in workers:
+                try:
+                    service = worker.executor.service(connection)
+                except ServiceGone:
+                    continue
+                record = service.jobqueue.workers.get(worker.identity.id)
+                if record is None or record.beat is None:
+                    continue
+                record.beat.count += 1
+                # A lock that was lost has been taken anew meanwhile.
+                if record.evidence != evidence:
+                    record.evidence = evidence
+
+        try:
+            db.write(self._database, beat)
+        except Exception:
+            # Others will take us for dead, and be wrong or right.
+            trace.exception('no sign of life could be given')
+
+    # -- rescue ---------------------------------------------------------------
+
+    def look(self, worker: Worker) -> None:
+        """Retire the dead workers of a service; never raises."""
+        try:
+            with self._looking:
+                dead, orphans, stale = db.read(
+                    self._database, lambda connection: self._find(
+                        worker, worker.executor.service(connection)))
+            for name in dead:
+                self._rescue(worker, name)
+            for jobid in (*orphans, *stale):
+                self._put_back(worker, jobid, charged=jobid in orphans)
+        except ServiceGone:
+            pass
+        except Exception:
+            trace.exception('the other workers cannot be looked at')
+
+    def _find(self, worker: Worker, service: Any
+              ) -> tuple[list[str], list[int], list[int]]:
+        queue = service.jobqueue
+        ours = {one.identity.id for one in self._workers}
+        now = service.clock.now()
+        dead, stale = [], []
+        for name, record in queue.workers.items():
+            if name in ours:
+                continue
+            if not self._life.alive(record.evidence, record.beat):
+                dead.append(name)
+            elif name.startswith(DIRECT):
+                stale += [
+                    jobid for jobid in queue.claims_of(name)
+                    if now - as_seconds(queue.jobs[jobid].startedAt)
+                    > settings.MANUAL_SECONDS]
+        return dead, self._without_thread(worker, queue), stale
+
+    def _without_thread(self, worker: Worker, queue: Any) -> list[int]:
+        """Jobs claimed by our worker that no thread of ours runs."""
+        claims = {queue.jobs[jobid].claim: jobid
+                  for jobid in queue.claims_of(worker.identity.id)
+                  if jobid not in worker.active}
+        # Twice in a row: a claim is committed before its thread knows.
+        lost = [jobid for claim, jobid in claims.items()
+                if claim in self._orphans and jobid not in worker.active]
+        mine = worker.identity.id
+        self._orphans = {claim for claim in self._orphans
+                         if claim[0] != mine} | set(claims)
+        return lost
+
+    def _rescue(self, worker: Worker, name: str) -> None:
+        jobs = worker.executor.write(
+            lambda service: service.jobqueue.retire(
+                name, service.clock.now(), charged=True))
+        if jobs:
+            log.warning('worker %s is gone; its jobs run again: %s', name,
+                        ', '.join(map(str, jobs)))
+            wakeup.ring(self._database)
+        else:
+            trace.info('worker %s is gone', name)
+
+    def _put_back(self, worker: Worker, jobid: int, charged: bool) -> None:
+        def put_back(service: Any) -> bool:
+            queue = service.jobqueue
+            job = service.jobs.get(jobid)
+            if job is None or jobid not in set(queue.running()):
+                return False
+            if charged:
+                queue.interrupt(job, service.clock.now())
+            else:
+                queue.requeue(job)
+            return True
+
+        if worker.executor.write(put_back):
+            log.warning('job %s was claimed, and nobody runs it; it is '
+                        'queued again', jobid)
+            wakeup.ring(self._database)

@@ -1,0 +1,71 @@
+"""How long tasks take here, and which of them may share a commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lovely.remotetask import settings
+from lovely.remotetask.log import log
+from lovely.remotetask.task import task_option
+
+
+class RunTimes:
+    """What a process has learned of the tasks it runs.
+
+    Only a guess at how many jobs fit into one commit: whoever starts anew
+    runs the first job of each task alone.
+    """
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._alone: set[str] = set()
+
+    def learn(self, name: str, seconds: float) -> None:
+        """Note how long a run of this task took."""
+        before = self._seconds.get(name)
+        # A slow one counts at once, and is forgotten slowly.
+        if before is None or seconds > before:
+            self._seconds[name] = seconds
+        else:
+            self._seconds[name] = before + (seconds - before) / 8
+
+    def is_alone(self, name: str) -> bool:
+        """Must this task not be grouped?"""
+        return name in self._alone
+
+    def run_alone(self, name: str) -> None:
+        """Never group this task again."""
+        if name not in self._alone:
+            self._alone.add(name)
+            log.warning(
+                'Task "%s" is groupable, and ends its transaction by itself; '
+                'its jobs run alone from now on: do not commit or abort in '
+                'it, or take groupable away', name)
+
+    def fits_in_commit(self, find: Callable[[str], Any]
+              ) -> Callable[[Any, int], bool]:
+        """What says whether one more job fits into the commit of others.
+
+        Arguments: ``find(name)``, the task of that name, or None.
+        Returns: ``more(job, count)``; to be asked of the first job, too.
+        """
+        left = settings.GROUP_SECONDS
+        known: dict[str, float] = {}
+
+        def cost(name: str) -> float:
+            if name not in known:
+                able = (name not in self._alone
+                        and task_option(find(name), 'groupable'))
+                known[name] = (self._seconds.get(name, settings.GROUP_SECONDS)
+                               if able else settings.GROUP_SECONDS + 1)
+            return known[name]
+
+        def more(job: Any, count: int) -> bool:
+            nonlocal left
+            # Whose worker died while it ran shall take nobody along.
+            left -= (settings.GROUP_SECONDS + 1 if job.interruptions
+                     else cost(job.task))
+            return left >= 0 and count < settings.GROUP_JOBS
+
+        return more

@@ -1,0 +1,144 @@
+"""The steps of a run that workers and direct processing share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from transaction.interfaces import TransientError
+
+from lovely.remotetask import context
+from lovely.remotetask import events
+from lovely.remotetask import payload
+from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.errors import CancelJob
+from lovely.remotetask.errors import InputRejected
+from lovely.remotetask.errors import RetryLater
+from lovely.remotetask.errors import TaskError
+from lovely.remotetask.errors import WrongWorker
+from lovely.remotetask.job import Failure
+from lovely.remotetask.log import log
+from lovely.remotetask.store.workers import DIRECT_SLOT
+from lovely.remotetask.task import check_against
+from lovely.remotetask.task import task_option
+
+# A job may ask for a rest (RetryLater) no shorter than this (seconds): with
+# 0 a direct process() would never end.
+_SHORTEST_REST = 1.0
+
+
+class TaskMissing(WrongWorker):
+    """No task has the name that the job asks for."""
+
+
+def find_task(service: Any, host: Any, name: str) -> Any:
+    """The task utility of a job; raises TaskMissing."""
+    task = host.task(service, service.taskInterface, name)
+    if task is None:
+        raise TaskMissing(f'Task "{name}" not found!')
+    return task
+
+
+def load_input(service: Any, host: Any, job: Any) -> Any:
+    """A job's input, as the task gets it.
+
+    Raises: TaskError where its classes, or what it refers to, are gone.
+    """
+    try:
+        value = job.input
+        broken = payload.find_broken(value)
+    except TransientError:
+        raise
+    except Exception as error:
+        # ZODB wraps what happened in an error that says nothing of it.
+        reason = error.__cause__ or error.__context__ or error
+        raise TaskError(
+            f'cannot load input: {type(reason).__name__}: {reason}; mend its '
+            f'class, then retry the job') from error
+    if broken is not None:
+        raise TaskError(
+            f'cannot load input: there is no class {broken} any more; install '
+            f'what brings it, or give it its old name, then retry the job')
+    return host.unpack(service, value)
+
+
+def _idempotency_key(service: Any, job: Any) -> str:
+    """A text that is the same in every attempt, and in no other job."""
+    oid = service._p_oid
+    return (f'{oid.hex() if oid else ""}-{job.id}-'
+            f'{int(job.createdAt.timestamp() * 1_000_000)}')
+
+
+def call_task(service: Any, host: Any, job: Any,
+              is_stopping: Callable[[], bool] = lambda: False,
+              is_ours: Callable[[], bool] = lambda: True
+              ) -> tuple[Any, int]:
+    """Run the task and check what it returned.
+
+    Arguments: ``is_stopping``, ``is_ours``: what currentJob().cancelled asks.
+    Returns: the output and about how long it is (bytes).
+    Raises: what the task raises; TaskError for a result that does not fit
+    its schema or cannot be stored.
+    """
+    task = find_task(service, host, job.task)
+    # A command ends itself, and what it left behind, somewhat later.
+    limit = (None if getattr(task, 'limits_itself', False)
+             else task_option(task, 'timeout'))
+    current = context.JobContext(
+        job, _idempotency_key(service, job), limit, is_stopping, is_ours)
+    input = load_input(service, host, job)
+    with context.running(current):
+        output = task(service, job.id, input)
+    if current.timedOut:
+        raise current.timeout()
+    violations = check_against(getattr(task, 'outputSchema', None), output)
+    if violations:
+        raise TaskError('the result does not fit the task\'s outputSchema: '
+                        + '; '.join(violations))
+    try:
+        return output, payload.check(output, hooks.jar_of(service))
+    except InputRejected as reason:
+        raise TaskError(f'the result cannot be stored: {reason}') from reason
+
+
+def log_failure(error: BaseException) -> None:
+    """Log a failed attempt as 0.5.2 did: once, with the traceback."""
+    if isinstance(error, WrongWorker):
+        log.error('%s', error)
+    elif not isinstance(error, TaskError | RetryLater | CancelJob):
+        log.error('Caught a generic exception, preventing thread from '
+                  'crashing', exc_info=error)
+
+
+def retry_at(error: RetryLater, now: float) -> float:
+    """Until when a job that asked for it rests."""
+    if error.when is not None:
+        return max(error.when.timestamp(), now + _SHORTEST_REST)
+    return now + max(error.delay or 0.0, _SHORTEST_REST)
+
+
+def store_failure(service: Any, job: Any, error: BaseException, now: float,
+           retry_delay: float | None, slot: int = DIRECT_SLOT) -> Any:
+    """Store how a run failed.
+
+    Arguments: ``retry_delay``, seconds until another attempt; None: the
+    error is final.
+    Returns: the event that tells of it, or None.
+    """
+    queue = service.jobqueue
+    if isinstance(error, RetryLater):
+        queue.park(job, retry_at(error, now))
+        return events.JobRetried(service, job)
+    if isinstance(error, CancelJob):
+        queue.cancel(job)
+        return events.JobCancelled(service, job)
+    failure = Failure.of(error, job.attempts or 0, now)
+    if retry_delay is not None:
+        # Nobody's code has failed where there was none to run.
+        queue.park(job, now + retry_delay, failure,
+                   charged=not isinstance(error, WrongWorker))
+        return events.JobRetried(service, job)
+    queue.fail(job, failure, now, slot)
+    return events.JobFailed(service, job)
+
+

@@ -1,0 +1,300 @@
+"""A worker: claims jobs, runs them, and can be told from a dead one.
+
+::
+
+    enroll -> claim -> run -+-> claim ...
+      ^                     |
+      |  Retired            +-> leave
+
+Everything it does is under its id.  Whoever declares it dead retires that id;
+the next claim notices and enrolls under a new one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from lovely.remotetask.edge import db
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.peers import liveness
+from lovely.remotetask.peers import wakeup
+from lovely.remotetask.run.chain import Chain
+from lovely.remotetask.run.executor import Claim
+from lovely.remotetask.run.executor import Executor
+from lovely.remotetask.run.executor import ServiceGone
+from lovely.remotetask.run.group import Group
+from lovely.remotetask.run.identity import PROCESSOR
+from lovely.remotetask.run.identity import Identity
+from lovely.remotetask.run.lane_shares import LaneShares
+from lovely.remotetask.store.workers import Retired
+
+# What waits in a group behind a run that takes longer than this (seconds) is
+# given back, for others to run.
+_GROUP_PATIENCE = 1.0
+
+# So many jobs are run on one open connection before it is opened anew.
+_SESSION_JOBS = 100
+
+# So many jobs a thread takes before it removes them from their lanes; they
+# are spread over 64 of them, and the more meet in one the better.
+_SPENT_JOBS = 512
+
+
+class Worker:
+    """Runs the jobs of one service in some threads of this process.
+
+    Arguments: as Executor's.
+    Attributes: ``identity``; ``active``, job id -> Claim, what this process
+    has to end; ``groups``, slot -> Group, what runs with one commit now;
+    ``alone``, slot -> how many jobs it still finishes alone;
+    ``sharedConflicts`` (int), how often a finish was repeated because a claim
+    in the same commit conflicted.
+    """
+
+    def __init__(self, database: Any, path: Sequence[str], host: Any) -> None:
+        self.database = database
+        self.executor = Executor(database, path, host)
+        self.stopping = self.executor.stopping
+        self.active: dict[int, Claim] = {}
+        self.groups: dict[int, Group] = {}
+        self.alone: dict[int, int] = {}
+        self.sharedConflicts = 0
+        self._role, self._threads = PROCESSOR, 1
+        self.identity = Identity(self._role)
+        # Slots that no thread uses now.
+        self._idle: list[int] = []
+        self._claiming = threading.Lock()
+        self._lanes = LaneShares()
+
+    # -- enroll ---------------------------------------------------------------
+
+    def enroll(self, role: str | None = None,
+               threads: int | None = None) -> None:
+        """Become known, under a new id, with a slot for each thread.
+
+        Arguments: ``role``: a LOOP gets lanes of its own; what is run by
+        hand may not come back for them.
+        Txn: a short one of its own.
+        """
+        life = liveness.for_database(self.database)
+        self._role = role or self._role
+        self._threads = threads or self._threads
+        identity = Identity(self._role)
+
+        def enroll(service: Any) -> list[int]:
+            queue = service.jobqueue
+            queue.enroll(identity.id, life.announce(), life.needs_beat)
+            return [queue.take_slot(identity.id)
+                    for _ in range(self._threads)]
+
+        # Also where the old id was retired: its slots are gone with it, and
+        # threads that still use them come back with nothing.
+        self._idle = self.executor.write(enroll)
+        self.identity = identity
+
+    def leave(self) -> int:
+        """Go: claims go back uncharged, slots are free.
+
+        Returns: how many jobs went back.
+        Txn: a short one of its own.
+        """
+        worker = self.identity.id
+        left: list[int] = []
+        with suppress(ServiceGone):
+            left = self.executor.write(
+                lambda service: service.jobqueue.retire(
+                    worker, service.clock.now(), charged=False))
+        self._idle.clear()
+        if left:
+            wakeup.ring(self.database)
+        return len(left)
+
+    # -- claim ----------------------------------------------------------------
+
+    def claim(self, jobid: int | None = None) -> Claim | None:
+        """Take a job: the next one, or this one if it is queued or claimed.
+
+        Txn: a short one of its own, retried alone.
+        """
+        for claim in self._claim(jobid, alone=True):
+            return claim
+        return None
+
+    def claim_some(self) -> list[Claim]:
+        """Take the next job, and what may share a commit with it.
+
+        Txn: as ``claim``.
+        """
+        return self._claim(None, alone=False)
+
+    def _claim(self, jobid: int | None, alone: bool) -> list[Claim]:
+        def take(service: Any) -> list[Claim]:
+            queue = service.jobqueue
+            # Looking writes nothing: an idle worker commits nothing.  Not
+            # has_waiting(): what a dead worker left in our lanes is removed.
+            if jobid is None and (queue.paused or not (
+                    queue.ready or queue.has_due(service.clock.now()))):
+                return []
+            # None is idle where jobs are run by hand in several threads.
+            slots = tuple(self._idle) or (
+                queue.take_slot(self.identity.id),)
+            return self._take(service, slots, jobid, alone=alone)
+
+        with self._claiming:
+            began = SYSTEM_CLOCK.monotonic()
+            while True:
+                try:
+                    claims: list[Claim] = self.executor.write(take)
+                    break
+                except Retired:
+                    self.enroll()
+            if claims:
+                if claims[0].slot in self._idle:
+                    self._idle.remove(claims[0].slot)
+                self._note(claims)
+                self._lanes.took(SYSTEM_CLOCK.monotonic() - began)
+            return claims
+
+    def _take(self, service: Any, slots: Sequence[int],
+              jobid: int | None = None, ahead: Any = None,
+              alone: bool = False) -> list[Claim]:
+        """Claim jobs for one of these slots, in the current transaction."""
+        queue = service.jobqueue
+        allowed = more = None
+        if jobid is None:
+            allowed = self._lanes.may_take(queue, slots, ahead is not None)
+        if not alone:
+            more = self._more(service)
+        slot = slots[0]
+        given: list[tuple[str, int]] = []
+
+        def tokens() -> Iterator[tuple[str, int]]:
+            while True:
+                given.append(self.identity.token())
+                yield given[-1]
+
+        jobs = queue.claim(tokens(), slot, service.clock.now(), jobid,
+                           allowed, ahead, more)
+        return [Claim(job.id, token, slot, job.task)
+                for job, token in zip(jobs, given, strict=False)]
+
+    def _more(self, service: Any) -> Callable[[Any, int], bool]:
+        executor = self.executor
+        return executor.run_times.fits_in_commit(
+            lambda name: executor.host.task(
+                service, service.taskInterface, name))
+
+    def _note(self, claims: list[Claim]) -> None:
+        for claim in claims:
+            self.active[claim.jobid] = claim
+
+    def _forget(self, claims: Iterable[Claim]) -> None:
+        for claim in claims:
+            if self.active.get(claim.jobid) == claim:
+                del self.active[claim.jobid]
+
+    @property
+    def waits_for(self) -> float | None:
+        """Seconds until a job of others may be helped with; None: no such."""
+        return self._lanes.waits_for
+
+    # -- run ------------------------------------------------------------------
+
+    def run(self, claim: Claim) -> None:
+        """Run a claimed job to its end.
+
+        Txn: see Executor.run.
+        """
+        try:
+            with db.session(self.database) as session:
+                self.executor.run(claim, session)
+        finally:
+            self._forget([claim])
+            self._free(claim)
+
+    def work(self, claims: list[Claim], go_on: Callable[[], bool]) -> None:
+        """Run claimed jobs of one slot, and what can be had after them.
+
+        The next jobs are claimed in the commit that finishes some, where
+        that is safe, so that a job costs one commit.
+        Arguments: ``go_on()``: False: nothing more is to be claimed.
+        Txn: see Executor.run and Group.run.
+        """
+        first = claims[0]
+        chain = Chain(self, first.slot, go_on)
+        try:
+            while claims:
+                # A connection of its own for a while, not for ever: what
+                # was set for the pool meanwhile counts for new ones.
+                with db.session(self.database) as session:
+                    for _ in range(_SESSION_JOBS):
+                        claims = self._step(claims, session, chain)
+                        if (not claims
+                                or len(chain.ahead.spent) >= _SPENT_JOBS):
+                            chain.sweep(session)
+                        if not claims:
+                            break
+        finally:
+            for claim in claims:
+                self.give_back(claim)
+            self._free(first)
+
+    def _step(self, claims: list[Claim], session: db.Session,
+              chain: Chain) -> list[Claim]:
+        """Run some; returns those to run next."""
+        following: list[Claim] = []
+        if len(claims) == 1:
+            try:
+                following = self.executor.run(claims[0], session, chain)
+            finally:
+                self._note(following)
+                self._forget(claims)
+            return following
+        if self.executor.run_times.is_alone(claims[0].task):
+            # That was found out after these had been claimed together.
+            if not chain.goes_on():
+                for claim in claims:
+                    self.give_back(claim)
+                return []
+            try:
+                self.executor.run(claims[0], session)
+            finally:
+                self._forget(claims[:1])
+            return claims[1:]
+        group = self.groups[claims[0].slot] = Group(self.executor, claims)
+        try:
+            following = group.run(session, chain)
+        finally:
+            del self.groups[claims[0].slot]
+            waiting = list(group.waiting)
+            self._note(following)
+            self._forget(set(claims).difference(waiting))
+        if waiting and not chain.goes_on():
+            for claim in waiting:
+                self.give_back(claim)
+            return []
+        return waiting or following
+
+    def _free(self, claim: Claim) -> None:
+        if claim.token[0] == self.identity.id:
+            self._idle.append(claim.slot)
+
+    def hand_over(self) -> None:
+        """Give back what waits behind a job that takes its time."""
+        for group in list(self.groups.values()):
+            while group.waiting and group.waits() > _GROUP_PATIENCE:
+                with suppress(IndexError):      # begun at this very moment
+                    self.give_back(group.waiting.pop())
+
+    def give_back(self, claim: Claim) -> bool:
+        """Put a claimed job back, uncharged; False if it is not ours."""
+        self.active.pop(claim.jobid, None)
+        return self.executor.give_back(claim)
+
+

@@ -1,0 +1,143 @@
+"""Deleting jobs that are over: step by step, out of the workers' way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from lovely.remotetask import settings
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.clock import key_time
+
+# A thread that has ended a job within this time (seconds) is at work: a clean
+# leaves to it what both would write.
+_BUSY_SECONDS = 5.0
+
+#: What is noted in slots' logs; all else that is over is ``cancelled``.
+_LOGS = ('completed', 'error')
+
+# In place of a bucket's number: all have been seen, the empty ones go.
+_PRUNE = -1
+
+
+def clean(queue: Any, status: str) -> None:
+    """See IJobQueue"""
+    start: str | None = None
+    while True:
+        # Live slots are pruned by their threads: that may conflict, and this
+        # is somebody's whole transaction.
+        pruning = start is not None and _parse(start)[1] == _PRUNE
+        _, start = some(queue, status, start, settings.BULK_BATCH,
+                        skip_live=pruning)
+        if start is None:
+            break
+
+
+def some(queue: Any, status: str, start: str | None, limit: int,
+         skip_live: bool = False) -> tuple[int, str | None]:
+    """See IJobQueue.clean_step"""
+    if status in _LOGS:
+        return _some_of_logs(queue, status, start, limit, skip_live)
+    lanes = queue.cancelled
+    entries = list(islice(lanes.up() if start is None
+                          else lanes.up(int(start)), limit + 1))
+    removed = 0
+    for key, jobid in entries[:limit]:
+        if _is_at(queue, jobid, (status, key)):
+            removed += _remove(queue, jobid, status)
+        else:
+            lanes.discard(key, jobid)
+    return removed, str(entries[limit][0]) if len(entries) > limit else None
+
+
+def _some_of_logs(queue: Any, status: str, start: str | None, limit: int,
+                  skip_live: bool) -> tuple[int, str | None]:
+    removed = looks = 0
+    first, begin = (None, 0) if start is None else _parse(start)
+    for number, slot in queue.slots.items(first):
+        log = getattr(slot, status)
+        live = slot.owner is not None
+        if begin == _PRUNE:
+            # By itself, for its thread may be opening a new bucket; and while
+            # that works, it takes them out as it goes.
+            more = not skip_live and not _is_busy(log) and log.prune()
+            return removed, (_text(number, _PRUNE) if more
+                             else _text(number + 1, 0))
+        for bucket in _buckets(log, begin):
+            # The one that a live thread writes is cleaned by itself: its
+            # finish and we may conflict, and little work is lost then.
+            shared = live and bucket == log.buckets.maxKey()
+            if looks >= limit or (shared and looks):
+                return removed, _text(number, bucket)
+            looks += 1
+            # So busy that what is in it has just ended: it stays.
+            if not (shared and skip_live):
+                count, some = _empty(queue, status, number, bucket)
+                removed, looks = removed + count, looks + some
+            if shared:
+                return removed, _text(number, _PRUNE)
+        while not live and log.prune():
+            pass
+        begin = 0
+    return removed, None
+
+
+def _is_busy(log: Any) -> bool:
+    """Has anything ended here within the last seconds?"""
+    last: Any = log.buckets[log.buckets.maxKey()] if log.buckets else ()
+    since = SYSTEM_CLOCK.now() - _BUSY_SECONDS
+    return bool(last) and key_time(last.maxKey()) > since
+
+
+def _buckets(log: Any, begin: int) -> Iterator[int]:
+    """The numbers of a log's buckets; it may change meanwhile."""
+    last = log.buckets.maxKey() if log.buckets else -1
+    while begin <= last:
+        begin = log.buckets.minKey(begin)
+        yield begin
+        begin += 1
+
+
+def _empty(queue: Any, status: str, slot: int,
+           bucket: int) -> tuple[int, int]:
+    """Clean one bucket; how many jobs that removed, and were looked at."""
+    log = getattr(queue.slots[slot], status)
+    entries = list(log.buckets[bucket].items())
+    removed = 0
+    for moment, jobid in entries:
+        if _is_at(queue, jobid, (status, (slot, bucket, moment))):
+            removed += _remove(queue, jobid, status)
+        else:
+            log.discard(bucket, moment, jobid)
+    return removed, len(entries)
+
+
+def _text(slot: int, bucket: int) -> str:
+    return f'{slot}.{bucket}'
+
+
+def _parse(start: str) -> tuple[int, int]:
+    number, _, bucket = start.partition('.')
+    return int(number), int(bucket)
+
+
+def _is_at(queue: Any, jobid: int, place: Any) -> bool:
+    """Does this entry speak of a job that is still there, and placed here?
+
+    ``del service.jobs[id]`` leaves the entry behind.
+    """
+    job = queue.jobs.get(jobid)
+    return job is not None and job.position == place
+
+
+def _remove(queue: Any, jobid: int, status: str) -> int:
+    job = queue.jobs[jobid]
+    if job.status != status:
+        queue.rehome(job)       # its status was assigned from outside
+        return 0
+    queue.forget(job)
+    del queue.jobs[jobid]
+    # One transaction may delete more jobs than fit into memory.
+    job._p_deactivate()
+    return 1

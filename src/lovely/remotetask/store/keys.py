@@ -1,0 +1,89 @@
+"""Keys: in which order things stand, and what a connection knows of it."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lovely.remotetask.edge.clock import KEY_RANDOM
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+
+_EPOCH_2020 = 1_577_836_800     # 2020-01-01 UTC: its microseconds fit 50 bits
+_READY_TAG = 10
+
+
+
+class Local:
+    """What one connection knows about one persistent object; never stored."""
+
+    def __init__(self) -> None:
+        self.next_id: int | None = None
+        self.own_end: int | None = None     # of the block that is ours
+        self.last_us = 0
+
+
+# Keyed by the connection, never in _v_ attributes: those vanish with the
+# object from the cache, and with them the id block and the order of adds.
+_locals: weakref.WeakKeyDictionary[Any, dict[Any, Local]] = (
+    weakref.WeakKeyDictionary())
+
+
+def local(persistent: Any) -> Local:
+    """The unstored state of a persistent object in its connection."""
+    holder = persistent._p_jar
+    if holder is None:
+        holder = persistent
+    key = persistent._p_oid if holder is not persistent else None
+    try:
+        return _locals[holder][key]
+    except KeyError:
+        # What a new object knew before it was stored goes on.
+        before = {} if key is None else _locals.pop(persistent, {})
+        mine = before.get(None) or Local()
+        _locals.setdefault(holder, {})[key] = mine
+        return mine
+
+
+def ready_key(priority: int, queue: Any) -> int:
+    """The key of a job that becomes ready now: priority, time, random tag.
+
+    Arguments: ``priority``, -4 to 3; ``queue``, whose connection's earlier
+    keys are smaller.
+    Returns: an int of 63 bits.  50 bits of time last until 2055; beyond, jobs
+    of one priority run in random order, and nothing else breaks.
+    """
+    mine = local(queue)
+    us = int((SYSTEM_CLOCK.now() - _EPOCH_2020) * 1_000_000)
+    # Adds of one connection keep their order within one microsecond.
+    mine.last_us = us = max(us, mine.last_us + 1)
+    return (((3 - priority) << 60)
+            + (min(max(us, 0), 2**50 - 1) << _READY_TAG)
+            + KEY_RANDOM.getrandbits(_READY_TAG))
+
+
+def ready_time(key: int) -> float:
+    """When (seconds since 1970) the job of a ``ready_key`` became ready."""
+    return _EPOCH_2020 + ((key >> _READY_TAG) & (2**50 - 1)) / 1_000_000
+
+
+def draw(limit: int) -> int:
+    """A random int below ``limit``; leaves the module-level generator be."""
+    return KEY_RANDOM.randrange(limit)
+
+
+@contextmanager
+def reserved(persistent: Any, first: int | None, end: int) -> Iterator[None]:
+    """Let this connection give out these ids meanwhile."""
+    mine = local(persistent)
+    before = mine.next_id, mine.own_end
+    if first is not None:
+        mine.next_id, mine.own_end = first, end
+    try:
+        yield
+    finally:
+        # The connection goes back to the pool, and the ids to their slot.
+        mine.next_id, mine.own_end = before
+
+

@@ -1,0 +1,85 @@
+"""Where the jobs of a queue are kept: its lanes and logs, and moving there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.clock import time_key
+from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.job import Job
+from lovely.remotetask.store import states
+from lovely.remotetask.store.keys import ready_key
+from lovely.remotetask.store.lanes import Lanes
+from lovely.remotetask.store.uniques import UniqueKeys
+from lovely.remotetask.store.workers import DIRECT_SLOT
+from lovely.remotetask.store.workers import Workers
+
+#: What is noted in a slot's logs: the place of such a job is
+#: ``(name, (slot, bucket, moment))``; that of others ``(name of lanes, key)``.
+LOGS = ('completed', 'error')
+
+
+class Places(Workers):
+    """The lanes of a queue, beside the logs of its slots."""
+
+    def __init__(self, jobs: Any) -> None:
+        super().__init__(jobs)
+        # 64 lanes where producers and workers meet; fewer where they do not.
+        self.ready = Lanes(64)
+        self.due = Lanes(16)
+        self.waiting = Lanes(16)
+        self.later = Lanes(16)
+        self.cancelled = Lanes(16)
+        self.uniques = UniqueKeys()
+
+    def put_in(self, job: Job, name: str, key: int, **values: Any) -> None:
+        self.take_out(job)
+        key = getattr(self, name).insert(key, job.id)
+        job.put(position=(name, key), **values)
+
+    def take_out(self, job: Job) -> None:
+        # A job may have been deleted and its id used again, or its place
+        # may be from another queue: discard() looks whose entry it is.
+        if job.position is not None:
+            name, key = job.position
+            if name in LOGS:
+                number, *position = key
+                slot = self.slots.get(number)
+                if slot is not None:
+                    getattr(slot, name).discard(*position, job.id)
+            else:
+                getattr(self, name).discard(key, job.id)
+
+    def _move(self, job: Job, status: str) -> str:
+        states.check(job.id, job.status, status)
+        return status
+
+    def _log(self, job: Job, name: str, number: int, now: float,
+             **values: Any) -> None:
+        self.take_out(job)
+        position = getattr(self.slots[number], name).append(
+            time_key(now), job.id)
+        job.put(position=(name, (number, *position)), **values)
+
+    def rehome(self, job: Job) -> None:
+        """Let a job whose status was assigned from outside be found by it."""
+        if job.status in LOGS:
+            self._log(job, job.status, DIRECT_SLOT, SYSTEM_CLOCK.now())
+        elif job.status == CANCELLED:
+            self.put_in(job, 'cancelled', time_key(SYSTEM_CLOCK.now()))
+        else:
+            self.take_out(job)
+            job.put(position=None)
+
+    def enqueue(self, job: Job) -> None:
+        """See IJobQueue"""
+        self.put_in(job, 'ready', ready_key(job.priority or 0, self),
+                    status=self._move(job, QUEUED))
+
+    def shelve(self, job: Job) -> None:
+        """See IJobQueue"""
+        self.put_in(job, 'later', time_key(SYSTEM_CLOCK.now()),
+                    status=self._move(job, STARTLATER))

@@ -1,0 +1,130 @@
+"""Jobs that wait for a time: placed by it, and made ready when it comes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lovely.remotetask.edge.clock import key_time
+from lovely.remotetask.edge.clock import last_key
+from lovely.remotetask.edge.clock import time_key
+from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import DELAYED
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.job import Failure
+from lovely.remotetask.job import Job
+from lovely.remotetask.job import NextRun
+from lovely.remotetask.store import states
+from lovely.remotetask.store.places import Places
+from lovely.remotetask.store.workers import DIRECT_SLOT
+
+# How many scheduled jobs one claim makes ready: bounds its transaction.
+_DUE_BATCH = 60
+
+
+class Timetable(Places):
+    """The part of a queue that knows of times."""
+
+    def schedule(self, job: Job, now: float) -> None:
+        """See IJobQueue"""
+        when = job.next_run(now)
+        if when is None:
+            raise InvalidSchedule(
+                f'job {job.id!r} has no schedule: give it a delay, or at '
+                f'least one of minute, hour, dayOfMonth, month, dayOfWeek')
+        self._schedule_at(job, when, anchor=now)
+
+    def schedule_at(self, job: Job, when: float) -> None:
+        """Place a job to run once, at ``when``; no clock moves that."""
+        self._schedule_at(job, when, anchor=None)
+
+    def _schedule_at(self, job: Job, when: float,
+                     anchor: float | None) -> None:
+        key = time_key(when)
+        if job.status == PROCESSING and not job.recurring:
+            # Its schedule was replaced by a delay while it runs: this run
+            # is the one it asks for.
+            self._unnote_next(job)
+        elif job.recurring:
+            if job.status not in (QUEUED, PROCESSING):
+                self.take_out(job)
+                job.put(status=self._move(job, CRONJOB), position=None)
+            job.put(anchor=anchor)
+            self._note_next(job, key)
+        else:
+            self._unnote_next(job)
+            self.put_in(job, 'due', key, anchor=anchor,
+                        status=self._move(job, DELAYED))
+
+    def _note_next(self, job: Any, key: int) -> None:
+        """Note a recurring job's next run, without writing the job."""
+        note = job.next
+        if note is None:
+            note = NextRun(0)
+            job.put(next=note)
+        else:
+            self.due.discard(note.key, job.id)
+        note.key = self.due.insert(key, job.id)
+
+    def _unnote_next(self, job: Any) -> None:
+        note = getattr(job, 'next', None)
+        if note is not None:
+            self.due.discard(note.key, job.id)
+            job.put(next=None)
+
+    def has_due(self, now: float) -> bool:
+        """See IJobQueue"""
+        limit = last_key(now)
+        return (self.due.first(limit) is not None
+                or self.waiting.first(limit) is not None)
+
+    def reanchor(self, now: float) -> None:
+        """See IJobQueue"""
+        for _, jobid in list(self.due.up()):
+            job = self.jobs.get(jobid)
+            if job is None or job.anchor is None or now >= job.anchor:
+                continue
+            when = job.next_run(now)
+            if when is not None:
+                self._schedule_at(job, when, anchor=None)
+
+    def _make_due_ready(self, now: float) -> None:
+        """Make ready what is due, at most DUE_BATCH jobs."""
+        limit = last_key(now)
+        for lanes in (self.due, self.waiting):
+            for _ in range(_DUE_BATCH):
+                head = lanes.first(limit)
+                if head is None:
+                    break
+                key, jobid = head
+                lanes.pull(key)
+                job = self.jobs.get(jobid)
+                if job is not None:
+                    self._make_ready(job, lanes is self.due, key, now)
+
+    def _make_ready(self, job: Any, is_due: bool, key: int,
+                    now: float) -> None:
+        if states.is_final(job.status):
+            return              # its status was assigned from outside
+        if is_due and job.recurring:
+            # After the time it was due at, too: see last_key.
+            when = job.next_run(max(now, key_time(key)))
+            if when is not None:
+                job.next.key = self.due.insert(time_key(when), job.id)
+            if job.status != CRONJOB:
+                return          # still queued or running: this time is missed
+            if when is None:
+                # Its fields were assigned one by one, into a date that
+                # never comes or until none was left.
+                job.put(next=None)
+                failure = Failure(
+                    'InvalidSchedule', 'its schedule never occurs', '',
+                    job.attempts, now)
+                self._log(job, ERROR, DIRECT_SLOT, now, completedAt=now,
+                          error=tuple(failure),
+                          status=self._move(job, ERROR))
+                return
+        job.put(anchor=None)
+        self.enqueue(job)

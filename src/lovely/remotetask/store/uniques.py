@@ -1,0 +1,76 @@
+"""Unique keys: which job holds a name that no two jobs may have at once.
+
+Source: new; design section 5.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from zlib import crc32
+
+from BTrees.OLBTree import OLBTree
+from persistent import Persistent
+
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.store import states
+
+# The longest unique key (characters): each add with a key writes a bucket
+# of dozens of them.
+_KEY_CHARS = 200
+
+_SHARDS = 64
+
+
+def check_key(key: Any) -> None:
+    """Raise UsageError for what cannot be a unique key."""
+    if not isinstance(key, str) or not 1 <= len(key) <= _KEY_CHARS:
+        raise UsageError(f'key is {key!r:.80}; give a text of 1 to '
+                         f'{_KEY_CHARS} characters')
+
+
+class UniqueKeys(Persistent):
+    """A mapping key (str) -> job id, which many may write at once.
+
+    An entry outlives its job's end: whoever wants the key looks at the job,
+    so that a finish need not write here.  Two that take one key at the same
+    time write the same entry: one of them conflicts.
+
+    Built from plain BTrees classes, as the lanes are, and spread over many
+    trees: a split conflicts with every other write in a small tree.
+    """
+
+    def __init__(self) -> None:
+        self._trees = tuple(OLBTree() for _ in range(_SHARDS))
+
+    def _tree(self, key: str) -> Any:
+        # Not hash(): that of a text differs from process to process.
+        return self._trees[
+            crc32(key.encode('utf-8', 'surrogatepass')) % _SHARDS]
+
+    def holder(self, key: str, jobs: Any) -> Any:
+        """The job that has this key, over or not; None: nobody has.
+
+        Arguments: ``jobs``, the mapping of all jobs.
+        Cost: O(log n).
+        """
+        job = jobs.get(self._tree(key).get(key))
+        # A job may have been deleted behind our back, and its id used again.
+        return job if job is not None and job.key == key else None
+
+    def take(self, key: str, job: Any, before: Any) -> None:
+        """Give the key to a job.
+
+        Arguments: ``before``, its holder so far, or None.
+        """
+        if before is not None and states.is_final(before.status):
+            # Written, so that a retry of it at the same moment conflicts.
+            # Never if it runs: that would undo its work.
+            before.put(key=None)
+        job.put(key=key)
+        self._tree(key)[key] = job.id
+
+    def release(self, job: Any) -> None:
+        """Forget the key of a job that is about to be deleted."""
+        tree = self._tree(job.key)
+        if tree.get(job.key) == job.id:
+            del tree[job.key]

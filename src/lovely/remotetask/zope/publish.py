@@ -1,0 +1,168 @@
+"""What of a service is published by URL: views, and XML-RPC.
+
+::
+
+    ServerProxy('http://jane:pw@host/site/tasks').add('echo', {'foo': 'bar'})
+    ServerProxy('http://jane:pw@host/site/tasks/@@xmlrpc').add(...)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from xmlrpc.client import Fault
+
+import transaction
+from AccessControl import ClassSecurityInfo
+from AccessControl import Unauthorized
+from AccessControl.class_init import InitializeClass
+from Acquisition import aq_base
+from App.config import getConfiguration
+from Products.Five.browser import BrowserView
+from transaction.interfaces import TransientError
+from zExceptions import Forbidden
+from zope.interface import alsoProvides
+from zope.interface import implementer
+from zope.publisher.interfaces import NotFound
+from zope.publisher.interfaces.browser import IBrowserPublisher
+from ZPublisher.BaseRequest import DefaultPublishTraverse
+from ZPublisher.xmlrpc import is_xmlrpc_response
+
+from lovely.remotetask.interfaces import ADD
+from lovely.remotetask.interfaces import VIEW
+from lovely.remotetask.log import log
+from lovely.remotetask.web import rpc
+from lovely.remotetask.zope.permissions import TITLES
+
+try:
+    from plone.protect.interfaces import IDisableCSRFProtection
+except ImportError:
+    IDisableCSRFProtection = None
+
+_BROKEN = 'the server failed to answer; its log says why'
+
+# Zope makes a path of the dots in a method's name.
+_INTROSPECTION = ('listMethods', 'methodHelp', 'methodSignature')
+
+
+@implementer(IBrowserPublisher)
+class Verb(BrowserView):
+    """One method of a service, for XML-RPC only."""
+
+    security = ClassSecurityInfo()
+    security.declareObjectProtected(TITLES[VIEW])
+    security.setDefaultAccess('deny')
+
+    def __init__(self, context: Any, request: Any, name: str) -> None:
+        super().__init__(context, request)
+        self.__name__ = name
+
+    def publishTraverse(self, request: Any, name: str) -> Any:
+        """See IBrowserPublisher"""
+        raise NotFound(self, name, request)
+
+    def browserDefault(self, request: Any) -> Any:
+        """See IBrowserPublisher"""
+        # Our own parser reads them again: this one knows no bytes, dates and
+        # large numbers.
+        request.args = ()
+        return self, ()
+
+    def __call__(self) -> Any:
+        """Answer the call.
+
+        Txn: the publisher's; doomed where the answer is a Fault.
+        """
+        if IDisableCSRFProtection is not None:
+            # A cross-site request cannot have this content type, and
+            # plone.protect would undo what it has written, in silence.
+            alsoProvides(self.request, IDisableCSRFProtection)
+        try:
+            _, arguments = rpc.parse(self.request['BODY'])
+            answer = rpc.answer(self.__name__, arguments, self._run)
+        except Fault as fault:
+            answer = rpc.dump_fault(fault.faultCode, fault.faultString)
+        except (TransientError, Unauthorized):
+            raise
+        except Exception:
+            log.exception('an XML-RPC call failed')
+            answer = rpc.dump_fault(rpc.INTERNAL_ERROR, _BROKEN)
+        response = self.request.response
+        # Past the response's own marshaller, which we have done without.
+        response._real.setBody(answer)
+        response.setHeader('Content-Type', 'text/xml; charset=utf-8')
+        return response
+
+    def _run(self, function: Callable[[Any], object], writes: bool) -> object:
+        try:
+            return function(self.context)
+        except BaseException:
+            transaction.doom()
+            raise
+
+
+InitializeClass(Verb)
+
+
+class WritingVerb(Verb):
+    """One that writes."""
+
+    security = ClassSecurityInfo()
+    security.declareObjectProtected(TITLES[ADD])
+
+
+InitializeClass(WritingVerb)
+
+
+def _verb(context: Any, request: Any, name: str) -> Any:
+    """The method of this name; None: there is none, or this is no XML-RPC."""
+    if not is_xmlrpc_response(request.response):
+        return None
+    method = rpc.METHODS.get(name)
+    if method is None and name not in _INTROSPECTION:
+        return None
+    kind = WritingVerb if method is not None and method.writes else Verb
+    return kind(context, request, name)
+
+
+class ServiceTraverser(DefaultPublishTraverse):
+    """What follows the service in a URL."""
+
+    def publishTraverse(self, request: Any, name: str) -> Any:
+        """See IPublishTraverse"""
+        verb = _verb(self.context, request, name)
+        if verb is not None:
+            return verb
+        base = aq_base(self.context)
+        # Whatever a class has not declared is nobody's: the publisher would
+        # let in whoever may see the service.
+        if hasattr(base, name) and (
+                getattr(base.__class__, f'{name}__roles__', ()) == ()):
+            raise NotFound(self.context, name, request)
+        return super().publishTraverse(request, name)
+
+
+@implementer(IBrowserPublisher)
+class XMLRPCView(BrowserView):
+    """The methods of a service below a view of it."""
+
+    def publishTraverse(self, request: Any, name: str) -> Any:
+        """See IBrowserPublisher"""
+        verb = _verb(self.context, request, name)
+        if verb is None:
+            raise Forbidden(f'{name} is for XML-RPC: POST a methodCall with '
+                            f'the content type text/xml')
+        return verb
+
+    def browserDefault(self, request: Any) -> Any:
+        """See IBrowserPublisher"""
+        raise Forbidden('this is for XML-RPC: POST a methodCall with the '
+                        'content type text/xml')
+
+
+def tell_of_xmlrpc(event: Any) -> None:
+    """Say in the log of a start that Zope answers no XML-RPC."""
+    # Zope 6.2 and newer; older ones have no such key or have it on.
+    if not getattr(getConfiguration(), 'enable_xmlrpc', True):
+        log.info('XML-RPC is switched off in this Zope: task services answer '
+                 'it once zope.conf has the line "enable-xmlrpc on"')

@@ -1,0 +1,69 @@
+"""The public URL of objects, outside of requests.
+
+::
+
+    <product-config lovely.remotetask>
+      base-url https://www.example.org
+    </product-config>
+
+is enough where the root of Zope is published; a folder that is published as
+the root of a site comes before its URL, and several are set apart by commas::
+
+      base-url /one https://one.example.org, /two https://example.org/two
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from App.config import getConfiguration
+
+from lovely.remotetask.log import log
+
+_PORTS = {'http': 80, 'https': 443}
+
+#: What was read, and from what: the configuration may be another one later.
+_read: tuple[str, list[tuple[tuple[str, ...], Any]]] = ('', [])
+
+
+def publish(request: Any, path: tuple[str, ...]) -> None:
+    """Let a request give public URLs, for what is at and about ``path``.
+
+    Arguments: ``path``, the physical path (tuple of str) of the innermost of
+    the request's PARENTS.
+    """
+    for root, url in _bases():
+        if path[:len(root)] == root:
+            request.setServerURL(url.scheme, url.hostname, url.port)
+            parents = request['PARENTS']
+            # It takes the last of them for what is published as the root.
+            request['PARENTS'] = [parents[len(path) - len(root)]]
+            request.setVirtualRoot(url.path)
+            request['PARENTS'] = parents
+            return
+
+
+def _bases() -> list[tuple[tuple[str, ...], Any]]:
+    """The roots and their URLs, the longest root first."""
+    global _read
+    sections = getattr(getConfiguration(), 'product_config', None) or {}
+    text = sections.get('lovely.remotetask', {}).get('base-url', '')
+    if text != _read[0]:
+        _read = (text, _parse(text))
+    return _read[1]
+
+
+def _parse(text: str) -> list[tuple[tuple[str, ...], Any]]:
+    found = []
+    for entry in text.split(','):
+        place, _, address = entry.strip().rpartition(' ')
+        url = urlsplit(address)
+        if url.scheme not in _PORTS or not url.hostname:
+            log.error('base-url: %r is not of the form [/path/of/root] '
+                      'http(s)://host[:port][/prefix]; it is ignored',
+                      entry.strip())
+            continue
+        names = tuple(name for name in place.strip().split('/') if name)
+        found.append((('', *names), url))
+    return sorted(found, key=lambda one: -len(one[0]))

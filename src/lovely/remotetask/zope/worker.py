@@ -1,0 +1,87 @@
+"""``remotetask worker --zope-conf``: a Zope without a server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ZConfig
+from zc.lockfile import LockError
+from ZODB.POSException import StorageError
+from zope.configuration.exceptions import ConfigurationError as ZCMLError
+
+from lovely.remotetask.edge import db
+from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.startup import SWITCH
+
+
+@contextmanager
+def open_host(file: str) -> Iterator[tuple[Any, Any]]:
+    """The database and the host of a Zope instance.
+
+    Zope is started as for a server, but without one, and without the
+    services that its configuration starts: the worker is to run their jobs.
+    Arguments: ``file``, the path of its zope.conf.
+    Raises: ConfigurationError with cause and cure.
+    Source: new.
+    """
+    if not os.path.isfile(file):
+        raise ConfigurationError(
+            f'there is no file {file}; name the zope.conf of the instance, '
+            f'such as etc/zope.conf')
+    before = os.environ.get(SWITCH)
+    os.environ[SWITCH] = '0'
+    try:
+        database = _start(os.path.abspath(file))
+    finally:
+        if before is None:
+            del os.environ[SWITCH]
+        else:
+            os.environ[SWITCH] = before
+    # Not above: it takes a Zope that was started.
+    from lovely.remotetask.zope.host import ZOPE
+
+    try:
+        yield database, ZOPE
+    finally:
+        import Zope2
+
+        for opened in Zope2.opened:
+            db.close(opened)
+
+
+def _start(file: str) -> Any:
+    """Start Zope.  Returns: its main database."""
+    try:
+        import Zope2
+        from Zope2.Startup.run import make_wsgi_app
+
+        make_wsgi_app({}, file)
+    except ZConfig.ConfigurationError as error:
+        raise ConfigurationError(
+            f'{file} cannot be read: {_line(error)}; correct it') from error
+    except LockError as error:
+        raise ConfigurationError(
+            f'the database of {file} is open in another process ({error}): '
+            f'share it by ZEO or RelStorage, or stop the other one') from error
+    except StorageError as error:
+        raise ConfigurationError(
+            f'the database of {file} does not answer ({_line(error)}): start '
+            f'its server, or correct its address in that file') from error
+    except ZCMLError as error:
+        raise ConfigurationError(
+            f'the ZCML of the instance of {file} is wrong: {_line(error)}; '
+            f'correct it: the server does not start with it either'
+            ) from error
+    except Exception as error:
+        raise ConfigurationError(
+            f'Zope does not start from {file}: {type(error).__name__}: '
+            f'{_line(error)}; correct that: the server does not start '
+            f'either') from error
+    return Zope2.DB
+
+
+def _line(error: BaseException) -> str:
+    return ' '.join(str(error).split())

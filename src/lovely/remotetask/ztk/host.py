@@ -1,0 +1,106 @@
+"""The ZTK as a host: principals of zope.authentication, sites, interactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from zope.authentication.interfaces import IAuthentication
+from zope.authentication.interfaces import IFallbackUnauthenticatedPrincipal
+from zope.authentication.interfaces import PrincipalLookupError
+from zope.component import getGlobalSiteManager
+from zope.component.hooks import getSite
+from zope.component.hooks import setSite
+from zope.interface import implementer
+from zope.security.interfaces import Unauthorized
+from zope.security.management import checkPermission
+from zope.security.management import queryInteraction
+from zope.security.management import system_user
+
+from lovely.remotetask.errors import SubmitterGone
+from lovely.remotetask.errors import WrongWorker
+from lovely.remotetask.host import PlainHost
+from lovely.remotetask.host import interaction
+from lovely.remotetask.host import runs_as
+from lovely.remotetask.host import site_of
+from lovely.remotetask.interfaces import IHost
+
+
+@implementer(IHost)
+class ZTKHost(PlainHost):
+    """See IHost
+
+    A submitter is the id of a principal.
+    """
+
+    @contextmanager
+    def running(self, service: Any, job: Any) -> Iterator[Any]:
+        """See IHost"""
+        submitter, site = runs_as(job), site_of(service)
+        before = getSite()
+        # First the site: an authentication utility looks for its plug-ins
+        # there.
+        setSite(site)
+        try:
+            principal = (system_user if submitter is None
+                         else _principal(site, job.id, submitter))
+
+            with interaction(principal):
+                try:
+                    yield service
+                except Unauthorized as error:
+                    if submitter is None:
+                        raise
+                    # Another attempt would be refused as well.
+                    raise SubmitterGone(
+                        f'job {job.id} runs as {submitter!r}, who may not '
+                        f'do what it does (any more): {error}') from error
+        finally:
+            setSite(before)
+
+    def submitter(self) -> str | None:
+        """See IHost"""
+        principal = _acting()
+        if principal is None or principal is system_user:
+            return None
+        return str(principal.id)
+
+    def permits(self, service: Any, permission: str) -> bool:
+        """See IHost"""
+        return _acting() is None or checkPermission(permission, service)
+
+
+def _acting() -> Any:
+    """The first principal of the current interaction; None: nobody."""
+    current = queryInteraction()
+    for participation in () if current is None else current.participations:
+        if participation.principal is not None:
+            return participation.principal
+    return None
+
+
+def _principal(site: Any, jobid: int, submitter: str) -> Any:
+    """The principal of this id, as the site of a service knows it."""
+    registry = (getGlobalSiteManager() if site is None
+                else site.getSiteManager())
+    authentication = registry.queryUtility(IAuthentication)
+    if authentication is None:
+        raise WrongWorker(
+            f'job {jobid} is to run as {submitter!r}, and this process has no '
+            f'IAuthentication utility to find that principal: configure it '
+            f"with the application's ZCML")
+    try:
+        return authentication.getPrincipal(submitter)
+    except PrincipalLookupError:
+        # Who has not logged in, where the application names nobody for that.
+        fallback = registry.queryUtility(IFallbackUnauthenticatedPrincipal)
+        if fallback is not None and fallback.id == submitter:
+            return fallback
+        raise SubmitterGone(
+            f'job {jobid} is to run as {submitter!r}, and there is no such '
+            f'principal (any more): add it again as somebody else') from None
+
+
+ZTK = ZTKHost()
