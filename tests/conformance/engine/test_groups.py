@@ -126,7 +126,7 @@ def commits(world, jobs):
 def entries(world):
     """The ids in the ready lanes, traces of claims included."""
     return world.see(lambda service: [
-        jobid for _, jobid in service.jobqueue.ready.up()])
+        jobid for _, jobid in service.jobqueue.ready.entries()])
 
 
 def statuses(world, jobs):
