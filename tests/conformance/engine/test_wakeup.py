@@ -225,14 +225,14 @@ def test_processors_of_another_service_sleep_on(world, idle):
 
 def test_nothing_of_a_processor_stays(world, idle):
     processor = idle()
-    means = wakeup._means(processor.db)
-    assert means.bells
+    channel = wakeup._channel(processor.db)
+    assert channel.wake_events
     gone = weakref.ref(processor)
     world.stop()
     del processor
     gc.collect()
     assert gone() is None
-    assert not means.bells
+    assert not channel.wake_events
     world.add('echo')
 
 
@@ -363,7 +363,7 @@ def test_a_server_that_was_away(components, echo, tmp_path, log):
             pause.wait(0.05)
     finally:
         thread.running = False
-        thread.bell.set()
+        thread.wake_event.set()
         thread.join(DEADLINE)
         database.close()
         if other is not None:
@@ -463,10 +463,10 @@ def test_a_channel_that_stays_broken(pg, idle, log):
 
 def test_what_was_added_while_nobody_listened_is_found(pg, idle, log):
     processor = idle()
-    means = wakeup._means(processor.db)
+    channel = wakeup._channel(processor.db)
     pg.ask(f'ALTER DATABASE {pg.name} ALLOW_CONNECTIONS false')
     assert terminate(pg) == 1
-    pg.until(lambda service: not means.works)
+    pg.until(lambda service: not channel.works)
     processor.until(NEVER)
     # Nobody listens now, and waitTime is an hour.
     jobid = pg.add('echo')
@@ -500,15 +500,15 @@ def test_the_thread_that_listens_ends_with_the_last_processor(pg, idle):
 def test_a_child_made_by_fork_leaves_our_connections_alone(pg, idle, log):
     processor = idle()
     pg.add('echo')
-    sender = wakeup._means(pg.db).sender
+    sender = wakeup._channel(pg.db).sender
     session = sender._session
     child = os.fork()
     if not child:
         # Nothing but what a child could do: the rest is our parent's.
         code = 1
         try:
-            fresh = wakeup._means(pg.db).sender
-            wakeup.ring(pg.db)
+            fresh = wakeup._channel(pg.db).sender
+            wakeup.notify(pg.db)
             code = 0 if fresh is not sender and not fresh.reason else 2
         finally:
             os._exit(code)
@@ -516,5 +516,5 @@ def test_a_child_made_by_fork_leaves_our_connections_alone(pg, idle, log):
     processor.until(NEVER)
     jobid = pg.add('echo')
     assert pg.until_over(jobid) == ['completed']
-    assert wakeup._means(pg.db).sender._session is session
+    assert wakeup._channel(pg.db).sender._session is session
     assert not warnings(log)

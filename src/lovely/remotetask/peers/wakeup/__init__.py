@@ -21,35 +21,35 @@ from lovely.remotetask import settings
 from lovely.remotetask.edge import caller
 from lovely.remotetask.peers.forks import forgets_after_fork
 from lovely.remotetask.peers.liveness.postgres import manager_of
-from lovely.remotetask.peers.wakeup.bells import Bell
-from lovely.remotetask.peers.wakeup.bells import Means
 from lovely.remotetask.peers.wakeup.invalidations import Invalidations
 from lovely.remotetask.peers.wakeup.postgres import Notifications
+from lovely.remotetask.peers.wakeup.wake_events import Channel
+from lovely.remotetask.peers.wakeup.wake_events import WakeEvent
 
 #: A processor never looks more often than this (seconds), whatever its
 #: waitTime says: waitTime=0.0 made 0.5.2 spin at 100 % CPU.  It costs no
 #: latency, because add() wakes the processors.
 WAIT_FLOOR = 0.05
 
-__all__ = ['Ear', 'listen', 'ring']
+__all__ = ['Listener', 'listen', 'notify']
 
 
-class Ear:
+class Listener:
     """What one processor hears of its queue.
 
     Arguments: ``means``, of its database.
     Attributes: ``bell``, an event; whoever sets it wakes the processor.
     """
 
-    def __init__(self, means: Means) -> None:
-        self.bell = Bell()
-        self._means = means
-        self._rung = False
-        means.bells.add(self.bell)
+    def __init__(self, channel: Channel) -> None:
+        self.wake_event = WakeEvent()
+        self._channel = channel
+        self._notified = False
+        channel.wake_events.add(self.wake_event)
 
     def open(self) -> None:
         """Hear other processes, too; before the processor's first commit."""
-        self._means.open()
+        self._channel.open()
 
     def watch(self, queue: Any) -> bool:
         """Say of which queue to hear.
@@ -57,60 +57,60 @@ class Ear:
         Returns: is it another one than before?  Then nothing was heard of it
         yet: look once more.
         """
-        if self.bell.queue == queue._p_oid:
+        if self.wake_event.queue == queue._p_oid:
             return False
-        self._means.prove()
-        self.bell.attach(queue)
+        self._channel.probe()
+        self.wake_event.attach(queue)
         return True
 
     def rest(self, waitTime: float) -> float:
         """How long (seconds) to sleep after a look that found nothing."""
         wait = max(waitTime, WAIT_FLOOR)
         # What has rung may be seen a moment later: from a replica that lags.
-        if self._rung or not self._means.works:
+        if self._notified or not self._channel.works:
             return wait
         return max(wait, settings.SAFETY_SECONDS)
 
     def sleep(self, seconds: float) -> None:
         """Sleep until it rings, or so long."""
-        self._rung = self.bell.wait(seconds)
-        if self._rung:
-            self._means.settle(self.bell)
+        self._notified = self.wake_event.wait(seconds)
+        if self._notified:
+            self._channel.wait_until_visible(self.wake_event)
 
     def close(self) -> None:
         """Hear no more."""
-        self._means.bells.remove(self.bell)
-        self._means.close()
+        self._channel.wake_events.remove(self.wake_event)
+        self._channel.close()
 
 
 # Weak: a database that is gone takes its means with it.
-_known: weakref.WeakKeyDictionary[Any, Means] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[Any, Channel] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def listen(database: Any) -> Ear:
+def listen(database: Any) -> Listener:
     """An ear for a processor of this database; close it at its end."""
-    return Ear(_means(database))
+    return Listener(_channel(database))
 
 
-def ring(database: Any, queue: bytes | None = None) -> None:
+def notify(database: Any, queue: bytes | None = None) -> None:
     """Wake the processors of a queue, in all processes; never raises.
 
     Arguments: ``queue``, its oid; None: of all queues in the database.
     """
-    means = _means(database)
-    means.bells.ring(queue)
-    means.tell(queue)
+    channel = _channel(database)
+    channel.wake_events.set(queue)
+    channel.publish(queue)
 
 
-def _means(database: Any) -> Means:
+def _channel(database: Any) -> Channel:
     with _lock:
         if database not in _known:
             _known[database] = _choose(database)
         return _known[database]
 
 
-def _choose(database: Any) -> Means:
+def _choose(database: Any) -> Channel:
     manager = manager_of(database)
     if manager is not None:
         return Notifications(manager)
@@ -129,8 +129,8 @@ forgets_after_fork(_forget)
 def notify_after_commit(service: Any, jar: Any) -> None:
     """Wake the processors of this queue once this has committed."""
     if jar is not None:
-        caller.after_commit(jar, _ring, jar.db(), service.jobqueue)
+        caller.after_commit(jar, _notify, jar.db(), service.jobqueue)
 
 
-def _ring(database: Any, queue: Any) -> None:
-    ring(database, queue._p_oid)
+def _notify(database: Any, queue: Any) -> None:
+    notify(database, queue._p_oid)

@@ -16,9 +16,9 @@ from ZODB.mvccadapter import MVCCAdapterInstance
 from ZODB.utils import p64
 from ZODB.utils import u64
 
-from lovely.remotetask.peers.wakeup.bells import Bell
-from lovely.remotetask.peers.wakeup.bells import Bells
-from lovely.remotetask.peers.wakeup.bells import Means
+from lovely.remotetask.peers.wakeup.wake_events import Channel
+from lovely.remotetask.peers.wakeup.wake_events import WakeEvent
+from lovely.remotetask.peers.wakeup.wake_events import WakeEvents
 
 # A commit that wrote no more objects than these is taken for that of an add,
 # and a worker on ZEO that it has woken asks for all of them at once.
@@ -34,21 +34,21 @@ class _Hook(MVCCAdapterInstance):
 
     called = False
 
-    def __init__(self, adapter: Any, bells: Bells) -> None:
+    def __init__(self, adapter: Any, wake_events: WakeEvents) -> None:
         super().__init__(adapter)
-        self._bells = bells
+        self._wake_events = wake_events
 
     def _invalidate(self, tid: bytes, oids: Collection[bytes]) -> None:
         self.called = True
-        self._bells.changed(tid, oids)
+        self._wake_events.changed(tid, oids)
 
     def _invalidateCache(self) -> None:
         # After an outage: anything may have been written meanwhile.
         self.called = True
-        self._bells.ring()
+        self._wake_events.set()
 
 
-class Invalidations(Means):
+class Invalidations(Channel):
     """Rings when an object that an add writes has been written."""
 
     def __init__(self, database: Any) -> None:
@@ -57,7 +57,7 @@ class Invalidations(Means):
         self._hook: _Hook | None = None
 
     def open(self) -> None:
-        """See Means"""
+        """See Channel"""
         if self._hook is not None or self.works is False:
             return
         adapter = self._adapter
@@ -68,7 +68,7 @@ class Invalidations(Means):
                         f'have committed')
             return
         try:
-            hook = _Hook(adapter, self.bells)
+            hook = _Hook(adapter, self.wake_events)
             with adapter._lock:
                 adapter._instances.add(hook)
         except Exception as error:
@@ -77,8 +77,8 @@ class Invalidations(Means):
             return
         self._hook = hook
 
-    def prove(self) -> None:
-        """See Means"""
+    def probe(self) -> None:
+        """See Channel"""
         if self._hook is None or self.works is not None:
             return
         # To enroll was a commit of this process.
@@ -87,13 +87,13 @@ class Invalidations(Means):
         else:
             self.fails('this ZODB tells no invalidations')
 
-    def settle(self, bell: Bell) -> None:
-        """See Means"""
+    def wait_until_visible(self, event: WakeEvent) -> None:
+        """See Channel"""
         # The hook may be told before the connection that will look is; the
         # lock is held until all have been.
         with getattr(self._adapter, '_lock', nullcontext()):
             pass
-        news, bell.news = bell.news, None
+        news, event.news = event.news, None
         if news is not None and len(news[1]) <= _PREFETCH_OBJECTS:
             # The claim needs what the add has written.  All of it comes in
             # the time of one load; one by one it took a fifth of the time

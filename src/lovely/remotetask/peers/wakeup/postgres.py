@@ -22,7 +22,7 @@ from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.log import log
 from lovely.remotetask.peers.forks import forgets_after_fork
-from lovely.remotetask.peers.wakeup.bells import Means
+from lovely.remotetask.peers.wakeup.wake_events import Channel
 
 # How long (seconds) a notification to ourselves may take before the channel
 # counts as broken; and how long to wait before it is opened again, first and
@@ -119,8 +119,8 @@ class _Listener:
     sessions it hears nothing.
     """
 
-    def __init__(self, means: Notifications) -> None:
-        self._means = means
+    def __init__(self, channel: Notifications) -> None:
+        self._channel = channel
         self._inside, self._outside = socket.socketpair()
         self._session: _Session | None = None
 
@@ -144,12 +144,12 @@ class _Listener:
             door.register(self._inside, selectors.EVENT_READ)
             while True:
                 try:
-                    self._session = _Session(self._means.manager)
-                    self._hear(self._session)
+                    self._session = _Session(self._channel.manager)
+                    self._listen(self._session)
                     return
                 except Exception as error:
-                    pause = 0.0 if self._means.works else pause
-                    self._means.fails(error)
+                    pause = 0.0 if self._channel.works else pause
+                    self._channel.fails(error)
                 finally:
                     if self._session is not None:
                         self._session.close()
@@ -157,7 +157,7 @@ class _Listener:
                 if door.select(pause):
                     return
 
-    def _hear(self, session: _Session) -> None:
+    def _listen(self, session: _Session) -> None:
         """Hear until it is stopped; raises what stops it by itself."""
         connection = session.connection
         if not hasattr(connection, 'poll'):
@@ -177,7 +177,7 @@ class _Listener:
                             'a notification that was sent did not arrive; '
                             'if there is a pooler, let it pool sessions')
                     awaited = secrets.token_hex(8)
-                    self._means.sender.send(awaited)
+                    self._channel.sender.send(awaited)
                     deadline = now + _CHANNEL_PATIENCE
                 ready = ears.select(deadline - now)
                 if any(key.fileobj is self._inside for key, _ in ready):
@@ -187,12 +187,12 @@ class _Listener:
                     payload = connection.notifies.pop(0).payload
                     if payload == awaited:
                         awaited, deadline = '', now + settings.SAFETY_SECONDS
-                        self._means.proven()
+                        self._channel.on_probe()
                     else:
-                        self._means.heard(payload)
+                        self._channel.on_notify(payload)
 
 
-class Notifications(Means):
+class Notifications(Channel):
     """Rings when another process has sent a NOTIFY for the queue.
 
     Arguments: ``manager``, opens connections like the storage's own.
@@ -219,21 +219,21 @@ class Notifications(Means):
         self._reset()
 
     def open(self) -> None:
-        """See Means"""
+        """See Channel"""
         with self._guard:
             if self._listener is None:
                 self._listener = _Listener(self)
                 self._listener.start()
 
     def close(self) -> None:
-        """See Means"""
+        """See Channel"""
         with self._guard:
-            if self._listener is not None and not self.bells:
+            if self._listener is not None and not self.wake_events:
                 self._listener.stop()
                 self._listener, self.works = None, None
 
-    def tell(self, queue: bytes | None) -> None:
-        """See Means"""
+    def publish(self, queue: bytes | None) -> None:
+        """See Channel"""
         said = self.sender.reason
         try:
             self.sender.send(f'{self._token} {(queue or b"").hex()}')
@@ -244,20 +244,20 @@ class Notifications(Means):
                     'find new jobs when they look, after %d seconds at most',
                     error, settings.SAFETY_SECONDS)
 
-    def heard(self, payload: str) -> None:
+    def on_notify(self, payload: str) -> None:
         """Ring for a notification of another process."""
         token, _, queue = payload.partition(' ')
         if token != self._token:
             try:
-                self.bells.ring(bytes.fromhex(queue) or None)
+                self.wake_events.set(bytes.fromhex(queue) or None)
             except ValueError:
-                self.bells.ring()   # of another release
+                self.wake_events.set()   # of another release
 
-    def proven(self) -> None:
+    def on_probe(self) -> None:
         """It works; what was sent before may have been missed."""
         if not self.works:
             self.works = True
-            self.bells.ring()
+            self.wake_events.set()
 
 
 def _longer(pause: float) -> float:

@@ -1,4 +1,4 @@
-"""The bells of the processors in this process, and what rings them."""
+"""The wake_events of the processors in this process, and what rings them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lovely.remotetask.log import trace
 from lovely.remotetask.peers.forks import forgets_after_fork
 
 
-class Bell(threading.Event):
+class WakeEvent(threading.Event):
     """Set when a processor should look at its queue.
 
     Attributes: ``queue`` (oid), None while it is not known; ``oids``: of the
@@ -35,8 +35,8 @@ class Bell(threading.Event):
         self.queue = queue._p_oid
 
 
-class Bells:
-    """Some bells, that may be rung from anywhere.
+class WakeEvents:
+    """Some wake_events, that may be rung from anywhere.
 
     Weak: a processor that ended without a word leaves nothing.
     """
@@ -44,68 +44,69 @@ class Bells:
     def __init__(self) -> None:
         # Replaced, never changed: a ring must not need a lock.  It may come
         # from the thread that talks to the server, with the storage's locks.
-        self._bells: tuple[weakref.ref[Bell], ...] = ()
+        self._refs: tuple[weakref.ref[WakeEvent], ...] = ()
         self._forget()
         forgets_after_fork(self._forget)
 
     def _forget(self) -> None:
         self._guard = threading.Lock()
 
-    def add(self, bell: Bell) -> None:
+    def add(self, event: WakeEvent) -> None:
         with self._guard:
-            self._bells = (*(ref for ref in self._bells if ref() is not None),
-                           weakref.ref(bell))
+            self._refs = (*(ref for ref in self._refs if ref() is not None),
+                           weakref.ref(event))
 
-    def remove(self, bell: Bell) -> None:
+    def remove(self, event: WakeEvent) -> None:
         with self._guard:
-            self._bells = tuple(ref for ref in self._bells
-                                if ref() not in (None, bell))
+            self._refs = tuple(ref for ref in self._refs
+                                if ref() not in (None, event))
 
     def __bool__(self) -> bool:
-        return any(ref() is not None for ref in self._bells)
+        return any(ref() is not None for ref in self._refs)
 
-    def ring(self, queue: bytes | None = None) -> None:
+    def set(self, queue: bytes | None = None) -> None:
         """Ring those of a queue; None: all."""
-        for ref in self._bells:
-            bell = ref()
-            if bell is not None and (
-                    queue is None or bell.queue in (None, queue)):
-                bell.set()
+        for ref in self._refs:
+            event = ref()
+            if event is not None and (
+                    queue is None or event.queue in (None, queue)):
+                event.set()
 
     def changed(self, tid: bytes, oids: Collection[bytes]) -> None:
         """Ring those that wait for one of these objects to be written."""
-        for ref in self._bells:
-            bell = ref()
-            if bell is not None and not bell.oids.isdisjoint(oids):
-                bell.news = tid, oids
-                bell.set()
+        for ref in self._refs:
+            event = ref()
+            if event is not None and not event.oids.isdisjoint(oids):
+                event.news = tid, oids
+                event.set()
 
 
-class Means:
+class Channel:
     """What wakes the processors of one database.
 
-    Attributes: ``bells``; ``works``: need nobody poll?  None: not known yet.
+    Attributes: ``wake_events``; ``works``: need nobody poll?  None: not
+    known yet.
     """
 
     works: bool | None = None
 
     def __init__(self) -> None:
-        self.bells = Bells()
+        self.wake_events = WakeEvents()
 
     def open(self) -> None:
         """Begin to hear other processes."""
 
-    def prove(self) -> None:
+    def probe(self) -> None:
         """Find out whether it works, after a commit of this process."""
 
-    def settle(self, bell: Bell) -> None:
+    def wait_until_visible(self, event: WakeEvent) -> None:
         """Wait until what has rung can be seen; never raises."""
 
-    def tell(self, queue: bytes | None) -> None:
+    def publish(self, queue: bytes | None) -> None:
         """Ring in other processes."""
 
     def close(self) -> None:
-        """End what is needed by no bell any more."""
+        """End what is needed by no event any more."""
 
     def fails(self, reason: object) -> None:
         """Let the processors poll from now on."""
@@ -116,4 +117,4 @@ class Means:
             ' '.join(str(reason).split()))
         self.works = False
         # They sleep for SAFETY_SECONDS.
-        self.bells.ring()
+        self.wake_events.set()
