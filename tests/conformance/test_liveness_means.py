@@ -330,7 +330,7 @@ class Manager:
     """Opens connections as RelStorage does, or not."""
 
     def __init__(self, means):
-        self.manager = means._manager
+        self.manager = means._kept._manager
         self.opened = 0
         self.broken = False
         self.shared = None
@@ -365,8 +365,8 @@ def test_a_server_that_does_not_answer_is_asked_more_and_more_rarely(
     observer = made('pg', postgresql)
     evidence = observer.announce()
     means = made('pg', postgresql)
-    means._clock = own_clock
-    means._manager = manager = Manager(means)
+    means._kept._clock = own_clock
+    means._kept._manager = manager = Manager(means)
     manager.broken = True
     for _ in range(600):
         assert means.alive(evidence, 1) is None
@@ -382,7 +382,7 @@ def test_a_server_that_does_not_answer_is_asked_more_and_more_rarely(
 def test_a_pooler_that_shares_sessions_is_recognised(
         made, postgresql, log):
     means = made('pg', postgresql)
-    means._manager = manager = Manager(means)
+    means._kept._manager = manager = Manager(means)
     connection, cursor = manager.manager.open()
     manager.shared = (Unclosed(connection), cursor)
     assert means.announce() == ()
