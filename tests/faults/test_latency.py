@@ -81,7 +81,7 @@ def test_idle_latency_was_uniform_over_waittime(
         TaskService.processorFactory = before
 
 
-def test_a_full_multiprocessor_hears_of_a_free_thread(
+def test_a_full_multiprocessor_notices_a_free_thread(
         service, register, wait_for):
     register(lambda input: input, 'echo')
     service.processorFactory = MultiProcessor

@@ -1,6 +1,7 @@
-"""Idle processors hear of new work, from whatever process it comes.
+"""Idle processors are notified of new work, from every process.
 
-An hour lies between two looks here, so what was not heard is not run.
+An hour lies between two looks here, so that a job without a notification is
+not run.
 """
 
 import gc
@@ -102,18 +103,18 @@ def later(service):
     return service.add('echo', startLater=True)
 
 
-@pytest.mark.parametrize('before, ring', [
+@pytest.mark.parametrize('before, ready', [
     (later, lambda service, jobid: service.startJob(jobid)),
     (later, lambda service, jobid: (
         service.cancel(jobid), service.retryJob(jobid))),
     (lambda service: (service.pause(), service.add('echo'))[1],
      lambda service, jobid: service.resume()),
 ], ids=['startJob', 'retryJob', 'resume'])
-def test_whatever_makes_a_job_ready_rings(world, echo, before, ring):
+def test_each_way_to_make_a_job_ready_notifies(world, echo, before, ready):
     jobid = world.do(before)
     thread = world.start(world.other(), factory=Simple, waitTime=NEVER)
     thread.processor.until(NEVER)
-    world.do(lambda service: ring(service, jobid))
+    world.do(lambda service: ready(service, jobid))
     assert world.until_over(jobid) == ['completed']
 
 
@@ -164,7 +165,7 @@ def test_a_retry_is_run_by_whoever_is_free(shared, register, idle):
     processor.until(NEVER)
 
 
-def test_what_direct_processing_put_off_is_heard_of(shared, register, idle):
+def test_what_direct_processing_put_off_is_notified(shared, register, idle):
     first = threading.Event()
 
     @register
@@ -183,7 +184,7 @@ def test_what_direct_processing_put_off_is_heard_of(shared, register, idle):
     processor.until(NEVER)
 
 
-def test_a_job_that_was_given_back_is_heard_of(shared, register, idle):
+def test_a_job_that_was_given_back_is_notified(shared, register, idle):
     jobid = shared.add('echo')
     gone = shared.processor()
     assert gone.claimNextJob() == jobid
@@ -288,7 +289,7 @@ class Slow:
     _invalidateCache = release = lambda *arguments: None
 
 
-def test_a_ring_may_come_before_the_connections_are_told(zeo, idle):
+def test_a_notification_may_come_before_the_invalidations(zeo, idle):
     processor = idle()
     adapter = processor.db._mvcc_storage
     hooks = [one for one in adapter._instances

@@ -70,7 +70,8 @@ def _start(file: str) -> Any:
     except StorageError as error:
         raise ConfigurationError(
             f'the database of {file} does not answer ({one_line(error)}): '
-            f'start its server, or correct its address in that file') from error
+            f'start its server, or correct its address in that file'
+            ) from error
     except ZCMLError as error:
         raise ConfigurationError(
             f'the ZCML of the instance of {file} is wrong: {one_line(error)}; '
