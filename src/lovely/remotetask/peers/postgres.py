@@ -39,14 +39,14 @@ _IDENTITY = ('SELECT oid::text || \'@\' ||'
 _Answer = TypeVar('_Answer')
 
 
-class Manager(Protocol):
+class ConnectionManager(Protocol):
     """The part of RelStorage's connection manager that is used here."""
 
     def open(self, *, application_name: str) -> tuple[Any, Any]:
         """A connection of the driver, and a cursor on it (PEP 249)."""
 
 
-def manager_of(database: DB) -> Manager | None:
+def manager_of(database: DB) -> ConnectionManager | None:
     """The manager that opens the connections of a database's storage.
 
     Returns: None where the storage is no RelStorage on PostgreSQL, or one
@@ -70,8 +70,8 @@ def longer(pause: float) -> float:
     return min(max(_FIRST_PAUSE, pause * 2), _LAST_PAUSE)
 
 
-class Session:
-    """One session, in no transaction between two statements.
+class PostgresSession:
+    """A session that is in no transaction between two statements.
 
     Arguments: ``manager``, see ``manager_of``; ``name`` (str), which
     PostgreSQL shows as ``application_name``.
@@ -79,7 +79,7 @@ class Session:
     Raises: an error of the driver if the server cannot be reached.
     """
 
-    def __init__(self, manager: Manager, name: str) -> None:
+    def __init__(self, manager: ConnectionManager, name: str) -> None:
         self._manager = manager
         self._name = name
         self.connection, self._cursor = manager.open(application_name=name)
@@ -103,9 +103,9 @@ class Session:
             return None
         return self._cursor.fetchone()[0]
 
-    def another(self) -> Session:
+    def another(self) -> PostgresSession:
         """A second session, opened in the same way."""
-        return Session(self._manager, self._name)
+        return PostgresSession(self._manager, self._name)
 
     def close(self) -> None:
         """End the session; never raises."""
@@ -126,25 +126,25 @@ class KeptSession:
     After a failure there is no attempt for a pause of 1 s, which doubles up
     to 60 s.  The first failure of an outage is logged as a warning.  Threads
     may share it.
-    Arguments: ``manager`` and ``name``, as Session has them; ``complaint``
+    Arguments: ``manager`` and ``name``, see PostgresSession; ``complaint``
     (str), the text of the warning, with ``%s`` for the reason; ``clock``
     (IClock), for the pauses.
     Attributes: ``reason`` (str) of the last failure; '' after a success.
     """
 
-    def __init__(self, manager: Manager, name: str, complaint: str,
+    def __init__(self, manager: ConnectionManager, name: str, complaint: str,
                  clock: IClock = SYSTEM_CLOCK) -> None:
         self._manager = manager
         self._name = name
+        self._complaint = complaint
         self._clock = clock
         self.reason = ''
-        self._complaint = complaint
-        self._session: Session | None = None
+        self._session: PostgresSession | None = None
         self._pause = 0.0
         self._not_before = 0.0
         self._guard = threading.Lock()
 
-    def use(self, action: Callable[[Session], _Answer],
+    def use(self, action: Callable[[PostgresSession], _Answer],
             again: bool = False) -> _Answer:
         """Call ``action(session)``.
 
@@ -161,12 +161,11 @@ class KeptSession:
                     # The server was restarted, say.
                     self._drop()
             now = self._clock.monotonic()
-            if self._session is None and self.reason \
-                    and now < self._not_before:
+            if self.reason and now < self._not_before:
                 raise ConnectionError(self.reason)
             try:
                 if self._session is None:
-                    self._session = Session(self._manager, self._name)
+                    self._session = PostgresSession(self._manager, self._name)
                 answer = action(self._session)
             # Each driver has error classes of its own, and the next release
             # of RelStorage may have another inside.

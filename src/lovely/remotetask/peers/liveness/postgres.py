@@ -23,7 +23,7 @@ from lovely.remotetask.interfaces import IClock
 from lovely.remotetask.interfaces import ILiveness
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.peers.postgres import KeptSession
-from lovely.remotetask.peers.postgres import Session
+from lovely.remotetask.peers.postgres import PostgresSession
 from lovely.remotetask.peers.postgres import manager_of
 
 KIND = 'pg'
@@ -129,7 +129,7 @@ class PostgresLock:
         self._ask(lambda session: session.run('SELECT 1'))
         return bool(self._evidence)
 
-    def _take(self, session: Session) -> None:
+    def _take(self, session: PostgresSession) -> None:
         with suppress(Exception):
             session.run(_KEEPALIVE)
         number = secrets.randbelow(2 ** 31)
@@ -145,7 +145,8 @@ class PostgresLock:
             other.close()
         self._evidence = (KIND, session.identity, CLASS_ID, number)
 
-    def _ask(self, action: Callable[[Session], _Answer]) -> _Answer | None:
+    def _ask(self, action: Callable[[PostgresSession], _Answer]
+             ) -> _Answer | None:
         """What an action finds out; None: the server cannot be asked now."""
         if self._kept is None:
             return None
@@ -165,5 +166,5 @@ class _SessionsShared(Exception):
     """Several clients share one session of the server."""
 
 
-def _is_free(session: Session, number: int) -> bool:
+def _is_free(session: PostgresSession, number: int) -> bool:
     return bool(session.run(_IS_FREE, CLASS_ID, number, CLASS_ID, number))

@@ -20,9 +20,9 @@ from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.log import one_line
 from lovely.remotetask.peers.forks import call_after_fork
+from lovely.remotetask.peers.postgres import ConnectionManager
 from lovely.remotetask.peers.postgres import KeptSession
-from lovely.remotetask.peers.postgres import Manager
-from lovely.remotetask.peers.postgres import Session
+from lovely.remotetask.peers.postgres import PostgresSession
 from lovely.remotetask.peers.postgres import longer
 from lovely.remotetask.peers.wakeup.channel import Channel
 
@@ -51,7 +51,7 @@ class _ReceiverThread:
     def __init__(self, channel: Notifications) -> None:
         self._channel = channel
         self._inside, self._outside = socket.socketpair()
-        self._session: Session | None = None
+        self._session: PostgresSession | None = None
 
     def start(self) -> None:
         threading.Thread(target=self._run, daemon=True,
@@ -73,7 +73,7 @@ class _ReceiverThread:
             stopped.register(self._inside, selectors.EVENT_READ)
             while True:
                 try:
-                    self._session = Session(self._channel.manager,
+                    self._session = PostgresSession(self._channel.manager,
                                             _SESSION_NAME)
                     self._receive(self._session)
                     return
@@ -87,7 +87,7 @@ class _ReceiverThread:
                 if stopped.select(pause):
                     return
 
-    def _receive(self, session: Session) -> None:
+    def _receive(self, session: PostgresSession) -> None:
         """Receive until ``stop``.
 
         Raises: TimeoutError if a probe does not come back; an error of the
@@ -135,7 +135,7 @@ class Notifications(Channel):
     with a thread from ``open`` to ``close``.
     """
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: ConnectionManager) -> None:
         super().__init__()
         self.manager = manager
         self.sender = KeptSession(
