@@ -237,7 +237,7 @@ class SimpleProcessor:
                     log.error('%s any more: its processor stops; start the '
                               'service again once it is back', error)
                     return
-                # No notification comes of the commit that brings it.
+                # No notification comes with the commit that brings it.
                 rest = max(self.waitTime, WAIT_FLOOR)
             except ConflictError:
                 continue        # others were faster, CLAIM_TRIES times

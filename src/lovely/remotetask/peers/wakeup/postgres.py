@@ -73,8 +73,8 @@ class _ReceiverThread:
             stopped.register(self._inside, selectors.EVENT_READ)
             while True:
                 try:
-                    self._session = PostgresSession(self._channel.manager,
-                                            _SESSION_NAME)
+                    self._session = PostgresSession(
+                        self._channel.manager, _SESSION_NAME)
                     self._receive(self._session)
                     return
                 except Exception as error:
