@@ -2,8 +2,6 @@
 
 import pytest
 
-from lovely.remotetask.log import one_line
-from lovely.remotetask.log import without_passwords
 from lovely.remotetask.peers.postgres import KeptSession
 
 
@@ -131,21 +129,3 @@ def test_its_messages_have_no_password(kept, manager, log):
     assert 'secret' not in str(raised.value) + kept.reason + log[0]
     assert 'postgresql://me:***@localhost/db' in log[0]
     assert 'password=*** host=localhost' in log[0]
-
-
-@pytest.mark.parametrize(('text', 'shown'), [
-    ('postgresql://me:se cret@h:5432/db', 'postgresql://me:***@h:5432/db'),
-    ('postgresql://:secret@h/db', 'postgresql://:***@h/db'),
-    ('zeo://h:1?password=secret&wait=1', 'zeo://h:1?password=***&wait=1'),
-    ('x?passwd=secret', 'x?passwd=***'),
-    ("password = 'se\\'cret' user=me", 'password = *** user=me'),
-    ('zeo://localhost:9991', 'zeo://localhost:9991'),
-    ('file:///data/me@home.fs', 'file:///data/me@home.fs'),
-])
-def test_passwords_are_hidden(text, shown):
-    assert without_passwords(text) == shown
-
-
-def test_an_error_without_a_message_shows_its_class():
-    assert one_line(ValueError()) == 'ValueError()'
-    assert one_line(ValueError('two\n lines')) == 'two lines'

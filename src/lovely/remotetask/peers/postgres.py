@@ -20,9 +20,9 @@ from ZODB.DB import DB
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.interfaces import IClock
 from lovely.remotetask.log import log
-from lovely.remotetask.log import one_line
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers.storages import innermost
+from lovely.remotetask.texts import message_of
 
 _ADAPTERS = 'relstorage.adapters.postgresql'
 
@@ -194,7 +194,8 @@ class KeptSession:
     def _failed(self, error: Exception, now: float) -> None:
         self._drop()
         say = trace.info if self.reason else log.warning
-        self.reason = one_line(error)
+        # Not empty: that would say that nothing has failed.
+        self.reason = message_of(error) or repr(error)
         say(self._complaint, self.reason)
         self._pause = longer(self._pause)
         self._not_before = now + self._pause

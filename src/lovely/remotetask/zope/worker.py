@@ -14,7 +14,6 @@ from zope.configuration.exceptions import ConfigurationError as ZCMLError
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.log import one_line
 from lovely.remotetask.startup import SWITCH
 
 
@@ -62,24 +61,27 @@ def _start(file: str) -> Any:
         make_wsgi_app({}, file)
     except ZConfig.ConfigurationError as error:
         raise ConfigurationError(
-            f'{file} cannot be read: {one_line(error)}; correct it') from error
+            f'{file} cannot be read: {_line(error)}; correct it') from error
     except LockError as error:
         raise ConfigurationError(
             f'the database of {file} is open in another process ({error}): '
             f'share it by ZEO or RelStorage, or stop the other one') from error
     except StorageError as error:
         raise ConfigurationError(
-            f'the database of {file} does not answer ({one_line(error)}): '
-            f'start its server, or correct its address in that file'
-            ) from error
+            f'the database of {file} does not answer ({_line(error)}): start '
+            f'its server, or correct its address in that file') from error
     except ZCMLError as error:
         raise ConfigurationError(
-            f'the ZCML of the instance of {file} is wrong: {one_line(error)}; '
+            f'the ZCML of the instance of {file} is wrong: {_line(error)}; '
             f'correct it: the server does not start with it either'
             ) from error
     except Exception as error:
         raise ConfigurationError(
             f'Zope does not start from {file}: {type(error).__name__}: '
-            f'{one_line(error)}; correct that: the server does not start '
+            f'{_line(error)}; correct that: the server does not start '
             f'either') from error
     return Zope2.DB
+
+
+def _line(error: BaseException) -> str:
+    return ' '.join(str(error).split())
