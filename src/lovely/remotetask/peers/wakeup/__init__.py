@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from typing import Any
 from typing import Protocol
 
 from ZODB.Connection import Connection
@@ -44,7 +43,7 @@ WAIT_FLOOR = 0.05
 class _Service(Protocol):
     """The part of a TaskService that is used here."""
 
-    jobqueue: Any
+    jobqueue: Queue
 
 
 class Listener:
