@@ -639,34 +639,35 @@ class IClock(Interface):
 
 
 class ILiveness(Interface):
-    """One means to tell whether another process still lives.
+    """Detects whether another process of this database still lives.
 
-    Wrong answers cost repeated work, never correctness.  Txn: none.
-    Source: new.
+    A wrong answer costs repeated work, never correctness.  Txn: none.
     """
 
     lost = Attribute(
-        'True: what announce() last returned holds no longer, though nobody '
-        'closed it (bool).')
+        'True (bool): the evidence that announce() last returned is void, '
+        'although close() was not called.')
 
     def announce():
-        """Hold a proof that this process lives; say how others check it.
+        """Give evidence by which others see that this process lives.
 
-        Meant to be called again with every beat: it returns the same as
-        before while the proof holds, something new after it was lost.
-        Returns: plain data that pickles: a tuple, first its kind (str); or
-        () where this means is not available, and why is logged, once.
+        From then on the process holds what the evidence names: a lock, say.
+        To be called again with every beat: it returns the same evidence while
+        that is valid, and new evidence after it was lost.
+        Returns: plain data that pickles: a tuple, first its kind (str); ()
+        where this detector does not work here, for a reason that is logged
+        once.
         """
 
     def alive(evidence, beat):
-        """Does the process that announced this still live?
+        """Does the process that announced this evidence still live?
 
-        Arguments: ``evidence``, what an announce() returned, of any kind and
-        any release; ``beat``, the Beat of the worker's record as this
-        observer now sees it, or its count (int), or None.
-        Returns: True, False, or None: it cannot be told from here.
-        Raises: nothing for evidence that cannot be understood.
+        Arguments: ``evidence``, from announce() of any detector and release;
+        ``beat``, the Beat of the worker's record as this observer now sees
+        it, or its count (int), or None.
+        Returns: True; False; None: this detector cannot know.
+        Raises: nothing for evidence that it cannot understand.
         """
 
     def close():
-        """Let go of the proof; idempotent."""
+        """Make the evidence void; idempotent."""

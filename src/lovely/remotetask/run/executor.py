@@ -199,7 +199,7 @@ class Executor:
 
         given: bool = self.write(put_back)
         if given:
-            wakeup.ring(self.database)
+            wakeup.notify(self.database)
         return given
 
     def _attempt(self, claim: Claim, session: db.Session,
@@ -307,7 +307,7 @@ class Executor:
             try:
                 self._store_failure(claim, error, session, telling)
                 # Whoever is free when its time comes has to know of that.
-                wakeup.ring(self.database)
+                wakeup.notify(self.database)
                 return
             except (LeaseLost, ServiceGone) as reason:
                 trace.info('job %s: dropped: %s', claim.jobid, reason)

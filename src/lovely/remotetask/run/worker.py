@@ -117,7 +117,7 @@ class Worker:
                     worker, service.clock.now(), charged=False))
         self._idle.clear()
         if left:
-            wakeup.ring(self.database)
+            wakeup.notify(self.database)
         return len(left)
 
     # -- claim ----------------------------------------------------------------
