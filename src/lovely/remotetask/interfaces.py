@@ -430,7 +430,7 @@ class ITaskService(IContained):
         """
 
     def resume():
-        """Savepoint ``pause``.  Txn: the caller commits.  Source: new."""
+        """Undo ``pause``.  Txn: the caller commits.  Source: new."""
 
     def stats():
         """Figures for monitoring.

@@ -192,7 +192,7 @@ def pause(service: Any) -> dict[str, bool]:
 
 
 def resume(service: Any) -> dict[str, bool]:
-    """Savepoint ``pause``.  Txn: the caller commits.  Source: new."""
+    """Undo ``pause``.  Txn: the caller commits.  Source: new."""
     service.resume()
     return {'paused': False}
 
