@@ -176,13 +176,14 @@ class Quiet(simple_server.WSGIRequestHandler):
 
 @pytest.fixture
 def serve():
-    """``serve(db, token)`` starts the web surface; gives ``HOST:PORT``."""
+    """``serve(db, token, path)`` starts the web surface; gives ``HOST:PORT``.
+    """
     servers = []
 
-    def serve(db, token):
+    def serve(db, token, path=('tasks',)):
         server = simple_server.make_server(
             '127.0.0.1', 0, WebApplication(
-                db, TokenCheck(token), HostCheck('127.0.0.1')),
+                db, TokenCheck(token), HostCheck('127.0.0.1'), path),
             handler_class=Quiet)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Any
 
 from lovely.remotetask import settings
-from lovely.remotetask.edge import db
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.host import visit
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import STATUSES
 
@@ -52,8 +52,8 @@ def clean(database: Any, path: Sequence[str], host: Any,
     Source: new.
     """
     removed: dict[str, int] = {}
-    for one, count, _ in cleaning(partial(_transact, database, path, host),
-                                  check_final(status)):
+    transact = partial(visit, database, path, host, writes=True)
+    for one, count, _ in cleaning(transact, check_final(status)):
         removed[one] = removed.get(one, 0) + count
         if progress is not None:
             progress(sum(removed.values()))
@@ -72,8 +72,8 @@ def cancel(database: Any, path: Sequence[str], host: Any, status: str,
     Source: new.
     """
     cancelled = 0
-    for count, _ in cancelling(partial(_transact, database, path, host),
-                               check_open(status), task):
+    transact = partial(visit, database, path, host, writes=True)
+    for count, _ in cancelling(transact, check_open(status), task):
         cancelled += count
         if progress is not None:
             progress(cancelled)
@@ -162,17 +162,3 @@ def _split(start: str, status: Sequence[str]) -> tuple[str, str | None]:
         raise UsageError(f'{start!r:.80} is no start for this clean; use the '
                          f'one that came with the answer before')
     return first, at or None
-
-
-def _transact(database: Any, path: Sequence[str], host: Any,
-              function: Callable[[Any], Any]) -> Any:
-
-    def run(connection: Any) -> Any:
-        service = host.find_service(connection, path)
-        if service is None:
-            raise UsageError(f'there is no service at /{"/".join(path)}')
-        # Subscribers of JobCancelled are in its site.
-        with host.running(service, None) as seen:
-            return function(seen)
-
-    return db.write(database, run)

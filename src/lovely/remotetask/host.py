@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
 from typing import Any
+from typing import TypeVar
 
 from zope.component import getGlobalSiteManager
 from zope.component import getSiteManager
@@ -21,11 +22,15 @@ from zope.component.hooks import setSite
 from zope.component.interfaces import ISite
 from zope.interface import implementer
 
+from lovely.remotetask.edge import db
+from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.interfaces import SYSTEM
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.participation import ProcessorRequest
+
+_T = TypeVar('_T')
 
 #: Where Zope and the ZTK keep their application in the database's root.
 APPLICATION = 'Application'
@@ -138,13 +143,8 @@ class PlainHost:
                 f'job {job.id} is to run as {job.submitter!r}, and nothing '
                 f'here knows of principals: run it by a worker of the host '
                 f'that it was added in')
-        before = getSite()
-        with interaction():
-            setSite(site_of(service))
-            try:
-                yield service
-            finally:
-                setSite(before)
+        with interaction(), in_site(site_of(service)):
+            yield service
 
     def submitter(self) -> str | None:
         """See IHost"""
@@ -190,6 +190,42 @@ def _module(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         return None
+
+
+def visit(database: Any, path: Sequence[str], host: Any,
+          function: Callable[[Any], _T], writes: bool) -> _T:
+    """Call ``function(service)`` in a transaction of its own, in its site.
+
+    In its site: its tasks, and the subscribers of its events, may be
+    registered there and nowhere else.
+    Arguments: ``database`` (ZODB.DB); ``path`` (sequence of str), of the
+    service; ``host`` (IHost); ``writes``: commit, and do all of it again
+    after a conflict; else ``function`` sees a snapshot, which is aborted.
+    Returns: what ``function`` returned.
+    Raises: ServiceNotFound; the ConflictError of the last try; what
+    ``function`` raises.
+    """
+    def in_transaction(connection: Any) -> _T:
+        service = host.find_service(connection, path)
+        if service is None:
+            raise ServiceNotFound(
+                f'there is no service at /{"/".join(path)}')
+        with host.running(service, None) as seen:
+            return function(seen)
+
+    result: _T = (db.write if writes else db.read)(database, in_transaction)
+    return result
+
+
+@contextmanager
+def in_site(site: Any) -> Iterator[None]:
+    """Make a site, or None, the current one; afterwards all is as before."""
+    before = getSite()
+    setSite(site)
+    try:
+        yield
+    finally:
+        setSite(before)
 
 
 @contextmanager

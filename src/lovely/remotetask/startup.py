@@ -14,16 +14,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from zope.component import getGlobalSiteManager
-from zope.component.hooks import getSite
-from zope.component.hooks import setSite
 from zope.component.interfaces import ISite
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.host import current
+from lovely.remotetask.host import in_site
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.log import log
 
@@ -77,7 +75,8 @@ def _start(root: Any, directive: str) -> None:
     several = '*' in (site_name, service_name)
     try:
         for site, label in _sites(root, site_name, service_name):
-            with _current(site):
+            # Zope finds local utilities from there.
+            with in_site(site if ISite.providedBy(site) else None):
                 for name, service in _services(root, site, site_name,
                                                service_name):
                     if service is not None:
@@ -89,17 +88,6 @@ def _start(root: Any, directive: str) -> None:
         log.exception('autostart: %s failed', directive)
     if several and not started:
         log.warning('no services started by directive %s', directive)
-
-
-@contextmanager
-def _current(site: Any) -> Iterator[None]:
-    """Make it the current site: Zope finds local utilities from there."""
-    before = getSite()
-    setSite(site if ISite.providedBy(site) else None)
-    try:
-        yield
-    finally:
-        setSite(before)
 
 
 def _start_service(name: str, service: Any, label: str) -> bool:

@@ -85,19 +85,15 @@ class Direct:
 
     def _run(self, function: Callable[[Any], object], writes: bool
              ) -> object:
-        from lovely.remotetask.edge import db
+        from lovely.remotetask.errors import ServiceNotFound
         from lovely.remotetask.host import current as current_host
+        from lovely.remotetask.host import visit
 
-        def run(connection: Any) -> object:
-            host = current_host()
-            service = host.find_service(connection, self._path)
-            if service is None:
-                raise Failure('the task service has just been removed')
-            # In the site of the service, whose tasks may be registered there.
-            with host.running(service, None) as seen:
-                return function(seen)
-
-        return (db.write if writes else db.read)(self._database, run)
+        try:
+            return visit(self._database, self._path, current_host(),
+                         function, writes)
+        except ServiceNotFound as error:
+            raise Failure('the task service has just been removed') from error
 
 
 def in_parts(asked: Asked, path: str, data: dict[str, Any]

@@ -22,6 +22,7 @@ from lovely.remotetask.cli.failures import reason
 from lovely.remotetask.edge import db
 from lovely.remotetask.host import APPLICATION
 from lovely.remotetask.host import current as current_host
+from lovely.remotetask.host import visit
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.run import threads
 from lovely.remotetask.service import TaskService
@@ -80,8 +81,8 @@ def _new_service(root: Any) -> Any:
 
 def start_processing(database: Any) -> None:
     """Start the worker of this process."""
-    db.read(database, lambda connection:
-            current_host().find_service(connection, PATH).startProcessing())
+    visit(database, PATH, current_host(),
+          lambda service: service.startProcessing(), writes=False)
 
 
 def end_processing(grace: float) -> int:

@@ -138,6 +138,7 @@ class _Work:
         from lovely.remotetask.cli import locating
         from lovely.remotetask.edge import db
         from lovely.remotetask.errors import ConfigurationError
+        from lovely.remotetask.host import visit
         from lovely.remotetask.peers import liveness
 
         self._processor = processor
@@ -150,8 +151,9 @@ class _Work:
             liveness.for_database(database).announce()
         except ConfigurationError as error:
             raise Failure(str(error)) from error
-        self.tasks = db.read(database, lambda connection: self._tasks(
-            connection, path))
+        self.tasks: list[str] = visit(database, path, host, lambda service:
+                                      sorted(service.getAvailableTasks()),
+                                      writes=False)
         self.service = locating.show(path)
         self.threads = threads
         run: Any
@@ -169,13 +171,6 @@ class _Work:
         thread.database = database
         self._thread = thread
         self._over = threading.Event()
-
-    def _tasks(self, connection: Any, path: Any) -> list[str]:
-        host = path.host
-        service = host.find_service(connection, path)
-        # In the site of the service, whose tasks may be registered there.
-        with host.running(service, None) as seen:
-            return sorted(host.tasks(seen, seen.taskInterface))
 
     def _run(self, run: Any) -> None:
         try:

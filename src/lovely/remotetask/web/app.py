@@ -14,8 +14,9 @@ from typing import Any
 import webob
 from transaction.interfaces import TransientError
 
-from lovely.remotetask.edge import db
+from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.host import current as current_host
+from lovely.remotetask.host import visit
 from lovely.remotetask.web import api
 from lovely.remotetask.web import rpc
 from lovely.remotetask.web.guard import HostCheck
@@ -112,16 +113,14 @@ class Application:
 
     def _run(self, function: Callable[[Any], object],
              writes: bool) -> object:
-        """Call ``function(service)`` in a transaction of its own."""
-        def in_transaction(connection: Any) -> object:
-            service = current_host().find_service(connection, self._path)
-            if service is None:
-                raise api.Refused(
-                    503, f'the database holds no service at {self._url}')
-            return function(service)
-
-        operate = db.write if writes else db.read
-        return operate(self._database, in_transaction)
+        """See visit"""
+        try:
+            return visit(self._database, self._path, current_host(),
+                         function, writes)
+        except ServiceNotFound:
+            raise api.Refused(
+                503, f'the database holds no service at {self._url}'
+                ) from None
 
     def _path_below(self, request: webob.Request) -> str:
         try:

@@ -11,8 +11,6 @@ from zope.authentication.interfaces import IAuthentication
 from zope.authentication.interfaces import IFallbackUnauthenticatedPrincipal
 from zope.authentication.interfaces import PrincipalLookupError
 from zope.component import getGlobalSiteManager
-from zope.component.hooks import getSite
-from zope.component.hooks import setSite
 from zope.interface import implementer
 from zope.security.interfaces import Unauthorized
 from zope.security.management import checkPermission
@@ -22,6 +20,7 @@ from zope.security.management import system_user
 from lovely.remotetask.errors import SubmitterGone
 from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.host import PlainHost
+from lovely.remotetask.host import in_site
 from lovely.remotetask.host import interaction
 from lovely.remotetask.host import runs_as
 from lovely.remotetask.host import site_of
@@ -39,14 +38,11 @@ class ZTKHost(PlainHost):
     def running(self, service: Any, job: Any) -> Iterator[Any]:
         """See IHost"""
         submitter, site = runs_as(job), site_of(service)
-        before = getSite()
         # First the site: an authentication utility looks for its plug-ins
         # there.
-        setSite(site)
-        try:
+        with in_site(site):
             principal = (system_user if submitter is None
                          else _principal(site, job.id, submitter))
-
             with interaction(principal):
                 try:
                     yield service
@@ -57,8 +53,6 @@ class ZTKHost(PlainHost):
                     raise SubmitterGone(
                         f'job {job.id} runs as {submitter!r}, who may not '
                         f'do what it does (any more): {error}') from error
-        finally:
-            setSite(before)
 
     def submitter(self) -> str | None:
         """See IHost"""
