@@ -28,6 +28,7 @@ from zope.site.site import LocalSiteManager
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.run.threads import tell_to_stop
 from lovely.remotetask.task import SimpleTask
 from lovely.remotetask.web.app import Application as WebApplication
 from lovely.remotetask.web.guard import HostCheck
@@ -83,12 +84,7 @@ class Application:
     def close(self):
         for thread in threading.enumerate():
             if getattr(thread, 'database', None) is self.db:
-                thread.running = False
-                # A thread that has just been started has no events yet.
-                for name in ('stopping', 'bell'):
-                    event = getattr(thread, name, None)
-                    if event is not None:
-                        event.set()
+                tell_to_stop(thread)
                 thread.join(DEADLINE)
         transaction.abort()
         self.connection.close()

@@ -140,6 +140,7 @@ class _Work:
         from lovely.remotetask.errors import ConfigurationError
         from lovely.remotetask.host import visit
         from lovely.remotetask.peers import liveness
+        from lovely.remotetask.run.threads import ServiceThread
 
         self._processor = processor
         database.setPoolSize(
@@ -163,20 +164,9 @@ class _Work:
             run = processor.MultiProcessor(
                 database, path, maxThreads=threads)
         # As the service's startProcessing() does it, but with our own
-        # factory: the service in the database stays as it is.
-        thread: Any = threading.Thread(
-            target=self._run, args=(run,), daemon=True,
-            name='.'.join(['remotetasks', *path]))
-        thread.running = True
-        thread.database = database
-        self._thread = thread
-        self._over = threading.Event()
-
-    def _run(self, run: Any) -> None:
-        try:
-            run()
-        finally:
-            self._over.set()
+        # processor: the service in the database stays as it is.
+        self._thread = ServiceThread(
+            run, '.'.join(['remotetasks', *path]), database)
 
     def run(self, grace: float) -> int:
         """Work until a signal comes.  Returns: the exit code."""
@@ -184,10 +174,10 @@ class _Work:
         try:
             self._thread.start()
             self._announce()
-            self._over.wait()
+            self._thread.over.wait()
         except _Stop:
             by_signal = True
-            if not self._over.is_set():
+            if not self._thread.over.is_set():
                 click.echo(f'remotetask: worker stopping: running jobs get '
                            f'up to {grace:g} s', err=True)
         given = self._end(grace)
