@@ -1,4 +1,4 @@
-"""XML-RPC: bytes in, bytes out, with the method table of 0.5.2.
+"""XML-RPC: bytes in, bytes out, with the methods of 0.5.2.
 
 The standard library reads and writes the values.  Three things are ours: the
 parser refuses document types (the stock one expands entity bombs), integers
@@ -11,13 +11,14 @@ import re
 import xmlrpc.client
 from collections.abc import Callable
 from typing import Any
-from typing import NamedTuple
 from xml.parsers import expat
 
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import RemoteTaskError
-from lovely.remotetask.errors import UsageError
-from lovely.remotetask.web import presenter
+from lovely.remotetask.web.methods import INTROSPECTION
+from lovely.remotetask.web.methods import METHODS
+from lovely.remotetask.web.methods import ServiceMethods
+from lovely.remotetask.web.methods import unknown
 
 # The fault codes of the "specification for fault code interoperability".
 PARSE_ERROR = -32700
@@ -32,78 +33,6 @@ Run = Callable[[Callable[[Any], object], bool], object]
 # What no XML 1.0 document may hold, not even escaped.
 _ILLEGAL = re.compile(
     '[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
-
-
-class Method(NamedTuple):
-    """A method of the service: what it is called with, and what it does."""
-
-    function: Callable[..., object]
-    signature: tuple[str, ...]      # what it returns, then its arguments
-    required: int                   # how many arguments it needs
-    writes: bool
-    help: str
-    more: int = 0       # arguments that 0.5.2's signature does not tell of
-
-
-METHODS = {
-    'getAvailableTasks': Method(
-        presenter.available_tasks, ('list',), 0, False,
-        'Name the tasks that jobs can be added for.\n\n'
-        'Returns a sorted list of names.'),
-    'add': Method(
-        lambda service, task, input=None, key=None:
-            presenter.add(service, task, input, key=key),
-        ('int', 'str', 'dict'), 1, True,
-        'Add a job for a task, with an input of plain data.\n\n'
-        'With a key nothing is added while another job of that key is not '
-        'over.\n\n'
-        'Returns the id by which the job is known from now on.', more=1),
-    'cancel': Method(
-        lambda service, jobid: _cancel(service, jobid),
-        ('bool', 'int'), 1, True,
-        'Cancel a job that has not ended yet.\n\n'
-        'Returns True, whatever the job was doing.'),
-    'getStatus': Method(
-        presenter.status, ('str', 'int'), 1, False,
-        'Tell where a job stands.\n\n'
-        'Returns one word, such as queued, processing or completed.'),
-    'getResult': Method(
-        presenter.result, ('dict', 'int'), 1, False,
-        'Fetch what the task of a job gave back.\n\n'
-        'Returns plain data, and nil as long as there is nothing.'),
-    'getError': Method(
-        presenter.error, ('str', 'int'), 1, False,
-        'Tell why a job failed.\n\n'
-        "Returns a text, the word 'None' where nothing went wrong."),
-}
-
-
-def list_methods() -> list[str]:
-    """The names of the methods, sorted.  Source: 0.5.2."""
-    return sorted(METHODS)
-
-
-def method_help(name: object) -> str:
-    """What a method does.  Raises: UsageError.  Source: 0.5.2."""
-    return _method(name).help
-
-
-def method_signature(name: object) -> list[list[str]]:
-    """A list with one signature: return type, then arguments.
-
-    Raises: UsageError.  Source: 0.5.2.
-    """
-    return [list(_method(name).signature)]
-
-
-_INTROSPECTION: dict[str, tuple[Callable[..., object], int]] = {
-    'listMethods': (list_methods, 0),
-    'methodHelp': (method_help, 1),
-    'methodSignature': (method_signature, 1),
-}
-# Most clients ask by these names, 0.5.2's publisher answered to the others.
-_INTROSPECTION.update(
-    {f'system.{name}': entry for name, entry in _INTROSPECTION.items()})
 
 
 def respond(body: bytes, run: Run) -> bytes:
@@ -232,24 +161,19 @@ def _document(text: str) -> bytes:
 
 
 def _call(name: str, arguments: tuple[Any, ...], run: Run) -> object:
-    if name in _INTROSPECTION:
-        function, expected = _INTROSPECTION[name]
+    # Most clients ask by names with a prefix, 0.5.2's publisher answered to
+    # the others.
+    about = name.removeprefix('system.')
+    if about in INTROSPECTION:
+        expected = 0 if about == 'listMethods' else 1
         _check_count(name, arguments, expected, expected)
-        return function(*arguments)
+        return getattr(ServiceMethods(None, None), about)(*arguments)
     method = METHODS.get(name)
     if method is None:
-        raise xmlrpc.client.Fault(
-            METHOD_NOT_FOUND, f'there is no method {name!r:.80}; there are '
-            f'{", ".join(list_methods())}')
-    _check_count(name, arguments, method.required,
-                 len(method.signature) - 1 + method.more)
-    return run(lambda service: method.function(service, *arguments),
-               method.writes)
-
-
-def _cancel(service: Any, jobid: object) -> bool:
-    presenter.cancel(service, jobid)
-    return True
+        raise xmlrpc.client.Fault(METHOD_NOT_FOUND, unknown(name))
+    _check_count(name, arguments, method.least, method.most)
+    return run(lambda service: getattr(ServiceMethods(service, None), name)(
+        *arguments), method.writes)
 
 
 def _check_count(name: str, arguments: tuple[Any, ...], least: int,
@@ -259,13 +183,6 @@ def _check_count(name: str, arguments: tuple[Any, ...], least: int,
         raise xmlrpc.client.Fault(
             INVALID_PARAMS, f'{name} takes {wanted} argument(s), '
             f'not {len(arguments)}')
-
-
-def _method(name: object) -> Method:
-    if not isinstance(name, str) or name not in METHODS:
-        raise UsageError(f'there is no method {name!r:.80}; there are '
-                         f'{", ".join(list_methods())}')
-    return METHODS[name]
 
 
 def _refuse_doctype(*declaration: object) -> None:

@@ -32,6 +32,8 @@ from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.log import log
 from lovely.remotetask.web import rpc
+from lovely.remotetask.web.methods import INTROSPECTION
+from lovely.remotetask.web.methods import METHODS
 from lovely.remotetask.zope.permissions import TITLES
 
 try:
@@ -40,9 +42,6 @@ except ImportError:
     IDisableCSRFProtection = None
 
 _BROKEN = 'the server failed to answer; its log says why'
-
-# Zope makes a path of the dots in a method's name.
-_INTROSPECTION = ('listMethods', 'methodHelp', 'methodSignature')
 
 
 @implementer(IBrowserPublisher)
@@ -118,8 +117,9 @@ def _verb(context: Any, request: Any, name: str) -> Any:
     """The method of this name; None: there is none, or this is no XML-RPC."""
     if not is_xmlrpc_response(request.response):
         return None
-    method = rpc.METHODS.get(name)
-    if method is None and name not in _INTROSPECTION:
+    # Zope makes a path of the dots in a method's name: no system.listMethods.
+    method = METHODS.get(name)
+    if method is None and name not in INTROSPECTION:
         return None
     kind = WritingVerb if method is not None and method.writes else Verb
     return kind(context, request, name)
