@@ -18,7 +18,7 @@ from lovely.remotetask import settings
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import visit
 from lovely.remotetask.interfaces import FINAL
-from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.interfaces import NOT_OVER
 
 #: ``transact(function)`` calls ``function(service)`` in a transaction of its
 #: own, again after a conflict, and returns what it returned.
@@ -31,9 +31,6 @@ Progress = Callable[[int], object]
 #: that worker what both would write.  One conflict says little: a thread that
 #: has run out of work tidies its lanes once more.
 PATIENCE = 4
-
-#: What can be cancelled.
-NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
 
 
 def clean(database: Any, path: Sequence[str], host: Any,

@@ -35,7 +35,8 @@ _T = TypeVar('_T')
 #: Where Zope and the ZTK keep their application in the database's root.
 APPLICATION = 'Application'
 
-_SITE_MANAGER = '++etc++site'
+#: The name of a site's site manager in a path.
+SITE_MANAGER = '++etc++site'
 
 
 def parents(obj: Any) -> Iterator[Any]:
@@ -63,7 +64,7 @@ def runs_as(job: Any) -> str | None:
 
 def _step(obj: Any, name: str) -> Any:
     """What a name of a path leads to; None: nothing."""
-    if name == _SITE_MANAGER:
+    if name == SITE_MANAGER:
         # A site does not contain its site manager, it knows it.
         return obj.getSiteManager() if ISite.providedBy(obj) else None
     try:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from zope.component import getGlobalSiteManager
@@ -25,9 +27,26 @@ from lovely.remotetask.host import in_site
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.log import log
 
-#: Set to 0, nothing is started: maintenance scripts fire the same event as a
-#: server does and would become workers.
-SWITCH = 'LOVELY_REMOTETASK_AUTOSTART'
+# Set to 0, nothing is started: maintenance scripts fire the same event as a
+# server does and would become workers.
+_SWITCH = 'LOVELY_REMOTETASK_AUTOSTART'
+
+_wanted: ContextVar[bool] = ContextVar('wanted', default=True)
+
+
+def starts_services() -> bool:
+    """May an application that starts now start services by itself?"""
+    return _wanted.get() and os.environ.get(_SWITCH, '').strip() != '0'
+
+
+@contextmanager
+def not_starting() -> Iterator[None]:
+    """Applications that this thread starts meanwhile start no services."""
+    token = _wanted.set(False)
+    try:
+        yield
+    finally:
+        _wanted.reset(token)
 
 
 def getAutostartServiceNames() -> list[str]:
@@ -50,7 +69,7 @@ def bootStrapSubscriber(event: Any) -> None:
     Txn: neither begins nor ends one of the calling thread.
     Source: 0.5.2.
     """
-    if os.environ.get(SWITCH, '').strip() == '0':
+    if not starts_services():
         return
     log.info('handling event IStartRemoteTasksEvent')
     try:

@@ -11,8 +11,8 @@ from typing import Any
 
 from lovely.remotetask.cli import tokens
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.cli.failures import describe
 from lovely.remotetask.cli.failures import reason
+from lovely.remotetask.texts import describe
 
 DEFAULT_URL = 'http://127.0.0.1:8080'
 

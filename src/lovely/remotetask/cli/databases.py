@@ -14,8 +14,9 @@ from ZODB.FileStorage import FileStorage
 from ZODB.POSException import StorageError
 
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.cli.failures import describe
 from lovely.remotetask.cli.failures import reason
+from lovely.remotetask.texts import describe
+from lovely.remotetask.texts import without_passwords
 
 # Web threads and workers each have a connection; ZODB warns beyond this.
 _CONNECTIONS = 50
@@ -59,7 +60,7 @@ def open_uri(uri: str, make: bool = True) -> Any:
     """
     import zodburi
 
-    shown = _without_password(uri)
+    shown = without_passwords(uri)
     uri = _postgres(uri)
     if uri.startswith('file://') and not make:
         path = uri.removeprefix('file://').partition('?')[0]
@@ -153,8 +154,3 @@ def _postgres(uri: str) -> str:
     if not re.search(r':\d+\Z', place):
         place = f'{place.rstrip(":")}:5432'
     return f'postgres://{place}{slash}{name}'
-
-
-def _without_password(uri: str) -> str:
-    uri = re.sub(r'(://[^/@:]*:)[^@/]*@', r'\1***@', uri)
-    return re.sub(r'((?:password|passwd)=)[^&\s]*', r'\1***', uri)

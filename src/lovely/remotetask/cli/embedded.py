@@ -16,8 +16,6 @@ from zope.component import provideUtility
 from lovely.remotetask import processor
 from lovely.remotetask import task
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.cli.failures import describe
-from lovely.remotetask.cli.failures import one_line
 from lovely.remotetask.cli.failures import reason
 from lovely.remotetask.edge import db
 from lovely.remotetask.host import APPLICATION
@@ -25,7 +23,9 @@ from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host import visit
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.run import threads
-from lovely.remotetask.service import TaskService
+from lovely.remotetask.service import make_service
+from lovely.remotetask.texts import describe
+from lovely.remotetask.texts import one_line
 
 #: The names that lead to the service, from the application's root.
 PATH = ('tasks',)
@@ -70,13 +70,7 @@ def _new_service(root: Any) -> Any:
     if name in folder:
         raise Failure(f'{name!r} in this database is no task service',
                       'rename it there, or use another database')
-    service: Any = TaskService()
-    folder[name] = service
-    if getattr(service, '__parent__', None) is None:
-        # A plain mapping locates nothing; a container has done it already.
-        service.__parent__ = folder
-        service.__name__ = name
-    return service
+    return make_service(folder, name)
 
 
 def start_processing(database: Any) -> None:

@@ -1,10 +1,8 @@
 """Errors for people: one line that names the cause and the cure."""
 
-import re
-
 from lovely.remotetask.errors import ConfigurationError
-
-_CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f]+')
+from lovely.remotetask.texts import describe
+from lovely.remotetask.texts import one_line
 
 #: What the extra [server] brings, by the name of its module.
 EXTRA = {'click': 'server', 'waitress': 'server', 'webob': 'server',
@@ -41,22 +39,6 @@ def line(error: BaseException) -> str:
                     f'--debug for the whole story')
 
 
-def describe(error: BaseException) -> str:
-    """An error's type and message in one line."""
-    message = one_line(str(error))
-    name = type(error).__name__
-    return f'{name}: {message}' if message else name
-
-
 def reason(error: OSError) -> str:
     """What the operating system says, without the number and the path."""
     return error.strerror or str(error)
-
-
-def one_line(text: str) -> str:
-    """Text from elsewhere, safe for a terminal and on one line.
-
-    Line breaks become spaces.  So do escape sequences' control characters:
-    a task's error message must not be able to steer the reader's terminal.
-    """
-    return _CONTROL.sub(' ', text).strip()

@@ -10,6 +10,7 @@ from zope.component.interfaces import ISite
 
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.host import APPLICATION
+from lovely.remotetask.host import SITE_MANAGER
 from lovely.remotetask.host import ServicePath
 from lovely.remotetask.interfaces import ITaskService
 
@@ -21,8 +22,6 @@ DEPTH = 4
 #: folder of a million documents would be loaded otherwise.
 OBJECTS = 20_000
 IN_CONTAINER = 2_000
-
-_SITE_MANAGER = '++etc++site'
 
 _HOW_TO = ("make one: remotetask serve makes it, or add a TaskService to your "
            "application, as in docs/tutorial/first-job.rst")
@@ -116,7 +115,7 @@ def _inside(names: list[str], obj: Any, left: list[int]
     if not _may_contain(obj):
         return
     if ISite.providedBy(obj):
-        yield [*names, _SITE_MANAGER], obj.getSiteManager()
+        yield [*names, SITE_MANAGER], obj.getSiteManager()
     if not hasattr(obj.__class__, 'items'):
         return
     for number, (name, member) in enumerate(obj.items()):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import click
 
-from lovely.remotetask.cli.failures import one_line
+from lovely.remotetask.texts import one_line
 
 
 def print_json(data: object) -> None:

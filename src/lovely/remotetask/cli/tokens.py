@@ -7,14 +7,15 @@ overwrite a file, or a token of theirs and have the client talk to them.
 
 import os
 import secrets
-import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
+from lovely.remotetask.edge import private
+
+_NAME = 'remotetask'
 
 
 def new_token() -> str:
@@ -27,7 +28,7 @@ def runtime_directory() -> Path:
 
     Raises: Failure where it cannot be trusted or made.
     """
-    directory = _candidates()[0]
+    directory = private.places(_NAME)[0]
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
@@ -64,9 +65,7 @@ def find(port: int) -> str | None:
 
     Raises: Failure where its place cannot be trusted.
     """
-    # A server started by a service manager may have no XDG_RUNTIME_DIR while
-    # the shell has one, so both places count.
-    for directory in _candidates():
+    for directory in private.places(_NAME):
         if not os.path.lexists(directory):
             continue
         _check_private(directory)
@@ -76,35 +75,12 @@ def find(port: int) -> str | None:
     return None
 
 
-def _candidates() -> list[Path]:
-    fallback = Path(tempfile.gettempdir()) / f'remotetask-{os.geteuid()}'
-    given = os.environ.get('XDG_RUNTIME_DIR')
-    # Under sudo it may be the other user's: its owner could swap what we
-    # leave there.
-    if given and os.path.isabs(given) and _is_own(Path(given)):
-        return [Path(given) / 'remotetask', fallback]
-    return [fallback]
-
-
-def _is_own(directory: Path) -> bool:
-    try:
-        found = directory.stat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() \
-        and not found.st_mode & 0o022
-
-
 def _check_private(directory: Path) -> None:
-    found = directory.lstat()  # a link is not what we made
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise Failure(f'{directory} belongs to somebody else: a token there '
-                      f'is not safe',
-                      'remove it, or set XDG_RUNTIME_DIR to a directory of '
-                      'your own')
-    if found.st_mode & 0o077:
-        raise Failure(f'{directory} is open to other users: a token there is '
-                      f'not safe', f'run: chmod 700 {directory}')
+    try:
+        private.check(directory.lstat(), 0o077)
+    except private.NotPrivate as error:
+        raise Failure(f'{directory} {error.cause}: a token there is not safe',
+                      error.cure) from error
 
 
 def _write(place: Path, token: str) -> None:

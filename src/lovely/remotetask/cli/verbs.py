@@ -13,27 +13,23 @@ from lovely.remotetask.cli.asking import in_parts
 from lovely.remotetask.cli.asking import verb
 from lovely.remotetask.cli.asking import verb_with_tasks
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.cli.failures import one_line
 from lovely.remotetask.cli.printing import print_json
 from lovely.remotetask.cli.printing import print_pairs
 from lovely.remotetask.cli.printing import print_progress
 from lovely.remotetask.cli.printing import print_table
 from lovely.remotetask.cli.printing import time_text
 from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.interfaces import MAX_PAGE
+from lovely.remotetask.interfaces import NOT_OVER
+from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import STATUSES
-
-# Not from where they are used: `--help` does without the database.
-NOT_OVER = [status for status in STATUSES if status not in FINAL]
-ON_DUPLICATE = ('keep', 'replace', 'error')
+from lovely.remotetask.texts import one_line
 
 # Seconds between two looks at a job: soon at first, for short jobs, and then
 # ever slower, so that a hundred waiting clients are no load.
 FIRST_LOOK = 0.05
 SLOWEST_LOOK = 2.0
 GROWTH = 1.5
-
-#: The server gives no more in one page.
-PAGE = 1000
 
 
 @click.command('add')
@@ -98,7 +94,7 @@ def list_command(status: str | None, task: str | None, limit: int,
     start: str | None = None
     while True:
         query = {'status': status, 'task': task, 'start': start,
-                 'limit': min(limit - len(jobs), PAGE)}
+                 'limit': min(limit - len(jobs), MAX_PAGE)}
         page = asked.get('jobs', {key: value for key, value in query.items()
                                   if value is not None})
         jobs += page['jobs']

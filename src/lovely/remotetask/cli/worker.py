@@ -16,8 +16,8 @@ import click
 from lovely.remotetask.cli import asking
 from lovely.remotetask.cli import running
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.cli.failures import one_line
 from lovely.remotetask.cli.signals import Signals
+from lovely.remotetask.texts import one_line
 
 #: Jobs that a worker runs at once unless told otherwise.
 DEFAULT_THREADS = 5

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
-import threading
 from collections.abc import Callable
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
-
-from zope.location import locate
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.log import log
-from lovely.remotetask.startup import SWITCH
-
-_starting: ContextVar[bool] = ContextVar('starting', default=True)
+from lovely.remotetask.run.ending import end_first
+from lovely.remotetask.service import make_service
+from lovely.remotetask.startup import starts_services
 
 
 @dataclass(frozen=True)
@@ -56,10 +48,7 @@ class Declared:
                     f'there: make that first, or correct the path')
         service = _member(container, last)
         if service is None:
-            service = self.factory()
-            container[last] = service
-            if service.__parent__ is None:
-                locate(service, container, last)
+            service = make_service(container, last, self.factory)
         if not ITaskService.providedBy(service):
             raise ConfigurationError(
                 f'the task service {self.name!r} is to be at '
@@ -121,22 +110,8 @@ def application_created(event: Any) -> None:
     db.write(database, find_all)
     chosen = [declared for declared in host.services.values()
               if declared.autostart]
-    if chosen and _starting.get() and not _switched_off():
+    if chosen and starts_services():
         _start(host, database, chosen)
-
-
-@contextmanager
-def not_starting() -> Iterator[None]:
-    """Applications that are made meanwhile start no services."""
-    token = _starting.set(False)
-    try:
-        yield
-    finally:
-        _starting.reset(token)
-
-
-def _switched_off() -> bool:
-    return os.environ.get(SWITCH, '').strip() == '0'
 
 
 def _start(host: Any, database: Any, chosen: list[Declared]) -> None:
@@ -145,12 +120,6 @@ def _start(host: Any, database: Any, chosen: list[Declared]) -> None:
         for declared in chosen:
             declared.find(connection).startProcessing()
             log.info('service %r started', declared.name)
-    # Pyramid has no event for the end, and a process that is killed by
-    # SIGTERM, as pserve is by default, comes to no atexit handler.
-    if (threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL):
-        signal.signal(signal.SIGTERM, _exit)
-
-
-def _exit(number: int, frame: object) -> None:
-    sys.exit(0)
+    # Pyramid has no event for the end, and pserve is killed by SIGTERM.  At
+    # Ctrl-C the exit handlers are called.
+    end_first(signal.SIGTERM, signal.SIG_DFL, SystemExit)

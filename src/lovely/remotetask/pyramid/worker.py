@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +15,8 @@ from zc.lockfile import LockError
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
-from lovely.remotetask.pyramid.services import not_starting
+from lovely.remotetask.startup import not_starting
+from lovely.remotetask.texts import describe
 
 _IN_USE = ('stop that one, or share the database by ZEO or PostgreSQL '
            '(zodbconn.uri = zeo://...)')
@@ -62,8 +62,8 @@ def _load(file: str) -> Any:
     except Exception as error:
         raise ConfigurationError(
             f'--paste {file}: the application cannot be made: '
-            f'{type(error).__name__}: {_without_passwords(str(error))}; '
-            f'correct that, `pserve {file}` tells the whole story'
+            f'{describe(error)}; correct that, `pserve {file}` tells the '
+            f'whole story'
             ) from error
     registry = getattr(app, 'registry', None)
     # Middleware may hide it.
@@ -80,8 +80,3 @@ def _load(file: str) -> Any:
     raise ConfigurationError(
         f"--paste {file}: the application knows nothing of tasks; add "
         f"config.include('lovely.remotetask.pyramid') to it")
-
-
-def _without_passwords(text: str) -> str:
-    # Drivers like to name the URI that they could not open.
-    return re.sub(r'(://[^/@:\s]*:)[^@/\s]*@', r'\1***@', text)

@@ -16,6 +16,7 @@ from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import TaskNotFound
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.web import presenter
 
 #: ``run(function, writes)`` calls ``function(service)`` in a transaction.
@@ -157,7 +158,7 @@ def _list_arguments(query: Mapping[str, str]) -> dict[str, Any]:
         limit = query['limit']
         if not re.fullmatch('[0-9]{1,4}', limit, re.ASCII):
             raise UsageError(f'limit has to be a whole number from 1 to '
-                             f'{presenter.MAX_PAGE}, not {limit!r:.80}')
+                             f'{MAX_PAGE}, not {limit!r:.80}')
         arguments['limit'] = int(limit)
     return arguments
 

@@ -13,6 +13,8 @@ from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.interfaces import MAX_PAGE
+from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.task import task_option
 from lovely.remotetask.web import plain
 
@@ -21,9 +23,6 @@ _T = TypeVar('_T')
 #: A request that changes many jobs answers after so long (seconds), and says
 #: where to go on: clients and proxies do not wait for ever.
 BULK_SECONDS = 2.0
-
-#: listJobs takes no more in one page.
-MAX_PAGE = 1000
 
 
 def available_tasks(service: Any) -> list[str]:
@@ -143,7 +142,7 @@ def jobs(service: Any, status: str | None = None, task: str | None = None,
     Inputs and outputs are left out: a page of a thousand jobs would load a
     thousand payloads; ``job`` has them.
     Returns: ``{'jobs': [...], 'next': cursor or None}``.
-    Raises: ValueError for an unknown status, a limit outside of 1..1000 or
+    Raises: ValueError for an unknown status, a limit outside of 1..MAX_PAGE or
     a cursor of another listing.
     Cost: O(limit).  Source: new.
     """
@@ -244,7 +243,7 @@ def cancel_all(transact: bulk.Transact, status: object,
     """
     if not isinstance(status, str):
         raise UsageError(f'status has to be one of '
-                         f'{", ".join(bulk.NOT_OVER)}, not {status!r:.80}')
+                         f'{", ".join(NOT_OVER)}, not {status!r:.80}')
     if task is not None and not isinstance(task, str):
         raise UsageError(f'the task has to be a name, not {task!r:.80}')
     steps = bulk.cancelling(transact, bulk.check_open(status), task,

@@ -14,7 +14,8 @@ from zope.configuration.exceptions import ConfigurationError as ZCMLError
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.startup import SWITCH
+from lovely.remotetask.startup import not_starting
+from lovely.remotetask.texts import describe
 
 
 @contextmanager
@@ -31,15 +32,9 @@ def open_host(file: str) -> Iterator[tuple[Any, Any]]:
         raise ConfigurationError(
             f'there is no file {file}; name the zope.conf of the instance, '
             f'such as etc/zope.conf')
-    before = os.environ.get(SWITCH)
-    os.environ[SWITCH] = '0'
-    try:
+    # This process is a worker already.
+    with not_starting():
         database = _start(os.path.abspath(file))
-    finally:
-        if before is None:
-            del os.environ[SWITCH]
-        else:
-            os.environ[SWITCH] = before
     # Not above: it takes a Zope that was started.
     from lovely.remotetask.zope.host import ZOPE
 
@@ -61,27 +56,23 @@ def _start(file: str) -> Any:
         make_wsgi_app({}, file)
     except ZConfig.ConfigurationError as error:
         raise ConfigurationError(
-            f'{file} cannot be read: {_line(error)}; correct it') from error
+            f'{file} cannot be read: {describe(error)}; correct it') from error
     except LockError as error:
         raise ConfigurationError(
             f'the database of {file} is open in another process ({error}): '
             f'share it by ZEO or RelStorage, or stop the other one') from error
     except StorageError as error:
         raise ConfigurationError(
-            f'the database of {file} does not answer ({_line(error)}): start '
-            f'its server, or correct its address in that file') from error
+            f'the database of {file} does not answer ({describe(error)}): '
+            f'start its server, or correct its address in that file'
+            ) from error
     except ZCMLError as error:
         raise ConfigurationError(
-            f'the ZCML of the instance of {file} is wrong: {_line(error)}; '
+            f'the ZCML of the instance of {file} is wrong: {describe(error)}; '
             f'correct it: the server does not start with it either'
             ) from error
     except Exception as error:
         raise ConfigurationError(
-            f'Zope does not start from {file}: {type(error).__name__}: '
-            f'{_line(error)}; correct that: the server does not start '
-            f'either') from error
+            f'Zope does not start from {file}: {describe(error)}; correct '
+            f'that: the server does not start either') from error
     return Zope2.DB
-
-
-def _line(error: BaseException) -> str:
-    return ' '.join(str(error).split())

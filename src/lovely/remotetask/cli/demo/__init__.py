@@ -22,7 +22,7 @@ import click
 from lovely.remotetask.cli import running
 from lovely.remotetask.cli.demo import files as demo_files
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.cli.failures import one_line
+from lovely.remotetask.texts import one_line
 
 #: Files are worked on by so many threads.
 THREADS = 2
