@@ -59,7 +59,7 @@ class Client:
         return self._request('POST', path, json.dumps(data).encode())
 
     def check_waiting(self) -> None:
-        """See Asked: a server has workers."""
+        """See Backend: a server has workers."""
 
     def _request(self, method: str, path: str, body: bytes | None) -> Any:
         headers = {'Accept': 'application/json'}

@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
-from lovely.remotetask.cli.asking import Asked
-from lovely.remotetask.cli.asking import in_parts
-from lovely.remotetask.cli.asking import verb
-from lovely.remotetask.cli.asking import verb_with_tasks
+from lovely.remotetask.cli.backends import Backend
+from lovely.remotetask.cli.backends import in_parts
+from lovely.remotetask.cli.backends import verb
+from lovely.remotetask.cli.backends import verb_with_tasks
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.cli.printing import print_json
-from lovely.remotetask.cli.printing import print_pairs
-from lovely.remotetask.cli.printing import print_progress
-from lovely.remotetask.cli.printing import print_table
-from lovely.remotetask.cli.printing import time_text
+from lovely.remotetask.cli.output import print_json
+from lovely.remotetask.cli.output import print_pairs
+from lovely.remotetask.cli.output import print_progress
+from lovely.remotetask.cli.output import print_table
+from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
@@ -52,7 +52,7 @@ GROWTH = 1.5
 @verb_with_tasks
 def add_command(task: str, input: str | None, wait: bool,
                 timeout: float | None, priority: int, delay: float | None,
-                key: str | None, on_duplicate: str, asked: Asked,
+                key: str | None, on_duplicate: str, backend: Backend,
                 as_json: bool) -> None:
     """Add a job for TASK with the input JSON ("-" reads it from standard
     input) and print its id, or with --wait its result."""
@@ -69,10 +69,10 @@ def add_command(task: str, input: str | None, wait: bool,
         request['key'] = key
         request['onDuplicate'] = on_duplicate
     if wait:
-        asked.check_waiting()
-    jobid = asked.post('jobs', request)['id']
+        backend.check_waiting()
+    jobid = backend.post('jobs', request)['id']
     if wait:
-        job = wait_for(asked, jobid, timeout)
+        job = wait_for(backend, jobid, timeout)
         _print_result(job)
     elif as_json:
         print_json({'id': jobid})
@@ -88,14 +88,14 @@ def add_command(task: str, input: str | None, wait: bool,
               show_default=True, help='This many at most.')
 @verb
 def list_command(status: str | None, task: str | None, limit: int,
-                 asked: Asked, as_json: bool) -> None:
+                 backend: Backend, as_json: bool) -> None:
     """List jobs: what runs and waits first, then what has ended."""
     jobs: list[dict[str, Any]] = []
     start: str | None = None
     while True:
         query = {'status': status, 'task': task, 'start': start,
                  'limit': min(limit - len(jobs), MAX_PAGE)}
-        page = asked.get('jobs', {key: value for key, value in query.items()
+        page = backend.get('jobs', {key: value for key, value in query.items()
                                   if value is not None})
         jobs += page['jobs']
         start = page['next']
@@ -118,9 +118,9 @@ def list_command(status: str | None, task: str | None, limit: int,
 @click.command('show')
 @click.argument('jobid', metavar='ID', type=int)
 @verb
-def show_command(jobid: int, asked: Asked, as_json: bool) -> None:
+def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
     """Show all about one job."""
-    job = asked.get(f'jobs/{jobid}')
+    job = backend.get(f'jobs/{jobid}')
     if as_json:
         print_json(job)
         return
@@ -143,16 +143,16 @@ def show_command(jobid: int, asked: Asked, as_json: bool) -> None:
 @click.option('--task', help='With --status: only jobs of this task.')
 @verb
 def cancel_command(jobid: int | None, status: str | None, task: str | None,
-                   asked: Asked, as_json: bool) -> None:
+                   backend: Backend, as_json: bool) -> None:
     """Cancel a job that has not ended yet, or all that have a status."""
     if (jobid is None) == (status is None):
         raise click.UsageError('give either the ID of a job or --status')
     if task is not None and status is None:
         raise click.UsageError('--task needs --status')
     if status is not None:
-        _cancel_all(asked, status, task, as_json)
+        _cancel_all(backend, status, task, as_json)
         return
-    answer = asked.post(f'jobs/{jobid}/cancel', {})
+    answer = backend.post(f'jobs/{jobid}/cancel', {})
     if answer['status'] != 'cancelled':
         raise Failure(f'job {jobid} has ended already with the status '
                       f'{answer["status"]!r}', 'there is nothing to cancel')
@@ -162,14 +162,14 @@ def cancel_command(jobid: int | None, status: str | None, task: str | None,
         click.echo(f'job {jobid} is cancelled')
 
 
-def _cancel_all(asked: Asked, status: str, task: str | None,
+def _cancel_all(backend: Backend, status: str, task: str | None,
                 as_json: bool) -> None:
     request: dict[str, Any] = {'status': status}
     if task is not None:
         request['task'] = task
     cancelled = 0
     with print_progress('cancelled') as progress:
-        for answer in in_parts(asked, 'cancel', request):
+        for answer in in_parts(backend, 'cancel', request):
             cancelled += answer['cancelled']
             progress(cancelled)
     if as_json:
@@ -180,9 +180,9 @@ def _cancel_all(asked: Asked, status: str, task: str | None,
 
 @click.command('tasks')
 @verb_with_tasks
-def tasks_command(asked: Asked, as_json: bool) -> None:
+def tasks_command(backend: Backend, as_json: bool) -> None:
     """List the tasks that jobs can be added for."""
-    answer = asked.get('tasks')
+    answer = backend.get('tasks')
     if as_json:
         print_json(answer)
         return
@@ -190,7 +190,7 @@ def tasks_command(asked: Asked, as_json: bool) -> None:
         click.echo(one_line(name))
 
 
-def wait_for(asked: Asked, jobid: int, timeout: float | None
+def wait_for(backend: Backend, jobid: int, timeout: float | None
              ) -> dict[str, Any]:
     """Wait until a job has ended.
 
@@ -201,7 +201,7 @@ def wait_for(asked: Asked, jobid: int, timeout: float | None
     deadline = None if timeout is None else time.monotonic() + timeout
     interval = FIRST_LOOK
     while True:
-        job: dict[str, Any] = asked.get(f'jobs/{jobid}')
+        job: dict[str, Any] = backend.get(f'jobs/{jobid}')
         if job['status'] in FINAL:
             return job
         pause = interval * random.uniform(0.8, 1.2)

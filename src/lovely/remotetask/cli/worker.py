@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
-from lovely.remotetask.cli import asking
-from lovely.remotetask.cli import running
+from lovely.remotetask.cli import backends
+from lovely.remotetask.cli import server
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.signals import Signals
 from lovely.remotetask.texts import one_line
@@ -45,12 +45,12 @@ _MACHINERY = 10
 @click.option('--service', metavar='PATH',
               help='The service, by its path.  Default: the only one there '
                    'is.')
-@asking.task_options()
+@backends.task_options()
 @click.option('--threads', type=click.IntRange(1, 256), metavar='N',
               default=DEFAULT_THREADS, show_default=True,
               help='Run this many jobs at once.')
 @click.option('--grace', type=click.FloatRange(min=0), metavar='SECONDS',
-              default=running.DEFAULT_GRACE, show_default=True,
+              default=server.DEFAULT_GRACE, show_default=True,
               help='At the end, wait this long for running jobs.')
 def worker_command(uri: str | None, configuration: str | None,
                    paste: str | None, zope_conf: str | None,
@@ -71,7 +71,7 @@ def worker_command(uri: str | None, configuration: str | None,
     if (paste or zope_conf) and (modules or zcml):
         raise click.UsageError('with --paste and --zope-conf, tasks come from '
                                'the application: leave out --tasks, --zcml')
-    logging.basicConfig(level=logging.WARNING, format=running.LOG_FORMAT)
+    logging.basicConfig(level=logging.WARNING, format=server.LOG_FORMAT)
     with (suppress(_Stop), Signals(_Stop, 'worker'),
           _opened(uri, configuration, paste, zope_conf, modules,
                   zcml) as (database, host)):
@@ -94,7 +94,7 @@ def _opened(uri: str | None, configuration: str | None, paste: str | None,
     elif zope_conf is not None:
         opening = _of_framework('zope', zope_conf)
     else:
-        with asking.opened(uri, configuration, modules, zcml) as database:
+        with backends.opened(uri, configuration, modules, zcml) as database:
             from lovely.remotetask.host import current as current_host
 
             yield database, current_host()
@@ -135,7 +135,7 @@ class _Work:
                  threads: int) -> None:
         # Imported here and not above: `--help` does without the database.
         from lovely.remotetask import processor
-        from lovely.remotetask.cli import locating
+        from lovely.remotetask.cli import find_service
         from lovely.remotetask.edge import db
         from lovely.remotetask.errors import ConfigurationError
         from lovely.remotetask.host import visit
@@ -145,7 +145,7 @@ class _Work:
         self._processor = processor
         database.setPoolSize(
             max(database.getPoolSize(), threads + _MACHINERY))
-        path = db.read(database, lambda connection: locating.find(
+        path = db.read(database, lambda connection: find_service.find(
             connection, name, host))
         try:
             # What the processor's thread would log again and again.
@@ -155,7 +155,7 @@ class _Work:
         self.tasks: list[str] = visit(database, path, host, lambda service:
                                       sorted(service.getAvailableTasks()),
                                       writes=False)
-        self.service = locating.show(path)
+        self.service = find_service.show(path)
         self.threads = threads
         run: Any
         if threads == 1:
@@ -192,19 +192,19 @@ class _Work:
             sys.stdout.flush()
             os._exit(1)
         click.echo('remotetask: worker stopped'
-                   f'{running.given_back(given)}', err=True)
+                   f'{server.given_back(given)}', err=True)
         return 0
 
     def _end(self, grace: float) -> int | None:
         """Stop the jobs; how many were given back, None: nobody knows."""
-        from lovely.remotetask.cli import embedded
+        from lovely.remotetask.cli import setup
 
         self._thread.running = False
         given: list[int] = []
         # In a thread, for a database that does not answer holds up whoever
         # asks it for as long as its driver likes.
         ending = threading.Thread(
-            target=lambda: given.append(embedded.end_processing(grace)),
+            target=lambda: given.append(setup.end_processing(grace)),
             daemon=True)
         ending.start()
         ending.join(grace + LEAVE_SECONDS)

@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-from lovely.remotetask.cli import running
+from lovely.remotetask.cli import server
 from lovely.remotetask.cli.demo import files as demo_files
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.texts import one_line
@@ -43,8 +43,8 @@ def demo_command(once: bool, files: tuple[Path, ...]) -> None:
     work = Path(tempfile.mkdtemp(prefix='remotetask-demo-'))
     show = _Show(found, work, once)
     try:
-        running.run(
-            running.Options(data=work / 'data', port=0, threads=THREADS,
+        server.run(
+            server.Options(data=work / 'data', port=0, threads=THREADS,
                             modules=['lovely.remotetask.cli.demo.tasks']),
             show.start)
         show.end()
@@ -70,7 +70,7 @@ class _Show:
         self._thread: threading.Thread | None = None
         self._ended_it = False  # it was not the user's signal
 
-    def start(self, address: running.Address) -> None:
+    def start(self, address: server.Address) -> None:
         """The server is about to answer: send the client."""
         self._thread = threading.Thread(
             target=self._run, args=(address,), daemon=True)
@@ -95,7 +95,7 @@ class _Show:
             raise Failure(f'{len(self._problems)} problem(s), the first: '
                           f'{self._problems[0]}')
 
-    def _run(self, address: running.Address) -> None:
+    def _run(self, address: server.Address) -> None:
         try:
             self._present(address)
         except Exception as error:
@@ -103,7 +103,7 @@ class _Show:
         if self._once or self._error is not None:
             self._ended_it = address.stop()
 
-    def _present(self, address: running.Address) -> None:
+    def _present(self, address: server.Address) -> None:
         started = time.monotonic()
         count = len(self._files.names)
         click.echo(f'A server runs at {address.url}')
@@ -139,7 +139,7 @@ class _Show:
         if not self._once:
             self._suggest(address, manifest)
 
-    def _submit(self, address: running.Address) -> list[dict[str, Any]]:
+    def _submit(self, address: server.Address) -> list[dict[str, Any]]:
         """Run the client; what it reports of each job."""
         request = {'files': [
             {'name': name, 'source': str(self._files.path(name)),
@@ -185,7 +185,7 @@ class _Show:
     def _copies(self) -> Path:
         return self._work / 'copies'
 
-    def _suggest(self, address: running.Address, manifest: Path) -> None:
+    def _suggest(self, address: server.Address, manifest: Path) -> None:
         url = address.url.removesuffix('/tasks')
         click.echo('\nThe server stays up until Ctrl-C.  Try in another '
                    'terminal:')

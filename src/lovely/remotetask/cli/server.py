@@ -65,7 +65,7 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
     """
     # Imported here and not above: `--help` does without the database.
     from lovely.remotetask.cli import databases
-    from lovely.remotetask.cli import embedded
+    from lovely.remotetask.cli import setup
     from lovely.remotetask.edge import db
     from lovely.remotetask.web import app
     from lovely.remotetask.web import guard
@@ -75,7 +75,7 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
     logging.getLogger('waitress').setLevel(logging.ERROR)
     with (suppress(_Stop), Signals(_Stop, 'server') as signals,
           ExitStack() as stack):
-        for warning in embedded.load_tasks(options.modules, options.zcml):
+        for warning in setup.load_tasks(options.modules, options.zcml):
             warn(warning)
         if options.uri is not None:
             database = databases.open_uri(options.uri)
@@ -83,23 +83,23 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
             assert options.data is not None
             database = databases.open_directory(options.data)
         stack.callback(db.close, database)
-        embedded.ensure_service(database, options.threads)
+        setup.ensure_service(database, options.threads)
         token = tokens.new_token()
         application = app.Application(
             database, guard.TokenCheck(token),
-            guard.HostCheck(options.host, options.names), embedded.PATH)
+            guard.HostCheck(options.host, options.names), setup.PATH)
         server = _bind(application, options.host, options.port,
                        app.DEFAULT_LIMIT)
         stack.callback(server.close)
         port = _port(server)
         stack.enter_context(tokens.published(token, port, options.data))
-        stack.callback(_end, embedded.end_processing, options.grace)
-        embedded.start_processing(database)
+        stack.callback(_end, setup.end_processing, options.grace)
+        setup.start_processing(database)
         if not is_loopback(options.host.strip('[]')):
             warn(f'{options.host} can be reached from other machines, and '
                  f'plain HTTP shows them the token; put a proxy with TLS in '
                  f'front')
-        ready(Address(_url(options.host, port, embedded.PATH), token,
+        ready(Address(_url(options.host, port, setup.PATH), token,
                       signals.send))
         # Ends by the signal's exception, when the requests that it had
         # begun are finished.

@@ -24,7 +24,7 @@ from lovely.remotetask.cli.failures import Failure
 _F = TypeVar('_F', bound=Callable[..., Any])
 
 
-class Asked(Protocol):
+class Backend(Protocol):
     """What answers a verb's requests; both raise Failure."""
 
     def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
@@ -37,7 +37,7 @@ class Asked(Protocol):
         """Raise Failure where waiting for a job would never end."""
 
 
-class Direct:
+class DatabaseBackend:
     """Answers from an open database.
 
     Arguments: ``database`` (ZODB DB); ``path``, of the service; None: the
@@ -47,25 +47,25 @@ class Direct:
     """
 
     def __init__(self, database: Any, path: str | None) -> None:
-        from lovely.remotetask.cli import locating
+        from lovely.remotetask.cli import find_service
         from lovely.remotetask.edge import db
         from lovely.remotetask.host import current as current_host
 
         self._database = database
-        self._path = db.read(database, lambda connection: locating.find(
+        self._path = db.read(database, lambda connection: find_service.find(
             connection, path, current_host()))
 
     def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
-        """See Asked"""
+        """See Backend"""
         texts = {name: str(value) for name, value in (query or {}).items()}
         return self._respond('GET', path, texts, b'')
 
     def post(self, path: str, data: object) -> Any:
-        """See Asked"""
+        """See Backend"""
         return self._respond('POST', path, {}, json.dumps(data).encode())
 
     def check_waiting(self) -> None:
-        """See Asked"""
+        """See Backend"""
         from lovely.remotetask.peers.liveness import ExclusiveStorage
 
         if ExclusiveStorage(self._database).available:
@@ -96,13 +96,13 @@ class Direct:
             raise Failure('the task service has just been removed') from error
 
 
-def in_parts(asked: Asked, path: str, data: dict[str, Any]
+def in_parts(backend: Backend, path: str, data: dict[str, Any]
              ) -> Iterator[Any]:
     """POST again from where the answer before has stopped, until the end."""
     start: str | None = None
     while True:
         more = {} if start is None else {'start': start}
-        answer = asked.post(path, {**data, **more})
+        answer = backend.post(path, {**data, **more})
         yield answer
         start = answer['next']
         if start is None:
@@ -112,7 +112,7 @@ def in_parts(asked: Asked, path: str, data: dict[str, Any]
 def verb(function: _F) -> _F:
     """Give a command the options of all verbs.
 
-    The function gets ``asked`` (Asked) and ``as_json`` beside its own.
+    The function gets ``backend`` and ``as_json`` beside its own arguments.
     """
     return _verb(function, tasks=False)
 
@@ -129,8 +129,8 @@ def _verb(function: _F, tasks: bool) -> _F:
                 service: str | None, as_json: bool,
                 modules: Sequence[str] = (), zcml: str | None = None,
                 **arguments: Any) -> None:
-        with _asked(url, user, uri, service, modules, zcml) as asked:
-            function(asked=asked, as_json=as_json, **arguments)
+        with _backend(url, user, uri, service, modules, zcml) as backend:
+            function(backend=backend, as_json=as_json, **arguments)
 
     options = [
         click.option(
@@ -174,9 +174,9 @@ def task_options(when: str = '') -> Callable[[_F], _F]:
 
 
 @contextmanager
-def _asked(url: str | None, user: str | None, uri: str | None,
-           service: str | None, modules: Sequence[str], zcml: str | None
-           ) -> Iterator[Asked]:
+def _backend(url: str | None, user: str | None, uri: str | None,
+             service: str | None, modules: Sequence[str], zcml: str | None
+             ) -> Iterator[Backend]:
     if uri is None:
         for name, value in (('service', service), ('tasks', modules),
                             ('zcml', zcml)):
@@ -191,7 +191,7 @@ def _asked(url: str | None, user: str | None, uri: str | None,
     if user is not None:
         raise click.UsageError('--db and --user exclude each other')
     with opened(uri, None, modules, zcml) as database:
-        yield Direct(database, service)
+        yield DatabaseBackend(database, service)
 
 
 @contextmanager
@@ -206,14 +206,14 @@ def opened(uri: str | None, configuration: str | None,
     from zope.component.hooks import setHooks
 
     from lovely.remotetask.cli import databases
-    from lovely.remotetask.cli import embedded
-    from lovely.remotetask.cli import running
+    from lovely.remotetask.cli import server
+    from lovely.remotetask.cli import setup
     from lovely.remotetask.edge import db
 
     # Without them utilities of local sites, tasks among them, stay unseen.
     setHooks()
-    for warning in embedded.load_tasks(modules, zcml):
-        running.warn(warning)
+    for warning in setup.load_tasks(modules, zcml):
+        server.warn(warning)
     if uri is not None:
         database = databases.open_uri(uri, make=False)
     else:
