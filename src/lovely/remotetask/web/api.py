@@ -4,11 +4,14 @@ Each verb takes what a request said and gives an answer and a status; HTTP
 itself is ``app``'s business.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lovely.remotetask.errors import DuplicateJob
@@ -17,24 +20,9 @@ from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import TaskNotFound
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
+from lovely.remotetask.service import TaskService
 from lovely.remotetask.web import presenter
-
-#: ``run(function, writes)`` calls ``function(service)`` in a transaction.
-Run = Callable[[Callable[[Any], object], bool], object]
-
-_JOB = re.compile(r'jobs/(?P<jobid>-?[0-9]{1,19})\Z')
-_CHANGE = re.compile(r'jobs/(?P<jobid>-?[0-9]{1,19})/(?P<verb>cancel|retry)\Z')
-
-#: What is looked at, and what is done, to the service as a whole.
-_LOOK: dict[str, Callable[[Any], object]] = {
-    'stats': presenter.stats,
-    'tasks': lambda service: {'tasks': presenter.available_tasks(service)},
-    'workers': presenter.workers,
-}
-_DO: dict[str, Callable[[Any], object]] = {
-    'pause': presenter.pause,
-    'resume': presenter.resume,
-}
+from lovely.remotetask.web.presenter import Run
 
 
 class Refused(Exception):
@@ -51,16 +39,29 @@ class Refused(Exception):
         self.allow = allow
 
 
+@dataclass(frozen=True)
+class Call:
+    """A request as the functions of the routes get it.
+
+    Attributes: ``query``, the parameters; ``body``, gives the bytes of a JSON
+    request, and refuses any other; ``run``, see presenter.Run; ``jobid``, the
+    one in the path, where its route has an ID.
+    """
+
+    query: Mapping[str, str]
+    body: Callable[[], bytes]
+    run: Run
+    jobid: int = 0
+
+
 def respond(method: str, path: str, query: Mapping[str, str],
             body: Callable[[], bytes], run: Run) -> object:
     """Answer one request.
 
-    Arguments: ``method``, HTTP's; ``path``, what follows ``api/v1/``;
-    ``query``, the parameters; ``body``, gives the bytes of a JSON request,
-    called only by verbs that need it; ``run``, see ``Run``.
+    Arguments: ``method``, HTTP's; ``path``, what follows ``api/v1/``; the
+    others, see ``Call``.
     Returns: what is to be sent as JSON.
     Raises: Refused; what ``run`` raises besides errors of usage.
-    Source: new.
     """
     try:
         return _dispatch(method, path, query, body, run)
@@ -75,76 +76,105 @@ def respond(method: str, path: str, query: Mapping[str, str],
 
 def _dispatch(method: str, path: str, query: Mapping[str, str],
               body: Callable[[], bytes], run: Run) -> object:
-    if path == 'jobs':
-        if method == 'GET':
-            arguments = _list_arguments(query)
-            return run(lambda service: presenter.jobs(service, **arguments),
-                       False)
-        if method == 'POST':
-            options = _arguments(body(), 'task', 'input', 'priority', 'delay',
-                                 'key', 'onDuplicate')
-            jobid = run(lambda service: _add(service, options), True)
-            return {'id': jobid}
-        raise _wrong_method(method, 'GET, POST')
-    if path in _LOOK:
-        if method != 'GET':
-            raise _wrong_method(method, 'GET')
-        return run(_LOOK[path], False)
-    if path in _DO:
-        if method != 'POST':
-            raise _wrong_method(method, 'POST')
-        body()  # refuses what is not JSON: a foreign page's form could send it
-        return run(_DO[path], True)
-    if path == 'clean':
-        if method != 'POST':
-            raise _wrong_method(method, 'POST')
-        options = _arguments(body(), 'status', 'start')
-        return presenter.clean(lambda step: run(step, True), **options)
-    if path == 'cancel':
-        if method != 'POST':
-            raise _wrong_method(method, 'POST')
-        options = _arguments(body(), 'status', 'task', 'start')
-        return presenter.cancel_all(lambda step: run(step, True), **options)
-    found = _JOB.match(path)
-    if found:
-        if method != 'GET':
-            raise _wrong_method(method, 'GET')
-        jobid = int(found['jobid'])
-        return run(lambda service: presenter.job(service, jobid), False)
-    found = _CHANGE.match(path)
-    if found:
-        if method != 'POST':
-            raise _wrong_method(method, 'POST')
-        jobid = int(found['jobid'])
-        change = _CHANGES[found['verb']]
-        body()  # as above
-        return run(lambda service: _change(service, jobid, change), True)
+    for route, functions in ROUTES.items():
+        found = re.fullmatch(route.replace('ID', '(-?[0-9]{1,19})'), path)
+        if found is None:
+            continue
+        if method not in functions:
+            allow = ', '.join(functions)
+            raise Refused(405, f'{method:.20} does nothing here; use '
+                               f'{allow}', allow)
+        return functions[method](Call(query, body, run,
+                                      int((*found.groups(), 0)[0])))
     raise Refused(404, f'there is nothing at api/v1/{path:.80}; there are '
-                       f'jobs, jobs/ID, jobs/ID/cancel, jobs/ID/retry, '
-                       f'cancel, clean, {", ".join([*_LOOK, *_DO])}')
+                       f'{", ".join(ROUTES)}')
 
 
-_CHANGES = {'cancel': presenter.cancel, 'retry': presenter.retry}
+# --- what the routes do ------------------------------------------------------
+
+def _look(function: Callable[[TaskService], object]
+          ) -> Callable[[Call], object]:
+    """Show something of the service as a whole."""
+    return lambda call: call.run(function, False)
 
 
-def _change(service: Any, jobid: int,
-            change: Callable[[Any, object], None]) -> dict[str, Any]:
-    presenter.status(service, jobid)  # unlike XML-RPC's, this one tells
-    change(service, jobid)
-    return {'id': jobid, 'status': presenter.status(service, jobid)}
+def _do(function: Callable[[TaskService], object]
+        ) -> Callable[[Call], object]:
+    """Do something to the service as a whole."""
+    def do(call: Call) -> object:
+        call.body()     # refuses what is not JSON: a foreign page's form
+        return call.run(function, True)
+
+    return do
 
 
-def _add(service: Any, options: dict[str, Any]) -> int:
-    try:
-        return presenter.add(service, **options)
-    except ValueError as error:
-        # The exact text is for callers of 0.5.2; this one can say more.
-        if str(error) != 'Task does not exist':
-            raise
-        raise TaskNotFound(
-            f'Task does not exist: {options["task"]!r:.80}; `remotetask '
-            f'tasks`, or api/v1/tasks, names those there are') from None
+def _change(function: Callable[[TaskService, object], None]
+            ) -> Callable[[Call], object]:
+    """Do something to one job."""
+    def change(service: TaskService, jobid: int) -> dict[str, Any]:
+        presenter.status(service, jobid)  # unlike XML-RPC's, this one tells
+        function(service, jobid)
+        return {'id': jobid, 'status': presenter.status(service, jobid)}
 
+    return lambda call: _do(lambda service: change(service, call.jobid))(call)
+
+
+def _show(call: Call) -> object:
+    return call.run(lambda service: presenter.job(service, call.jobid), False)
+
+
+def _list(call: Call) -> object:
+    arguments = _list_arguments(call.query)
+    return call.run(lambda service: presenter.jobs(service, **arguments),
+                    False)
+
+
+def _add(call: Call) -> object:
+    options = _arguments(call.body(), 'task', 'input', 'priority', 'delay',
+                         'key', 'onDuplicate')
+
+    def add(service: TaskService) -> int:
+        try:
+            return presenter.add(service, **options)
+        except ValueError as error:
+            # The exact text is for callers of 0.5.2; this one can say more.
+            if str(error) != 'Task does not exist':
+                raise
+            raise TaskNotFound(
+                f'Task does not exist: {options["task"]!r:.80}; `remotetask '
+                f'tasks`, or api/v1/tasks, names those there are') from None
+
+    return {'id': call.run(add, True)}
+
+
+def _clean(call: Call) -> object:
+    options = _arguments(call.body(), 'status', 'start')
+    return presenter.clean(lambda step: call.run(step, True), **options)
+
+
+def _cancel_all(call: Call) -> object:
+    options = _arguments(call.body(), 'status', 'task', 'start')
+    return presenter.cancel_all(lambda step: call.run(step, True), **options)
+
+
+#: Below ``api/v1/``: which function answers which method of HTTP.
+ROUTES: dict[str, dict[str, Callable[[Call], object]]] = {
+    'jobs': {'GET': _list, 'POST': _add},
+    'jobs/ID': {'GET': _show},
+    'jobs/ID/cancel': {'POST': _change(presenter.cancel)},
+    'jobs/ID/retry': {'POST': _change(presenter.retry)},
+    'cancel': {'POST': _cancel_all},
+    'clean': {'POST': _clean},
+    'stats': {'GET': _look(presenter.stats)},
+    'tasks': {'GET': _look(lambda service: {
+        'tasks': presenter.available_tasks(service)})},
+    'workers': {'GET': _look(presenter.workers)},
+    'pause': {'POST': _do(presenter.pause)},
+    'resume': {'POST': _do(presenter.resume)},
+}
+
+
+# --- arguments ---------------------------------------------------------------
 
 def _list_arguments(query: Mapping[str, str]) -> dict[str, Any]:
     unknown = sorted(set(query) - {'status', 'task', 'start', 'limit'})
@@ -194,7 +224,3 @@ def _object(body: bytes, keys: Sequence[str]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f'{name} is no JSON')
-
-
-def _wrong_method(method: str, allow: str) -> Refused:
-    return Refused(405, f'{method:.20} does nothing here; use {allow}', allow)

@@ -4,6 +4,7 @@ Nothing here knows of HTTP, templates or frameworks.  Who calls decides who may
 call, and brings the transaction.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 from typing import TypeVar
@@ -15,10 +16,14 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
+from lovely.remotetask.service import TaskService
 from lovely.remotetask.task import task_option
 from lovely.remotetask.web import plain
 
 _T = TypeVar('_T')
+
+#: ``run(function, writes)`` calls ``function(service)`` in a transaction.
+Run = Callable[[Callable[[TaskService], object], bool], object]
 
 #: A request that changes many jobs answers after so long (seconds), and says
 #: where to go on: clients and proxies do not wait for ever.

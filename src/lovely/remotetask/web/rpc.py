@@ -19,6 +19,7 @@ from lovely.remotetask.web.methods import INTROSPECTION
 from lovely.remotetask.web.methods import METHODS
 from lovely.remotetask.web.methods import ServiceMethods
 from lovely.remotetask.web.methods import unknown
+from lovely.remotetask.web.presenter import Run
 
 # The fault codes of the "specification for fault code interoperability".
 PARSE_ERROR = -32700
@@ -26,9 +27,6 @@ METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 APPLICATION_ERROR = -32500
 INTERNAL_ERROR = -32603
-
-#: ``run(function, writes)`` calls ``function(service)`` in a transaction.
-Run = Callable[[Callable[[Any], object], bool], object]
 
 # What no XML 1.0 document may hold, not even escaped.
 _ILLEGAL = re.compile(
