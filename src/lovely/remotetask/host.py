@@ -1,4 +1,4 @@
-"""The one seam to the frameworks, and the plain default behind it.
+"""The one seam to the frameworks, and the plain host behind it.
 
 zope.security is not a dependency; where it is installed, a job runs in an
 interaction of its own, as in 0.5.2.
@@ -32,7 +32,7 @@ from lovely.remotetask.participation import ProcessorRequest
 
 _T = TypeVar('_T')
 
-#: Where Zope and the ZTK keep their application in the database's root.
+#: The name of the application of Zope and the ZTK in the database's root.
 APPLICATION = 'Application'
 
 #: The name of a site's site manager in a path.
@@ -42,8 +42,8 @@ SITE_MANAGER = '++etc++site'
 def parents(obj: Any) -> Iterator[Any]:
     """The object and all it is located in, innermost first."""
     seen = set()
-    # A location that contains itself is an application's mistake; looking
-    # for ever would be ours.
+    # An application may by mistake have located an object in itself; without
+    # this we would look for ever.
     while obj is not None and id(obj) not in seen:
         seen.add(id(obj))
         yield obj
@@ -57,15 +57,15 @@ def site_of(service: Any) -> Any:
 
 
 def runs_as(job: Any) -> str | None:
-    """As whom a job runs (IHost.submitter); None: with all rights."""
+    """The submitter as whom a job runs (IHost); None: with all rights."""
     submitter = None if job is None else job.submitter
     return None if submitter == SYSTEM else submitter
 
 
 def _step(obj: Any, name: str) -> Any:
-    """What a name of a path leads to; None: nothing."""
+    """The object that a name of a path leads to, or None."""
     if name == SITE_MANAGER:
-        # A site does not contain its site manager, it knows it.
+        # A site does not contain its site manager.
         return obj.getSiteManager() if ISite.providedBy(obj) else None
     try:
         return obj[name]
@@ -105,8 +105,8 @@ class PlainHost:
                 continue
             if oid is None or service._p_oid == oid:
                 return service
-            # Another application of this database has a service of that
-            # path; ours may have been replaced by a new one.
+            # Either another application of this database has a service at an
+            # equal path, or ours was replaced by a new one.
             first = first or service
         return first
 
@@ -128,8 +128,8 @@ class PlainHost:
     def registry(self, service: Any) -> Any:
         """The component registry that knows the tasks of a service."""
         manager = getSiteManager()
-        # Without zope.component's hooks (zope.component.hooks.setHooks) the
-        # current site would not count.
+        # Without zope.component's hooks (zope.component.hooks.setHooks) it
+        # does not follow the current site.
         if manager is getGlobalSiteManager():
             site = getSite()
             if site is not None:
@@ -141,9 +141,9 @@ class PlainHost:
         """See IHost"""
         if runs_as(job) is not None:
             raise WrongWorker(
-                f'job {job.id} is to run as {job.submitter!r}, and nothing '
-                f'here knows of principals: run it by a worker of the host '
-                f'that it was added in')
+                f'job {job.id} is to run as {job.submitter!r}, and this '
+                f'worker knows no principals: run the job by a worker of the '
+                f'host that it was added in')
         with interaction(), in_site(site_of(service)):
             yield service
 
@@ -171,11 +171,11 @@ class PlainHost:
 
 
 class ServicePath(list):  # type: ignore[type-arg]
-    """The path to a service: a list of names, and which object was meant.
+    """The path to a service: a list of names, with its oid and its host.
 
-    Processor factories of applications get a list, as in 0.5.2; the oid
-    tells apart two applications of one database with equal paths, and the
-    host tells the processor in whose way it runs jobs.
+    Processor factories of applications get a list, as in 0.5.2.  The oid
+    tells apart two applications of one database with equal paths; the host
+    (IHost) is the one by which a processor runs the jobs.
     """
 
     def __init__(self, names: Iterable[str], oid: bytes | None = None,
@@ -197,12 +197,12 @@ def visit(database: Any, path: Sequence[str], host: Any,
           function: Callable[[Any], _T], writes: bool) -> _T:
     """Call ``function(service)`` in a transaction of its own, in its site.
 
-    In its site: its tasks, and the subscribers of its events, may be
-    registered there and nowhere else.
-    Arguments: ``database`` (ZODB.DB); ``path`` (sequence of str), of the
-    service; ``host`` (IHost); ``writes``: commit, and do all of it again
-    after a conflict; else ``function`` sees a snapshot, which is aborted.
-    Returns: what ``function`` returned.
+    In its site, because the tasks of a service and the subscribers of its
+    events may be registered only there.
+    Arguments: ``database`` (ZODB.DB); ``path``, of the service; ``host``
+    (IHost); ``writes``: True commits, and begins again after a conflict;
+    False lets ``function`` see a snapshot, which is aborted.
+    Returns: the result of ``function``.
     Raises: ServiceNotFound; the ConflictError of the last try; what
     ``function`` raises.
     """
@@ -220,7 +220,7 @@ def visit(database: Any, path: Sequence[str], host: Any,
 
 @contextmanager
 def in_site(site: Any) -> Iterator[None]:
-    """Make a site, or None, the current one; afterwards all is as before."""
+    """Make a site, or None, the current one as long as the block runs."""
     before = getSite()
     setSite(site)
     try:
@@ -231,7 +231,7 @@ def in_site(site: Any) -> Iterator[None]:
 
 @contextmanager
 def interaction(principal: Any = None) -> Iterator[None]:
-    """Run in an interaction of a job's own, where zope.security is installed.
+    """Run a job in its own interaction, where zope.security is installed.
 
     Arguments: ``principal``, of the interaction's only participation.
     """
@@ -239,8 +239,8 @@ def interaction(principal: Any = None) -> Iterator[None]:
     if management is None:
         yield
         return
-    # The caller's interaction is put aside and put back; what the task made
-    # of its own is left behind.
+    # The caller's interaction is put aside, and put back also where the task
+    # has ended the one of its job or begun another.
     local = management.thread_local
     before = getattr(local, 'interaction', None)
     local.interaction = None
@@ -256,13 +256,13 @@ def interaction(principal: Any = None) -> Iterator[None]:
 
 PLAIN = PlainHost()
 
-#: Callables that give the host of the current thread, or None: for
-#: frameworks whose registries are not those of zope.component.
+#: Callables that give the host of the current thread (IHost), or None: for
+#: frameworks whose registries zope.component does not know.
 finders: list[Callable[[], Any]] = []
 
 
 def current() -> Any:
-    """The host of whoever calls (IHost).
+    """The host of the calling thread.
 
     Cost: a look into a registry; each ``add`` asks.
     """

@@ -1,4 +1,4 @@
-"""Autostart: services named in the host's product configuration.
+"""Starts the services that the host's product configuration names.
 
 ::
 
@@ -6,8 +6,9 @@
       autostart site1@tasks, @rootTasks, *@mail
     </product-config>
 
-``site@service``; ``@service`` is the root's; ``*`` on either side means all.
-A service that is no utility of the site is found as an object in it.
+An entry is ``site@service``.  An empty site is the root; ``*`` on either side
+means all.  A service that is no utility of the site is found as an object in
+it.
 """
 
 from __future__ import annotations
@@ -27,21 +28,22 @@ from lovely.remotetask.host import in_site
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.log import log
 
-# Set to 0, nothing is started: maintenance scripts fire the same event as a
-# server does and would become workers.
+# Where it is 0, no service is started: maintenance scripts fire the same event
+# as a server does, and would become workers.
 _SWITCH = 'LOVELY_REMOTETASK_AUTOSTART'
 
 _wanted: ContextVar[bool] = ContextVar('wanted', default=True)
 
 
 def starts_services() -> bool:
-    """May an application that starts now start services by itself?"""
+    """May an application that starts now start its services?"""
     return _wanted.get() and os.environ.get(_SWITCH, '').strip() != '0'
 
 
 @contextmanager
 def not_starting() -> Iterator[None]:
-    """Applications that this thread starts meanwhile start no services."""
+    """Applications that this thread starts within the block start no services.
+    """
     token = _wanted.set(False)
     try:
         yield
@@ -65,8 +67,8 @@ def bootStrapSubscriber(event: Any) -> None:
     """Start the configured services when the database is open.
 
     Never raises: a wrong entry must not keep an application from starting.
-    Arguments: ``event.database``, the ZODB database.
-    Txn: neither begins nor ends one of the calling thread.
+    Arguments: ``event.database`` (ZODB.DB).
+    Txn: the calling thread's is left alone.
     Source: 0.5.2.
     """
     if not starts_services():
@@ -94,7 +96,7 @@ def _start(root: Any, directive: str) -> None:
     several = '*' in (site_name, service_name)
     try:
         for site, label in _sites(root, site_name, service_name):
-            # Zope finds local utilities from there.
+            # Zope finds local utilities from the current site.
             with in_site(site if ISite.providedBy(site) else None):
                 for name, service in _services(root, site, site_name,
                                                service_name):
@@ -114,11 +116,11 @@ def _start_service(name: str, service: Any, label: str) -> bool:
         if service.isProcessing():
             return False
         service.startProcessing()
-        # A service that is located nowhere does not start.
+        # startProcessing() is silent about a service that is in no container.
         if not service.isProcessing():
             return False
     except Exception:
-        # A broken one takes only itself.
+        # The other services are started all the same.
         log.exception('service %s on site %s could not be started', name,
                       label)
         return False
@@ -128,7 +130,7 @@ def _start_service(name: str, service: Any, label: str) -> bool:
 
 def _sites(root: Any, site_name: str,
            service_name: str) -> Iterator[tuple[Any, str]]:
-    """The sites a directive names, each with its name in the log."""
+    """The sites that a directive names, each with its name for the log."""
     if site_name in ('', '*'):
         yield root, 'root'
     if site_name == '*':
@@ -145,11 +147,14 @@ def _sites(root: Any, site_name: str,
 
 def _services(root: Any, site: Any, site_name: str,
               service_name: str) -> list[tuple[str, Any]]:
-    """The services a directive names on one site; None: not found."""
+    """The services that a directive names on one site, each with its name.
+
+    A service is None where it was not found.
+    """
     manager = _manager(site)
     if service_name != '*':
         service = None
-        # A folder that is no site has none of the global ones for itself.
+        # The global utilities do not belong to a folder that is no site.
         if site is root or ISite.providedBy(site):
             service = manager.queryUtility(ITaskService, name=service_name)
         if service is None:
@@ -157,7 +162,7 @@ def _services(root: Any, site: Any, site_name: str,
         return [(service_name, service)]
     services = list(manager.getUtilitiesFor(ITaskService))
     if site_name not in ('', '*'):
-        # What the site has from the root is not its own.
+        # A site finds the services of the root, too; they are not its own.
         roots = {name: service for name, service
                  in _manager(root).getUtilitiesFor(ITaskService)}
         services = [(name, service) for name, service in services

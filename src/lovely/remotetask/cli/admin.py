@@ -1,5 +1,5 @@
-"""The verbs for whoever looks after the queue: stats, workers, retry, pause,
-resume, clean."""
+"""The verbs of an administrator: stats, workers, retry, pause, resume, clean.
+"""
 
 import click
 
@@ -16,7 +16,7 @@ from lovely.remotetask.interfaces import FINAL
 @click.command('stats')
 @verb
 def stats_command(backend: Backend, as_json: bool) -> None:
-    """Show how many jobs are where, and how long the oldest one waits."""
+    """Count the jobs by status; tell how long the oldest one waits."""
     answer = backend.get('stats')
     if as_json:
         print_json(answer)

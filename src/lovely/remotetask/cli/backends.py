@@ -1,7 +1,7 @@
-"""Whom a verb asks: a running server, or with ``--db`` the database itself.
+"""The backend of a verb: a running server, or with ``--db`` a database.
 
-Both take the same requests and give the same answers: ``api`` answers them,
-on the server or in this process.
+Both take the same requests and give the same answers: ``web.api`` answers
+them, in the server or in this process.
 """
 
 import json
@@ -25,7 +25,7 @@ _F = TypeVar('_F', bound=Callable[..., Any])
 
 
 class Backend(Protocol):
-    """What answers a verb's requests; both raise Failure."""
+    """Answers the requests of a verb.  Raises: Failure."""
 
     def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
         """GET ``api/v1/<path>``."""
@@ -38,12 +38,10 @@ class Backend(Protocol):
 
 
 class DatabaseBackend:
-    """Answers from an open database.
+    """Answers from an open database.  See Backend
 
-    Arguments: ``database`` (ZODB DB); ``path``, of the service; None: the
-    only one there is.
-    Raises: Failure, everywhere.
-    Source: new.
+    Arguments: ``database`` (ZODB.DB); ``path`` (str), of the service; None:
+    the only service of the database.
     """
 
     def __init__(self, database: Any, path: str | None) -> None:
@@ -98,7 +96,10 @@ class DatabaseBackend:
 
 def in_parts(backend: Backend, path: str, data: dict[str, Any]
              ) -> Iterator[Any]:
-    """POST again from where the answer before has stopped, until the end."""
+    """POST until all is done, each time from where the last answer stopped.
+
+    Yields: the answers.
+    """
     start: str | None = None
     while True:
         more = {} if start is None else {'start': start}
@@ -118,7 +119,7 @@ def verb(function: _F) -> _F:
 
 
 def verb_with_tasks(function: _F) -> _F:
-    """The same for verbs that need to know the tasks there are."""
+    """The same for verbs for which the tasks have to be registered."""
     return _verb(function, tasks=True)
 
 
@@ -140,7 +141,7 @@ def _verb(function: _F, tasks: bool) -> _F:
             '--user', metavar='USER:PASSWORD',
             help='Credentials.  Default: from REMOTETASK_TOKEN, or '
                  'REMOTETASK_USER and REMOTETASK_PASSWORD, or the token that '
-                 'your own "remotetask serve" has left.'),
+                 'your own "remotetask serve" wrote.'),
         click.option(
             '--db', 'uri', metavar='URI',
             help='Ask this database instead of a server: zeo://, '
@@ -162,7 +163,7 @@ def _verb(function: _F, tasks: bool) -> _F:
 
 
 def task_options(when: str = '') -> Callable[[_F], _F]:
-    """The options that say where tasks come from."""
+    """Give a command the options that say where tasks come from."""
     modules = click.option(
         '--tasks', 'modules', multiple=True, metavar='MODULE',
         help=f'{when}Import this module and register its @task functions '
@@ -184,7 +185,7 @@ def _backend(url: str | None, user: str | None, uri: str | None,
                 raise click.UsageError(f'--{name} needs --db')
         yield Client(url or DEFAULT_URL, user)
         return
-    # A REMOTETASK_URL of the environment is not meant here.
+    # REMOTETASK_URL in the environment is no contradiction to --db.
     source = click.get_current_context().get_parameter_source('url')
     if source is ParameterSource.COMMANDLINE:
         raise click.UsageError('--db and --url exclude each other')
@@ -210,7 +211,8 @@ def opened(uri: str | None, configuration: str | None,
     from lovely.remotetask.cli import setup
     from lovely.remotetask.edge import db
 
-    # Without them utilities of local sites, tasks among them, stay unseen.
+    # Without the hooks, tasks that are utilities of a local site are not
+    # found.
     setHooks()
     for warning in setup.load_tasks(modules, zcml):
         server.warn(warning)

@@ -1,4 +1,4 @@
-"""Opening databases, and saying in a line why one cannot be opened."""
+"""Opens databases, and says in a line why one cannot be opened."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ def open_directory(directory: Path) -> Any:
     Raises: Failure.
     """
     try:
-        # Whoever can write here can have any code run by the server.
+        # 0700: a user who can write here can have the server run any code.
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         storage = FileStorage(str(directory / 'Data.fs'),
                               blob_dir=str(directory / 'blobs'))
@@ -55,7 +55,7 @@ def open_directory(directory: Path) -> Any:
 def open_uri(uri: str, make: bool = True) -> Any:
     """Open the database that a URI of zodburi names.
 
-    Arguments: ``make``: False: a file has to be there already.
+    Arguments: ``make``; False: a file has to exist already.
     Raises: Failure; it never shows the URI's password.
     """
     import zodburi
@@ -76,8 +76,8 @@ def open_uri(uri: str, make: bool = True) -> Any:
         raise Failure(
             f'--db {shown}: there is no storage for this kind of URI; '
             f'there are {", ".join(known)}',
-            "correct it, or install what brings it "
-            "(for postgres: RelStorage[postgresql])") from error
+            "correct it, or install the package that brings this kind (for "
+            "postgres: RelStorage[postgresql])") from error
     except Exception as error:
         raise Failure(
             f'--db {shown} cannot be read: '
@@ -101,7 +101,8 @@ def open_configuration(path: str) -> Any:
     try:
         with open(path, encoding='utf-8') as file:
             text = file.read()
-        # By its text: a URL of the path would have to be quoted right.
+        # The text, and not the path: ZConfig would take that for a URL, in
+        # which characters have to be quoted.
         opener = ZODB.config.databaseFromString
     except OSError as error:
         raise Failure(f'{option} cannot be read: {reason(error)}',
@@ -123,22 +124,26 @@ def open_configuration(path: str) -> Any:
     return database
 
 
-def _connect(connect: Callable[[], Any], what: str, where: str,
+def _connect(connect: Callable[[], Any], name: str, where: str,
              hide: Callable[[str], str] = str) -> Any:
-    """Open a storage or database; whatever goes wrong becomes a Failure."""
+    """Open a storage or database; every error becomes a Failure.
+
+    Arguments: ``name``, of the database, for people; ``where``, the option
+    or file to correct; ``hide``, takes secrets out of a driver's message.
+    """
     try:
-        # Drivers log each attempt; the one line below says it as well.
+        # Drivers log each attempt; the Failure below says the same once.
         logging.disable(logging.WARNING)
         return connect()
     except Failure:
         raise
     except LockError as error:
-        raise Failure(f'{what} is in use by another process', _IN_USE
+        raise Failure(f'{name} is in use by another process', _IN_USE
                       ) from error
-    # A driver may raise whatever it likes.
+    # A driver may raise any kind of error.
     except Exception as error:
         raise Failure(
-            f'cannot open {what}: {hide(describe(error))}',
+            f'cannot open {name}: {hide(describe(error))}',
             f'correct {where}, or start the database server') from error
     finally:
         logging.disable(logging.NOTSET)
@@ -150,7 +155,7 @@ def _postgres(uri: str) -> str:
     if scheme not in ('postgres', 'postgresql') or not separator:
         return uri
     place, slash, name = rest.partition('/')
-    # It takes a missing port for one that is called "None".
+    # The resolver takes a missing port for one that is called "None".
     if not re.search(r':\d+\Z', place):
         place = f'{place.rstrip(":")}:5432'
     return f'postgres://{place}{slash}{name}'

@@ -4,7 +4,7 @@ from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.texts import describe
 from lovely.remotetask.texts import one_line
 
-#: What the extra [server] brings, by the name of its module.
+#: The extras that bring a module, by its name.
 EXTRA = {'click': 'server', 'waitress': 'server', 'webob': 'server',
          'zodburi': 'server', 'zope.configuration': 'zcml'}
 
@@ -12,8 +12,8 @@ EXTRA = {'click': 'server', 'waitress': 'server', 'webob': 'server',
 class Failure(Exception):
     """The command cannot be done.
 
-    Arguments: ``cause`` (str): what happened, to what; ``cure`` (str): what
-    to do about it.
+    Arguments: ``cause`` (str), the object and its trouble; ``cure`` (str),
+    a remedy for the user.
     """
 
     def __init__(self, cause: str, cure: str = '') -> None:
@@ -26,7 +26,7 @@ class Failure(Exception):
 
 
 def line(error: BaseException) -> str:
-    """What the user reads about an error: always one line.  Source: new."""
+    """The line that the user reads about an error."""
     if isinstance(error, Failure | ConfigurationError):
         return one_line(str(error))
     if isinstance(error, ModuleNotFoundError) and error.name:
@@ -40,5 +40,5 @@ def line(error: BaseException) -> str:
 
 
 def reason(error: OSError) -> str:
-    """What the operating system says, without the number and the path."""
+    """The message of the operating system, without number and path."""
     return error.strerror or str(error)

@@ -1,4 +1,4 @@
-"""The click program: its commands, ``--debug``, and what errors look like."""
+"""The click program: its commands, ``--debug``, and its lines about errors."""
 
 import importlib
 import os
@@ -10,7 +10,7 @@ import click
 
 from lovely.remotetask.cli import failures
 
-#: Command -> where it lives; a module is imported when its command is used.
+#: Command -> its module, which is imported when the command is used.
 COMMANDS = {
     'serve': 'lovely.remotetask.cli.serve',
     'worker': 'lovely.remotetask.cli.worker',
@@ -45,7 +45,7 @@ class _Program(click.Group):
         command: click.Command = getattr(
             importlib.import_module(where), f'{name}_command')
         if _DEBUG not in command.params:
-            # Everybody writes it behind the command.
+            # Users write it behind the command.
             command.params.append(_DEBUG)
         return command
 
@@ -72,8 +72,8 @@ click.version_option(package_name='lovely.remotetask',
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command.  Returns: the exit code.  Source: new."""
-    # A task's result may hold what the terminal's encoding does not.
+    """Run one command.  Returns: the exit code."""
+    # A task's result may hold characters that the terminal's encoding lacks.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')

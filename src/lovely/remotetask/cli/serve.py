@@ -7,7 +7,7 @@ import click
 
 from lovely.remotetask.cli import server
 
-#: Where the data goes unless told otherwise.
+#: The directory of the data where neither --data nor --db is given.
 DEFAULT_DATA = 'remotetask-data'
 
 
@@ -59,5 +59,5 @@ def serve_command(data: Path | None, uri: str | None, host: str, port: int,
 def _announce(address: server.Address, data: Path | None) -> None:
     where = '' if data is None else f' (data in {data})'
     click.echo(f'remotetask: serving {address.url}{where}')
-    # Whoever has started us by a pipe waits for this line.
+    # A program that has started us with a pipe waits for this line.
     sys.stdout.flush()

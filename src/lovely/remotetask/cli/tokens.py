@@ -1,8 +1,8 @@
-"""Where a server leaves its token, and where the command line finds it.
+"""The files with a server's token, by which the command line finds it.
 
-The token is a file for its owner alone.  It lies in a directory that nobody
-else can write: else another user could put a link there and have the server
-overwrite a file, or a token of theirs and have the client talk to them.
+Only the owner can read such a file, in a directory where no other user can
+write: that user could put a link there and have the server overwrite a file,
+or a token of their own and have the client talk to their server.
 """
 
 import os
@@ -19,7 +19,7 @@ _NAME = 'remotetask'
 
 
 def new_token() -> str:
-    """A fresh token; each start of a server has its own."""
+    """A fresh token; each start of a server makes its own."""
     return secrets.token_urlsafe(32)
 
 
@@ -42,7 +42,7 @@ def runtime_directory() -> Path:
 
 @contextmanager
 def published(token: str, port: int, data: Path | None) -> Iterator[None]:
-    """Leave the token for clients as long as the block runs.
+    """Keep the token in files for clients as long as the block runs.
 
     Arguments: ``token``; ``port``, the server's; ``data``, its data
     directory, if it has one.
@@ -61,7 +61,7 @@ def published(token: str, port: int, data: Path | None) -> Iterator[None]:
 
 
 def find(port: int) -> str | None:
-    """The token that this user's server at a port has left, or None.
+    """The token of this user's server at a port, or None.
 
     Raises: Failure where its place cannot be trusted.
     """
@@ -84,8 +84,8 @@ def _check_private(directory: Path) -> None:
 
 
 def _write(place: Path, token: str) -> None:
-    # Written beside and renamed: whoever reads sees all of it or nothing,
-    # and a link that lies at this name is replaced, not followed.
+    # Written beside and renamed: a client reads the whole token or none, and
+    # a link that lies at this name is replaced, not followed.
     beside = place.with_name(f'.{place.name}.{secrets.token_hex(8)}')
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:

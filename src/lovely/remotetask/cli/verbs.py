@@ -1,4 +1,4 @@
-"""The verbs about jobs: add, list, show, cancel, tasks."""
+"""The verbs of a user of the queue: add, list, show, cancel, tasks."""
 
 import json
 import random
@@ -25,8 +25,9 @@ from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.texts import one_line
 
-# Seconds between two looks at a job: soon at first, for short jobs, and then
-# ever slower, so that a hundred waiting clients are no load.
+# How long (seconds) to wait between two looks at a job: short at first, for
+# short jobs, and then ever longer, so that a hundred waiting clients are no
+# load.
 FIRST_LOOK = 0.05
 SLOWEST_LOOK = 2.0
 GROWTH = 1.5
@@ -44,11 +45,11 @@ GROWTH = 1.5
 @click.option('--delay', type=click.FloatRange(min=0), metavar='SECONDS',
               help='Run it not before this time has passed.')
 @click.option('--key',
-              help='Add nothing while another job of this key is not over; '
+              help='Add no job while another one of this key is not over; '
                    'its id is printed then.')
 @click.option('--on-duplicate', type=click.Choice(ON_DUPLICATE),
               default='keep', show_default=True,
-              help='With --key: what becomes of it then.')
+              help='With --key: keep that other job, replace it, or fail.')
 @verb_with_tasks
 def add_command(task: str, input: str | None, wait: bool,
                 timeout: float | None, priority: int, delay: float | None,
@@ -89,7 +90,7 @@ def add_command(task: str, input: str | None, wait: bool,
 @verb
 def list_command(status: str | None, task: str | None, limit: int,
                  backend: Backend, as_json: bool) -> None:
-    """List jobs: what runs and waits first, then what has ended."""
+    """List jobs: first those that run and wait, then those that have ended."""
     jobs: list[dict[str, Any]] = []
     start: str | None = None
     while True:
@@ -99,7 +100,7 @@ def list_command(status: str | None, task: str | None, limit: int,
                                   if value is not None})
         jobs += page['jobs']
         start = page['next']
-        # A page may be empty and not the last: a filter by task looks at a
+        # An empty page may not be the last one: a filter by task looks at a
         # bounded number of jobs.
         if start is None or len(jobs) >= limit:
             break
@@ -119,7 +120,7 @@ def list_command(status: str | None, task: str | None, limit: int,
 @click.argument('jobid', metavar='ID', type=int)
 @verb
 def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
-    """Show all about one job."""
+    """Show one job, with its input and result."""
     job = backend.get(f'jobs/{jobid}')
     if as_json:
         print_json(job)
@@ -195,7 +196,7 @@ def wait_for(backend: Backend, jobid: int, timeout: float | None
     """Wait until a job has ended.
 
     Arguments: ``timeout``, seconds or None.
-    Returns: the job, as the server shows it.
+    Returns: the job, as the backend shows it.
     Raises: Failure when the time is over.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -225,7 +226,7 @@ def _print_result(job: dict[str, Any]) -> None:
     if 'outputNote' in job:
         raise Failure(f'job {job["id"]} is completed, but its result '
                       f'{job["outputNote"]}')
-    # On one line: it goes on to the next program of a pipe.
+    # On one line: the next program of a pipe may read it.
     click.echo(json.dumps(job['output'], ensure_ascii=False))
 
 

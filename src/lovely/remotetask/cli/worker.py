@@ -1,4 +1,4 @@
-"""``remotetask worker``: a process that does nothing but run jobs."""
+"""``remotetask worker``: a process that only runs jobs."""
 
 import importlib
 import logging
@@ -19,16 +19,16 @@ from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.signals import Signals
 from lovely.remotetask.texts import one_line
 
-#: Jobs that a worker runs at once unless told otherwise.
+#: How many jobs a worker runs at once where --threads is not given.
 DEFAULT_THREADS = 5
 
-#: The line that says "ready" names so many tasks.
+#: How many tasks the line that says "ready" names.
 TASKS_SHOWN = 20
 
-#: Seconds that the database gets, after the grace, to take back the jobs.
+#: How long (seconds) after the grace the database gets to take back the jobs.
 LEAVE_SECONDS = 5.0
 
-# Besides its jobs' connections a worker has some of its own.
+# How many connections a worker may need besides those of its jobs.
 _MACHINERY = 10
 
 
@@ -85,9 +85,9 @@ def worker_command(uri: str | None, configuration: str | None,
 def _opened(uri: str | None, configuration: str | None, paste: str | None,
             zope_conf: str | None, modules: Sequence[str],
             zcml: str | None) -> Iterator[tuple[Any, Any]]:
-    """The database, and the host in whose way jobs are run.
+    """The database, and the host that runs the jobs (IHost).
 
-    Raises: Failure.
+    Raises: Failure; ConfigurationError.
     """
     if paste is not None:
         opening = _of_framework('pyramid', paste)
@@ -104,8 +104,8 @@ def _opened(uri: str | None, configuration: str | None, paste: str | None,
 
 
 def _of_framework(room: str, file: str) -> Any:
-    """What a framework's room opens from its configuration file."""
-    # By name: rooms of surfaces do not import each other.
+    """Database and host of an application, from its configuration file."""
+    # Imported by its name: this room must not depend on those of the hosts.
     try:
         module = importlib.import_module(f'lovely.remotetask.{room}.worker')
     except ModuleNotFoundError as error:
@@ -119,15 +119,15 @@ def _of_framework(room: str, file: str) -> Any:
 class _Stop(BaseException):
     """A signal asked for the end.
 
-    No SystemExit: that is what a module which is being imported may raise.
+    No SystemExit: a module of tasks may raise that while it is imported.
     """
 
 
 class _Work:
     """Runs the jobs of one service of an open database.
 
-    Arguments: ``host`` (IHost); ``name``, the path of the service, or None;
-    ``threads``, jobs at once.
+    Arguments: ``host`` (IHost); ``name``, the path of the service; None: the
+    only one of the database; ``threads``, how many jobs at once.
     Raises: Failure.
     """
 
@@ -148,7 +148,7 @@ class _Work:
         path = db.read(database, lambda connection: find_service.find(
             connection, name, host))
         try:
-            # What the processor's thread would log again and again.
+            # Now: the processor's thread would log the error again and again.
             liveness.for_database(database).announce()
         except ConfigurationError as error:
             raise Failure(str(error)) from error
@@ -196,13 +196,17 @@ class _Work:
         return 0
 
     def _end(self, grace: float) -> int | None:
-        """Stop the jobs; how many were given back, None: nobody knows."""
+        """End the work.
+
+        Returns: how many jobs were given back; None: the database has not
+        answered.
+        """
         from lovely.remotetask.cli import setup
 
         self._thread.running = False
         given: list[int] = []
-        # In a thread, for a database that does not answer holds up whoever
-        # asks it for as long as its driver likes.
+        # In a thread: a database that does not answer holds up its caller
+        # for as long as its driver likes.
         ending = threading.Thread(
             target=lambda: given.append(setup.end_processing(grace)),
             daemon=True)
@@ -218,5 +222,5 @@ class _Work:
         click.echo(f'remotetask: worker ready: service {self.service}, '
                    f'{self.threads} thread{plural}, '
                    f'tasks: {", ".join(names)}')
-        # Whoever has started us by a pipe waits for this line.
+        # A program that has started us with a pipe waits for this line.
         sys.stdout.flush()

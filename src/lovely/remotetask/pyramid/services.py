@@ -1,4 +1,4 @@
-"""The services that an application has declared: made, found and started."""
+"""Makes, finds and starts the services that an application has declared."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from lovely.remotetask.startup import starts_services
 
 @dataclass(frozen=True)
 class Declared:
-    """A service: where it is, who makes it, and who runs its jobs.
+    """The declaration of a service.
 
     Arguments: ``name``, of the declaration; ``path``, the names that lead to
-    it from the root of the database; ``factory``, makes it; ``autostart``:
-    a thread of each process of the application runs its jobs.
+    the service from the root of the database; ``factory``, makes it;
+    ``autostart``, whether a thread of each process runs its jobs.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Declared:
     autostart: bool
 
     def find(self, connection: Any) -> Any:
-        """The service (ITaskService), made if it is not there yet.
+        """The service (ITaskService); it is made where missing.
 
         Raises: ConfigurationError.
         Txn: the caller's.
@@ -92,7 +92,7 @@ def default_service(request: Any) -> Any:
 # --- when the application has been made --------------------------------------
 
 def application_created(event: Any) -> None:
-    """Make the declared services, and start those that are to be started.
+    """Make the declared services, and start those with ``autostart``.
 
     Txn: short ones of its own.
     """

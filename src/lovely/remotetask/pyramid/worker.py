@@ -1,4 +1,5 @@
-"""``remotetask worker --paste``: an application without its web server."""
+"""Opens an application without its web server: ``remotetask worker --paste``.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +25,11 @@ _IN_USE = ('stop that one, or share the database by ZEO or PostgreSQL '
 
 @contextmanager
 def open_host(file: str) -> Iterator[tuple[Any, Any]]:
-    """The application of a configuration file, as a worker needs it.
+    """The database and the host of the application of a configuration file.
 
     Arguments: ``file``, the path of the INI, ``#name`` behind it for another
     application than ``main``.
-    Gives: its database (ZODB.DB) and its host (IHost).
+    Gives: the database (ZODB.DB) and the host (IHost).
     Raises: ConfigurationError.
     """
     path = file.partition('#')[0]
@@ -58,7 +59,7 @@ def _load(file: str) -> Any:
         raise ConfigurationError(
             f'--paste {file}: the database of the application is in use by '
             f'another process; {_IN_USE}') from error
-    # It is the application's code that runs there.
+    # The application's code runs there, and may raise any error.
     except Exception as error:
         raise ConfigurationError(
             f'--paste {file}: the application cannot be made: '
@@ -66,7 +67,7 @@ def _load(file: str) -> Any:
             f'whole story'
             ) from error
     registry = getattr(app, 'registry', None)
-    # Middleware may hide it.
+    # Middleware may hide the application; then its registry is a new one.
     candidates = [registry] if registry is not None else [
         one for one in global_registries if one not in before]
     hosts = [one.queryUtility(IHost) for one in candidates]
@@ -75,8 +76,8 @@ def _load(file: str) -> Any:
         return hosts[0]
     if hosts:
         raise ConfigurationError(
-            f'--paste {file}: there are several applications that have '
-            f'tasks; choose one: --paste {file}#NAME')
+            f'--paste {file}: several applications have tasks; choose one: '
+            f'--paste {file}#NAME')
     raise ConfigurationError(
-        f"--paste {file}: the application knows nothing of tasks; add "
+        f"--paste {file}: the application has no tasks; add "
         f"config.include('lovely.remotetask.pyramid') to it")

@@ -1,5 +1,4 @@
-"""XML-RPC as a view: the request's body to ``web.rpc``, and its answer back.
-"""
+"""The view that answers XML-RPC calls by ``web.rpc``."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ from lovely.remotetask.web.app import DEFAULT_LIMIT
 def make_view(service: str) -> Callable[[Any], Response]:
     """A view that answers XML-RPC calls for a declared service.
 
-    Txn: the request's; a Fault leaves nothing of it.
+    Txn: the request's; it is doomed where the answer is a Fault.
     """
     def view(request: Any) -> Response:
         if (request.content_length or 0) > DEFAULT_LIMIT:

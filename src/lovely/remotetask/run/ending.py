@@ -1,7 +1,7 @@
-"""The end of a host's server by a signal: first the processors, then it.
+"""Ends the processors of a host's server before a signal ends the server.
 
-A process that is killed by SIGTERM, as many servers are, comes to no exit
-handler, and some servers close the database before those are called.  Either
+A process that is killed by SIGTERM, as many servers are, calls no exit
+handlers, and some servers close the database before they call them.  Either
 would leave the running jobs for other workers to find.
 """
 
@@ -19,14 +19,13 @@ def end_first(number: int, default: object, raised: type[BaseException],
               given_back: Callable[[], object] = lambda: None) -> None:
     """End the processors in an orderly way before a signal ends the server.
 
-    What the server itself, or one of another kind, has installed for the
-    signal is left alone.
+    A handler that the server itself has installed for the signal is kept.
     Arguments: ``number``, of the signal; ``default``, its handler in a
     process that has not changed it; ``raised``, the exception in the main
     thread by which the server ends; ``given_back``, called before that if
     jobs still run.
     """
-    # Elsewhere Python installs no handlers.
+    # Only the main thread may install handlers.
     if (threading.current_thread() is threading.main_thread()
             and signal.getsignal(number) == default):
         signal.signal(number, _Ending(raised, given_back))

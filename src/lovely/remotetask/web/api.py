@@ -1,7 +1,7 @@
-"""JSON under ``api/v1/``: the verbs of the command line.
+"""The JSON API under ``api/v1/``: the verbs of the command line.
 
-Each verb takes what a request said and gives an answer and a status; HTTP
-itself is ``app``'s business.
+HTTP itself is read and written by ``app``; a command that opens the database
+asks here without HTTP.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from lovely.remotetask.web.presenter import Run
 
 
 class Refused(Exception):
-    """The request gets this status and this message.
+    """The request is answered with this status and this message.
 
-    Arguments: ``status`` (int), ``message`` (str), ``allow`` (str): the
-    methods that would do, for 405.
+    Arguments: ``status`` (int); ``message`` (str); ``allow`` (str), the
+    methods that the path takes, for a 405.
     """
 
     def __init__(self, status: int, message: str, allow: str = '') -> None:
@@ -60,15 +60,15 @@ def respond(method: str, path: str, query: Mapping[str, str],
 
     Arguments: ``method``, HTTP's; ``path``, what follows ``api/v1/``; the
     others, see ``Call``.
-    Returns: what is to be sent as JSON.
-    Raises: Refused; what ``run`` raises besides errors of usage.
+    Returns: the answer, fit for JSON.
+    Raises: Refused; what ``run`` raises, except for errors of usage.
     """
     try:
         return _dispatch(method, path, query, body, run)
     except JobNotFound as error:
         raise Refused(404, str(error)) from None
     except (DuplicateJob, InvalidTransition) as error:
-        # The request is right; it is the job that has gone on.
+        # The request is right, but the job has another status by now.
         raise Refused(409, str(error)) from None
     except (UsageError, ValueError) as error:
         raise Refused(400, str(error)) from None
@@ -90,19 +90,21 @@ def _dispatch(method: str, path: str, query: Mapping[str, str],
                        f'{", ".join(ROUTES)}')
 
 
-# --- what the routes do ------------------------------------------------------
+# --- the functions of the routes ---------------------------------------------
 
 def _look(function: Callable[[TaskService], object]
           ) -> Callable[[Call], object]:
-    """Show something of the service as a whole."""
+    """A function that shows a fact about the service as a whole."""
     return lambda call: call.run(function, False)
 
 
 def _do(function: Callable[[TaskService], object]
         ) -> Callable[[Call], object]:
-    """Do something to the service as a whole."""
+    """A function that changes the service as a whole."""
     def do(call: Call) -> object:
-        call.body()     # refuses what is not JSON: a foreign page's form
+        # Refuses a body that is not JSON: a form of a foreign page can send
+        # all others.
+        call.body()
         return call.run(function, True)
 
     return do
@@ -110,9 +112,10 @@ def _do(function: Callable[[TaskService], object]
 
 def _change(function: Callable[[TaskService, object], None]
             ) -> Callable[[Call], object]:
-    """Do something to one job."""
+    """A function that changes one job, and answers with its status."""
     def change(service: TaskService, jobid: int) -> dict[str, Any]:
-        presenter.status(service, jobid)  # unlike XML-RPC's, this one tells
+        # Raises JobNotFound; cancel() itself is silent about unknown ids.
+        presenter.status(service, jobid)
         function(service, jobid)
         return {'id': jobid, 'status': presenter.status(service, jobid)}
 
@@ -137,12 +140,12 @@ def _add(call: Call) -> object:
         try:
             return presenter.add(service, **options)
         except ValueError as error:
-            # The exact text is for callers of 0.5.2; this one can say more.
+            # Callers of 0.5.2 compare that text; this API can say more.
             if str(error) != 'Task does not exist':
                 raise
             raise TaskNotFound(
                 f'Task does not exist: {options["task"]!r:.80}; `remotetask '
-                f'tasks`, or api/v1/tasks, names those there are') from None
+                f'tasks`, or api/v1/tasks, lists the tasks') from None
 
     return {'id': call.run(add, True)}
 
@@ -194,10 +197,10 @@ def _list_arguments(query: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _arguments(body: bytes, needed: str, *more: str) -> dict[str, Any]:
-    """The keys of a JSON object, the first of them there."""
+    """The JSON object in a body; the key ``needed`` has to be there."""
     data = _object(body, (needed, *more))
     if needed not in data:
-        # An empty object must not remove everything by mistake.
+        # An empty object must not remove all jobs by mistake.
         raise UsageError(f'the key "{needed}" is missing')
     return data
 

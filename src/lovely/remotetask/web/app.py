@@ -1,4 +1,4 @@
-"""The WSGI application: HTTP in front of ``rpc`` and ``api``, nothing more.
+"""The WSGI application of ``remotetask serve``: HTTP in front of rpc and api.
 
 ``/tasks`` (POST) speaks XML-RPC, ``/tasks/api/v1/...`` JSON.  Each request has
 a connection and a transaction of its own.
@@ -24,7 +24,7 @@ from lovely.remotetask.web.guard import TokenCheck
 
 log = logging.getLogger('lovely.remotetask.web')
 
-#: A request's body may have this many bytes.
+#: How many bytes the body of a request may have.
 DEFAULT_LIMIT = 1_000_000
 
 _BUSY = 'the service is busy with changes to the same data; try again'
@@ -34,12 +34,11 @@ _BROKEN = "the server failed; its log has the reason"
 class Application:
     """The web surface of one service, as a WSGI application.
 
-    Arguments: ``database`` (ZODB DB); ``token_check`` and ``host_check``,
-    callables that get the Authorization and Host headers and say who is let
-    in (see ``guard``); ``path``, the names that lead to the service;
-    ``limit``, the bytes that a request's body may have.
+    Arguments: ``database`` (ZODB.DB); ``token_check`` and ``host_check``,
+    which get the Authorization and the Host header and decide whether the
+    request is answered (see ``guard``); ``path``, the names that lead to the
+    service; ``limit``, how many bytes the body of a request may have.
     Txn: one per request, retried on conflicts.
-    Source: new.
     """
 
     def __init__(self, database: Any, token_check: TokenCheck,
@@ -62,8 +61,8 @@ class Application:
         except TransientError:
             response = _refusal(api.Refused(503, _BUSY))
         except Exception:
-            # The log is for whoever runs the server: tracebacks tell
-            # strangers about its inside.
+            # Into the log, and not into the answer: a traceback would tell a
+            # stranger about the inside of the server.
             log.exception('%s %.200s failed', request.method, environ.get(
                 'PATH_INFO'))
             response = _refusal(api.Refused(500, _BROKEN))
@@ -72,7 +71,8 @@ class Application:
         return response(environ, start_response)
 
     def _respond(self, request: webob.Request) -> webob.Response:
-        # First of all: answers to a rebound name would leak even by status.
+        # First of all: the status alone would tell a page whose name was
+        # rebound to this server (see guard).
         if not self._host_check(request.environ.get('HTTP_HOST')):
             raise api.Refused(
                 403, 'the Host header does not name this server; use its '
@@ -134,7 +134,7 @@ class Application:
 
     def _body(self, request: webob.Request, content_type: str) -> bytes:
         # A form of a foreign page can send text/plain and the form types
-        # only; everything else makes its browser ask first.
+        # only; for any other type the browser asks this server first.
         if request.content_type != content_type:
             raise api.Refused(
                 415, f'the Content-Type has to be {content_type}')
@@ -143,7 +143,7 @@ class Application:
         if length is None:
             if not request.environ.get('wsgi.input_terminated'):
                 raise api.Refused(411, 'the Content-Length is missing')
-            # Chunked: read one more than allowed and never the rest.
+            # Chunked: one byte more than allowed is read, and never the rest.
             body = stream.read(self._limit + 1)
             length = len(body)
         elif length <= self._limit:

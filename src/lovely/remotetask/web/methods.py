@@ -1,5 +1,4 @@
-"""The XML-RPC methods of a service: one list, and the one view that has them.
-"""
+"""The XML-RPC methods of a service: one list, and one view that has them."""
 
 from __future__ import annotations
 
@@ -21,27 +20,27 @@ _F = TypeVar('_F', bound=Callable[..., Any])
 
 
 class Method(NamedTuple):
-    """What is known of a method of the service."""
+    """How a method is called, and the help that is shown for it."""
 
-    signature: tuple[str, ...]      # what it returns, then its arguments
+    signature: tuple[str, ...]      # the result, then the arguments
     writes: bool
     help: str
     least: int                      # how many arguments it needs
     most: int                       # and how many it takes
 
 
-#: The methods by their names: all that are published of a service.
+#: All methods that are published of a service, by their names.
 METHODS: dict[str, Method] = {}
 
-#: What the view tells of these, without a service.
+#: The methods that tell of these; they need no service.
 INTROSPECTION = ('listMethods', 'methodHelp', 'methodSignature')
 
 
 def _method(*signature: str, writes: bool = False) -> Callable[[_F], _F]:
-    """Put a method on the list; its docstring is what ``methodHelp`` tells.
+    """Put a method on the list; ``methodHelp`` shows its docstring.
 
-    Arguments: ``signature``, by XML-RPC's names, as 0.5.2 told it: arguments
-    that are new are missing there.
+    Arguments: ``signature``, the types by XML-RPC's names, as in 0.5.2:
+    arguments that are newer are not in it.
     """
     def enlist(function: _F) -> _F:
         _, *parameters = inspect.signature(function).parameters.values()
@@ -57,9 +56,9 @@ def _method(*signature: str, writes: bool = False) -> Callable[[_F], _F]:
 class ServiceMethods:
     """The methods of a service that are published over XML-RPC.
 
-    They are spelled out: publishers count arguments by the signature.
+    Each has its full signature: publishers count the arguments by it.
     Arguments: ``context`` (ITaskService); ``request``, the host's.
-    Raises, all methods: errors of the service; the host makes Faults of them.
+    Raises: all methods, errors of the service; the host makes Faults of them.
     Txn: the host's.  Source: 0.5.2.
     """
 
@@ -92,7 +91,7 @@ class ServiceMethods:
     def cancel(self, jobid: int) -> Any:
         """Cancel a job that has not ended yet.
 
-        Returns True, whatever the job was doing.
+        Returns True, also for a job that is over or unknown.
         """
         presenter.cancel(self._service('cancel'), jobid)
         return self._answer(True)
@@ -141,11 +140,13 @@ class ServiceMethods:
 
     def _service(self, name: str) -> TaskService:
         """The service itself, if the caller may call this method of it."""
-        # A view may be registered once more with a weaker permission: that
-        # of the class holds all the same.
+        # An application may register the view once more with a weaker
+        # permission; the one that the class of the service demands holds all
+        # the same.
         getattr(self.context, name)
-        # The ZTK hands it over behind a security proxy, which would close
-        # tasks and results to us.  None is there before this is loaded.
+        # The ZTK hands the service over behind a security proxy, which would
+        # close tasks and results to us.  While the module is not loaded there
+        # is no proxy.
         security = sys.modules.get('zope.security.proxy')
         service: TaskService = (
             self.context if security is None
@@ -153,12 +154,12 @@ class ServiceMethods:
         return service
 
     def _answer(self, value: Any) -> Any:
-        """What a method gives to the host's publisher."""
+        """Turn a result into what the host's publisher sends."""
         return value
 
 
 def unknown(name: object) -> str:
-    """What to say of a method that there is none."""
+    """The message about a method that does not exist."""
     return (f'there is no method {name!r:.80}; there are '
             f'{", ".join(sorted(METHODS))}')
 

@@ -1,9 +1,9 @@
-"""XML-RPC: bytes in, bytes out, with the methods of 0.5.2.
+"""XML-RPC: the bytes of a call in, the bytes of its answer out.
 
-The standard library reads and writes the values.  Three things are ours: the
-parser refuses document types (the stock one expands entity bombs), integers
-over 31 bits travel as <i8> (the stock marshaller faults), and what XML cannot
-carry is refused instead of sent broken.
+The standard library reads and writes the values.  We do three things in our
+own way: the parser refuses document types (the standard one expands entity
+bombs), integers over 31 bits travel as <i8> (the standard marshaller raises),
+and text that XML cannot carry is refused instead of sent broken.
 """
 
 import datetime
@@ -28,7 +28,7 @@ INVALID_PARAMS = -32602
 APPLICATION_ERROR = -32500
 INTERNAL_ERROR = -32603
 
-# What no XML 1.0 document may hold, not even escaped.
+# Characters that no XML 1.0 document may hold, not even escaped.
 _ILLEGAL = re.compile(
     '[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
 
@@ -36,11 +36,11 @@ _ILLEGAL = re.compile(
 def respond(body: bytes, run: Run) -> bytes:
     """Answer one XML-RPC call.
 
-    Arguments: ``body``, the request's; ``run``, see ``Run``.
+    Arguments: ``body``, the request's; ``run``, see presenter.Run.
     Returns: a methodResponse: the result, or a Fault with a message for
     people.
-    Raises: what ``run`` raises besides a RemoteTaskError or a ValueError
-    (TransientErrors, faults of the program): the caller knows what to do.
+    Raises: what ``run`` raises, except for RemoteTaskError and ValueError:
+    whether a TransientError is tried again is for the caller to decide.
     Source: 0.5.2.
     """
     try:
@@ -51,7 +51,7 @@ def respond(body: bytes, run: Run) -> bytes:
 
 
 def answer(name: str, arguments: tuple[Any, ...], run: Run) -> bytes:
-    """The same for a call that was read already, from ``parse``."""
+    """Answer a call that ``parse`` has read already.  See ``respond``"""
     try:
         return dump(_call(name, arguments, run))
     except xmlrpc.client.Fault as fault:
@@ -61,7 +61,7 @@ def answer(name: str, arguments: tuple[Any, ...], run: Run) -> bytes:
 
 
 def explain(error: BaseException) -> str:
-    """An error as one readable text, starting with its type's name."""
+    """An error as a text that starts with the name of its type."""
     return f'{type(error).__name__}: {error}'
 
 
@@ -69,7 +69,7 @@ def parse(body: bytes) -> tuple[str, tuple[Any, ...]]:
     """Read a methodCall.
 
     Returns: the method's name and its arguments.
-    Raises: Fault for anything else, a document type included.
+    Raises: Fault where the body is no methodCall, or has a document type.
     Cost: O(len(body)): nothing is expanded.
     """
     unmarshaller = xmlrpc.client.Unmarshaller(use_builtin_types=True)
@@ -77,8 +77,8 @@ def parse(body: bytes) -> tuple[str, tuple[Any, ...]]:
     parser.StartElementHandler = unmarshaller.start
     parser.EndElementHandler = unmarshaller.end
     parser.CharacterDataHandler = unmarshaller.data
-    # Entities can only be declared in a document type: without one there is
-    # nothing to expand, whatever the encoding of the text.
+    # Entities can only be declared in a document type: without one there are
+    # none to expand, in any encoding of the text.
     parser.StartDoctypeDeclHandler = _refuse_doctype
     try:
         # expat decodes already: the unmarshaller must not do so again.
@@ -91,7 +91,7 @@ def parse(body: bytes) -> tuple[str, tuple[Any, ...]]:
         raise xmlrpc.client.Fault(
             PARSE_ERROR, f'the request is not well-formed XML: {error}'
             ) from None
-    # The unmarshaller meets nonsense with whatever happens to break.
+    # The unmarshaller checks little: a wrong document can raise any error.
     except Exception as error:
         raise xmlrpc.client.Fault(
             PARSE_ERROR, f'the request is not an XML-RPC call: '
@@ -145,7 +145,7 @@ class _Marshaller(xmlrpc.client.Marshaller):
 
     def dump_utc(self, value: datetime.datetime,
                  write: Callable[[str], object]) -> None:
-        # XML-RPC has no time zones: everything aware is told in UTC.
+        # XML-RPC has no time zones: every aware datetime is written in UTC.
         if value.tzinfo is not None:
             value = value.astimezone(datetime.UTC)
         self.dump_datetime(value, write)
@@ -159,8 +159,8 @@ def _document(text: str) -> bytes:
 
 
 def _call(name: str, arguments: tuple[Any, ...], run: Run) -> object:
-    # Most clients ask by names with a prefix, 0.5.2's publisher answered to
-    # the others.
+    # Most clients ask for system.listMethods and so on; the publisher of
+    # 0.5.2 answered to the names without the prefix.
     about = name.removeprefix('system.')
     if about in INTROSPECTION:
         expected = 0 if about == 'listMethods' else 1

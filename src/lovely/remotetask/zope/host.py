@@ -1,8 +1,8 @@
-"""Zope as a host: see interfaces.IHost.
+"""Zope as a host: its users, sites and requests.
 
-A service of Zope (``zope.service.TaskService``) has this host; so has, in a
-process that runs Zope, whatever asks for the current one.  Services that are
-no objects of Zope are treated as by the plain host.
+A service of Zope (``zope.service.TaskService``) has this host, and so has any
+service in a process that runs Zope.  A service that is no object of Zope is
+treated as by the plain host.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from lovely.remotetask.zope import urls
 from lovely.remotetask.zope.inputs import Wrapped
 from lovely.remotetask.zope.inputs import replace
 
-#: The submitter of jobs that nobody in particular has added in a request.
+#: The submitter of a job that a request without a login has added.
 ANONYMOUS = 'Anonymous User'
 
 _REQUESTS = (BaseRequest, BaseResponse, RequestContainer)
@@ -70,7 +70,7 @@ def chain(obj: Any) -> Iterator[Any]:
 
 
 def path_of(obj: Any) -> tuple[str, ...] | None:
-    """The physical path of an object, None where it does not lead here."""
+    """The physical path of an object; None where it begins at no root."""
     get_path = getattr(aq_base(obj), 'getPhysicalPath', None)
     path = tuple(obj.getPhysicalPath()) if get_path is not None else ()
     return path if path[:1] == ('',) else None
@@ -114,7 +114,7 @@ class ZopeHost(PlainHost):
                 except Unauthorized as error:
                     if user is system:
                         raise
-                    # Nobody gets more rights by trying again.
+                    # Another attempt would be refused as well.
                     raise SubmitterGone(
                         f'{job.submitter!r}, as whom job {job.id} runs, is '
                         f'not allowed to do what the task did: {error}'
@@ -123,7 +123,7 @@ class ZopeHost(PlainHost):
                 request.close()
 
     def _user(self, service: Any, job: Any) -> Any:
-        """Who a job's submitter is.  Raises: SubmitterGone."""
+        """The user as whom a job runs.  Raises: SubmitterGone."""
         submitter = runs_as(job)
         if submitter is None:
             return system
@@ -136,7 +136,7 @@ class ZopeHost(PlainHost):
         if folder is None:
             raise SubmitterGone(
                 f'job {job.id} is to run as {submitter!r}, and there is no '
-                f'such user folder; add it again as somebody else')
+                f'such user folder; add it again as another user')
         user = folder.getUserById(name)
         if user is None and not place and name == emergency_user.getId():
             user = emergency_user
@@ -144,10 +144,10 @@ class ZopeHost(PlainHost):
             raise SubmitterGone(
                 f'job {job.id} is to run as {submitter!r}, and that user '
                 f'folder has no user of this id any more; add it again as '
-                f'somebody else')
+                f'another user')
         return user if aq_parent(user) is not None else user.__of__(folder)
 
-    # -- who acts -------------------------------------------------------------
+    # -- the acting user ------------------------------------------------------
 
     def submitter(self) -> str | None:
         """See IHost"""
@@ -159,8 +159,8 @@ class ZopeHost(PlainHost):
             return None if getRequest() is None else ANONYMOUS
         folder = aq_parent(aq_inner(user))
         path = path_of(folder) if folder is not None else None
-        # Of a user without a folder nobody can find out more than the name;
-        # this one is in no folder, and the job will end saying so.
+        # A user without a folder cannot be found again by the name alone: the
+        # job will end in an error that says so.
         return f'{"/".join(path or ("?",))} {user.getId()}'
 
     def permits(self, service: Any, permission: str) -> bool:
@@ -185,7 +185,7 @@ class ZopeHost(PlainHost):
 
 @contextmanager
 def _kept_thread() -> Iterator[None]:
-    """Site, request and security manager are as before afterwards."""
+    """Put site, request and security manager back after the block."""
     site, request = getSite(), getRequest()
     manager = getSecurityManager()
     was_nobody = aq_base(manager.getUser()) is nobody and request is None
@@ -197,8 +197,9 @@ def _kept_thread() -> Iterator[None]:
             clearRequest()
         else:
             setRequest(request)
-        # Asking for it has made one for nobody: a thread that had none is
-        # not to keep that, its number is used again.
+        # getSecurityManager() has made one, for the user ``nobody``, where
+        # the thread had none.  It must not stay: a later thread may get the
+        # same number, by which Zope keeps it.
         if was_nobody:
             noSecurityManager()
         else:
@@ -206,17 +207,17 @@ def _kept_thread() -> Iterator[None]:
 
 
 def _make_request() -> Any:
-    """A request of nobody's, good for views and URLs."""
+    """A request that no client sent, fit for views and URLs."""
     request = HTTPRequest(BytesIO(), {
         'SERVER_NAME': 'nohost', 'SERVER_PORT': '80', 'REQUEST_METHOD': 'GET',
         }, HTTPResponse(stdout=BytesIO()))
-    # Views are found by the layers of the default skin.
+    # Zope finds views by the layers of the skin.
     setDefaultSkin(request)
     return request
 
 
 def _located(service: Any, request: Any) -> Any:
-    """The service as it is in a request whose URLs are the public ones."""
+    """The service, wrapped in a request whose URLs are the public ones."""
     *parents, app = chain(service)
     seen = app.__of__(RequestContainer(REQUEST=request))
     request['PARENTS'] = [seen]
@@ -228,11 +229,11 @@ def _located(service: Any, request: Any) -> Any:
 
 
 def _enter(site: Any, request: Any) -> None:
-    """What the publisher does when it comes to a site."""
+    """Enter a site as the publisher does when it traverses one."""
     setSite(site)
     if site is None:
         return
-    # Languages, layers and themes of Plone come by it.
+    # Plone's languages, layers and themes listen to it.
     notify(BeforeTraverseEvent(site, request))
     if hasattr(aq_base(site), 'setupCurrentSkin'):
         # A site of CMF; closing the request undoes it.
@@ -241,7 +242,7 @@ def _enter(site: Any, request: Any) -> None:
 
 def _site_of(service: Any) -> Any:
     obj = service
-    # Not hasattr(obj, 'getSiteManager'): everything in a site acquires that.
+    # Not hasattr(obj, 'getSiteManager'): every object in a site acquires that.
     while obj is not None and not ISite.providedBy(obj):
         obj = aq_parent(aq_inner(obj))
     return obj
@@ -256,7 +257,7 @@ def _refuse_request(value: Any) -> None:
             'the values that the task needs')
 
 
-# It pickles, and so would be stored with all it has read, passwords too.
+# A request can be pickled; it would be stored with its headers, passwords too.
 payload.refusals.append(_refuse_request)
 
 
@@ -288,7 +289,7 @@ def _unpack(service: Any, value: Any) -> Any:
         raise TaskError(
             f'{"/".join(value.path)}, an input of this job, is not there any '
             f'more: it was moved or deleted after the job was added; add a '
-            f'new job with what it is now')
+            f'new job with the object of today')
     return found
 
 
@@ -298,7 +299,7 @@ def _at(app: Any, path: tuple[str, ...]) -> Any:
         found = app.unrestrictedTraverse(path[1:])
     except (LookupError, AttributeError, TypeError):
         return None
-    # Traversal may have acquired something else of that name.
+    # Traversal may have acquired another object of that name.
     return found if path_of(found) == path else None
 
 

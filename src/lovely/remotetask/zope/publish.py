@@ -1,4 +1,4 @@
-"""What of a service is published by URL: views, and XML-RPC.
+"""Publishes a service by URL: its views, and its methods over XML-RPC.
 
 ::
 
@@ -62,8 +62,8 @@ class Verb(BrowserView):
 
     def browserDefault(self, request: Any) -> Any:
         """See IBrowserPublisher"""
-        # Our own parser reads them again: this one knows no bytes, dates and
-        # large numbers.
+        # Our own parser reads the arguments again: the publisher's knows no
+        # bytes, dates and large numbers.
         request.args = ()
         return self, ()
 
@@ -73,8 +73,8 @@ class Verb(BrowserView):
         Txn: the publisher's; doomed where the answer is a Fault.
         """
         if IDisableCSRFProtection is not None:
-            # A cross-site request cannot have this content type, and
-            # plone.protect would undo what it has written, in silence.
+            # A cross-site request cannot have this content type.  Without
+            # this, plone.protect would silently undo the writes of the call.
             alsoProvides(self.request, IDisableCSRFProtection)
         try:
             _, arguments = rpc.parse(self.request['BODY'])
@@ -87,7 +87,7 @@ class Verb(BrowserView):
             log.exception('an XML-RPC call failed')
             answer = rpc.dump_fault(rpc.INTERNAL_ERROR, _BROKEN)
         response = self.request.response
-        # Past the response's own marshaller, which we have done without.
+        # Past the response's own marshaller: the answer is one already.
         response._real.setBody(answer)
         response.setHeader('Content-Type', 'text/xml; charset=utf-8')
         return response
@@ -104,7 +104,7 @@ InitializeClass(Verb)
 
 
 class WritingVerb(Verb):
-    """One that writes."""
+    """A method that writes."""
 
     security = ClassSecurityInfo()
     security.declareObjectProtected(TITLES[ADD])
@@ -114,7 +114,7 @@ InitializeClass(WritingVerb)
 
 
 def _verb(context: Any, request: Any, name: str) -> Any:
-    """The method of this name; None: there is none, or this is no XML-RPC."""
+    """The method of this name, or None; None also for other requests."""
     if not is_xmlrpc_response(request.response):
         return None
     # Zope makes a path of the dots in a method's name: no system.listMethods.
@@ -126,7 +126,7 @@ def _verb(context: Any, request: Any, name: str) -> Any:
 
 
 class ServiceTraverser(DefaultPublishTraverse):
-    """What follows the service in a URL."""
+    """Traverses the names that follow the service in a URL."""
 
     def publishTraverse(self, request: Any, name: str) -> Any:
         """See IPublishTraverse"""
@@ -134,8 +134,9 @@ class ServiceTraverser(DefaultPublishTraverse):
         if verb is not None:
             return verb
         base = aq_base(self.context)
-        # Whatever a class has not declared is nobody's: the publisher would
-        # let in whoever may see the service.
+        # An attribute that its class has not declared is not published: by
+        # itself, the publisher would give it to each user who may see the
+        # service.
         if hasattr(base, name) and (
                 getattr(base.__class__, f'{name}__roles__', ()) == ()):
             raise NotFound(self.context, name, request)
@@ -161,7 +162,7 @@ class XMLRPCView(BrowserView):
 
 
 def tell_of_xmlrpc(event: Any) -> None:
-    """Say in the log of a start that Zope answers no XML-RPC."""
+    """Log, when Zope starts, that it answers no XML-RPC."""
     # Zope 6.2 and newer; older ones have no such key or have it on.
     if not getattr(getConfiguration(), 'enable_xmlrpc', True):
         log.info('XML-RPC is switched off in this Zope: task services answer '

@@ -1,4 +1,4 @@
-"""Local registration: a service as a utility of the site it is in."""
+"""Registers a service as a utility of the site that it is in."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def register(service: Any, name: str | None = None) -> None:
 
     It becomes a utility of the folder that it is in, which becomes a site
     if it is none.
-    Arguments: ``service``, as it is found in its folder; ``name`` (str),
-    default its id.
+    Arguments: ``service``, wrapped in its folder; ``name`` (str), default
+    its id.
     Raises: ConfigurationError without five.localsitemanager: the registry of
     zope.component alone would hand out the service without its place.
-    Txn: the caller commits.  Source: new.
+    Txn: the caller commits.
     """
     folder = aq_parent(aq_inner(service))
     if PersistentComponents is None:

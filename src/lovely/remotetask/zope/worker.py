@@ -1,4 +1,4 @@
-"""``remotetask worker --zope-conf``: a Zope without a server."""
+"""Opens a Zope without its server: ``remotetask worker --zope-conf``."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from lovely.remotetask.texts import describe
 def open_host(file: str) -> Iterator[tuple[Any, Any]]:
     """The database and the host of a Zope instance.
 
-    Zope is started as for a server, but without one, and without the
-    services that its configuration starts: the worker is to run their jobs.
+    Zope is started as for a server, but the services that its configuration
+    names are not: the worker runs their jobs.
     Arguments: ``file``, the path of its zope.conf.
+    Gives: the database (ZODB.DB) and the host (IHost).
     Raises: ConfigurationError with cause and cure.
-    Source: new.
     """
     if not os.path.isfile(file):
         raise ConfigurationError(
@@ -35,7 +35,7 @@ def open_host(file: str) -> Iterator[tuple[Any, Any]]:
     # This process is a worker already.
     with not_starting():
         database = _start(os.path.abspath(file))
-    # Not above: it takes a Zope that was started.
+    # Not at the top: this can only be imported once Zope was started.
     from lovely.remotetask.zope.host import ZOPE
 
     try:

@@ -51,8 +51,9 @@ class ZTKHost(PlainHost):
                         raise
                     # Another attempt would be refused as well.
                     raise SubmitterGone(
-                        f'job {job.id} runs as {submitter!r}, who may not '
-                        f'do what it does (any more): {error}') from error
+                        f'job {job.id} runs as {submitter!r}, a principal '
+                        f'that may not do this (any more): {error}'
+                        ) from error
 
     def submitter(self) -> str | None:
         """See IHost"""
@@ -67,7 +68,7 @@ class ZTKHost(PlainHost):
 
 
 def _acting() -> Any:
-    """The first principal of the current interaction; None: nobody."""
+    """The first principal of the current interaction, or None."""
     current = queryInteraction()
     for participation in () if current is None else current.participations:
         if participation.principal is not None:
@@ -76,7 +77,7 @@ def _acting() -> Any:
 
 
 def _principal(site: Any, jobid: int, submitter: str) -> Any:
-    """The principal of this id, as the site of a service knows it."""
+    """The principal of this id, from the authentication of a site."""
     registry = (getGlobalSiteManager() if site is None
                 else site.getSiteManager())
     authentication = registry.queryUtility(IAuthentication)
@@ -88,13 +89,14 @@ def _principal(site: Any, jobid: int, submitter: str) -> Any:
     try:
         return authentication.getPrincipal(submitter)
     except PrincipalLookupError:
-        # Who has not logged in, where the application names nobody for that.
+        # The principal of requests without a login, where the application has
+        # defined none of its own.
         fallback = registry.queryUtility(IFallbackUnauthenticatedPrincipal)
         if fallback is not None and fallback.id == submitter:
             return fallback
         raise SubmitterGone(
             f'job {jobid} is to run as {submitter!r}, and there is no such '
-            f'principal (any more): add it again as somebody else') from None
+            f'principal (any more): add it again as another one') from None
 
 
 ZTK = ZTKHost()

@@ -1,8 +1,8 @@
-"""``remotetask demo``: the main job, from nothing to checked results.
+"""``remotetask demo``: a server, a client and real jobs, with checked results.
 
-This process is the server.  A second one, which knows nothing but the URL and
-the token, submits the jobs over XML-RPC and reports what became of them; a
-thread here shows that, and checks the results against the files.
+This process is the server.  A second one, which knows only the URL and the
+token, submits the jobs over XML-RPC and reports their ends; a thread of this
+process shows that, and checks the results against the files.
 """
 
 import json
@@ -24,7 +24,7 @@ from lovely.remotetask.cli.demo import files as demo_files
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.texts import one_line
 
-#: Files are worked on by so many threads.
+#: How many threads work on the files.
 THREADS = 2
 
 
@@ -49,14 +49,14 @@ def demo_command(once: bool, files: tuple[Path, ...]) -> None:
             show.start)
         show.end()
     finally:
-        # What was made stays for the user to look at; the server's own data
-        # is of no use without the server.
+        # The user may look at the results; the server's own data is of no
+        # use without the server.
         shutil.rmtree(work / 'data' if show.finished else work,
                       ignore_errors=True)
 
 
 class _Show:
-    """Runs the client process and shows what it does, in a thread."""
+    """Runs the client process and shows its progress, in a thread."""
 
     def __init__(self, files: demo_files.Files, work: Path, once: bool
                  ) -> None:
@@ -77,16 +77,16 @@ class _Show:
         self._thread.start()
 
     def end(self) -> None:
-        """The server has ended; why?
+        """The server has ended.
 
         Raises: click.Abort where the user interrupted the work; Failure
-        where something went wrong.
+        where a job or the client failed.
         """
         if self._client is not None:
             self._client.terminate()
         if self._thread is not None:
             self._thread.join()
-        # What failed because the server was ending is no news.
+        # An error that came because the server was ending is no news.
         if not self.finished and not self._ended_it:
             raise click.Abort
         if self._error is not None:
@@ -140,7 +140,7 @@ class _Show:
             self._suggest(address, manifest)
 
     def _submit(self, address: server.Address) -> list[dict[str, Any]]:
-        """Run the client; what it reports of each job."""
+        """Run the client.  Returns: its reports, one for each job."""
         request = {'files': [
             {'name': name, 'source': str(self._files.path(name)),
              'target': str(self._copies / f'{name}.gz')}
@@ -154,14 +154,14 @@ class _Show:
             stderr=subprocess.PIPE, text=True,
             # Ctrl-C is for this process alone; it ends the client.
             start_new_session=True,
-            # By the environment: an argument could be read by every user of
-            # this machine.
+            # In the environment: every user of this machine could read an
+            # argument.
             env={**os.environ, 'REMOTETASK_TOKEN': address.token})
         stdin, stdout = self._client.stdin, self._client.stdout
         stderr = self._client.stderr
         assert stdin is not None and stdout is not None
         assert stderr is not None
-        # A client that is gone already says so by its exit code.
+        # The exit code tells of a client that is gone already.
         with suppress(BrokenPipeError), stdin:
             json.dump(request, stdin)
         reports = []
@@ -173,7 +173,7 @@ class _Show:
                     reports.append(report)
                     bar.update(1)
         with stderr:
-            # A few lines at most: they have waited in the pipe.
+            # A few lines at most, which the pipe has held until now.
             errors = stderr.read().splitlines() or ['no message']
         code = self._client.wait()
         if code != 0:
