@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeVar
 
@@ -29,6 +30,13 @@ from lovely.remotetask.interfaces import SYSTEM
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.participation import ProcessorRequest
+
+if TYPE_CHECKING:
+    from ZODB import DB
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
 
 _T = TypeVar('_T')
 
@@ -50,13 +58,13 @@ def parents(obj: Any) -> Iterator[Any]:
         obj = getattr(obj, '__parent__', None)
 
 
-def site_of(service: Any) -> Any:
+def site_of(service: TaskService) -> Any:
     """The site that a service is in, or None."""
     return next((obj for obj in parents(service) if ISite.providedBy(obj)),
                 None)
 
 
-def runs_as(job: Any) -> str | None:
+def runs_as(job: Job | None) -> str | None:
     """The submitter as whom a job runs (IHost); None: with all rights."""
     submitter = None if job is None else job.submitter
     return None if submitter == SYSTEM else submitter
@@ -73,7 +81,7 @@ def _step(obj: Any, name: str) -> Any:
         return None
 
 
-def _walk(obj: Any, path: Sequence[str]) -> Any:
+def _walk(obj: Any, path: Sequence[str]) -> TaskService | None:
     for name in path:
         if obj is None:
             return None
@@ -85,7 +93,7 @@ def _walk(obj: Any, path: Sequence[str]) -> Any:
 class PlainHost:
     """See IHost"""
 
-    def roots(self, connection: Any) -> Iterator[Any]:
+    def roots(self, connection: Connection) -> Iterator[Any]:
         """See IHost"""
         root = connection.root()
         if APPLICATION in root:
@@ -95,7 +103,8 @@ class PlainHost:
             if name != APPLICATION:
                 yield root[name]
 
-    def find_service(self, connection: Any, path: Sequence[str]) -> Any:
+    def find_service(self, connection: Connection, path: Sequence[str]
+                     ) -> TaskService | None:
         """See IHost"""
         oid = getattr(path, 'oid', None)
         first = None
@@ -110,22 +119,22 @@ class PlainHost:
             first = first or service
         return first
 
-    def path_of(self, service: Any) -> list[str]:
+    def path_of(self, service: TaskService) -> ServicePath:
         """See IHost"""
         names = [obj.__name__ for obj in parents(service)
                  if getattr(obj, '__name__', None)]
         return ServicePath(reversed(names),
                            getattr(service, '_p_oid', None), self)
 
-    def tasks(self, service: Any, interface: Any) -> dict[str, Any]:
+    def tasks(self, service: TaskService, interface: Any) -> dict[str, Any]:
         """See IHost"""
         return dict(self.registry(service).getUtilitiesFor(interface))
 
-    def task(self, service: Any, interface: Any, name: str) -> Any:
+    def task(self, service: TaskService, interface: Any, name: str) -> Any:
         """See IHost"""
         return self.registry(service).queryUtility(interface, name)
 
-    def registry(self, service: Any) -> Any:
+    def registry(self, service: TaskService) -> Any:
         """The component registry that knows the tasks of a service."""
         manager = getSiteManager()
         # Without zope.component's hooks (zope.component.hooks.setHooks) it
@@ -137,9 +146,10 @@ class PlainHost:
         return manager
 
     @contextmanager
-    def running(self, service: Any, job: Any) -> Iterator[Any]:
+    def running(self, service: TaskService, job: Job | None
+                ) -> Iterator[TaskService]:
         """See IHost"""
-        if runs_as(job) is not None:
+        if job is not None and runs_as(job) is not None:
             raise WrongWorker(
                 f'job {job.id} is to run as {job.submitter!r}, and this '
                 f'worker knows no principals: run the job by a worker of the '
@@ -151,7 +161,7 @@ class PlainHost:
         """See IHost"""
         return None
 
-    def permits(self, service: Any, permission: str) -> bool:
+    def permits(self, service: TaskService, permission: str) -> bool:
         """See IHost"""
         return True
 
@@ -159,7 +169,7 @@ class PlainHost:
         """See IHost"""
         return value
 
-    def unpack(self, service: Any, value: Any) -> Any:
+    def unpack(self, service: TaskService, value: Any) -> Any:
         """See IHost"""
         return value
 
@@ -179,7 +189,7 @@ class ServicePath(list):  # type: ignore[type-arg]
     """
 
     def __init__(self, names: Iterable[str], oid: bytes | None = None,
-                 host: Any = None) -> None:
+                 host: IHost | None = None) -> None:
         super().__init__(names)
         self.oid = oid
         self.host = host
@@ -193,8 +203,8 @@ def _module(name: str) -> Any:
         return None
 
 
-def visit(database: Any, path: Sequence[str], host: Any,
-          function: Callable[[Any], _T], writes: bool) -> _T:
+def visit(database: DB, path: Sequence[str], host: IHost,
+          function: Callable[[TaskService], _T], writes: bool) -> _T:
     """Call ``function(service)`` in a transaction of its own, in its site.
 
     In its site, because the tasks of a service and the subscribers of its
@@ -206,7 +216,7 @@ def visit(database: Any, path: Sequence[str], host: Any,
     Raises: ServiceNotFound; the ConflictError of the last try; what
     ``function`` raises.
     """
-    def in_transaction(connection: Any) -> _T:
+    def in_transaction(connection: Connection) -> _T:
         service = host.find_service(connection, path)
         if service is None:
             raise ServiceNotFound(
@@ -258,10 +268,10 @@ PLAIN = PlainHost()
 
 #: Callables that give the host of the current thread (IHost), or None: for
 #: frameworks whose registries zope.component does not know.
-finders: list[Callable[[], Any]] = []
+finders: list[Callable[[], IHost | None]] = []
 
 
-def current() -> Any:
+def current() -> IHost:
     """The host of the calling thread.
 
     Cost: a look into a registry; each ``add`` asks.

@@ -344,7 +344,8 @@ class TaskService(OwnAnnotations, Persistent):
 
 
 def make_service(container: Any, name: str,
-                 factory: Callable[[], Any] = TaskService) -> Any:
+                 factory: Callable[[], TaskService] = TaskService
+                 ) -> TaskService:
     """Make a service, and put it into a container under a name.
 
     Arguments: ``container``, a mapping, or what locates its items by itself;

@@ -17,6 +17,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 from typing import Any
 
 from zope.component import getGlobalSiteManager
@@ -27,6 +28,9 @@ from lovely.remotetask.host import current
 from lovely.remotetask.host import in_site
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.log import log
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
 
 # Where it is 0, no service is started: maintenance scripts fire the same event
 # as a server does, and would become workers.
@@ -111,7 +115,7 @@ def _start(root: Any, directive: str) -> None:
         log.warning('no services started by directive %s', directive)
 
 
-def _start_service(name: str, service: Any, label: str) -> bool:
+def _start_service(name: str, service: TaskService, label: str) -> bool:
     try:
         if service.isProcessing():
             return False
@@ -146,7 +150,7 @@ def _sites(root: Any, site_name: str,
 
 
 def _services(root: Any, site: Any, site_name: str,
-              service_name: str) -> list[tuple[str, Any]]:
+              service_name: str) -> list[tuple[str, TaskService | None]]:
     """The services that a directive names on one site, each with its name.
 
     A service is None where it was not found.
@@ -170,7 +174,7 @@ def _services(root: Any, site: Any, site_name: str,
     return services
 
 
-def _contained(site: Any, name: str) -> Any:
+def _contained(site: Any, name: str) -> TaskService | None:
     """A service in a folder, registered or not; None: there is none."""
     get = getattr(site, 'get', None)
     found = None if get is None else get(name)

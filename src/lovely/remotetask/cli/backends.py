@@ -4,12 +4,15 @@ Both take the same requests and give the same answers: ``web.api`` answers
 them, in the server or in this process.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import wraps
+from typing import TYPE_CHECKING
 from typing import Any
 from typing import Protocol
 from typing import TypeVar
@@ -20,6 +23,11 @@ from click.core import ParameterSource
 from lovely.remotetask.cli.client import DEFAULT_URL
 from lovely.remotetask.cli.client import Client
 from lovely.remotetask.cli.failures import Failure
+
+if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.service import TaskService
 
 _F = TypeVar('_F', bound=Callable[..., Any])
 
@@ -44,7 +52,7 @@ class DatabaseBackend:
     the only service of the database.
     """
 
-    def __init__(self, database: Any, path: str | None) -> None:
+    def __init__(self, database: DB, path: str | None) -> None:
         from lovely.remotetask.cli import find_service
         from lovely.remotetask.edge import db
         from lovely.remotetask.host import current as current_host
@@ -81,7 +89,7 @@ class DatabaseBackend:
         except api.Refused as refused:
             raise Failure(refused.message) from refused
 
-    def _run(self, function: Callable[[Any], object], writes: bool
+    def _run(self, function: Callable[[TaskService], object], writes: bool
              ) -> object:
         from lovely.remotetask.errors import ServiceNotFound
         from lovely.remotetask.host import current as current_host
@@ -197,7 +205,7 @@ def _backend(url: str | None, user: str | None, uri: str | None,
 
 @contextmanager
 def opened(uri: str | None, configuration: str | None,
-           modules: Sequence[str], zcml: str | None) -> Iterator[Any]:
+           modules: Sequence[str], zcml: str | None) -> Iterator[DB]:
     """An open database, and the tasks registered in this process.
 
     Arguments: ``uri`` or else ``configuration``, a file's path; ``modules``

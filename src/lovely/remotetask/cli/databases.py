@@ -24,7 +24,7 @@ _CONNECTIONS = 50
 _IN_USE = 'stop that one, or share the database by ZEO or PostgreSQL'
 
 
-def open_directory(directory: Path) -> Any:
+def open_directory(directory: Path) -> ZODB.DB:
     """Open the database in a directory; both are made if missing.
 
     Raises: Failure.
@@ -52,7 +52,7 @@ def open_directory(directory: Path) -> Any:
     return ZODB.DB(storage, pool_size=_CONNECTIONS)
 
 
-def open_uri(uri: str, make: bool = True) -> Any:
+def open_uri(uri: str, make: bool = True) -> ZODB.DB:
     """Open the database that a URI of zodburi names.
 
     Arguments: ``make``; False: a file has to exist already.
@@ -89,7 +89,7 @@ def open_uri(uri: str, make: bool = True) -> Any:
     return ZODB.DB(storage, **options)
 
 
-def open_configuration(path: str) -> Any:
+def open_configuration(path: str) -> ZODB.DB:
     """Open the database of a ZODB configuration file.
 
     Raises: Failure.
@@ -110,7 +110,7 @@ def open_configuration(path: str) -> Any:
     except UnicodeDecodeError as error:
         raise Failure(f'{option} is no text', 'correct the path') from error
 
-    def connect() -> Any:
+    def connect() -> ZODB.DB:
         try:
             return opener(text)
         except ZConfig.ConfigurationError as error:
@@ -125,7 +125,7 @@ def open_configuration(path: str) -> Any:
 
 
 def _connect(connect: Callable[[], Any], name: str, where: str,
-             hide: Callable[[str], str] = str) -> Any:
+             hide: Callable[[str], str] = str) -> ZODB.DB:
     """Open a storage or database; every error becomes a Failure.
 
     Arguments: ``name``, of the database, for people; ``where``, the option

@@ -1,7 +1,10 @@
 """Finds the service that the user means, in an application's database."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 from persistent.interfaces import IPersistent
@@ -13,6 +16,12 @@ from lovely.remotetask.host import APPLICATION
 from lovely.remotetask.host import SITE_MANAGER
 from lovely.remotetask.host import ServicePath
 from lovely.remotetask.interfaces import ITaskService
+
+if TYPE_CHECKING:
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.interfaces import IHost
+    from lovely.remotetask.service import TaskService
 
 #: A service is looked for down to this depth (names in its path) below a root:
 #: in an application, in a site of it, and in that one's site manager.
@@ -27,7 +36,7 @@ _HOW_TO = ("make one: remotetask serve makes it, or add a TaskService to your "
            "application, as in docs/tutorial/first-job.rst")
 
 
-def find(connection: Any, path: str | None, host: Any) -> ServicePath:
+def find(connection: Connection, path: str | None, host: IHost) -> ServicePath:
     """The path of the service that the user means.
 
     Arguments: ``connection`` (ZODB connection); ``path`` (str), as in
@@ -61,7 +70,7 @@ def find(connection: Any, path: str | None, host: Any) -> ServicePath:
                   f'correct --service, or {_HOW_TO}')
 
 
-def services(connection: Any, host: Any) -> Iterator[ServicePath]:
+def services(connection: Connection, host: IHost) -> Iterator[ServicePath]:
     """The paths of the services near the roots of a database."""
     seen: set[Any] = set()
     left = [OBJECTS]
@@ -94,7 +103,8 @@ def show(path: Sequence[str]) -> str:
     return '/' + '/'.join(path)
 
 
-def _path(names: Sequence[str], service: Any, host: Any) -> ServicePath:
+def _path(names: Sequence[str], service: TaskService, host: IHost
+          ) -> ServicePath:
     return ServicePath(names, getattr(service, '_p_oid', None), host)
 
 

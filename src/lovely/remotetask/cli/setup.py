@@ -1,5 +1,7 @@
 """Sets up the service, the worker and the tasks of this process."""
 
+from __future__ import annotations
+
 import atexit
 import importlib
 import os
@@ -8,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from types import ModuleType
+from typing import TYPE_CHECKING
 from typing import Any
 
 from persistent.mapping import PersistentMapping
@@ -27,6 +30,12 @@ from lovely.remotetask.service import make_service
 from lovely.remotetask.texts import describe
 from lovely.remotetask.texts import one_line
 
+if TYPE_CHECKING:
+    from ZODB import DB
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.service import TaskService
+
 #: The names that lead to the service, from the application's root.
 PATH = ('tasks',)
 
@@ -36,12 +45,12 @@ ENTRY_POINTS = 'lovely.remotetask.tasks'
 
 # --- the service ------------------------------------------------------------
 
-def ensure_service(database: Any, threads: int | None) -> None:
+def ensure_service(database: DB, threads: int | None) -> None:
     """Make the service where there is none, and set its threads.
 
     Arguments: ``threads``, how many jobs it runs at once; None: as before.
     """
-    def ensure(connection: Any) -> None:
+    def ensure(connection: Connection) -> None:
         service = current_host().find_service(connection, PATH)
         if service is None:
             service = _new_service(connection.root())
@@ -62,7 +71,7 @@ def ensure_service(database: Any, threads: int | None) -> None:
     db.write(database, ensure)
 
 
-def _new_service(root: Any) -> Any:
+def _new_service(root: Any) -> TaskService:
     folder = root.get(APPLICATION)
     if folder is None:
         folder = root[APPLICATION] = PersistentMapping()
@@ -73,7 +82,7 @@ def _new_service(root: Any) -> Any:
     return make_service(folder, name)
 
 
-def start_processing(database: Any) -> None:
+def start_processing(database: DB) -> None:
     """Start the worker of this process."""
     visit(database, PATH, current_host(),
           lambda service: service.startProcessing(), writes=False)

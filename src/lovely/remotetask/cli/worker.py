@@ -1,5 +1,7 @@
 """``remotetask worker``: a process that only runs jobs."""
 
+from __future__ import annotations
+
 import importlib
 import logging
 import os
@@ -7,8 +9,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from contextlib import suppress
+from typing import TYPE_CHECKING
 from typing import Any
 
 import click
@@ -18,6 +22,11 @@ from lovely.remotetask.cli import server
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.signals import Signals
 from lovely.remotetask.texts import one_line
+
+if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.interfaces import IHost
 
 #: How many jobs a worker runs at once where --threads is not given.
 DEFAULT_THREADS = 5
@@ -84,7 +93,7 @@ def worker_command(uri: str | None, configuration: str | None,
 @contextmanager
 def _opened(uri: str | None, configuration: str | None, paste: str | None,
             zope_conf: str | None, modules: Sequence[str],
-            zcml: str | None) -> Iterator[tuple[Any, Any]]:
+            zcml: str | None) -> Iterator[tuple[DB, IHost]]:
     """The database, and the host that runs the jobs (IHost).
 
     Raises: Failure; ConfigurationError.
@@ -103,7 +112,8 @@ def _opened(uri: str | None, configuration: str | None, paste: str | None,
         yield found
 
 
-def _of_framework(room: str, file: str) -> Any:
+def _of_framework(room: str, file: str
+                  ) -> AbstractContextManager[tuple[DB, IHost]]:
     """Database and host of an application, from its configuration file."""
     # Imported by its name: this room must not depend on those of the hosts.
     try:
@@ -131,7 +141,7 @@ class _Work:
     Raises: Failure.
     """
 
-    def __init__(self, database: Any, host: Any, name: str | None,
+    def __init__(self, database: DB, host: IHost, name: str | None,
                  threads: int) -> None:
         # Imported here and not above: `--help` does without the database.
         from lovely.remotetask import processor

@@ -16,6 +16,7 @@ from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.zope.permissions import TITLES
+from lovely.remotetask.zope.service import TaskService
 from lovely.remotetask.zope.service import add_service
 from lovely.remotetask.zope.sites import register
 
@@ -101,13 +102,13 @@ def _site(tool: Any) -> Any:
     return aq_parent(aq_inner(tool))
 
 
-def _own_service(site: Any) -> Any:
+def _own_service(site: Any) -> TaskService | None:
     """The service that install() has added, or another in its place."""
     found = site[NAME] if NAME in site.objectIds() else None
     return found if ITaskService.providedBy(found) else None
 
 
-def _registered(site: Any) -> Any:
+def _registered(site: Any) -> TaskService | None:
     """The service that the site's own registry has under the name, or None.
 
     Not queryUtility: that would also find one of the root above the site.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -77,7 +78,7 @@ def add_remote_task(config: Any, name: str, task: Any,
         introspectables=(introspectable,))
 
 
-def _made(name: str, task: Any, options: dict[str, Any]) -> Any:
+def _made(name: str, task: Any, options: dict[str, Any]) -> ITask:
     if ITask.providedBy(task):
         if options:
             raise ConfigurationError(
@@ -98,7 +99,7 @@ def _made(name: str, task: Any, options: dict[str, Any]) -> Any:
 
 
 def add_task_service(config: Any, name: str = '', path: str | None = None,
-                     factory: Any = TaskService,
+                     factory: Callable[[], TaskService] | str = TaskService,
                      autostart: bool | None = None) -> None:
     """Declare a task service of the application; it is made where missing.
 

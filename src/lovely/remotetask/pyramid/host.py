@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from typing import Any
 
 from pyramid.exceptions import ConfigurationError as PyramidError
@@ -30,6 +31,14 @@ from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.log import log
 from lovely.remotetask.pyramid import identity
 
+if TYPE_CHECKING:
+    from ZODB import DB
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.pyramid.services import Declared
+    from lovely.remotetask.service import TaskService
+
 #: The key in the environ of a job's request for the connection that the job
 #: runs on.
 CONNECTION = 'remotetask.connection'
@@ -40,7 +49,7 @@ _MANAGER = 'tm.manager'
 _ACTIVE = 'tm.active'
 
 
-def get_connection(request: Any) -> Any:
+def get_connection(request: Any) -> Connection:
     """The request's connection, of an application that uses pyramid_zodbconn.
 
     Raises: ConfigurationError.
@@ -72,26 +81,26 @@ class PyramidHost(host.PlainHost):
     """
 
     def __init__(self, registry: Any,
-                 connect: Callable[[Any], Any] = get_connection,
+                 connect: Callable[[Any], Connection] = get_connection,
                  base_url: str = 'http://localhost') -> None:
         self._registry = registry
         self._connect = connect
         self._base_url = base_url
-        self.services: dict[str, Any] = {}
+        self.services: dict[str, Declared] = {}
 
-    def registry(self, service: Any) -> Any:
+    def registry(self, service: TaskService) -> Any:
         """The application's own, and not the current one of zope.component.
         """
         return self._registry
 
     # -- connections ----------------------------------------------------------
 
-    def connection(self, request: Any) -> Any:
+    def connection(self, request: Any) -> Connection:
         """The ZODB connection of a request; raises ConfigurationError."""
         given = request.environ.get(CONNECTION)
         return self._connect(request) if given is None else given
 
-    def database(self) -> Any:
+    def database(self) -> DB:
         """The database of the application; raises ConfigurationError."""
         request = self._request()
         # No transaction begins: only the database is asked for.
@@ -102,13 +111,14 @@ class PyramidHost(host.PlainHost):
     # -- a job's run ----------------------------------------------------------
 
     @contextmanager
-    def running(self, service: Any, job: Any) -> Iterator[Any]:
+    def running(self, service: TaskService, job: Job | None
+                ) -> Iterator[TaskService]:
         """See IHost"""
         with self.prepared(hooks.jar_of(service), host.runs_as(job)):
             yield service
 
     @contextmanager
-    def prepared(self, connection: Any,
+    def prepared(self, connection: Connection,
                  submitter: str | None = None) -> Iterator[Any]:
         """Give code of the application a request, where no client sent one.
 
@@ -141,7 +151,7 @@ class PyramidHost(host.PlainHost):
         request.environ['REMOTE_ADDR'] = '127.0.0.1'
         return request
 
-    def _lend(self, request: Any, connection: Any) -> None:
+    def _lend(self, request: Any, connection: Connection) -> None:
         """Let pyramid_zodbconn give this connection to the request.
 
         Under the name by which it keeps the one that it opened: it has no
@@ -164,7 +174,7 @@ class PyramidHost(host.PlainHost):
         userid = request.authenticated_userid
         return None if userid is None else identity.write(userid)
 
-    def permits(self, service: Any, permission: str) -> bool:
+    def permits(self, service: TaskService, permission: str) -> bool:
         """See IHost"""
         request = _acting()
         if request is None:
@@ -173,7 +183,7 @@ class PyramidHost(host.PlainHost):
             permission, _secured(request, service)))
 
 
-def find() -> Any:
+def find() -> IHost | None:
     """The host of the application that this thread works for, or None."""
     return get_current_registry().queryUtility(IHost)
 
@@ -218,7 +228,7 @@ def _acting() -> Any:
     return request
 
 
-def _secured(request: Any, service: Any) -> Any:
+def _secured(request: Any, service: TaskService) -> Any:
     """The context in which a permission on a service is checked.
 
     For a service in the database's root, which is below no access control

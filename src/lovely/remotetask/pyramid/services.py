@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.edge import db
@@ -15,6 +16,13 @@ from lovely.remotetask.log import log
 from lovely.remotetask.run.ending import end_first
 from lovely.remotetask.service import make_service
 from lovely.remotetask.startup import starts_services
+
+if TYPE_CHECKING:
+    from ZODB import DB
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.pyramid.host import PyramidHost
+    from lovely.remotetask.service import TaskService
 
 
 @dataclass(frozen=True)
@@ -28,10 +36,10 @@ class Declared:
 
     name: str
     path: tuple[str, ...]
-    factory: Callable[[], Any]
+    factory: Callable[[], TaskService]
     autostart: bool
 
-    def find(self, connection: Any) -> Any:
+    def find(self, connection: Connection) -> TaskService:
         """The service (ITaskService); it is made where missing.
 
         Raises: ConfigurationError.
@@ -67,7 +75,7 @@ def _member(container: Any, name: str) -> Any:
         return None
 
 
-def task_service(request: Any, name: str = '') -> Any:
+def task_service(request: Any, name: str = '') -> TaskService:
     """A declared service, in the request's connection and transaction.
 
     Returns: ITaskService.
@@ -84,7 +92,7 @@ def task_service(request: Any, name: str = '') -> Any:
     return declared.find(host.connection(request))
 
 
-def default_service(request: Any) -> Any:
+def default_service(request: Any) -> TaskService:
     """``request.remotetask``: the service that is declared without a name."""
     return task_service(request)
 
@@ -101,7 +109,7 @@ def application_created(event: Any) -> None:
         return
     database = host.database()
 
-    def find_all(connection: Any) -> None:
+    def find_all(connection: Connection) -> None:
         # The root factory is where applications make their own root.
         with host.prepared(connection):
             for declared in host.services.values():
@@ -114,7 +122,7 @@ def application_created(event: Any) -> None:
         _start(host, database, chosen)
 
 
-def _start(host: Any, database: Any, chosen: list[Declared]) -> None:
+def _start(host: PyramidHost, database: DB, chosen: list[Declared]) -> None:
     with (db.snapshot(database) as connection,
           host.prepared(connection)):
         for declared in chosen:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyramid.config import global_registries
 from pyramid.paster import get_app
@@ -19,12 +19,17 @@ from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.startup import not_starting
 from lovely.remotetask.texts import describe
 
+if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.pyramid.host import PyramidHost
+
 _IN_USE = ('stop that one, or share the database by ZEO or PostgreSQL '
            '(zodbconn.uri = zeo://...)')
 
 
 @contextmanager
-def open_host(file: str) -> Iterator[tuple[Any, Any]]:
+def open_host(file: str) -> Iterator[tuple[DB, PyramidHost]]:
     """The database and the host of the application of a configuration file.
 
     Arguments: ``file``, the path of the INI, ``#name`` behind it for another
@@ -45,7 +50,7 @@ def open_host(file: str) -> Iterator[tuple[Any, Any]]:
             db.close(one)
 
 
-def _load(file: str) -> Any:
+def _load(file: str) -> PyramidHost:
     """The host of the application; raises ConfigurationError."""
     before = set(global_registries)
     try:

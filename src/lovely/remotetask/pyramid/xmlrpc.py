@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from typing import Any
 
 from pyramid.httpexceptions import HTTPRequestEntityTooLarge
@@ -12,6 +13,9 @@ from lovely.remotetask.errors import RemoteTaskError
 from lovely.remotetask.pyramid.services import task_service
 from lovely.remotetask.web import rpc
 from lovely.remotetask.web.app import DEFAULT_LIMIT
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
 
 
 def make_view(service: str) -> Callable[[Any], Response]:
@@ -25,7 +29,8 @@ def make_view(service: str) -> Callable[[Any], Response]:
                 f'the body is larger than {DEFAULT_LIMIT} bytes; store the '
                 f'data elsewhere and pass its place')
 
-        def run(function: Callable[[Any], object], writes: bool) -> object:
+        def run(function: Callable[[TaskService], object], writes: bool
+                ) -> object:
             try:
                 return function(task_service(request, service))
             except (RemoteTaskError, ValueError):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
@@ -18,6 +19,11 @@ from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.run.worker import Worker
+
+if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.service import TaskService
 
 # --- the thread of a service -------------------------------------------------
 
@@ -34,7 +40,7 @@ class ServiceThread(threading.Thread):
     """
 
     def __init__(self, processor: Callable[[], object], name: str,
-                 database: Any) -> None:
+                 database: DB) -> None:
         super().__init__(name=name, daemon=True)
         self.processor = processor
         self.database = database
@@ -52,7 +58,7 @@ class ServiceThread(threading.Thread):
 starting = threading.Lock()
 
 
-def threads_of(service: Any, name: str) -> list[Any]:
+def threads_of(service: TaskService, name: str) -> list[Any]:
     """The live threads of a service that have not been told to stop."""
     jar = hooks.jar_of(service)
     database = None if jar is None else jar.db()
@@ -65,7 +71,7 @@ def threads_of(service: Any, name: str) -> list[Any]:
             and getattr(thread, 'running', False)]
 
 
-def start_thread(service: Any, name: str, path: Sequence[str]) -> None:
+def start_thread(service: TaskService, name: str, path: Sequence[str]) -> None:
     """Start the thread of a service, unless one runs."""
     database = hooks.jar_of(service).db()
     with starting:
@@ -76,7 +82,7 @@ def start_thread(service: Any, name: str, path: Sequence[str]) -> None:
         ServiceThread(processor, name, database).start()
 
 
-def stop_threads(service: Any, name: str, wait: float | None) -> None:
+def stop_threads(service: TaskService, name: str, wait: float | None) -> None:
     """Tell the threads of a service to stop, and wait for them.
 
     Arguments: ``wait``, at most so long (seconds); None: until they end.

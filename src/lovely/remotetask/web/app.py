@@ -4,11 +4,14 @@
 a connection and a transaction of its own.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 import webob
@@ -21,6 +24,11 @@ from lovely.remotetask.web import api
 from lovely.remotetask.web import rpc
 from lovely.remotetask.web.guard import HostCheck
 from lovely.remotetask.web.guard import TokenCheck
+
+if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.service import TaskService
 
 log = logging.getLogger('lovely.remotetask.web')
 
@@ -41,7 +49,7 @@ class Application:
     Txn: one per request, retried on conflicts.
     """
 
-    def __init__(self, database: Any, token_check: TokenCheck,
+    def __init__(self, database: DB, token_check: TokenCheck,
                  host_check: HostCheck, path: Sequence[str] = ('tasks',),
                  limit: int = DEFAULT_LIMIT) -> None:
         self._database = database
@@ -111,7 +119,7 @@ class Application:
         return webob.Response(body=answer, content_type='text/xml',
                               charset='utf-8')
 
-    def _run(self, function: Callable[[Any], object],
+    def _run(self, function: Callable[[TaskService], object],
              writes: bool) -> object:
         """See visit"""
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from typing import TYPE_CHECKING
 from typing import Any
 
 from AccessControl import Unauthorized
@@ -52,6 +53,10 @@ from lovely.remotetask.zope import urls
 from lovely.remotetask.zope.inputs import Wrapped
 from lovely.remotetask.zope.inputs import replace
 
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
+
 #: The submitter of a job that a request without a login has added.
 ANONYMOUS = 'Anonymous User'
 
@@ -79,7 +84,7 @@ def path_of(obj: Any) -> tuple[str, ...] | None:
 class ZopeHost(PlainHost):
     """See IHost"""
 
-    def path_of(self, service: Any) -> list[str]:
+    def path_of(self, service: TaskService) -> ServicePath:
         """See IHost"""
         path = path_of(service)
         if path is None:
@@ -94,7 +99,8 @@ class ZopeHost(PlainHost):
     # -- a run ----------------------------------------------------------------
 
     @contextmanager
-    def running(self, service: Any, job: Any) -> Iterator[Any]:
+    def running(self, service: TaskService, job: Job | None
+                ) -> Iterator[TaskService]:
         """See IHost"""
         if path_of(service) is None:
             with super().running(service, job) as seen:
@@ -112,7 +118,7 @@ class ZopeHost(PlainHost):
                 try:
                     yield seen
                 except Unauthorized as error:
-                    if user is system:
+                    if job is None or user is system:
                         raise
                     # Another attempt would be refused as well.
                     raise SubmitterGone(
@@ -122,10 +128,10 @@ class ZopeHost(PlainHost):
             finally:
                 request.close()
 
-    def _user(self, service: Any, job: Any) -> Any:
+    def _user(self, service: TaskService, job: Job | None) -> Any:
         """The user as whom a job runs.  Raises: SubmitterGone."""
         submitter = runs_as(job)
-        if submitter is None:
+        if job is None or submitter is None:
             return system
         if submitter == ANONYMOUS:
             return nobody
@@ -163,7 +169,7 @@ class ZopeHost(PlainHost):
         # job will end in an error that says so.
         return f'{"/".join(path or ("?",))} {user.getId()}'
 
-    def permits(self, service: Any, permission: str) -> bool:
+    def permits(self, service: TaskService, permission: str) -> bool:
         """See IHost"""
         if self.submitter() is None:
             return True
@@ -176,7 +182,7 @@ class ZopeHost(PlainHost):
         """See IHost"""
         return replace(value, _pack)
 
-    def unpack(self, service: Any, value: Any) -> Any:
+    def unpack(self, service: TaskService, value: Any) -> Any:
         """See IHost"""
         return replace(value, lambda part: _unpack(service, part))
 
@@ -216,7 +222,7 @@ def _make_request() -> Any:
     return request
 
 
-def _located(service: Any, request: Any) -> Any:
+def _located(service: TaskService, request: Any) -> TaskService:
     """The service, wrapped in a request whose URLs are the public ones."""
     *parents, app = chain(service)
     seen = app.__of__(RequestContainer(REQUEST=request))
@@ -240,7 +246,7 @@ def _enter(site: Any, request: Any) -> None:
         site.setupCurrentSkin(request)
 
 
-def _site_of(service: Any) -> Any:
+def _site_of(service: TaskService) -> Any:
     obj = service
     # Not hasattr(obj, 'getSiteManager'): every object in a site acquires that.
     while obj is not None and not ISite.providedBy(obj):
@@ -281,7 +287,7 @@ def _pack(value: Any) -> Any:
     return Wrapped(base, path)
 
 
-def _unpack(service: Any, value: Any) -> Any:
+def _unpack(service: TaskService, value: Any) -> Any:
     if type(value) is not Wrapped:
         return value
     found = _at(service.getPhysicalRoot(), value.path)

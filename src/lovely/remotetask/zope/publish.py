@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from typing import Any
 from xmlrpc.client import Fault
 
@@ -35,6 +36,9 @@ from lovely.remotetask.web import rpc
 from lovely.remotetask.web.methods import INTROSPECTION
 from lovely.remotetask.web.methods import METHODS
 from lovely.remotetask.zope.permissions import TITLES
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
 
 try:
     from plone.protect.interfaces import IDisableCSRFProtection
@@ -92,7 +96,8 @@ class Verb(BrowserView):
         response.setHeader('Content-Type', 'text/xml; charset=utf-8')
         return response
 
-    def _run(self, function: Callable[[Any], object], writes: bool) -> object:
+    def _run(self, function: Callable[[TaskService], object],
+             writes: bool) -> object:
         try:
             return function(self.context)
         except BaseException:

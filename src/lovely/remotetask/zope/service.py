@@ -56,7 +56,8 @@ class TaskService(CoreTaskService, SimpleItem):
 InitializeClass(TaskService)
 
 
-def add_service(container: Any, id: str = 'tasks', title: str = '') -> Any:
+def add_service(container: Any, id: str = 'tasks', title: str = ''
+                ) -> TaskService:
     """Put a service into a folder.
 
     Arguments: ``container``, the folder; ``id``, ``title`` (str).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from Acquisition import aq_inner
 from Acquisition import aq_parent
@@ -11,6 +11,9 @@ from zope.component.interfaces import ISite
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import ITaskService
 
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+
 try:
     from five.localsitemanager import make_objectmanager_site
     from five.localsitemanager.registry import PersistentComponents
@@ -18,7 +21,7 @@ except ImportError:
     make_objectmanager_site = PersistentComponents = None
 
 
-def register(service: Any, name: str | None = None) -> None:
+def register(service: TaskService, name: str | None = None) -> None:
     """Let a service be found by ``getUtility(ITaskService, name)``.
 
     It becomes a utility of the folder that it is in, which becomes a site

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import ZConfig
 from zc.lockfile import LockError
@@ -17,9 +17,14 @@ from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.startup import not_starting
 from lovely.remotetask.texts import describe
 
+if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.zope.host import ZopeHost
+
 
 @contextmanager
-def open_host(file: str) -> Iterator[tuple[Any, Any]]:
+def open_host(file: str) -> Iterator[tuple[DB, ZopeHost]]:
     """The database and the host of a Zope instance.
 
     Zope is started as for a server, but the services that its configuration
@@ -47,7 +52,7 @@ def open_host(file: str) -> Iterator[tuple[Any, Any]]:
             db.close(opened)
 
 
-def _start(file: str) -> Any:
+def _start(file: str) -> DB:
     """Start Zope.  Returns: its main database."""
     try:
         import Zope2

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from typing import Any
 
 from zope.authentication.interfaces import IAuthentication
@@ -26,6 +27,10 @@ from lovely.remotetask.host import runs_as
 from lovely.remotetask.host import site_of
 from lovely.remotetask.interfaces import IHost
 
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
+
 
 @implementer(IHost)
 class ZTKHost(PlainHost):
@@ -35,19 +40,20 @@ class ZTKHost(PlainHost):
     """
 
     @contextmanager
-    def running(self, service: Any, job: Any) -> Iterator[Any]:
+    def running(self, service: TaskService, job: Job | None
+                ) -> Iterator[TaskService]:
         """See IHost"""
         submitter, site = runs_as(job), site_of(service)
         # First the site: an authentication utility looks for its plug-ins
         # there.
         with in_site(site):
-            principal = (system_user if submitter is None
+            principal = (system_user if job is None or submitter is None
                          else _principal(site, job.id, submitter))
             with interaction(principal):
                 try:
                     yield service
                 except Unauthorized as error:
-                    if submitter is None:
+                    if job is None or submitter is None:
                         raise
                     # Another attempt would be refused as well.
                     raise SubmitterGone(
@@ -62,7 +68,7 @@ class ZTKHost(PlainHost):
             return None
         return str(principal.id)
 
-    def permits(self, service: Any, permission: str) -> bool:
+    def permits(self, service: TaskService, permission: str) -> bool:
         """See IHost"""
         return _acting() is None or checkPermission(permission, service)
 
