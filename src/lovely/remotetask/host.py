@@ -241,7 +241,7 @@ def in_site(site: Any) -> Iterator[None]:
 
 @contextmanager
 def interaction(principal: Any = None) -> Iterator[None]:
-    """Run a job in its own interaction, where zope.security is installed.
+    """Run in a new interaction, where zope.security is installed.
 
     Arguments: ``principal``, of the interaction's only participation.
     """

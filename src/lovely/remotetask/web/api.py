@@ -77,15 +77,16 @@ def respond(method: str, path: str, query: Mapping[str, str],
 def _dispatch(method: str, path: str, query: Mapping[str, str],
               body: Callable[[], bytes], run: Run) -> object:
     for route, functions in ROUTES.items():
-        found = re.fullmatch(route.replace('ID', '(-?[0-9]{1,19})'), path)
+        found = re.fullmatch(route.replace('ID', '(?P<id>-?[0-9]{1,19})'),
+                             path)
         if found is None:
             continue
         if method not in functions:
             allow = ', '.join(functions)
             raise Refused(405, f'{method:.20} does nothing here; use '
                                f'{allow}', allow)
-        return functions[method](Call(query, body, run,
-                                      int((*found.groups(), 0)[0])))
+        jobid = int(found.groupdict().get('id', 0))
+        return functions[method](Call(query, body, run, jobid))
     raise Refused(404, f'there is nothing at api/v1/{path:.80}; there are '
                        f'{", ".join(ROUTES)}')
 
@@ -113,13 +114,18 @@ def _do(function: Callable[[TaskService], object]
 def _change(function: Callable[[TaskService, object], None]
             ) -> Callable[[Call], object]:
     """A function that changes one job, and answers with its status."""
-    def change(service: TaskService, jobid: int) -> dict[str, Any]:
-        # Raises JobNotFound; cancel() itself is silent about unknown ids.
-        presenter.status(service, jobid)
-        function(service, jobid)
-        return {'id': jobid, 'status': presenter.status(service, jobid)}
+    def change(call: Call) -> object:
+        jobid = call.jobid
 
-    return lambda call: _do(lambda service: change(service, call.jobid))(call)
+        def change_in(service: TaskService) -> dict[str, Any]:
+            # Raises JobNotFound; cancel() itself is silent about unknown ids.
+            presenter.status(service, jobid)
+            function(service, jobid)
+            return {'id': jobid, 'status': presenter.status(service, jobid)}
+
+        return _do(change_in)(call)
+
+    return change
 
 
 def _show(call: Call) -> object:
