@@ -28,8 +28,13 @@ def without_passwords(text: str) -> str:
     return _IN_STRING.sub(r'\1***', _IN_URI.sub(r'\1***@', text))
 
 
+def message_of(error: BaseException) -> str:
+    """An error's message in one line, without passwords."""
+    return without_passwords(one_line(str(error)))
+
+
 def describe(error: BaseException) -> str:
     """An error's type and message in one line, without passwords."""
-    message = without_passwords(one_line(str(error)))
+    message = message_of(error)
     name = type(error).__name__
     return f'{name}: {message}' if message else name

@@ -16,6 +16,7 @@ from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.startup import not_starting
 from lovely.remotetask.texts import describe
+from lovely.remotetask.texts import message_of
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -61,20 +62,22 @@ def _start(file: str) -> DB:
         make_wsgi_app({}, file)
     except ZConfig.ConfigurationError as error:
         raise ConfigurationError(
-            f'{file} cannot be read: {describe(error)}; correct it') from error
+            f'{file} cannot be read: {message_of(error)}; correct it'
+            ) from error
     except LockError as error:
         raise ConfigurationError(
             f'the database of {file} is open in another process ({error}): '
             f'share it by ZEO or RelStorage, or stop the other one') from error
     except StorageError as error:
         raise ConfigurationError(
-            f'the database of {file} does not answer ({describe(error)}): '
+            f'the database of {file} does not answer ({message_of(error)}): '
             f'start its server, or correct its address in that file'
             ) from error
     except ZCMLError as error:
         raise ConfigurationError(
-            f'the ZCML of the instance of {file} is wrong: {describe(error)}; '
-            f'correct it: the server does not start with it either'
+            f'the ZCML of the instance of {file} is wrong: '
+            f'{message_of(error)}; correct it: the server does not start with '
+            f'it either'
             ) from error
     except Exception as error:
         raise ConfigurationError(
