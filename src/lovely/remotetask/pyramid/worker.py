@@ -84,5 +84,5 @@ def _load(file: str) -> PyramidHost:
             f'--paste {file}: several applications have tasks; choose one: '
             f'--paste {file}#NAME')
     raise ConfigurationError(
-        f"--paste {file}: the application has no tasks; add "
+        f"--paste {file}: the application knows nothing of tasks; add "
         f"config.include('lovely.remotetask.pyramid') to it")
