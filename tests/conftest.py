@@ -28,6 +28,7 @@ from zope.site.site import LocalSiteManager
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.run.threads import tell_to_stop
 from lovely.remotetask.task import SimpleTask
 from lovely.remotetask.web.app import Application as WebApplication
 from lovely.remotetask.web.guard import HostCheck
@@ -83,12 +84,7 @@ class Application:
     def close(self):
         for thread in threading.enumerate():
             if getattr(thread, 'database', None) is self.db:
-                thread.running = False
-                # A thread that has just been started has no events yet.
-                for name in ('stopping', 'wake_event'):
-                    event = getattr(thread, name, None)
-                    if event is not None:
-                        event.set()
+                tell_to_stop(thread)
                 thread.join(DEADLINE)
         transaction.abort()
         self.connection.close()
@@ -176,13 +172,14 @@ class Quiet(simple_server.WSGIRequestHandler):
 
 @pytest.fixture
 def serve():
-    """``serve(db, token)`` starts the web surface; gives ``HOST:PORT``."""
+    """``serve(db, token, path)`` starts the web surface; gives ``HOST:PORT``.
+    """
     servers = []
 
-    def serve(db, token):
+    def serve(db, token, path=('tasks',)):
         server = simple_server.make_server(
             '127.0.0.1', 0, WebApplication(
-                db, TokenCheck(token), HostCheck('127.0.0.1')),
+                db, TokenCheck(token), HostCheck('127.0.0.1'), path),
             handler_class=Quiet)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -220,7 +220,7 @@ def test_settings_on_the_persistent_instance(application, cms, general):
     again.startProcessing()
     (thread,) = (t for t in threading.enumerate()
                  if t.name == again._threadName())
-    made = thread._target
+    made = thread.processor
     assert type(made) is MultiProcessor
     assert (made.maxThreads, made.waitTime) == (1, 0)
     again.stopProcessing(wait=None)

@@ -14,6 +14,7 @@ import transaction
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.retry import NO_RETRY
+from lovely.remotetask.run import threads
 from lovely.remotetask.task import TaskError
 
 DEADLINE = 20
@@ -195,7 +196,7 @@ def test_the_service_removed_or_renamed_under_its_thread(
     if fate == 'renamed':
         application.root['other'] = service
     transaction.commit()
-    thread.wake_event.set()
+    threads.loops[thread].wake_event.set()
     thread.join(DEADLINE)
     assert not thread.is_alive()
     assert len(log) == 1 and log[0].startswith('ERROR ')

@@ -32,6 +32,7 @@ from zope.component import provideUtility
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.run.threads import tell_to_stop
 from lovely.remotetask.task import SimpleTask
 
 ADDS = 200
@@ -154,8 +155,7 @@ def alone():
         try:
             return latencies(adder(database), started)
         finally:
-            thread.running = False
-            thread.wake_event.set()
+            tell_to_stop(thread)
             thread.join()
             database.close()
 

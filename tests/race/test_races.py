@@ -20,6 +20,7 @@ from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import RetryPolicy
+from lovely.remotetask.run.threads import tell_to_stop
 from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 60
@@ -186,8 +187,7 @@ def test_each_effect_once_or_cancelled_and_none_lost(race, takeovers):
             lambda service: service.stats())
         pause.wait(0.02)
     for thread in processors:
-        thread.running = False
-        thread.wake_event.set()
+        tell_to_stop(thread)
         thread.join(DEADLINE)
         assert not thread.is_alive()
 

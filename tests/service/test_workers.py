@@ -17,6 +17,7 @@ from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import ProcessorRequest
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import NO_RETRY
+from lovely.remotetask.run import threads
 from lovely.remotetask.task import SimpleTask
 from lovely.remotetask.task import TaskError
 
@@ -308,7 +309,7 @@ def test_a_removed_service_stops_its_thread(application, service, log):
     assert done.wait(DEADLINE)
     del application.root['tasks']
     transaction.commit()
-    thread.wake_event.set()
+    threads.loops[thread].wake_event.set()
     thread.join(DEADLINE)
     assert not thread.is_alive()
     assert len(log) == 1 and 'there is no service at tasks' in log[0]

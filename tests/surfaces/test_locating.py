@@ -6,7 +6,7 @@ from persistent import Persistent
 from persistent.mapping import PersistentMapping
 
 from lovely.remotetask import TaskService
-from lovely.remotetask.cli import locating
+from lovely.remotetask.cli import find_service
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.edge import db
 from lovely.remotetask.host import PLAIN
@@ -18,7 +18,7 @@ def find(application):
     def find(path=None):
         transaction.commit()
         return db.read(application.db, lambda connection: list(
-            locating.find(connection, path, PLAIN)))
+            find_service.find(connection, path, PLAIN)))
 
     return find
 
@@ -30,7 +30,7 @@ def test_a_utility_of_a_site_is_found(application, find):
     path = ['shop', '++etc++site', 'default', 'jobs']
     assert find() == path
     assert find('/'.join(path)) == path
-    found = db.read(application.db, lambda connection: locating.find(
+    found = db.read(application.db, lambda connection: find_service.find(
         connection, None, PLAIN))
     # The object is meant, and not only what has that path.
     assert found.oid == service._p_oid
@@ -71,7 +71,7 @@ def test_what_lies_deep_is_left_alone(application, find):
 def test_only_a_part_of_a_large_folder_is_looked_at(application, find):
     application.root['many'] = PersistentMapping(
         {f'm{number:05}': PersistentMapping()
-         for number in range(locating.IN_CONTAINER)})
+         for number in range(find_service.IN_CONTAINER)})
     application.root['many']['zzz'] = TaskService()
     with pytest.raises(Failure, match='holds no task service'):
         find()

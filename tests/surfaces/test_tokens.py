@@ -72,7 +72,7 @@ def test_a_link_in_place_of_the_directory_is_refused(places, tmp_path):
     elsewhere.mkdir(mode=0o700)
     (places[0] / 'remotetask').symlink_to(elsewhere)
     for use in (tokens.runtime_directory, lambda: tokens.find(8080)):
-        with pytest.raises(Failure, match='somebody else'):
+        with pytest.raises(Failure, match='another user'):
             use()
     assert list(elsewhere.iterdir()) == []
 
@@ -90,7 +90,7 @@ def test_a_directory_of_somebody_else_is_refused(places, monkeypatch):
         (places[1] / f'remotetask-{other}').mkdir(mode=0o700)
         monkeypatch.setattr(os, 'geteuid', lambda: other)
     for use in (tokens.runtime_directory, lambda: tokens.find(8080)):
-        with pytest.raises(Failure, match='somebody else'):
+        with pytest.raises(Failure, match='another user'):
             use()
 
 

@@ -1,14 +1,18 @@
 """XML-RPC on the service's URL: upstream's methods, and bad input."""
 
 import datetime
+import importlib.resources
 import time
 import xmlrpc.client
+from xml.etree import ElementTree
 
 import pytest
 
 from lovely.remotetask import TaskService
 from lovely.remotetask.task import SimpleTask
 from lovely.remotetask.web import rpc
+from lovely.remotetask.web.methods import INTROSPECTION
+from lovely.remotetask.web.methods import METHODS
 from lovely.remotetask.xmlrpc import RemoteTaskServiceXMLRPCAPI
 
 SIX = ['add', 'cancel', 'getAvailableTasks', 'getError', 'getResult',
@@ -299,7 +303,7 @@ def test_a_hundred_thousand_levels_cost_nothing(web):
     assert name == 'add'
     with pytest.raises(xmlrpc.client.Fault, match='32 levels'):
         xmlrpc.client.loads(rpc.respond(body, lambda function, writes:
-                                        function(None)))
+                                        function(TaskService())))
     assert time.process_time() - started < 2
 
 
@@ -330,6 +334,19 @@ def test_the_view_works_without_any_host(tasks):
 def test_the_view_has_help_for_each_method():
     for name in SIX:
         assert getattr(RemoteTaskServiceXMLRPCAPI, name).__doc__
+
+
+def test_the_zcml_for_the_ztk_names_each_method():
+    file = importlib.resources.files('lovely.remotetask.ztk') / 'xmlrpc.zcml'
+    views = {
+        view.get('permission'): view.get('methods').split()
+        for view in ElementTree.fromstring(file.read_text()).iter(
+            '{http://namespaces.zope.org/xmlrpc}view')}
+    writing = [name for name, method in METHODS.items() if method.writes]
+    assert views == {
+        'zope.View': [*(name for name in METHODS if name not in writing),
+                      *INTROSPECTION],
+        'lovely.remotetask.Add': writing}
 
 
 def test_a_key_as_third_argument(web):

@@ -17,6 +17,7 @@ from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MANAGE
+from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers.wakeup import notify_after_commit
@@ -33,7 +34,6 @@ _REASON_CHARS = 200
 # The priorities that fit into a ready key.
 _PRIORITIES = range(-4, 4)
 
-ON_DUPLICATE = ('keep', 'replace', 'error')
 
 #: ``place(queue, job, number)``: where the job with this number begins.
 Placer = Callable[[Any, Any, int], None]

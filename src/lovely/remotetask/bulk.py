@@ -1,8 +1,8 @@
-"""Cleaning and cancelling any number of jobs, in small transactions.
+"""Cleans and cancels any number of jobs, in small transactions.
 
 One transaction for all of them would hold every record in memory, and lose
-all its work to a single conflict.  Each of these is retried alone; whoever
-stops in the middle keeps what has been done.
+all its work to a single conflict.  Each of these is retried alone, and a
+caller that stops in the middle keeps the work of those that are committed.
 """
 
 from __future__ import annotations
@@ -12,68 +12,72 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
-from lovely.remotetask.edge import db
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.host import visit
 from lovely.remotetask.interfaces import FINAL
-from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.interfaces import NOT_OVER
+from lovely.remotetask.interfaces import IHost
+
+if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.service import TaskService
 
 #: ``transact(function)`` calls ``function(service)`` in a transaction of its
-#: own, again after a conflict, and returns what it returned.
-Transact = Callable[[Callable[[Any], Any]], Any]
+#: own, again after a conflict, and returns the result.
+Transact = Callable[[Callable[['TaskService'], Any]], Any]
 
 #: Called after each transaction with the number of jobs done so far.
 Progress = Callable[[int], object]
 
-#: So often may a step of a clean meet a worker's commits before it leaves to
-#: that worker what both would write.  One conflict says little: a thread that
-#: has run out of work tidies its lanes once more.
+#: How often a step of a clean may meet a worker's commits before it leaves to
+#: that worker the records that both would write.  One conflict says little: a
+#: thread that has run out of work tidies its lanes once more.
 PATIENCE = 4
 
-#: What can be cancelled.
-NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
 
-
-def clean(database: Any, path: Sequence[str], host: Any,
+def clean(database: DB, path: Sequence[str], host: IHost,
           status: Iterable[str] = FINAL,
           progress: Progress | None = None) -> dict[str, int]:
     """Remove jobs that are over, beside running workers.
 
-    Arguments: ``database`` (ZODB DB); ``path``, of the service; ``host``
-    (IHost); ``status``, the final statuses to remove.
-    Returns: how many were removed (int), by status.  In the midst of work,
+    Arguments: ``database`` (ZODB.DB); ``path``, of the service; ``host``
+    (IHost); ``status``, the final statuses to remove; ``progress``, called
+    after each transaction with the number of jobs so far.
+    Returns: how many were removed (int), by status.  Beside a busy worker,
     up to 16 jobs per thread that have just ended may be left.
     Raises: UsageError, before anything is removed; the ConflictError of a
     transaction that met others again and again.
-    Txn: its own, of at most 500 jobs each.
+    Txn: its own, of at most settings.BULK_BATCH jobs each.
     Cost: O(jobs removed), memory flat.
-    Source: new.
     """
     removed: dict[str, int] = {}
-    for one, count, _ in cleaning(partial(_transact, database, path, host),
-                                  check_final(status)):
+    transact = partial(visit, database, path, host, writes=True)
+    for one, count, _ in cleaning(transact, check_final(status)):
         removed[one] = removed.get(one, 0) + count
         if progress is not None:
             progress(sum(removed.values()))
     return removed
 
 
-def cancel(database: Any, path: Sequence[str], host: Any, status: str,
+def cancel(database: DB, path: Sequence[str], host: IHost, status: str,
            task: str | None = None,
            progress: Progress | None = None) -> int:
-    """Cancel all jobs with this status, and of this task.
+    """Cancel all jobs that have this status.
 
-    Arguments: as ``clean``; ``status``, one that is not over.
+    Arguments: as ``clean``; ``status``, one that is not over; ``task``, only
+    jobs of this task.
     Returns: how many were cancelled.
     Raises, Txn: as ``clean``.
     Cost: O(jobs with the status), memory flat.
-    Source: new.
     """
     cancelled = 0
-    for count, _ in cancelling(partial(_transact, database, path, host),
-                               check_open(status), task):
+    transact = partial(visit, database, path, host, writes=True)
+    for count, _ in cancelling(transact, check_open(status), task):
         cancelled += count
         if progress is not None:
             progress(cancelled)
@@ -81,7 +85,7 @@ def cancel(database: Any, path: Sequence[str], host: Any, status: str,
 
 
 def check_final(status: Iterable[str]) -> tuple[str, ...]:
-    """These statuses, each once.  Raises: UsageError for one that is open."""
+    """These statuses, each once.  Raises: UsageError for one not final."""
     wanted = (status,) if isinstance(status, str) else tuple(status)
     for one in wanted:
         if one not in FINAL:
@@ -103,11 +107,11 @@ def check_open(status: str) -> str:
 def cleaning(transact: Transact, status: Sequence[str],
              start: str | None = None) -> Iterator[tuple[
                  str, int, str | None]]:
-    """Clean; whoever takes the next step lets the next transaction happen.
+    """Clean in steps: each step of this generator is one transaction.
 
-    Arguments: ``start``, where another one of these has stopped.
+    Arguments: ``start``, that of an earlier clean to go on with.
     Yields: status, number of jobs removed by this transaction, and the
-    ``start`` of the one that goes on from here; None at the end.
+    ``start`` of a clean that goes on from here; None at the end.
     """
     first, at = status[0] if status else '', None
     if start is not None:
@@ -125,9 +129,12 @@ def cleaning(transact: Transact, status: Sequence[str],
 def cancelling(transact: Transact, status: str, task: str | None,
                start: str | None = None) -> Iterator[tuple[
                    int, str | None]]:
-    """The same for cancel.  Yields: number of jobs, and the next start."""
+    """Cancel in steps, as ``cleaning``.
 
-    def step(service: Any) -> tuple[int, str | None]:
+    Yields: number of jobs cancelled by this transaction, and the ``start``.
+    """
+
+    def step(service: TaskService) -> tuple[int, str | None]:
         jobs, following = service.listJobs(
             status, task, at, settings.BULK_BATCH)
         return service.cancelMany([job.id for job in jobs]), following
@@ -141,14 +148,14 @@ def cancelling(transact: Transact, status: str, task: str | None,
 
 
 class _CleanStep:
-    """One transaction of a clean, which knows how often it was tried."""
+    """One transaction of a clean, which counts how often it was tried."""
 
     def __init__(self, status: str, start: str | None) -> None:
         self._status = status
         self._start = start
         self._tries = 0
 
-    def __call__(self, service: Any) -> tuple[int, str | None]:
+    def __call__(self, service: TaskService) -> tuple[int, str | None]:
         self._tries += 1
         found: tuple[int, str | None] = service.jobqueue.clean_step(
             self._status, self._start, settings.BULK_BATCH,
@@ -160,19 +167,5 @@ def _split(start: str, status: Sequence[str]) -> tuple[str, str | None]:
     first, colon, at = start.rpartition(':')
     if not colon or first not in status or at.strip('-.0123456789'):
         raise UsageError(f'{start!r:.80} is no start for this clean; use the '
-                         f'one that came with the answer before')
+                         f'"next" of the answer before')
     return first, at or None
-
-
-def _transact(database: Any, path: Sequence[str], host: Any,
-              function: Callable[[Any], Any]) -> Any:
-
-    def run(connection: Any) -> Any:
-        service = host.find_service(connection, path)
-        if service is None:
-            raise UsageError(f'there is no service at /{"/".join(path)}')
-        # Subscribers of JobCancelled are in its site.
-        with host.running(service, None) as seen:
-            return function(seen)
-
-    return db.write(database, run)

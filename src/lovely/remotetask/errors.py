@@ -31,6 +31,10 @@ class TaskNotFound(UsageError, LookupError):
     """Task does not exist; register a utility for it, or correct the name."""
 
 
+class ServiceNotFound(UsageError, LookupError):
+    """There is no task service at this path; correct it, or add one there."""
+
+
 class JobNotFound(UsageError, KeyError):
     """No job has this id; it was never added here, or it has been cleaned."""
 

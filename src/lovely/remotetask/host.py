@@ -1,4 +1,4 @@
-"""The one seam to the frameworks, and the plain default behind it.
+"""The one seam to the frameworks, and the plain host behind it.
 
 zope.security is not a dependency; where it is installed, a job runs in an
 interaction of its own, as in 0.5.2.
@@ -12,7 +12,9 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from typing import Any
+from typing import TypeVar
 
 from zope.component import getGlobalSiteManager
 from zope.component import getSiteManager
@@ -21,45 +23,57 @@ from zope.component.hooks import setSite
 from zope.component.interfaces import ISite
 from zope.interface import implementer
 
+from lovely.remotetask.edge import db
+from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.interfaces import SYSTEM
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.participation import ProcessorRequest
 
-#: Where Zope and the ZTK keep their application in the database's root.
+if TYPE_CHECKING:
+    from ZODB import DB
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
+
+_T = TypeVar('_T')
+
+#: The name of the application of Zope and the ZTK in the database's root.
 APPLICATION = 'Application'
 
-_SITE_MANAGER = '++etc++site'
+#: The name of a site's site manager in a path.
+SITE_MANAGER = '++etc++site'
 
 
 def parents(obj: Any) -> Iterator[Any]:
     """The object and all it is located in, innermost first."""
     seen = set()
-    # A location that contains itself is an application's mistake; looking
-    # for ever would be ours.
+    # An application may by mistake have located an object in itself; without
+    # this we would look for ever.
     while obj is not None and id(obj) not in seen:
         seen.add(id(obj))
         yield obj
         obj = getattr(obj, '__parent__', None)
 
 
-def site_of(service: Any) -> Any:
+def site_of(service: TaskService) -> Any:
     """The site that a service is in, or None."""
     return next((obj for obj in parents(service) if ISite.providedBy(obj)),
                 None)
 
 
-def runs_as(job: Any) -> str | None:
-    """As whom a job runs (IHost.submitter); None: with all rights."""
+def runs_as(job: Job | None) -> str | None:
+    """The submitter as whom a job runs (IHost); None: with all rights."""
     submitter = None if job is None else job.submitter
     return None if submitter == SYSTEM else submitter
 
 
 def _step(obj: Any, name: str) -> Any:
-    """What a name of a path leads to; None: nothing."""
-    if name == _SITE_MANAGER:
-        # A site does not contain its site manager, it knows it.
+    """The object that a name of a path leads to, or None."""
+    if name == SITE_MANAGER:
+        # A site does not contain its site manager.
         return obj.getSiteManager() if ISite.providedBy(obj) else None
     try:
         return obj[name]
@@ -67,7 +81,7 @@ def _step(obj: Any, name: str) -> Any:
         return None
 
 
-def _walk(obj: Any, path: Sequence[str]) -> Any:
+def _walk(obj: Any, path: Sequence[str]) -> TaskService | None:
     for name in path:
         if obj is None:
             return None
@@ -79,7 +93,7 @@ def _walk(obj: Any, path: Sequence[str]) -> Any:
 class PlainHost:
     """See IHost"""
 
-    def roots(self, connection: Any) -> Iterator[Any]:
+    def roots(self, connection: Connection) -> Iterator[Any]:
         """See IHost"""
         root = connection.root()
         if APPLICATION in root:
@@ -89,7 +103,8 @@ class PlainHost:
             if name != APPLICATION:
                 yield root[name]
 
-    def find_service(self, connection: Any, path: Sequence[str]) -> Any:
+    def find_service(self, connection: Connection, path: Sequence[str]
+                     ) -> TaskService | None:
         """See IHost"""
         oid = getattr(path, 'oid', None)
         first = None
@@ -99,31 +114,31 @@ class PlainHost:
                 continue
             if oid is None or service._p_oid == oid:
                 return service
-            # Another application of this database has a service of that
-            # path; ours may have been replaced by a new one.
+            # Either another application of this database has a service at an
+            # equal path, or ours was replaced by a new one.
             first = first or service
         return first
 
-    def path_of(self, service: Any) -> list[str]:
+    def path_of(self, service: TaskService) -> ServicePath:
         """See IHost"""
         names = [obj.__name__ for obj in parents(service)
                  if getattr(obj, '__name__', None)]
         return ServicePath(reversed(names),
                            getattr(service, '_p_oid', None), self)
 
-    def tasks(self, service: Any, interface: Any) -> dict[str, Any]:
+    def tasks(self, service: TaskService, interface: Any) -> dict[str, Any]:
         """See IHost"""
         return dict(self.registry(service).getUtilitiesFor(interface))
 
-    def task(self, service: Any, interface: Any, name: str) -> Any:
+    def task(self, service: TaskService, interface: Any, name: str) -> Any:
         """See IHost"""
         return self.registry(service).queryUtility(interface, name)
 
-    def registry(self, service: Any) -> Any:
+    def registry(self, service: TaskService) -> Any:
         """The component registry that knows the tasks of a service."""
         manager = getSiteManager()
-        # Without zope.component's hooks (zope.component.hooks.setHooks) the
-        # current site would not count.
+        # Without zope.component's hooks (zope.component.hooks.setHooks) it
+        # does not follow the current site.
         if manager is getGlobalSiteManager():
             site = getSite()
             if site is not None:
@@ -131,26 +146,22 @@ class PlainHost:
         return manager
 
     @contextmanager
-    def running(self, service: Any, job: Any) -> Iterator[Any]:
+    def running(self, service: TaskService, job: Job | None
+                ) -> Iterator[TaskService]:
         """See IHost"""
-        if runs_as(job) is not None:
+        if job is not None and runs_as(job) is not None:
             raise WrongWorker(
-                f'job {job.id} is to run as {job.submitter!r}, and nothing '
-                f'here knows of principals: run it by a worker of the host '
-                f'that it was added in')
-        before = getSite()
-        with interaction():
-            setSite(site_of(service))
-            try:
-                yield service
-            finally:
-                setSite(before)
+                f'job {job.id} is to run as {job.submitter!r}, and this '
+                f'worker knows no principals: run the job by a worker of the '
+                f'host that it was added in')
+        with interaction(), in_site(site_of(service)):
+            yield service
 
     def submitter(self) -> str | None:
         """See IHost"""
         return None
 
-    def permits(self, service: Any, permission: str) -> bool:
+    def permits(self, service: TaskService, permission: str) -> bool:
         """See IHost"""
         return True
 
@@ -158,7 +169,7 @@ class PlainHost:
         """See IHost"""
         return value
 
-    def unpack(self, service: Any, value: Any) -> Any:
+    def unpack(self, service: TaskService, value: Any) -> Any:
         """See IHost"""
         return value
 
@@ -170,15 +181,15 @@ class PlainHost:
 
 
 class ServicePath(list):  # type: ignore[type-arg]
-    """The path to a service: a list of names, and which object was meant.
+    """The path to a service: a list of names, with its oid and its host.
 
-    Processor factories of applications get a list, as in 0.5.2; the oid
-    tells apart two applications of one database with equal paths, and the
-    host tells the processor in whose way it runs jobs.
+    Processor factories of applications get a list, as in 0.5.2.  The oid
+    tells apart two applications of one database with equal paths; the host
+    (IHost) is the one by which a processor runs the jobs.
     """
 
     def __init__(self, names: Iterable[str], oid: bytes | None = None,
-                 host: Any = None) -> None:
+                 host: IHost | None = None) -> None:
         super().__init__(names)
         self.oid = oid
         self.host = host
@@ -192,9 +203,45 @@ def _module(name: str) -> Any:
         return None
 
 
+def visit(database: DB, path: Sequence[str], host: IHost,
+          function: Callable[[TaskService], _T], writes: bool) -> _T:
+    """Call ``function(service)`` in a transaction of its own, in its site.
+
+    In its site, because the tasks of a service and the subscribers of its
+    events may be registered only there.
+    Arguments: ``database`` (ZODB.DB); ``path``, of the service; ``host``
+    (IHost); ``writes``: True commits, and begins again after a conflict;
+    False lets ``function`` see a snapshot, which is aborted.
+    Returns: the result of ``function``.
+    Raises: ServiceNotFound; the ConflictError of the last try; what
+    ``function`` raises.
+    """
+    def in_transaction(connection: Connection) -> _T:
+        service = host.find_service(connection, path)
+        if service is None:
+            raise ServiceNotFound(
+                f'there is no service at /{"/".join(path)}')
+        with host.running(service, None) as seen:
+            return function(seen)
+
+    result: _T = (db.write if writes else db.read)(database, in_transaction)
+    return result
+
+
+@contextmanager
+def in_site(site: Any) -> Iterator[None]:
+    """Make a site, or None, the current one as long as the block runs."""
+    before = getSite()
+    setSite(site)
+    try:
+        yield
+    finally:
+        setSite(before)
+
+
 @contextmanager
 def interaction(principal: Any = None) -> Iterator[None]:
-    """Run in an interaction of a job's own, where zope.security is installed.
+    """Run in a new interaction, where zope.security is installed.
 
     Arguments: ``principal``, of the interaction's only participation.
     """
@@ -202,8 +249,8 @@ def interaction(principal: Any = None) -> Iterator[None]:
     if management is None:
         yield
         return
-    # The caller's interaction is put aside and put back; what the task made
-    # of its own is left behind.
+    # The caller's interaction is put aside, and put back also where the task
+    # has ended the one of its job or begun another.
     local = management.thread_local
     before = getattr(local, 'interaction', None)
     local.interaction = None
@@ -219,13 +266,13 @@ def interaction(principal: Any = None) -> Iterator[None]:
 
 PLAIN = PlainHost()
 
-#: Callables that give the host of the current thread, or None: for
-#: frameworks whose registries are not those of zope.component.
-finders: list[Callable[[], Any]] = []
+#: Callables that give the host of the current thread (IHost), or None: for
+#: frameworks whose registries zope.component does not know.
+finders: list[Callable[[], IHost | None]] = []
 
 
-def current() -> Any:
-    """The host of whoever calls (IHost).
+def current() -> IHost:
+    """The host of the calling thread.
 
     Cost: a look into a registry; each ``add`` asks.
     """

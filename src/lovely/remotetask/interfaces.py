@@ -43,6 +43,15 @@ MANAGE = 'lovely.remotetask.Manage'
 STATUSES = (QUEUED, PROCESSING, CANCELLED, ERROR, COMPLETED, DELAYED, CRONJOB,
             STARTLATER)
 
+#: A job in one of these can be cancelled.
+NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
+
+#: What ``add`` does about another job of the same key: see ``onDuplicate``.
+ON_DUPLICATE = ('keep', 'replace', 'error')
+
+#: ``listJobs`` gives no more jobs in one page.
+MAX_PAGE = 1000
+
 
 # --- tasks -------------------------------------------------------------------
 
@@ -430,7 +439,7 @@ class ITaskService(IContained):
         """
 
     def resume():
-        """Savepoint ``pause``.  Txn: the caller commits.  Source: new."""
+        """Undo ``pause``.  Txn: the caller commits.  Source: new."""
 
     def stats():
         """Figures for monitoring.

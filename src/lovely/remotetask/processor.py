@@ -174,26 +174,18 @@ class SimpleProcessor:
 
     def __call__(self) -> None:
         """See IProcessor"""
-        thread = threading.current_thread()
-        # stopProcessing() sets them together with thread.running, so that
-        # nobody waits for us to wake up, nor for an attempt to follow.
-        thread.stopping = self.worker.stopping  # type: ignore[attr-defined]
-        wake_event = self._listener.wake_event
-        thread.wake_event = wake_event  # type: ignore[attr-defined]
-        self._thread = thread
-        running = threads.Loop(thread, self.worker)
-        threads.loops.add(running)
-        self._resize_pool(1)
-        events.notify(events.WorkerStarted(self.worker.identity.id))
+        self._thread = threading.current_thread()
         try:
-            self._loop()
+            with threads.looping(self.worker, self._listener.wake_event):
+                self._resize_pool(1)
+                events.notify(events.WorkerStarted(self.worker.identity.id))
+                try:
+                    self._loop()
+                finally:
+                    self._wind_up()
+                    self._leave()
+                    self._resize_pool(-1)
         finally:
-            self._wind_up()
-            self._leave()
-            self._resize_pool(-1)
-            # The thread may outlive the loop by a moment; it runs no more.
-            thread.running = False  # type: ignore[attr-defined]
-            running.ended.set()
             events.notify(events.WorkerStopped(self.worker.identity.id))
 
     def _resize_pool(self, sign: int) -> None:

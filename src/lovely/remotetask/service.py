@@ -13,6 +13,7 @@ from typing import Any
 import BTrees
 from persistent import Persistent
 from zope.interface import implementer
+from zope.location import locate
 
 from lovely.remotetask import adding
 from lovely.remotetask import events
@@ -338,3 +339,21 @@ class TaskService(OwnAnnotations, Persistent):
         block adds to it: that keeps concurrent adders apart.
         """
         return self.jobs.draw_id(local(self.jobs), self.family.maxint)
+
+
+def make_service(container: Any, name: str,
+                 factory: Callable[[], TaskService] = TaskService
+                 ) -> TaskService:
+    """Make a service, and put it into a container under a name.
+
+    Arguments: ``container``, a mapping, or what locates its items by itself;
+    ``factory``, makes the service.
+    Returns: the service.
+    Txn: the caller commits.
+    """
+    service = container[name] = factory()
+    if service.__parent__ is None:
+        # A plain mapping locates nothing, and what is located nowhere does
+        # not start.
+        locate(service, container, name)
+    return service

@@ -1,4 +1,4 @@
-"""Autostart: services named in the host's product configuration.
+"""Starts the services that the host's product configuration names.
 
 ::
 
@@ -6,8 +6,9 @@
       autostart site1@tasks, @rootTasks, *@mail
     </product-config>
 
-``site@service``; ``@service`` is the root's; ``*`` on either side means all.
-A service that is no utility of the site is found as an object in it.
+An entry is ``site@service``.  An empty site is the root; ``*`` on either side
+means all.  A service that is no utility of the site is found as an object in
+it.
 """
 
 from __future__ import annotations
@@ -15,21 +16,43 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
 from typing import Any
 
 from zope.component import getGlobalSiteManager
-from zope.component.hooks import getSite
-from zope.component.hooks import setSite
 from zope.component.interfaces import ISite
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.host import current
+from lovely.remotetask.host import in_site
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.log import log
 
-#: Set to 0, nothing is started: maintenance scripts fire the same event as a
-#: server does and would become workers.
-SWITCH = 'LOVELY_REMOTETASK_AUTOSTART'
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+
+# Where it is 0, no service is started: maintenance scripts fire the same event
+# as a server does, and would become workers.
+_SWITCH = 'LOVELY_REMOTETASK_AUTOSTART'
+
+_wanted: ContextVar[bool] = ContextVar('wanted', default=True)
+
+
+def starts_services() -> bool:
+    """May an application that starts now start its services?"""
+    return _wanted.get() and os.environ.get(_SWITCH, '').strip() != '0'
+
+
+@contextmanager
+def not_starting() -> Iterator[None]:
+    """Applications that this thread starts within the block start no services.
+    """
+    token = _wanted.set(False)
+    try:
+        yield
+    finally:
+        _wanted.reset(token)
 
 
 def getAutostartServiceNames() -> list[str]:
@@ -48,11 +71,11 @@ def bootStrapSubscriber(event: Any) -> None:
     """Start the configured services when the database is open.
 
     Never raises: a wrong entry must not keep an application from starting.
-    Arguments: ``event.database``, the ZODB database.
-    Txn: neither begins nor ends one of the calling thread.
+    Arguments: ``event.database`` (ZODB.DB).
+    Txn: the calling thread's is left alone.
     Source: 0.5.2.
     """
-    if os.environ.get(SWITCH, '').strip() == '0':
+    if not starts_services():
         return
     log.info('handling event IStartRemoteTasksEvent')
     try:
@@ -77,7 +100,8 @@ def _start(root: Any, directive: str) -> None:
     several = '*' in (site_name, service_name)
     try:
         for site, label in _sites(root, site_name, service_name):
-            with _current(site):
+            # Zope finds local utilities from the current site.
+            with in_site(site if ISite.providedBy(site) else None):
                 for name, service in _services(root, site, site_name,
                                                service_name):
                     if service is not None:
@@ -91,27 +115,16 @@ def _start(root: Any, directive: str) -> None:
         log.warning('no services started by directive %s', directive)
 
 
-@contextmanager
-def _current(site: Any) -> Iterator[None]:
-    """Make it the current site: Zope finds local utilities from there."""
-    before = getSite()
-    setSite(site if ISite.providedBy(site) else None)
-    try:
-        yield
-    finally:
-        setSite(before)
-
-
-def _start_service(name: str, service: Any, label: str) -> bool:
+def _start_service(name: str, service: TaskService, label: str) -> bool:
     try:
         if service.isProcessing():
             return False
         service.startProcessing()
-        # A service that is located nowhere does not start.
+        # startProcessing() is silent about a service that is in no container.
         if not service.isProcessing():
             return False
     except Exception:
-        # A broken one takes only itself.
+        # The other services are started all the same.
         log.exception('service %s on site %s could not be started', name,
                       label)
         return False
@@ -121,7 +134,7 @@ def _start_service(name: str, service: Any, label: str) -> bool:
 
 def _sites(root: Any, site_name: str,
            service_name: str) -> Iterator[tuple[Any, str]]:
-    """The sites a directive names, each with its name in the log."""
+    """The sites that a directive names, each with its name for the log."""
     if site_name in ('', '*'):
         yield root, 'root'
     if site_name == '*':
@@ -137,12 +150,15 @@ def _sites(root: Any, site_name: str,
 
 
 def _services(root: Any, site: Any, site_name: str,
-              service_name: str) -> list[tuple[str, Any]]:
-    """The services a directive names on one site; None: not found."""
+              service_name: str) -> list[tuple[str, TaskService | None]]:
+    """The services that a directive names on one site, each with its name.
+
+    A service is None where it was not found.
+    """
     manager = _manager(site)
     if service_name != '*':
         service = None
-        # A folder that is no site has none of the global ones for itself.
+        # The global utilities do not belong to a folder that is no site.
         if site is root or ISite.providedBy(site):
             service = manager.queryUtility(ITaskService, name=service_name)
         if service is None:
@@ -150,7 +166,7 @@ def _services(root: Any, site: Any, site_name: str,
         return [(service_name, service)]
     services = list(manager.getUtilitiesFor(ITaskService))
     if site_name not in ('', '*'):
-        # What the site has from the root is not its own.
+        # A site finds the services of the root, too; they are not its own.
         roots = {name: service for name, service
                  in _manager(root).getUtilitiesFor(ITaskService)}
         services = [(name, service) for name, service in services
@@ -158,7 +174,7 @@ def _services(root: Any, site: Any, site_name: str,
     return services
 
 
-def _contained(site: Any, name: str) -> Any:
+def _contained(site: Any, name: str) -> TaskService | None:
     """A service in a folder, registered or not; None: there is none."""
     get = getattr(site, 'get', None)
     found = None if get is None else get(name)

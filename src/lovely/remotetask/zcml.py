@@ -1,6 +1,6 @@
 """The ZCML directives: ``<remotetask:task>``, and one for configure.zcml.
 
-Needs the extra [zcml].
+They need the extra [zcml].
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ITaskDirective(Interface):
 
     name = TextLine(
         title='Name',
-        description='What jobs call it.',
+        description='The name by which jobs are added.',
         min_length=1,
         required=True)
 
@@ -75,15 +75,14 @@ def task(_context: Any, name: str, handler: Any, **options: Any) -> None:
 
     Raises: zope.configuration's ConfigurationError for a handler that cannot
     be a task.
-    Source: new.
     """
     try:
         if 'retry' in options:
             options['retry'] = RetryPolicy(options['retry'])
         made = _made_of(name, handler)
         if options:
-            # Of an object somewhere in a module this is a copy: other
-            # directives may name it with other options.
+            # A copy: other directives may name the same object of a module
+            # with other options.
             made = copy.copy(made)
             set_options(made, options)
     # A signature that cannot be read is a ValueError, an object that takes no
@@ -98,11 +97,11 @@ def task(_context: Any, name: str, handler: Any, **options: Any) -> None:
 
 
 def _made_of(name: str, handler: Any) -> Any:
-    """The task that a handler is, makes or can be turned into."""
+    """The task that a handler is or makes, or that is made of a function."""
     if ITask.providedBy(handler):
         return handler
-    # Only what says that it makes tasks is called: a function that lacks an
-    # argument by mistake must not do its work while ZCML is read.
+    # A function is called only if it declares that it makes tasks: one that
+    # lacks an argument by mistake must not do its work while ZCML is read.
     if inspect.isclass(handler) or (callable(handler)
                                     and ITask.implementedBy(handler)):
         made = handler()
@@ -116,7 +115,7 @@ def _made_of(name: str, handler: Any) -> Any:
                         f'name one of these as the handler')
     marked = dict(marks(handler))
     if marked:
-        # What @task says holds as far as the directive is silent.
+        # The options of @task hold as far as the directive gives none.
         return marked.get(name) or next(iter(marked.values()))
     return FunctionTask(handler)
 
@@ -134,16 +133,14 @@ class IImplementsDirective(Interface):
 
     interface = GlobalInterface(
         title='Interface',
-        description='What its instances provide from now on.',
+        description='The interface that its instances provide.',
         required=True)
 
 
 def implements(_context: Any, class_: type, interface: Any) -> None:
     """The directive ``<remotetask:implements>``.  See IImplementsDirective
-
-    Source: new.
     """
-    # No discriminator: saying it twice is no conflict.
+    # No discriminator: the same declaration twice is no conflict.
     _context.action(
         discriminator=None,
         callable=classImplements,

@@ -37,6 +37,7 @@ from lovely.remotetask import TaskService
 from lovely.remotetask.edge import db as edge
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.run.threads import tell_to_stop
 
 DEADLINE = 30
 
@@ -210,11 +211,7 @@ class World:
 
     def stop(self):
         for thread in self._threads:
-            thread.running = False
-            for name in ('stopping', 'wake_event'):
-                event = getattr(thread, name, None)
-                if event is not None:
-                    event.set()
+            tell_to_stop(thread)
         for thread in self._threads:
             thread.join(DEADLINE)
             assert not thread.is_alive(), 'a processor does not stop'

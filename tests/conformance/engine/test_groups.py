@@ -14,6 +14,7 @@ from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.run.identity import LOOP
+from lovely.remotetask.run.threads import tell_to_stop
 from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 30
@@ -441,9 +442,7 @@ def test_a_stop_gives_back_what_has_not_begun(world, short, hold, calls):
         jobs = add(world, 5)
     hold.wait()
     assert statuses(world, jobs) == ['processing'] * 5
-    thread.running = False
-    thread.stopping.set()
-    thread.wake_event.set()
+    tell_to_stop(thread)
     hold.go.set()
     world.stop()
     assert statuses(world, jobs) == ['completed'] + ['queued'] * 4

@@ -28,6 +28,7 @@ from lovely.remotetask.peers.wakeup import WAIT_FLOOR
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.run import executor
+from lovely.remotetask.run.threads import tell_to_stop
 from lovely.remotetask.settings import SAFETY_SECONDS
 
 NEVER = 3600.0
@@ -366,8 +367,7 @@ def test_a_server_that_was_away(components, echo, tmp_path, log):
             assert time.monotonic() < deadline, log
             pause.wait(0.05)
     finally:
-        thread.running = False
-        thread.wake_event.set()
+        tell_to_stop(thread)
         thread.join(DEADLINE)
         database.close()
         if other is not None:

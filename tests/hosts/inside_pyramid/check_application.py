@@ -657,7 +657,7 @@ def test_xmlrpc_without_a_policy_is_refused(make):
     one = make()
     one.config.add_task_service()
     one.config.add_remotetask_xmlrpc('/rpc', permission='rpc')
-    with pytest.raises(PyramidError, match='everybody would be let in'):
+    with pytest.raises(PyramidError, match='every caller would be let in'):
         one.config.make_wsgi_app()
     other = make()
     other.config.add_task_service()

@@ -12,9 +12,9 @@ from typing import Any
 
 from lovely.remotetask.bench.place import Place
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.cli.failures import one_line
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.run import threads
+from lovely.remotetask.texts import one_line
 
 #: Nothing here takes this long (seconds) on a machine that works.
 DEADLINE = 300.0

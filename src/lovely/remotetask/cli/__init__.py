@@ -1,7 +1,7 @@
-"""The command line: ``remotetask``.
+"""The command line ``remotetask``: what a person types.
 
-Only the standard library is imported up here: who has not installed the extra
-``[server]`` gets a line that says so, and ``--help`` comes at once.
+Only the standard library is imported here: without the extra ``[server]`` the
+user reads a line that says so, and ``--help`` comes at once.
 """
 
 import sys
@@ -13,7 +13,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Arguments: ``arguments``, without the program's name; default sys.argv's.
     Returns: the exit code: 0 ok, 1 failed, 2 wrong usage, 130 interrupted.
-    Source: new.
     """
     try:
         import click  # noqa: F401

@@ -1,4 +1,4 @@
-"""``python -m lovely.remotetask.cli`` is the same as ``remotetask``."""
+"""Lets ``python -m lovely.remotetask.cli`` do the same as ``remotetask``."""
 
 import sys
 

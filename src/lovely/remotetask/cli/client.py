@@ -1,4 +1,4 @@
-"""The client side: talks JSON to a server, with the standard library only."""
+"""A client of the JSON API, made of the standard library alone."""
 
 import base64
 import http.client
@@ -11,8 +11,8 @@ from typing import Any
 
 from lovely.remotetask.cli import tokens
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.cli.failures import describe
 from lovely.remotetask.cli.failures import reason
+from lovely.remotetask.texts import describe
 
 DEFAULT_URL = 'http://127.0.0.1:8080'
 
@@ -21,13 +21,11 @@ TIMEOUT = 60
 
 
 class Client:
-    """Asks the server at a URL.
+    """Answers from the server at a URL.  See backends.Backend
 
     Arguments: ``url``, the server's or the service's own; ``user``,
     ``NAME:PASSWORD`` or None: then REMOTETASK_TOKEN, REMOTETASK_USER with
-    REMOTETASK_PASSWORD, or the token that a server of this user has left.
-    Raises: Failure, everywhere.
-    Source: new.
+    REMOTETASK_PASSWORD, or the token that a server of this user wrote.
     """
 
     def __init__(self, url: str = DEFAULT_URL, user: str | None = None
@@ -49,17 +47,17 @@ class Client:
         self._authorization = self._credentials(user)
 
     def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
-        """GET ``api/v1/<path>``; returns what came as JSON."""
+        """See Backend"""
         if query:
             path += '?' + urllib.parse.urlencode(query)
         return self._request('GET', path, None)
 
     def post(self, path: str, data: object) -> Any:
-        """POST data as JSON; returns what came as JSON."""
+        """See Backend"""
         return self._request('POST', path, json.dumps(data).encode())
 
     def check_waiting(self) -> None:
-        """See Asked: a server has workers."""
+        """See Backend: a server has workers."""
 
     def _request(self, method: str, path: str, body: bytes | None) -> Any:
         headers = {'Accept': 'application/json'}
@@ -81,7 +79,7 @@ class Client:
             raise self._unreachable(error) from error
         except http.client.HTTPException as error:
             raise Failure(
-                f'what answers at {self.url} speaks no HTTP '
+                f'the program at {self.url} speaks no HTTP '
                 f'({describe(error)})', 'correct --url') from error
         finally:
             connection.close()
@@ -95,7 +93,7 @@ class Client:
             message = None if status == 200 else str(answer['error'])
         except (ValueError, KeyError, TypeError):
             raise Failure(
-                f'what answers at {self.url} is no remotetask server '
+                f'the program at {self.url} is no remotetask server '
                 f'(HTTP status {status})', 'correct --url') from None
         if message is not None:
             raise Failure(message)
@@ -138,8 +136,8 @@ class Client:
         if user is not None:
             encoded = base64.b64encode(user.encode()).decode('ascii')
             return f'Basic {encoded}'
-        # The file says "a server of mine listens here"; "here" is this
-        # machine: nobody else's machine gets to see the token.
+        # The file says that a server of this user listens on this machine: no
+        # other machine may see the token.
         if is_loopback(self._host):
             token = tokens.find(self._port)
             if token:

@@ -1,4 +1,4 @@
-"""Opening databases, and saying in a line why one cannot be opened."""
+"""Opens databases, and says in a line why one cannot be opened."""
 
 import logging
 import os
@@ -14,8 +14,9 @@ from ZODB.FileStorage import FileStorage
 from ZODB.POSException import StorageError
 
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.cli.failures import describe
 from lovely.remotetask.cli.failures import reason
+from lovely.remotetask.texts import describe
+from lovely.remotetask.texts import without_passwords
 
 # Web threads and workers each have a connection; ZODB warns beyond this.
 _CONNECTIONS = 50
@@ -23,13 +24,13 @@ _CONNECTIONS = 50
 _IN_USE = 'stop that one, or share the database by ZEO or PostgreSQL'
 
 
-def open_directory(directory: Path) -> Any:
+def open_directory(directory: Path) -> ZODB.DB:
     """Open the database in a directory; both are made if missing.
 
     Raises: Failure.
     """
     try:
-        # Whoever can write here can have any code run by the server.
+        # 0700: a user who can write here can have the server run any code.
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         storage = FileStorage(str(directory / 'Data.fs'),
                               blob_dir=str(directory / 'blobs'))
@@ -51,15 +52,15 @@ def open_directory(directory: Path) -> Any:
     return ZODB.DB(storage, pool_size=_CONNECTIONS)
 
 
-def open_uri(uri: str, make: bool = True) -> Any:
+def open_uri(uri: str, make: bool = True) -> ZODB.DB:
     """Open the database that a URI of zodburi names.
 
-    Arguments: ``make``: False: a file has to be there already.
+    Arguments: ``make``; False: a file has to exist already.
     Raises: Failure; it never shows the URI's password.
     """
     import zodburi
 
-    shown = _without_password(uri)
+    shown = without_passwords(uri)
     uri = _postgres(uri)
     if uri.startswith('file://') and not make:
         path = uri.removeprefix('file://').partition('?')[0]
@@ -75,8 +76,8 @@ def open_uri(uri: str, make: bool = True) -> Any:
         raise Failure(
             f'--db {shown}: there is no storage for this kind of URI; '
             f'there are {", ".join(known)}',
-            "correct it, or install what brings it "
-            "(for postgres: RelStorage[postgresql])") from error
+            "correct it, or install the package that brings this kind (for "
+            "postgres: RelStorage[postgresql])") from error
     except Exception as error:
         raise Failure(
             f'--db {shown} cannot be read: '
@@ -88,7 +89,7 @@ def open_uri(uri: str, make: bool = True) -> Any:
     return ZODB.DB(storage, **options)
 
 
-def open_configuration(path: str) -> Any:
+def open_configuration(path: str) -> ZODB.DB:
     """Open the database of a ZODB configuration file.
 
     Raises: Failure.
@@ -100,7 +101,8 @@ def open_configuration(path: str) -> Any:
     try:
         with open(path, encoding='utf-8') as file:
             text = file.read()
-        # By its text: a URL of the path would have to be quoted right.
+        # The text, and not the path: ZConfig would take that for a URL, in
+        # which characters have to be quoted.
         opener = ZODB.config.databaseFromString
     except OSError as error:
         raise Failure(f'{option} cannot be read: {reason(error)}',
@@ -108,7 +110,7 @@ def open_configuration(path: str) -> Any:
     except UnicodeDecodeError as error:
         raise Failure(f'{option} is no text', 'correct the path') from error
 
-    def connect() -> Any:
+    def connect() -> ZODB.DB:
         try:
             return opener(text)
         except ZConfig.ConfigurationError as error:
@@ -122,22 +124,26 @@ def open_configuration(path: str) -> Any:
     return database
 
 
-def _connect(connect: Callable[[], Any], what: str, where: str,
-             hide: Callable[[str], str] = str) -> Any:
-    """Open a storage or database; whatever goes wrong becomes a Failure."""
+def _connect(connect: Callable[[], Any], name: str, where: str,
+             hide: Callable[[str], str] = str) -> ZODB.DB:
+    """Open a storage or database; every error becomes a Failure.
+
+    Arguments: ``name``, of the database, for people; ``where``, the option
+    or file to correct; ``hide``, takes secrets out of a driver's message.
+    """
     try:
-        # Drivers log each attempt; the one line below says it as well.
+        # Drivers log each attempt; the Failure below says the same once.
         logging.disable(logging.WARNING)
         return connect()
     except Failure:
         raise
     except LockError as error:
-        raise Failure(f'{what} is in use by another process', _IN_USE
+        raise Failure(f'{name} is in use by another process', _IN_USE
                       ) from error
-    # A driver may raise whatever it likes.
+    # A driver may raise any kind of error.
     except Exception as error:
         raise Failure(
-            f'cannot open {what}: {hide(describe(error))}',
+            f'cannot open {name}: {hide(describe(error))}',
             f'correct {where}, or start the database server') from error
     finally:
         logging.disable(logging.NOTSET)
@@ -149,12 +155,7 @@ def _postgres(uri: str) -> str:
     if scheme not in ('postgres', 'postgresql') or not separator:
         return uri
     place, slash, name = rest.partition('/')
-    # It takes a missing port for one that is called "None".
+    # The resolver takes a missing port for one that is called "None".
     if not re.search(r':\d+\Z', place):
         place = f'{place.rstrip(":")}:5432'
     return f'postgres://{place}{slash}{name}'
-
-
-def _without_password(uri: str) -> str:
-    uri = re.sub(r'(://[^/@:]*:)[^@/]*@', r'\1***@', uri)
-    return re.sub(r'((?:password|passwd)=)[^&\s]*', r'\1***', uri)

@@ -1,12 +1,10 @@
 """Errors for people: one line that names the cause and the cure."""
 
-import re
-
 from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.texts import describe
+from lovely.remotetask.texts import one_line
 
-_CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f]+')
-
-#: What the extra [server] brings, by the name of its module.
+#: The extras that bring a module, by its name.
 EXTRA = {'click': 'server', 'waitress': 'server', 'webob': 'server',
          'zodburi': 'server', 'zope.configuration': 'zcml'}
 
@@ -14,8 +12,8 @@ EXTRA = {'click': 'server', 'waitress': 'server', 'webob': 'server',
 class Failure(Exception):
     """The command cannot be done.
 
-    Arguments: ``cause`` (str): what happened, to what; ``cure`` (str): what
-    to do about it.
+    Arguments: ``cause`` (str), the object and its trouble; ``cure`` (str),
+    a remedy for the user.
     """
 
     def __init__(self, cause: str, cure: str = '') -> None:
@@ -28,7 +26,7 @@ class Failure(Exception):
 
 
 def line(error: BaseException) -> str:
-    """What the user reads about an error: always one line.  Source: new."""
+    """The line that the user reads about an error."""
     if isinstance(error, Failure | ConfigurationError):
         return one_line(str(error))
     if isinstance(error, ModuleNotFoundError) and error.name:
@@ -41,22 +39,6 @@ def line(error: BaseException) -> str:
                     f'--debug for the whole story')
 
 
-def describe(error: BaseException) -> str:
-    """An error's type and message in one line."""
-    message = one_line(str(error))
-    name = type(error).__name__
-    return f'{name}: {message}' if message else name
-
-
 def reason(error: OSError) -> str:
-    """What the operating system says, without the number and the path."""
+    """The message of the operating system, without number and path."""
     return error.strerror or str(error)
-
-
-def one_line(text: str) -> str:
-    """Text from elsewhere, safe for a terminal and on one line.
-
-    Line breaks become spaces.  So do escape sequences' control characters:
-    a task's error message must not be able to steer the reader's terminal.
-    """
-    return _CONTROL.sub(' ', text).strip()

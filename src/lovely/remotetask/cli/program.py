@@ -1,4 +1,4 @@
-"""The click program: its commands, ``--debug``, and what errors look like."""
+"""The click program: its commands, ``--debug``, and its lines about errors."""
 
 import importlib
 import os
@@ -10,7 +10,7 @@ import click
 
 from lovely.remotetask.cli import failures
 
-#: Command -> where it lives; a module is imported when its command is used.
+#: Command -> its module, which is imported when the command is used.
 COMMANDS = {
     'serve': 'lovely.remotetask.cli.serve',
     'worker': 'lovely.remotetask.cli.worker',
@@ -19,12 +19,12 @@ COMMANDS = {
     'show': 'lovely.remotetask.cli.verbs',
     'cancel': 'lovely.remotetask.cli.verbs',
     'tasks': 'lovely.remotetask.cli.verbs',
-    'retry': 'lovely.remotetask.cli.operating',
-    'clean': 'lovely.remotetask.cli.operating',
-    'stats': 'lovely.remotetask.cli.operating',
-    'workers': 'lovely.remotetask.cli.operating',
-    'pause': 'lovely.remotetask.cli.operating',
-    'resume': 'lovely.remotetask.cli.operating',
+    'retry': 'lovely.remotetask.cli.admin',
+    'clean': 'lovely.remotetask.cli.admin',
+    'stats': 'lovely.remotetask.cli.admin',
+    'workers': 'lovely.remotetask.cli.admin',
+    'pause': 'lovely.remotetask.cli.admin',
+    'resume': 'lovely.remotetask.cli.admin',
     'demo': 'lovely.remotetask.cli.demo',
     'bench': 'lovely.remotetask.bench.command',
 }
@@ -45,7 +45,7 @@ class _Program(click.Group):
         command: click.Command = getattr(
             importlib.import_module(where), f'{name}_command')
         if _DEBUG not in command.params:
-            # Everybody writes it behind the command.
+            # Users write it behind the command.
             command.params.append(_DEBUG)
         return command
 
@@ -61,29 +61,19 @@ _DEBUG = click.Option(
     help='Show the traceback of an error.')
 
 
-def _version(context: click.Context, parameter: click.Parameter,
-             value: bool) -> None:
-    if value:
-        from importlib.metadata import version
-        click.echo(f'lovely.remotetask {version("lovely.remotetask")}')
-        context.exit()
-
-
-_VERSION = click.Option(
-    ['--version'], is_flag=True, expose_value=False, is_eager=True,
-    callback=_version, help='Show the version and exit.')
-
 program = _Program(
     name='remotetask',
-    params=[_DEBUG, _VERSION],
+    params=[_DEBUG],
     context_settings={'help_option_names': ['-h', '--help']},
     help='A persistent task queue in a ZODB: serve it, add jobs, watch them.'
          '\n\nTo see it at work: remotetask demo')
+click.version_option(package_name='lovely.remotetask',
+                     message='%(package)s %(version)s')(program)
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command.  Returns: the exit code.  Source: new."""
-    # A task's result may hold what the terminal's encoding does not.
+    """Run one command.  Returns: the exit code."""
+    # A task's result may hold characters that the terminal's encoding lacks.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import click
 
-from lovely.remotetask.cli import running
+from lovely.remotetask.cli import server
 
-#: Where the data goes unless told otherwise.
+#: The directory of the data where neither --data nor --db is given.
 DEFAULT_DATA = 'remotetask-data'
 
 
@@ -31,7 +31,7 @@ DEFAULT_DATA = 'remotetask-data'
               help='Run this many jobs at once.  Default: as before, one at '
                    'first.')
 @click.option('--grace', type=click.FloatRange(min=0), metavar='SECONDS',
-              default=running.DEFAULT_GRACE, show_default=True,
+              default=server.DEFAULT_GRACE, show_default=True,
               help='At the end, wait this long for running jobs.')
 @click.option('--allow-host', 'names', multiple=True, metavar='NAME',
               help='Answer to this name in the Host header as well, that of '
@@ -50,14 +50,14 @@ def serve_command(data: Path | None, uri: str | None, host: str, port: int,
         raise click.UsageError('--data and --db exclude each other')
     if uri is None:
         data = (data or Path(DEFAULT_DATA)).absolute()
-    options = running.Options(data, uri, host, port, modules, zcml, threads,
+    options = server.Options(data, uri, host, port, modules, zcml, threads,
                               grace, names)
-    running.run(options, lambda address: _announce(address, data))
+    server.run(options, lambda address: _announce(address, data))
     click.echo('remotetask: stopped', err=True)
 
 
-def _announce(address: running.Address, data: Path | None) -> None:
+def _announce(address: server.Address, data: Path | None) -> None:
     where = '' if data is None else f' (data in {data})'
     click.echo(f'remotetask: serving {address.url}{where}')
-    # Whoever has started us by a pipe waits for this line.
+    # A program that has started us with a pipe waits for this line.
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""How a command ends when told to: by an exception in its main thread."""
+"""Ends a command by a signal: by an exception in its main thread."""
 
 import os
 import signal
@@ -11,8 +11,11 @@ class Signals:
 
     An exception and no flag: the main thread may be about to wait for that
     flag, and would hold the lock that setting it needs.
+    A command owns its process, so it also prints its end, keeps the exit
+    code, and ends at once by the second signal; for a host's server see
+    run.ending.
     Arguments: ``kind``, the exception's class, made without arguments;
-    ``name``, of the command, for the last word.
+    ``name``, of the command, for its last line.
     """
 
     def __init__(self, kind: type[BaseException], name: str) -> None:
@@ -23,7 +26,7 @@ class Signals:
 
     def __enter__(self) -> 'Signals':
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # nohup and `&` in scripts ignore some of them, on purpose.
+            # nohup, and `&` in a script, ignore some of them on purpose.
             if number == signal.SIGTERM \
                     or signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._stop)
@@ -38,14 +41,15 @@ class Signals:
         """End the block from another thread; False: it was ending already."""
         if self._asked or not self._before:
             return False
-        # To the main thread itself: only that interrupts its wait.
+        # Sent to the main thread itself: only that interrupts its wait.
         signal.pthread_kill(threading.main_thread().ident or 0,
                             signal.SIGTERM)
         return True
 
     def _stop(self, number: int, frame: object) -> None:
         if self._asked:
-            # Whatever holds up the end must not hold up this.
+            # Without Python's own exit: its handlers may be the ones that
+            # hold up the end.
             os.write(2, f'remotetask: {self._name} stopped at once\n'.encode())
             os._exit(128 + number)
         self._asked = True

@@ -1,24 +1,25 @@
-"""Where a server leaves its token, and where the command line finds it.
+"""The files with a server's token, by which the command line finds it.
 
-The token is a file for its owner alone.  It lies in a directory that nobody
-else can write: else another user could put a link there and have the server
-overwrite a file, or a token of theirs and have the client talk to them.
+Only the owner can read such a file, in a directory where no other user can
+write: that user could put a link there and have the server overwrite a file,
+or a token of their own and have the client talk to their server.
 """
 
 import os
 import secrets
-import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
+from lovely.remotetask.edge import private
+
+_NAME = 'remotetask'
 
 
 def new_token() -> str:
-    """A fresh token; each start of a server has its own."""
+    """A fresh token; each start of a server makes its own."""
     return secrets.token_urlsafe(32)
 
 
@@ -27,7 +28,7 @@ def runtime_directory() -> Path:
 
     Raises: Failure where it cannot be trusted or made.
     """
-    directory = _candidates()[0]
+    directory = private.places(_NAME)[0]
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
@@ -41,7 +42,7 @@ def runtime_directory() -> Path:
 
 @contextmanager
 def published(token: str, port: int, data: Path | None) -> Iterator[None]:
-    """Leave the token for clients as long as the block runs.
+    """Keep the token in files for clients as long as the block runs.
 
     Arguments: ``token``; ``port``, the server's; ``data``, its data
     directory, if it has one.
@@ -60,13 +61,11 @@ def published(token: str, port: int, data: Path | None) -> Iterator[None]:
 
 
 def find(port: int) -> str | None:
-    """The token that this user's server at a port has left, or None.
+    """The token of this user's server at a port, or None.
 
     Raises: Failure where its place cannot be trusted.
     """
-    # A server started by a service manager may have no XDG_RUNTIME_DIR while
-    # the shell has one, so both places count.
-    for directory in _candidates():
+    for directory in private.places(_NAME):
         if not os.path.lexists(directory):
             continue
         _check_private(directory)
@@ -76,40 +75,17 @@ def find(port: int) -> str | None:
     return None
 
 
-def _candidates() -> list[Path]:
-    fallback = Path(tempfile.gettempdir()) / f'remotetask-{os.geteuid()}'
-    given = os.environ.get('XDG_RUNTIME_DIR')
-    # Under sudo it may be the other user's: its owner could swap what we
-    # leave there.
-    if given and os.path.isabs(given) and _is_own(Path(given)):
-        return [Path(given) / 'remotetask', fallback]
-    return [fallback]
-
-
-def _is_own(directory: Path) -> bool:
-    try:
-        found = directory.stat()
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() \
-        and not found.st_mode & 0o022
-
-
 def _check_private(directory: Path) -> None:
-    found = directory.lstat()  # a link is not what we made
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise Failure(f'{directory} belongs to somebody else: a token there '
-                      f'is not safe',
-                      'remove it, or set XDG_RUNTIME_DIR to a directory of '
-                      'your own')
-    if found.st_mode & 0o077:
-        raise Failure(f'{directory} is open to other users: a token there is '
-                      f'not safe', f'run: chmod 700 {directory}')
+    try:
+        private.check(directory.lstat(), 0o077)
+    except private.NotPrivate as error:
+        raise Failure(f'{directory} {error.cause}: a token there is not safe',
+                      error.cure) from error
 
 
 def _write(place: Path, token: str) -> None:
-    # Written beside and renamed: whoever reads sees all of it or nothing,
-    # and a link that lies at this name is replaced, not followed.
+    # Written beside and renamed: a client reads the whole token or none, and
+    # a link that lies at this name is replaced, not followed.
     beside = place.with_name(f'.{place.name}.{secrets.token_hex(8)}')
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:

@@ -1,4 +1,4 @@
-"""The verbs about jobs: add, list, show, cancel, tasks."""
+"""The verbs of a user of the queue: add, list, show, cancel, tasks."""
 
 import json
 import random
@@ -8,32 +8,29 @@ from typing import Any
 
 import click
 
-from lovely.remotetask.cli.asking import Asked
-from lovely.remotetask.cli.asking import in_parts
-from lovely.remotetask.cli.asking import verb
-from lovely.remotetask.cli.asking import verb_with_tasks
+from lovely.remotetask.cli.backends import Backend
+from lovely.remotetask.cli.backends import in_parts
+from lovely.remotetask.cli.backends import verb
+from lovely.remotetask.cli.backends import verb_with_tasks
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.cli.failures import one_line
-from lovely.remotetask.cli.printing import print_json
-from lovely.remotetask.cli.printing import print_pairs
-from lovely.remotetask.cli.printing import print_progress
-from lovely.remotetask.cli.printing import print_table
-from lovely.remotetask.cli.printing import time_text
+from lovely.remotetask.cli.output import print_json
+from lovely.remotetask.cli.output import print_pairs
+from lovely.remotetask.cli.output import print_progress
+from lovely.remotetask.cli.output import print_table
+from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.interfaces import MAX_PAGE
+from lovely.remotetask.interfaces import NOT_OVER
+from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.texts import one_line
 
-# Not from where they are used: `--help` does without the database.
-NOT_OVER = [status for status in STATUSES if status not in FINAL]
-ON_DUPLICATE = ('keep', 'replace', 'error')
-
-# Seconds between two looks at a job: soon at first, for short jobs, and then
-# ever slower, so that a hundred waiting clients are no load.
+# How long (seconds) to wait between two looks at a job: short at first, for
+# short jobs, and then ever longer, so that a hundred waiting clients are no
+# load.
 FIRST_LOOK = 0.05
 SLOWEST_LOOK = 2.0
 GROWTH = 1.5
-
-#: The server gives no more in one page.
-PAGE = 1000
 
 
 @click.command('add')
@@ -48,15 +45,15 @@ PAGE = 1000
 @click.option('--delay', type=click.FloatRange(min=0), metavar='SECONDS',
               help='Run it not before this time has passed.')
 @click.option('--key',
-              help='Add nothing while another job of this key is not over; '
+              help='Add no job while another one of this key is not over; '
                    'its id is printed then.')
 @click.option('--on-duplicate', type=click.Choice(ON_DUPLICATE),
               default='keep', show_default=True,
-              help='With --key: what becomes of it then.')
+              help='With --key: keep that other job, replace it, or fail.')
 @verb_with_tasks
 def add_command(task: str, input: str | None, wait: bool,
                 timeout: float | None, priority: int, delay: float | None,
-                key: str | None, on_duplicate: str, asked: Asked,
+                key: str | None, on_duplicate: str, backend: Backend,
                 as_json: bool) -> None:
     """Add a job for TASK with the input JSON ("-" reads it from standard
     input) and print its id, or with --wait its result."""
@@ -73,10 +70,10 @@ def add_command(task: str, input: str | None, wait: bool,
         request['key'] = key
         request['onDuplicate'] = on_duplicate
     if wait:
-        asked.check_waiting()
-    jobid = asked.post('jobs', request)['id']
+        backend.check_waiting()
+    jobid = backend.post('jobs', request)['id']
     if wait:
-        job = wait_for(asked, jobid, timeout)
+        job = wait_for(backend, jobid, timeout)
         _print_result(job)
     elif as_json:
         print_json({'id': jobid})
@@ -92,18 +89,18 @@ def add_command(task: str, input: str | None, wait: bool,
               show_default=True, help='This many at most.')
 @verb
 def list_command(status: str | None, task: str | None, limit: int,
-                 asked: Asked, as_json: bool) -> None:
-    """List jobs: what runs and waits first, then what has ended."""
+                 backend: Backend, as_json: bool) -> None:
+    """List jobs: first those that run and wait, then those that have ended."""
     jobs: list[dict[str, Any]] = []
     start: str | None = None
     while True:
         query = {'status': status, 'task': task, 'start': start,
-                 'limit': min(limit - len(jobs), PAGE)}
-        page = asked.get('jobs', {key: value for key, value in query.items()
+                 'limit': min(limit - len(jobs), MAX_PAGE)}
+        page = backend.get('jobs', {key: value for key, value in query.items()
                                   if value is not None})
         jobs += page['jobs']
         start = page['next']
-        # A page may be empty and not the last: a filter by task looks at a
+        # An empty page may not be the last one: a filter by task looks at a
         # bounded number of jobs.
         if start is None or len(jobs) >= limit:
             break
@@ -122,9 +119,9 @@ def list_command(status: str | None, task: str | None, limit: int,
 @click.command('show')
 @click.argument('jobid', metavar='ID', type=int)
 @verb
-def show_command(jobid: int, asked: Asked, as_json: bool) -> None:
-    """Show all about one job."""
-    job = asked.get(f'jobs/{jobid}')
+def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
+    """Show one job, with its input and result."""
+    job = backend.get(f'jobs/{jobid}')
     if as_json:
         print_json(job)
         return
@@ -147,16 +144,16 @@ def show_command(jobid: int, asked: Asked, as_json: bool) -> None:
 @click.option('--task', help='With --status: only jobs of this task.')
 @verb
 def cancel_command(jobid: int | None, status: str | None, task: str | None,
-                   asked: Asked, as_json: bool) -> None:
+                   backend: Backend, as_json: bool) -> None:
     """Cancel a job that has not ended yet, or all that have a status."""
     if (jobid is None) == (status is None):
         raise click.UsageError('give either the ID of a job or --status')
     if task is not None and status is None:
         raise click.UsageError('--task needs --status')
     if status is not None:
-        _cancel_all(asked, status, task, as_json)
+        _cancel_all(backend, status, task, as_json)
         return
-    answer = asked.post(f'jobs/{jobid}/cancel', {})
+    answer = backend.post(f'jobs/{jobid}/cancel', {})
     if answer['status'] != 'cancelled':
         raise Failure(f'job {jobid} has ended already with the status '
                       f'{answer["status"]!r}', 'there is nothing to cancel')
@@ -166,14 +163,14 @@ def cancel_command(jobid: int | None, status: str | None, task: str | None,
         click.echo(f'job {jobid} is cancelled')
 
 
-def _cancel_all(asked: Asked, status: str, task: str | None,
+def _cancel_all(backend: Backend, status: str, task: str | None,
                 as_json: bool) -> None:
     request: dict[str, Any] = {'status': status}
     if task is not None:
         request['task'] = task
     cancelled = 0
     with print_progress('cancelled') as progress:
-        for answer in in_parts(asked, 'cancel', request):
+        for answer in in_parts(backend, 'cancel', request):
             cancelled += answer['cancelled']
             progress(cancelled)
     if as_json:
@@ -184,9 +181,9 @@ def _cancel_all(asked: Asked, status: str, task: str | None,
 
 @click.command('tasks')
 @verb_with_tasks
-def tasks_command(asked: Asked, as_json: bool) -> None:
+def tasks_command(backend: Backend, as_json: bool) -> None:
     """List the tasks that jobs can be added for."""
-    answer = asked.get('tasks')
+    answer = backend.get('tasks')
     if as_json:
         print_json(answer)
         return
@@ -194,18 +191,18 @@ def tasks_command(asked: Asked, as_json: bool) -> None:
         click.echo(one_line(name))
 
 
-def wait_for(asked: Asked, jobid: int, timeout: float | None
+def wait_for(backend: Backend, jobid: int, timeout: float | None
              ) -> dict[str, Any]:
     """Wait until a job has ended.
 
     Arguments: ``timeout``, seconds or None.
-    Returns: the job, as the server shows it.
+    Returns: the job, as the backend shows it.
     Raises: Failure when the time is over.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     interval = FIRST_LOOK
     while True:
-        job: dict[str, Any] = asked.get(f'jobs/{jobid}')
+        job: dict[str, Any] = backend.get(f'jobs/{jobid}')
         if job['status'] in FINAL:
             return job
         pause = interval * random.uniform(0.8, 1.2)
@@ -229,7 +226,7 @@ def _print_result(job: dict[str, Any]) -> None:
     if 'outputNote' in job:
         raise Failure(f'job {job["id"]} is completed, but its result '
                       f'{job["outputNote"]}')
-    # On one line: it goes on to the next program of a pipe.
+    # On one line: the next program of a pipe may read it.
     click.echo(json.dumps(job['output'], ensure_ascii=False))
 
 

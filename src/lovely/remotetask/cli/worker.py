@@ -1,4 +1,6 @@
-"""``remotetask worker``: a process that does nothing but run jobs."""
+"""``remotetask worker``: a process that only runs jobs."""
+
+from __future__ import annotations
 
 import importlib
 import logging
@@ -7,28 +9,35 @@ import sys
 import threading
 from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from contextlib import suppress
+from typing import TYPE_CHECKING
 from typing import Any
 
 import click
 
-from lovely.remotetask.cli import asking
-from lovely.remotetask.cli import running
+from lovely.remotetask.cli import backends
+from lovely.remotetask.cli import server
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.cli.failures import one_line
 from lovely.remotetask.cli.signals import Signals
+from lovely.remotetask.texts import one_line
 
-#: Jobs that a worker runs at once unless told otherwise.
+if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.interfaces import IHost
+
+#: How many jobs a worker runs at once where --threads is not given.
 DEFAULT_THREADS = 5
 
-#: The line that says "ready" names so many tasks.
+#: How many tasks the line that says "ready" names.
 TASKS_SHOWN = 20
 
-#: Seconds that the database gets, after the grace, to take back the jobs.
+#: How long (seconds) after the grace the database gets to take back the jobs.
 LEAVE_SECONDS = 5.0
 
-# Besides its jobs' connections a worker has some of its own.
+# How many connections a worker may need besides those of its jobs.
 _MACHINERY = 10
 
 
@@ -45,12 +54,12 @@ _MACHINERY = 10
 @click.option('--service', metavar='PATH',
               help='The service, by its path.  Default: the only one there '
                    'is.')
-@asking.task_options()
+@backends.task_options()
 @click.option('--threads', type=click.IntRange(1, 256), metavar='N',
               default=DEFAULT_THREADS, show_default=True,
               help='Run this many jobs at once.')
 @click.option('--grace', type=click.FloatRange(min=0), metavar='SECONDS',
-              default=running.DEFAULT_GRACE, show_default=True,
+              default=server.DEFAULT_GRACE, show_default=True,
               help='At the end, wait this long for running jobs.')
 def worker_command(uri: str | None, configuration: str | None,
                    paste: str | None, zope_conf: str | None,
@@ -71,7 +80,7 @@ def worker_command(uri: str | None, configuration: str | None,
     if (paste or zope_conf) and (modules or zcml):
         raise click.UsageError('with --paste and --zope-conf, tasks come from '
                                'the application: leave out --tasks, --zcml')
-    logging.basicConfig(level=logging.WARNING, format=running.LOG_FORMAT)
+    logging.basicConfig(level=logging.WARNING, format=server.LOG_FORMAT)
     with (suppress(_Stop), Signals(_Stop, 'worker'),
           _opened(uri, configuration, paste, zope_conf, modules,
                   zcml) as (database, host)):
@@ -84,17 +93,17 @@ def worker_command(uri: str | None, configuration: str | None,
 @contextmanager
 def _opened(uri: str | None, configuration: str | None, paste: str | None,
             zope_conf: str | None, modules: Sequence[str],
-            zcml: str | None) -> Iterator[tuple[Any, Any]]:
-    """The database, and the host in whose way jobs are run.
+            zcml: str | None) -> Iterator[tuple[DB, IHost]]:
+    """The database, and the host that runs the jobs (IHost).
 
-    Raises: Failure.
+    Raises: Failure; ConfigurationError.
     """
     if paste is not None:
         opening = _of_framework('pyramid', paste)
     elif zope_conf is not None:
         opening = _of_framework('zope', zope_conf)
     else:
-        with asking.opened(uri, configuration, modules, zcml) as database:
+        with backends.opened(uri, configuration, modules, zcml) as database:
             from lovely.remotetask.host import current as current_host
 
             yield database, current_host()
@@ -103,9 +112,10 @@ def _opened(uri: str | None, configuration: str | None, paste: str | None,
         yield found
 
 
-def _of_framework(room: str, file: str) -> Any:
-    """What a framework's room opens from its configuration file."""
-    # By name: rooms of surfaces do not import each other.
+def _of_framework(room: str, file: str
+                  ) -> AbstractContextManager[tuple[DB, IHost]]:
+    """Database and host of an application, from its configuration file."""
+    # Imported by its name: this room must not depend on those of the hosts.
     try:
         module = importlib.import_module(f'lovely.remotetask.{room}.worker')
     except ModuleNotFoundError as error:
@@ -119,40 +129,43 @@ def _of_framework(room: str, file: str) -> Any:
 class _Stop(BaseException):
     """A signal asked for the end.
 
-    No SystemExit: that is what a module which is being imported may raise.
+    No SystemExit: a module of tasks may raise that while it is imported.
     """
 
 
 class _Work:
     """Runs the jobs of one service of an open database.
 
-    Arguments: ``host`` (IHost); ``name``, the path of the service, or None;
-    ``threads``, jobs at once.
+    Arguments: ``host`` (IHost); ``name``, the path of the service; None: the
+    only one of the database; ``threads``, how many jobs at once.
     Raises: Failure.
     """
 
-    def __init__(self, database: Any, host: Any, name: str | None,
+    def __init__(self, database: DB, host: IHost, name: str | None,
                  threads: int) -> None:
         # Imported here and not above: `--help` does without the database.
         from lovely.remotetask import processor
-        from lovely.remotetask.cli import locating
+        from lovely.remotetask.cli import find_service
         from lovely.remotetask.edge import db
         from lovely.remotetask.errors import ConfigurationError
+        from lovely.remotetask.host import visit
         from lovely.remotetask.peers import liveness
+        from lovely.remotetask.run.threads import ServiceThread
 
         self._processor = processor
         database.setPoolSize(
             max(database.getPoolSize(), threads + _MACHINERY))
-        path = db.read(database, lambda connection: locating.find(
+        path = db.read(database, lambda connection: find_service.find(
             connection, name, host))
         try:
-            # What the processor's thread would log again and again.
+            # Now: the processor's thread would log the error again and again.
             liveness.for_database(database).announce()
         except ConfigurationError as error:
             raise Failure(str(error)) from error
-        self.tasks = db.read(database, lambda connection: self._tasks(
-            connection, path))
-        self.service = locating.show(path)
+        self.tasks: list[str] = visit(database, path, host, lambda service:
+                                      sorted(service.getAvailableTasks()),
+                                      writes=False)
+        self.service = find_service.show(path)
         self.threads = threads
         run: Any
         if threads == 1:
@@ -161,27 +174,9 @@ class _Work:
             run = processor.MultiProcessor(
                 database, path, maxThreads=threads)
         # As the service's startProcessing() does it, but with our own
-        # factory: the service in the database stays as it is.
-        thread: Any = threading.Thread(
-            target=self._run, args=(run,), daemon=True,
-            name='.'.join(['remotetasks', *path]))
-        thread.running = True
-        thread.database = database
-        self._thread = thread
-        self._over = threading.Event()
-
-    def _tasks(self, connection: Any, path: Any) -> list[str]:
-        host = path.host
-        service = host.find_service(connection, path)
-        # In the site of the service, whose tasks may be registered there.
-        with host.running(service, None) as seen:
-            return sorted(host.tasks(seen, seen.taskInterface))
-
-    def _run(self, run: Any) -> None:
-        try:
-            run()
-        finally:
-            self._over.set()
+        # processor: the service in the database stays as it is.
+        self._thread = ServiceThread(
+            run, '.'.join(['remotetasks', *path]), database)
 
     def run(self, grace: float) -> int:
         """Work until a signal comes.  Returns: the exit code."""
@@ -189,10 +184,10 @@ class _Work:
         try:
             self._thread.start()
             self._announce()
-            self._over.wait()
+            self._thread.over.wait()
         except _Stop:
             by_signal = True
-            if not self._over.is_set():
+            if not self._thread.over.is_set():
                 click.echo(f'remotetask: worker stopping: running jobs get '
                            f'up to {grace:g} s', err=True)
         given = self._end(grace)
@@ -207,19 +202,23 @@ class _Work:
             sys.stdout.flush()
             os._exit(1)
         click.echo('remotetask: worker stopped'
-                   f'{running.given_back(given)}', err=True)
+                   f'{server.given_back(given)}', err=True)
         return 0
 
     def _end(self, grace: float) -> int | None:
-        """Stop the jobs; how many were given back, None: nobody knows."""
-        from lovely.remotetask.cli import embedded
+        """End the work.
+
+        Returns: how many jobs were given back; None: the database has not
+        answered.
+        """
+        from lovely.remotetask.cli import setup
 
         self._thread.running = False
         given: list[int] = []
-        # In a thread, for a database that does not answer holds up whoever
-        # asks it for as long as its driver likes.
+        # In a thread: a database that does not answer holds up its caller
+        # for as long as its driver likes.
         ending = threading.Thread(
-            target=lambda: given.append(embedded.end_processing(grace)),
+            target=lambda: given.append(setup.end_processing(grace)),
             daemon=True)
         ending.start()
         ending.join(grace + LEAVE_SECONDS)
@@ -233,5 +232,5 @@ class _Work:
         click.echo(f'remotetask: worker ready: service {self.service}, '
                    f'{self.threads} thread{plural}, '
                    f'tasks: {", ".join(names)}')
-        # Whoever has started us by a pipe waits for this line.
+        # A program that has started us with a pipe waits for this line.
         sys.stdout.flush()

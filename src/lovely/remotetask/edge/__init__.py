@@ -1,1 +1,2 @@
-"""The only doors out: the transactions we begin, the caller's, and time."""
+"""The only doors out: transactions, our own and the caller's, time, and files.
+"""

@@ -289,7 +289,7 @@ class Savepoint:
         self._savepoint = self._transaction.savepoint(optimistic=True)
 
     def rollback(self) -> None:
-        """Savepoint it.
+        """Undo it.
 
         A transaction that the task has ended by itself is not ours to roll
         back: what it committed stays, the rest is aborted.

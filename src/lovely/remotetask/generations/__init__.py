@@ -1,8 +1,8 @@
-"""Generations of the databases, for zope.generations.
+"""The generations of the data in a database, for zope.generations.
 
-0.5.2 had nothing to evolve, and neither has a new database: both are of
-generation 0.  What will change old data comes as ``evolve1`` and so on; no
-minimum demands it, so that a database opens before it was evolved.
+Databases of 0.5.2 and new ones are of generation 0.  A step that changes old
+data will be called ``evolve1`` and so on; the minimum stays 0, so that a
+database opens before it was evolved.
 """
 
 from zope.generations.generations import SchemaManager

@@ -1,4 +1,5 @@
-"""The add-on of a Plone site: its service ``tasks``."""
+"""Installs and uninstalls the add-on of a Plone site: its service ``tasks``.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +16,23 @@ from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.zope.permissions import TITLES
+from lovely.remotetask.zope.service import TaskService
 from lovely.remotetask.zope.service import add_service
 from lovely.remotetask.zope.sites import register
 
 NAME = 'tasks'
 
-#: Who may ask for the status and the results of jobs.  In a Plone site
-#: everybody may see what nothing else is said of.
+#: The roles that may ask for the status and the results of jobs.  Without
+#: them every visitor might: Anonymous has the permission View in a Plone site.
 _READERS = ('Manager', 'Site Administrator')
 
-#: A job that is there (see ITaskService.stats) has an effect to come.
+#: The names in ITaskService.stats of jobs whose effect is still to come.
 _PENDING = ('queued', 'processing', 'scheduled', 'start later')
 
 
 @implementer(INonInstallable)
 class HiddenProfiles:
-    """What nobody wants to see in the list of new sites' add-ons."""
+    """Hides the uninstall profile from the add-ons offered to new sites."""
 
     def getNonInstallableProfiles(self) -> list[str]:
         return ['lovely.remotetask:uninstall']
@@ -39,7 +41,7 @@ class HiddenProfiles:
 def install(tool: Any) -> None:
     """Give the site of a setup tool a service ``tasks``.
 
-    What there is of it already is left as it is.
+    A service, or a registration, that exists already is left as it is.
     Arguments: ``tool``, the site's portal_setup.
     Raises: ConfigurationError where an item of the site has that id.
     Txn: the caller commits.
@@ -59,11 +61,11 @@ def install(tool: Any) -> None:
 
 
 def refuse_while_pending(tool: Any) -> None:
-    """Keep jobs from being thrown away with the service.
+    """Refuse to uninstall a service that still has jobs to run.
 
-    Before anything is uninstalled: the control panel commits what was done
-    up to an exception.
-    Raises: ConfigurationError while there are jobs that are still to run.
+    It is called before the profile changes the site: the control panel
+    commits all changes up to an exception.
+    Raises: ConfigurationError.
     """
     service = _own_service(_site(tool))
     if service is None:
@@ -78,7 +80,7 @@ def refuse_while_pending(tool: Any) -> None:
                   f'then uninstall again')
         request = getattr(tool, 'REQUEST', None)
         if request is not None:
-            # The control panel itself says no more than that it failed.
+            # The control panel itself shows only that the uninstall failed.
             IStatusMessage(request).addStatusMessage(reason, type='error')
         raise ConfigurationError(reason)
 
@@ -100,14 +102,17 @@ def _site(tool: Any) -> Any:
     return aq_parent(aq_inner(tool))
 
 
-def _own_service(site: Any) -> Any:
-    """The service that install() has added, or one in its place."""
+def _own_service(site: Any) -> TaskService | None:
+    """The service that install() has added, or another in its place."""
     found = site[NAME] if NAME in site.objectIds() else None
     return found if ITaskService.providedBy(found) else None
 
 
-def _registered(site: Any) -> Any:
-    """What the site itself, not the root above it, has under the name."""
+def _registered(site: Any) -> TaskService | None:
+    """The service that the site's own registry has under the name, or None.
+
+    Not queryUtility: that would also find one of the root above the site.
+    """
     for registration in site.getSiteManager().registeredUtilities():
         if (registration.provided is ITaskService
                 and registration.name == NAME):

@@ -1,13 +1,15 @@
-"""Pyramid: ``config.include('lovely.remotetask.pyramid')``.
+"""How Pyramid finds a service, who acts in it, and as whom a job runs.
 
 ::
 
-    config    directives -> host, services, xmlrpc
-    host      what the framework decides; a request for each job
-    identity  who acts, and how a job's request gets its user back
+    config    includeme and the directives
+    host      the IHost: a request for each job
+    identity  the user of a request, as text, and back
     services  the services that an application has declared
     xmlrpc    the view
-    worker    for ``remotetask worker --paste``
+    worker    ``remotetask worker --paste``
+
+An application calls ``config.include('lovely.remotetask.pyramid')``.
 """
 
 from lovely.remotetask.pyramid.config import includeme

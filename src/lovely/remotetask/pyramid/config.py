@@ -1,7 +1,8 @@
-"""What an application's configuration can say about tasks."""
+"""The directives by which an application configures tasks and services."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +29,7 @@ def includeme(config: Any) -> None:
     Settings: ``remotetask.base_url``, ``remotetask.connection``,
     ``remotetask.autostart``.
     """
-    # Without it, nobody would commit what a view adds.
+    # Without it, no transaction would commit the jobs that a view adds.
     config.include('pyramid_tm')
     settings = config.registry.settings
     config.registry.registerUtility(PyramidHost(
@@ -57,14 +58,13 @@ def _base_url(settings: Any) -> str:
 
 def add_remote_task(config: Any, name: str, task: Any,
                     **options: Any) -> None:
-    """Let the application have a task.
+    """Register a task of the application.
 
     Arguments: ``name`` (str), by which jobs are added; ``task``, a function
     as FunctionTask takes it, an ITask, or the dotted name of either;
     ``options``, as in ITaskOptions, for functions.
-    Raises: ConfigurationError, here for what cannot be a task, at the commit
-    for two tasks of one name.
-    Source: new.
+    Raises: ConfigurationError, here for an object that cannot be a task, at
+    the commit for two tasks of one name.
     """
     if not isinstance(name, str) or not name:
         raise ConfigurationError(f'the name of a task is a str, not {name!r}')
@@ -78,7 +78,7 @@ def add_remote_task(config: Any, name: str, task: Any,
         introspectables=(introspectable,))
 
 
-def _made(name: str, task: Any, options: dict[str, Any]) -> Any:
+def _made(name: str, task: Any, options: dict[str, Any]) -> ITask:
     if ITask.providedBy(task):
         if options:
             raise ConfigurationError(
@@ -90,7 +90,7 @@ def _made(name: str, task: Any, options: dict[str, Any]) -> Any:
             f'the task {name!r} is {task!r}; give a function or an ITask')
     marked = dict(marks(task))
     if marked and not options:
-        # What @task says of the function counts here, too.
+        # The options of @task count here, too.
         return marked.get(name, next(iter(marked.values())))
     try:
         return FunctionTask(task, **options)
@@ -99,18 +99,17 @@ def _made(name: str, task: Any, options: dict[str, Any]) -> Any:
 
 
 def add_task_service(config: Any, name: str = '', path: str | None = None,
-                     factory: Any = TaskService,
+                     factory: Callable[[], TaskService] | str = TaskService,
                      autostart: bool | None = None) -> None:
-    """Let the application have a task service; it is made if need be.
+    """Declare a task service of the application; it is made where missing.
 
-    Arguments: ``name`` (str), for ``request.task_service(name)``; without one
-    it is ``request.remotetask``.  ``path``, where it is, from the root of the
+    Arguments: ``name`` (str), for ``request.task_service(name)``; the service
+    without a name is ``request.remotetask``; ``path``, from the root of the
     database (``'site/tasks'``), default ``name``, or ``'tasks'``;
-    ``factory``, a callable that makes it, or its dotted name; ``autostart``:
-    a thread of each process of the application runs its jobs; None: as the
-    setting ``remotetask.autostart`` says.
+    ``factory``, a callable that makes the service, or its dotted name;
+    ``autostart``, whether a thread of each process of the application runs
+    its jobs; None: as the setting ``remotetask.autostart`` says.
     Raises: ConfigurationError.
-    Source: new.
     """
     names = tuple(part for part in (path or name or 'tasks').split('/')
                   if part)
@@ -126,7 +125,7 @@ def add_task_service(config: Any, name: str = '', path: str | None = None,
     host = config.registry.getUtility(IHost)
     config.action(('remotetask.service', name),
                   lambda: host.services.update({name: declared}))
-    # Two names for one service are a mistake.
+    # A conflict of configuration: two names for one service are a mistake.
     config.action(('remotetask.path', names), None)
 
 
@@ -134,16 +133,15 @@ def add_remotetask_xmlrpc(config: Any, pattern: str, permission: str,
                           service: str = '') -> None:
     """Answer XML-RPC calls for a service.
 
-    Arguments: ``pattern``, of the route; ``permission``, whoever calls needs
-    it, in the context of the application's root; ``service``, the name of a
-    declared service.
-    Raises: ConfigurationError at the commit where nobody would check the
-    permission.
-    Source: new.
+    Arguments: ``pattern``, of the route; ``permission``, which the caller
+    needs in the context of the application's root; ``service``, the name of
+    a declared service.
+    Raises: ConfigurationError at the commit where no security policy would
+    check the permission.
     """
     route = f'remotetask.xmlrpc.{service}'
     config.add_route(route, pattern, request_method='POST')
-    # No token: the type alone keeps the forms of foreign pages away.
+    # Without a CSRF token: no form of a foreign page can send this type.
     config.add_view(
         make_view(service), route_name=route, permission=permission,
         header=r'Content-Type:text/xml(\s*;|\s*$)', require_csrf=False)
@@ -154,7 +152,7 @@ def add_remotetask_xmlrpc(config: Any, pattern: str, permission: str,
             raise ConfigurationError(
                 f'add_remotetask_xmlrpc({pattern!r}) needs the permission '
                 f'{permission!r}, and the application has no security '
-                f'policy: everybody would be let in; set one, or give '
-                f'NO_PERMISSION_REQUIRED if that is what you want')
+                f'policy that checks it: every caller would be let in; set '
+                f'one, or give NO_PERMISSION_REQUIRED if you want that')
 
     config.action(('remotetask.xmlrpc', service), check, order=1)

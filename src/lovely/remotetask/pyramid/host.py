@@ -1,10 +1,12 @@
-"""A Pyramid application as a host: its registry, and a request per job."""
+"""A Pyramid application as a host: its registry, and a request for each job.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from typing import Any
 
 from pyramid.exceptions import ConfigurationError as PyramidError
@@ -29,16 +31,25 @@ from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.log import log
 from lovely.remotetask.pyramid import identity
 
-#: In the environ of a job's request: the connection that the job runs on.
+if TYPE_CHECKING:
+    from ZODB import DB
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.pyramid.services import Declared
+    from lovely.remotetask.service import TaskService
+
+#: The key in the environ of a job's request for the connection that the job
+#: runs on.
 CONNECTION = 'remotetask.connection'
 
-#: pyramid_tm's: the transaction manager of a request, and whether somebody
-#: looks after it.
+#: pyramid_tm's keys for the transaction manager of a request, and for "its
+#: transactions are begun and ended already".
 _MANAGER = 'tm.manager'
 _ACTIVE = 'tm.active'
 
 
-def get_connection(request: Any) -> Any:
+def get_connection(request: Any) -> Connection:
     """The request's connection, of an application that uses pyramid_zodbconn.
 
     Raises: ConfigurationError.
@@ -64,35 +75,35 @@ class PyramidHost(host.PlainHost):
     """See IHost
 
     Arguments: ``registry``, the application's; ``connect``, a callable that
-    gives the ZODB connection of a request; ``base_url``, where the
-    application is found from outside.
-    Attributes: ``services``, what the application has declared (services.
-    Declared), by name.
+    gives the ZODB connection of a request; ``base_url``, the public URL of
+    the application.
+    Attributes: ``services``, the declared ones (services.Declared), by name.
     """
 
     def __init__(self, registry: Any,
-                 connect: Callable[[Any], Any] = get_connection,
+                 connect: Callable[[Any], Connection] = get_connection,
                  base_url: str = 'http://localhost') -> None:
         self._registry = registry
         self._connect = connect
         self._base_url = base_url
-        self.services: dict[str, Any] = {}
+        self.services: dict[str, Declared] = {}
 
-    def registry(self, service: Any) -> Any:
-        """The application's, whatever zope.component knows."""
+    def registry(self, service: TaskService) -> Any:
+        """The application's own, and not the current one of zope.component.
+        """
         return self._registry
 
     # -- connections ----------------------------------------------------------
 
-    def connection(self, request: Any) -> Any:
+    def connection(self, request: Any) -> Connection:
         """The ZODB connection of a request; raises ConfigurationError."""
         given = request.environ.get(CONNECTION)
         return self._connect(request) if given is None else given
 
-    def database(self) -> Any:
+    def database(self) -> DB:
         """The database of the application; raises ConfigurationError."""
         request = self._request()
-        # One that nobody begins: nothing is read.
+        # No transaction begins: only the database is asked for.
         request.environ[_MANAGER] = TransactionManager(explicit=True)
         with _current(request):
             return self.connection(request).db()
@@ -100,20 +111,22 @@ class PyramidHost(host.PlainHost):
     # -- a job's run ----------------------------------------------------------
 
     @contextmanager
-    def running(self, service: Any, job: Any) -> Iterator[Any]:
+    def running(self, service: TaskService, job: Job | None
+                ) -> Iterator[TaskService]:
         """See IHost"""
         with self.prepared(hooks.jar_of(service), host.runs_as(job)):
             yield service
 
     @contextmanager
-    def prepared(self, connection: Any,
+    def prepared(self, connection: Connection,
                  submitter: str | None = None) -> Iterator[Any]:
-        """Code of the application runs, and nobody has sent a request.
+        """Give code of the application a request, where no client sent one.
 
-        As pyramid.scripting.prepare; but the root factory is to know already
-        who the user is.
+        Like pyramid.scripting.prepare, except that the user is known before
+        the root factory is called: it may look at permissions.
         Arguments: ``connection``, which request and code use, with its
-        transaction manager; ``submitter``, the user; None: nobody.
+        transaction manager; ``submitter``, the user; None: the application's
+        own account.
         Gives: the request.
         Raises: SubmitterGone.
         """
@@ -134,14 +147,15 @@ class PyramidHost(host.PlainHost):
         factory = self._registry.queryUtility(IRequestFactory, default=Request)
         request = factory.blank('/', base_url=self._base_url)
         request.registry = self._registry
-        # Tickets may be good for one address only.
+        # A login ticket may hold for one address only.
         request.environ['REMOTE_ADDR'] = '127.0.0.1'
         return request
 
-    def _lend(self, request: Any, connection: Any) -> None:
+    def _lend(self, request: Any, connection: Connection) -> None:
         """Let pyramid_zodbconn give this connection to the request.
 
-        By the name under which it keeps its own: there is no other way.
+        Under the name by which it keeps the one that it opened: it has no
+        public way.
         """
         databases = getattr(self._registry, '_zodb_databases', None) or {}
         primary, ours = databases.get(''), connection.db()
@@ -150,7 +164,7 @@ class PyramidHost(host.PlainHost):
         elif primary is not None and ours.databases is primary.databases:
             request._primary_zodb_conn = connection.get_connection('')
 
-    # -- who acts -------------------------------------------------------------
+    # -- the acting user ------------------------------------------------------
 
     def submitter(self) -> str | None:
         """See IHost"""
@@ -160,7 +174,7 @@ class PyramidHost(host.PlainHost):
         userid = request.authenticated_userid
         return None if userid is None else identity.write(userid)
 
-    def permits(self, service: Any, permission: str) -> bool:
+    def permits(self, service: TaskService, permission: str) -> bool:
         """See IHost"""
         request = _acting()
         if request is None:
@@ -169,7 +183,7 @@ class PyramidHost(host.PlainHost):
             permission, _secured(request, service)))
 
 
-def find() -> Any:
+def find() -> IHost | None:
     """The host of the application that this thread works for, or None."""
     return get_current_registry().queryUtility(IHost)
 
@@ -180,7 +194,10 @@ host.finders.append(find)
 
 @contextmanager
 def _current(request: Any) -> Iterator[None]:
-    """Make a request the current one, and undo that whatever happens."""
+    """Make a request the current one as long as the block runs.
+
+    Afterwards all is as before, also where the task pushed or popped.
+    """
     stack, site = threadlocals.stack[:], getSite()
     threadlocals.push({'registry': request.registry, 'request': request})
     try:
@@ -199,23 +216,23 @@ def _finish(request: Any) -> None:
         if request.finished_callbacks:
             request._process_finished_callbacks()
     except Exception:
-        # The job has its end by now, and keeps it.
+        # The job has ended by now; this must not change how.
         log.exception('a finished callback of a job\'s request failed')
 
 
 def _acting() -> Any:
-    """The request of whoever acts; None: the application's own account."""
+    """The request of the acting user; None: the application's own account."""
     request = get_current_request()
     if request is None or request.environ.get(identity.USER, '') is None:
         return None
     return request
 
 
-def _secured(request: Any, service: Any) -> Any:
-    """What a permission on a service is asked for.
+def _secured(request: Any, service: TaskService) -> Any:
+    """The context in which a permission on a service is checked.
 
-    A service in the database's root is below no access control list; then
-    that of the application's root counts.
+    For a service in the database's root, which is below no access control
+    list, it is the application's root.
     """
     if any(getattr(obj, '__acl__', None) is not None
            for obj in host.parents(service)):

@@ -1,7 +1,7 @@
-"""Who acts, and how a job's request gets its user back.
+"""The user of a request as a text that is stored, and back to the user.
 
 The application's own security policy decides: it is asked to remember the
-user, and the request is sent what a browser would have sent back.
+user, and the job's request carries the cookies that a browser would send.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from pyramid.interfaces import ISecurityPolicy
 
 from lovely.remotetask.errors import SubmitterGone
 
-#: In the environ of a job's request: as whom it runs; None: the application's
-#: own account.  Nothing that a client sends gets to such a key.
+#: The key in the environ of a job's request for the user as whom it runs;
+#: None: the application's own account.  No header of a client is stored under
+#: such a key.
 USER = 'remotetask.user'
 
 
@@ -31,8 +32,9 @@ def write(userid: Any) -> str:
 
 
 def read(text: str) -> Any:
-    """The user id that ``write`` made a text of; what is neither a number
-    nor a string comes back as a string.
+    """The user id that ``write`` made a text of.
+
+    An id that is neither a number nor a string comes back as a string.
     """
     if text.isdecimal():
         return int(text)
@@ -40,26 +42,26 @@ def read(text: str) -> Any:
         try:
             return json.loads(text)
         except ValueError:
-            return text         # somebody's own runAs
+            return text         # a runAs that ``write`` has not made
     return text
 
 
 def introduce(request: Any, submitter: str) -> None:
-    """Let a job's request be that of the submitter.
+    """Make a job's request one of the submitter's.
 
-    Raises: SubmitterGone where the security policy does not agree.
+    Raises: SubmitterGone where the security policy sees another user in it.
     """
     userid = read(submitter)
     environ = request.environ
     environ[USER] = userid
-    # What a front end sets that has authenticated by itself.
+    # A front end that authenticates by itself sets it.
     environ['REMOTE_USER'] = str(userid)
     policy = request.registry.queryUtility(ISecurityPolicy)
     if policy is not None:
         try:
             headers = policy.remember(request, userid)
         except (AttributeError, NotImplementedError):
-            headers = ()        # its users log in elsewhere
+            headers = ()        # users log in by another program
         _send_back(request, headers or ())
     known = request.authenticated_userid
     if known is None or write(known) != submitter:
@@ -75,7 +77,7 @@ def _send_back(request: Any, headers: Any) -> None:
     cookies = {}
     for header, value in headers:
         if header.lower() == 'set-cookie':
-            # Several for one name differ in their domains only.
+            # Several cookies of one name differ in their domains only.
             pair = value.partition(';')[0]
             cookies[pair.partition('=')[0]] = pair
     if cookies:

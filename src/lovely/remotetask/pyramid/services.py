@@ -1,46 +1,46 @@
-"""The services that an application has declared: made, found and started."""
+"""Makes, finds and starts the services that an application has declared."""
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
-import threading
 from collections.abc import Callable
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Any
-
-from zope.location import locate
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.log import log
-from lovely.remotetask.startup import SWITCH
+from lovely.remotetask.run.ending import end_first
+from lovely.remotetask.service import make_service
+from lovely.remotetask.startup import starts_services
 
-_starting: ContextVar[bool] = ContextVar('starting', default=True)
+if TYPE_CHECKING:
+    from ZODB import DB
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.pyramid.host import PyramidHost
+    from lovely.remotetask.service import TaskService
 
 
 @dataclass(frozen=True)
 class Declared:
-    """A service: where it is, who makes it, and who runs its jobs.
+    """The declaration of a service.
 
     Arguments: ``name``, of the declaration; ``path``, the names that lead to
-    it from the root of the database; ``factory``, makes it; ``autostart``:
-    a thread of each process of the application runs its jobs.
+    the service from the root of the database; ``factory``, makes it;
+    ``autostart``, whether a thread of each process runs its jobs.
     """
 
     name: str
     path: tuple[str, ...]
-    factory: Callable[[], Any]
+    factory: Callable[[], TaskService]
     autostart: bool
 
-    def find(self, connection: Any) -> Any:
-        """The service (ITaskService), made if it is not there yet.
+    def find(self, connection: Connection) -> TaskService:
+        """The service (ITaskService); it is made where missing.
 
         Raises: ConfigurationError.
         Txn: the caller's.
@@ -56,10 +56,7 @@ class Declared:
                     f'there: make that first, or correct the path')
         service = _member(container, last)
         if service is None:
-            service = self.factory()
-            container[last] = service
-            if service.__parent__ is None:
-                locate(service, container, last)
+            service = make_service(container, last, self.factory)
         if not ITaskService.providedBy(service):
             raise ConfigurationError(
                 f'the task service {self.name!r} is to be at '
@@ -78,7 +75,7 @@ def _member(container: Any, name: str) -> Any:
         return None
 
 
-def task_service(request: Any, name: str = '') -> Any:
+def task_service(request: Any, name: str = '') -> TaskService:
     """A declared service, in the request's connection and transaction.
 
     Returns: ITaskService.
@@ -95,7 +92,7 @@ def task_service(request: Any, name: str = '') -> Any:
     return declared.find(host.connection(request))
 
 
-def default_service(request: Any) -> Any:
+def default_service(request: Any) -> TaskService:
     """``request.remotetask``: the service that is declared without a name."""
     return task_service(request)
 
@@ -103,7 +100,7 @@ def default_service(request: Any) -> Any:
 # --- when the application has been made --------------------------------------
 
 def application_created(event: Any) -> None:
-    """Make the declared services, and start those that are to be started.
+    """Make the declared services, and start those with ``autostart``.
 
     Txn: short ones of its own.
     """
@@ -112,7 +109,7 @@ def application_created(event: Any) -> None:
         return
     database = host.database()
 
-    def find_all(connection: Any) -> None:
+    def find_all(connection: Connection) -> None:
         # The root factory is where applications make their own root.
         with host.prepared(connection):
             for declared in host.services.values():
@@ -121,36 +118,16 @@ def application_created(event: Any) -> None:
     db.write(database, find_all)
     chosen = [declared for declared in host.services.values()
               if declared.autostart]
-    if chosen and _starting.get() and not _switched_off():
+    if chosen and starts_services():
         _start(host, database, chosen)
 
 
-@contextmanager
-def not_starting() -> Iterator[None]:
-    """Applications that are made meanwhile start no services."""
-    token = _starting.set(False)
-    try:
-        yield
-    finally:
-        _starting.reset(token)
-
-
-def _switched_off() -> bool:
-    return os.environ.get(SWITCH, '').strip() == '0'
-
-
-def _start(host: Any, database: Any, chosen: list[Declared]) -> None:
+def _start(host: PyramidHost, database: DB, chosen: list[Declared]) -> None:
     with (db.snapshot(database) as connection,
           host.prepared(connection)):
         for declared in chosen:
             declared.find(connection).startProcessing()
             log.info('service %r started', declared.name)
-    # Pyramid has no event for the end, and a process that is killed by
-    # SIGTERM, as pserve is by default, comes to no atexit handler.
-    if (threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL):
-        signal.signal(signal.SIGTERM, _exit)
-
-
-def _exit(number: int, frame: object) -> None:
-    sys.exit(0)
+    # Pyramid has no event for the end, and pserve is killed by SIGTERM.  At
+    # Ctrl-C the exit handlers are called.
+    end_first(signal.SIGTERM, signal.SIG_DFL, SystemExit)

@@ -1,12 +1,12 @@
-"""``remotetask worker --paste``: an application without its web server."""
+"""Opens an application without its web server: ``remotetask worker --paste``.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pyramid.config import global_registries
 from pyramid.paster import get_app
@@ -16,19 +16,25 @@ from zc.lockfile import LockError
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
-from lovely.remotetask.pyramid.services import not_starting
+from lovely.remotetask.startup import not_starting
+from lovely.remotetask.texts import describe
+
+if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.pyramid.host import PyramidHost
 
 _IN_USE = ('stop that one, or share the database by ZEO or PostgreSQL '
            '(zodbconn.uri = zeo://...)')
 
 
 @contextmanager
-def open_host(file: str) -> Iterator[tuple[Any, Any]]:
-    """The application of a configuration file, as a worker needs it.
+def open_host(file: str) -> Iterator[tuple[DB, PyramidHost]]:
+    """The database and the host of the application of a configuration file.
 
     Arguments: ``file``, the path of the INI, ``#name`` behind it for another
     application than ``main``.
-    Gives: its database (ZODB.DB) and its host (IHost).
+    Gives: the database (ZODB.DB) and the host (IHost).
     Raises: ConfigurationError.
     """
     path = file.partition('#')[0]
@@ -44,7 +50,7 @@ def open_host(file: str) -> Iterator[tuple[Any, Any]]:
             db.close(one)
 
 
-def _load(file: str) -> Any:
+def _load(file: str) -> PyramidHost:
     """The host of the application; raises ConfigurationError."""
     before = set(global_registries)
     try:
@@ -58,15 +64,15 @@ def _load(file: str) -> Any:
         raise ConfigurationError(
             f'--paste {file}: the database of the application is in use by '
             f'another process; {_IN_USE}') from error
-    # It is the application's code that runs there.
+    # The application's code runs there, and may raise any error.
     except Exception as error:
         raise ConfigurationError(
             f'--paste {file}: the application cannot be made: '
-            f'{type(error).__name__}: {_without_passwords(str(error))}; '
-            f'correct that, `pserve {file}` tells the whole story'
+            f'{describe(error)}; correct that, `pserve {file}` tells the '
+            f'whole story'
             ) from error
     registry = getattr(app, 'registry', None)
-    # Middleware may hide it.
+    # Middleware may hide the application; then its registry is a new one.
     candidates = [registry] if registry is not None else [
         one for one in global_registries if one not in before]
     hosts = [one.queryUtility(IHost) for one in candidates]
@@ -75,13 +81,8 @@ def _load(file: str) -> Any:
         return hosts[0]
     if hosts:
         raise ConfigurationError(
-            f'--paste {file}: there are several applications that have '
-            f'tasks; choose one: --paste {file}#NAME')
+            f'--paste {file}: several applications have tasks; choose one: '
+            f'--paste {file}#NAME')
     raise ConfigurationError(
         f"--paste {file}: the application knows nothing of tasks; add "
         f"config.include('lovely.remotetask.pyramid') to it")
-
-
-def _without_passwords(text: str) -> str:
-    # Drivers like to name the URI that they could not open.
-    return re.sub(r'(://[^/@:\s]*:)[^@/\s]*@', r'\1***@', text)

@@ -1,9 +1,9 @@
-"""XML-RPC as a view: the request's body to ``web.rpc``, and its answer back.
-"""
+"""The view that answers XML-RPC calls by ``web.rpc``."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from typing import Any
 
 from pyramid.httpexceptions import HTTPRequestEntityTooLarge
@@ -14,11 +14,14 @@ from lovely.remotetask.pyramid.services import task_service
 from lovely.remotetask.web import rpc
 from lovely.remotetask.web.app import DEFAULT_LIMIT
 
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+
 
 def make_view(service: str) -> Callable[[Any], Response]:
     """A view that answers XML-RPC calls for a declared service.
 
-    Txn: the request's; a Fault leaves nothing of it.
+    Txn: the request's; it is doomed where the answer is a Fault.
     """
     def view(request: Any) -> Response:
         if (request.content_length or 0) > DEFAULT_LIMIT:
@@ -26,7 +29,8 @@ def make_view(service: str) -> Callable[[Any], Response]:
                 f'the body is larger than {DEFAULT_LIMIT} bytes; store the '
                 f'data elsewhere and pass its place')
 
-        def run(function: Callable[[Any], object], writes: bool) -> object:
+        def run(function: Callable[[TaskService], object], writes: bool
+                ) -> object:
             try:
                 return function(task_service(request, service))
             except (RemoteTaskError, ValueError):

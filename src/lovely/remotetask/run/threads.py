@@ -1,12 +1,16 @@
-"""The threads of services in this process: start, stop, orderly end."""
+"""The threads of services in this process: their start, stop and orderly end.
+"""
 
 from __future__ import annotations
 
 import atexit
 import os
 import threading
-import weakref
+from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
@@ -16,15 +20,50 @@ from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.run.worker import Worker
 
+if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.service import TaskService
+
 # --- the thread of a service -------------------------------------------------
+
+
+class ServiceThread(threading.Thread):
+    """The thread of a service, which runs its processor.
+
+    Applications find it by its ``name``, as in 0.5.2.  A daemon: a job that
+    does not end must not keep the process from ending.
+    Arguments: ``processor``, a callable that runs until ``running`` is False;
+    ``name`` (str); ``database`` (ZODB.DB), in which the service is.
+    Attributes: ``running`` (bool), see IProcessor; ``over``, an event that is
+    set once the processor has returned.
+    """
+
+    def __init__(self, processor: Callable[[], object], name: str,
+                 database: DB) -> None:
+        super().__init__(name=name, daemon=True)
+        self.processor = processor
+        self.database = database
+        self.running = True
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        """See threading.Thread"""
+        try:
+            self.processor()
+        finally:
+            self.over.set()
+
 
 starting = threading.Lock()
 
 
-def threads_of(service: Any, name: str) -> list[Any]:
+def threads_of(service: TaskService, name: str) -> list[Any]:
     """The live threads of a service that have not been told to stop."""
     jar = hooks.jar_of(service)
     database = None if jar is None else jar.db()
+    # Not by their class: an application may run a processor in a thread that
+    # it has made itself.
     return [thread for thread in threading.enumerate()
             if thread.name == name
             # Another database of this process may hold an equal path.
@@ -32,7 +71,7 @@ def threads_of(service: Any, name: str) -> list[Any]:
             and getattr(thread, 'running', False)]
 
 
-def start_thread(service: Any, name: str, path: Sequence[str]) -> None:
+def start_thread(service: TaskService, name: str, path: Sequence[str]) -> None:
     """Start the thread of a service, unless one runs."""
     database = hooks.jar_of(service).db()
     with starting:
@@ -40,24 +79,14 @@ def start_thread(service: Any, name: str, path: Sequence[str]) -> None:
             return
         processor = service.processorFactory(
             database, path, **service.processorArguments)
-        thread: Any = threading.Thread(
-            target=processor, name=name, daemon=True)
-        thread.running = True
-        thread.database = database
-        thread.start()
+        ServiceThread(processor, name, database).start()
 
 
-def tell_to_stop(thread: Any) -> None:
-    thread.running = False
-    # A factory of an application's own may know nothing of these.
-    for event in (getattr(thread, 'stopping', None),
-                  getattr(thread, 'wake_event', None)):
-        if event is not None:
-            event.set()
+def stop_threads(service: TaskService, name: str, wait: float | None) -> None:
+    """Tell the threads of a service to stop, and wait for them.
 
-
-def stop_threads(service: Any, name: str, wait: float | None) -> None:
-    """Tell the threads of a service to stop; wait for them so long."""
+    Arguments: ``wait``, at most so long (seconds); None: until they end.
+    """
     stopping = threads_of(service, name)
     for thread in stopping:
         tell_to_stop(thread)
@@ -74,19 +103,53 @@ def stop_threads(service: Any, name: str, wait: float | None) -> None:
             trace.info('%s has stopped', thread.name)
 
 
-# --- the end of the process -------------------------------------------------
+# --- the loops of processors -------------------------------------------------
 
 class Loop:
-    """A loop that runs in this process."""
+    """The loop of a processor of ours, in a thread of this process.
 
-    def __init__(self, thread: threading.Thread, worker: Worker) -> None:
-        self.thread = thread
+    Arguments: ``worker``, for which it claims; ``wake_event``, for which it
+    waits while there is nothing to do.
+    Attributes: ``ended``, an event.
+    """
+
+    def __init__(self, worker: Worker, wake_event: threading.Event) -> None:
         self.worker = worker
+        self.wake_event = wake_event
         self.ended = threading.Event()
 
 
-loops: weakref.WeakSet[Loop] = weakref.WeakSet()
+#: By the thread: ours, or one that an application has made for a processor.
+loops: dict[threading.Thread, Loop] = {}
 
+
+@contextmanager
+def looping(worker: Worker, wake_event: threading.Event) -> Iterator[None]:
+    """A processor loops in the current thread as long as the block runs."""
+    thread: Any = threading.current_thread()
+    loop = loops[thread] = Loop(worker, wake_event)
+    try:
+        yield
+    finally:
+        # The thread may outlive the loop by a moment; it runs no more.
+        thread.running = False
+        loops.pop(thread, None)
+        loop.ended.set()
+
+
+def tell_to_stop(thread: Any) -> None:
+    """Let the processor of a thread claim nothing more, and end soon."""
+    thread.running = False
+    # A processor of an application's own has no loop of ours; it looks at
+    # ``running`` alone.
+    loop = loops.get(thread)
+    if loop is not None:
+        # No attempt follows the current one, and a pause ends.
+        loop.worker.stopping.set()
+        loop.wake_event.set()
+
+
+# --- the end of the process -------------------------------------------------
 
 def end_all(grace: float | None = None) -> int:
     """End the processors of this process in an orderly way.
@@ -95,21 +158,21 @@ def end_all(grace: float | None = None) -> int:
     to their end (default: settings.END_GRACE), then they are given back,
     uncharged, and their runs can commit nothing any more.
     Returns: how many jobs were given back.
-    Source: new.
     """
-    running = [loop for loop in loops if not loop.ended.is_set()]
-    for loop in running:
-        tell_to_stop(loop.thread)
+    running = list(loops.items())
+    for thread, _ in running:
+        tell_to_stop(thread)
     deadline = SYSTEM_CLOCK.monotonic() + (
         settings.END_GRACE if grace is None else grace)
     given = 0
-    for loop in running:
-        if loop.thread is threading.current_thread():
+    for thread, loop in running:
+        if thread is threading.current_thread():
             continue
         if loop.ended.wait(max(0.0, deadline - SYSTEM_CLOCK.monotonic())):
             continue
-        # Whoever comes here once more, at the exit, waits for it no longer.
-        loops.discard(loop)
+        # A second call, at the exit of the interpreter, must not wait for
+        # this job once more.
+        loops.pop(thread, None)
         try:
             given += loop.worker.leave()
         except Exception:

@@ -1,6 +1,11 @@
-"""The web surface: presenter -> rpc, api -> app.
+"""One implementation of every network surface; it knows no host.
 
-``presenter`` takes a service and returns plain data; ``rpc`` and ``api`` speak
-XML-RPC and JSON with it; ``app`` is the thin WSGI application in front.  Hosts
-bring their own thin part and use the same presenter.
+::
+
+    presenter, plain    a service -> plain data
+    methods, rpc        the methods of XML-RPC, and how they are called
+    api                 the JSON API: a table of routes
+    app, guard          the WSGI application of ``remotetask serve``
+
+A host brings a thin part of its own in the place of ``app``.
 """

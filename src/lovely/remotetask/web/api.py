@@ -1,14 +1,17 @@
-"""JSON under ``api/v1/``: the verbs of the command line.
+"""The JSON API under ``api/v1/``: the verbs of the command line.
 
-Each verb takes what a request said and gives an answer and a status; HTTP
-itself is ``app``'s business.
+HTTP itself is read and written by ``app``; a command that opens the database
+asks here without HTTP.
 """
+
+from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from lovely.remotetask.errors import DuplicateJob
@@ -16,31 +19,17 @@ from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import TaskNotFound
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import MAX_PAGE
+from lovely.remotetask.service import TaskService
 from lovely.remotetask.web import presenter
-
-#: ``run(function, writes)`` calls ``function(service)`` in a transaction.
-Run = Callable[[Callable[[Any], object], bool], object]
-
-_JOB = re.compile(r'jobs/(?P<jobid>-?[0-9]{1,19})\Z')
-_CHANGE = re.compile(r'jobs/(?P<jobid>-?[0-9]{1,19})/(?P<verb>cancel|retry)\Z')
-
-#: What is looked at, and what is done, to the service as a whole.
-_LOOK: dict[str, Callable[[Any], object]] = {
-    'stats': presenter.stats,
-    'tasks': lambda service: {'tasks': presenter.available_tasks(service)},
-    'workers': presenter.workers,
-}
-_DO: dict[str, Callable[[Any], object]] = {
-    'pause': presenter.pause,
-    'resume': presenter.resume,
-}
+from lovely.remotetask.web.presenter import Run
 
 
 class Refused(Exception):
-    """The request gets this status and this message.
+    """The request is answered with this status and this message.
 
-    Arguments: ``status`` (int), ``message`` (str), ``allow`` (str): the
-    methods that would do, for 405.
+    Arguments: ``status`` (int); ``message`` (str); ``allow`` (str), the
+    methods that the path takes, for a 405.
     """
 
     def __init__(self, status: int, message: str, allow: str = '') -> None:
@@ -50,23 +39,36 @@ class Refused(Exception):
         self.allow = allow
 
 
+@dataclass(frozen=True)
+class Call:
+    """A request as the functions of the routes get it.
+
+    Attributes: ``query``, the parameters; ``body``, gives the bytes of a JSON
+    request, and refuses any other; ``run``, see presenter.Run; ``jobid``, the
+    one in the path, where its route has an ID.
+    """
+
+    query: Mapping[str, str]
+    body: Callable[[], bytes]
+    run: Run
+    jobid: int = 0
+
+
 def respond(method: str, path: str, query: Mapping[str, str],
             body: Callable[[], bytes], run: Run) -> object:
     """Answer one request.
 
-    Arguments: ``method``, HTTP's; ``path``, what follows ``api/v1/``;
-    ``query``, the parameters; ``body``, gives the bytes of a JSON request,
-    called only by verbs that need it; ``run``, see ``Run``.
-    Returns: what is to be sent as JSON.
-    Raises: Refused; what ``run`` raises besides errors of usage.
-    Source: new.
+    Arguments: ``method``, HTTP's; ``path``, what follows ``api/v1/``; the
+    others, see ``Call``.
+    Returns: the answer, fit for JSON.
+    Raises: Refused; what ``run`` raises, except for errors of usage.
     """
     try:
         return _dispatch(method, path, query, body, run)
     except JobNotFound as error:
         raise Refused(404, str(error)) from None
     except (DuplicateJob, InvalidTransition) as error:
-        # The request is right; it is the job that has gone on.
+        # The request is right, but the job has another status by now.
         raise Refused(409, str(error)) from None
     except (UsageError, ValueError) as error:
         raise Refused(400, str(error)) from None
@@ -74,76 +76,114 @@ def respond(method: str, path: str, query: Mapping[str, str],
 
 def _dispatch(method: str, path: str, query: Mapping[str, str],
               body: Callable[[], bytes], run: Run) -> object:
-    if path == 'jobs':
-        if method == 'GET':
-            arguments = _list_arguments(query)
-            return run(lambda service: presenter.jobs(service, **arguments),
-                       False)
-        if method == 'POST':
-            options = _arguments(body(), 'task', 'input', 'priority', 'delay',
-                                 'key', 'onDuplicate')
-            jobid = run(lambda service: _add(service, options), True)
-            return {'id': jobid}
-        raise _wrong_method(method, 'GET, POST')
-    if path in _LOOK:
-        if method != 'GET':
-            raise _wrong_method(method, 'GET')
-        return run(_LOOK[path], False)
-    if path in _DO:
-        if method != 'POST':
-            raise _wrong_method(method, 'POST')
-        body()  # refuses what is not JSON: a foreign page's form could send it
-        return run(_DO[path], True)
-    if path == 'clean':
-        if method != 'POST':
-            raise _wrong_method(method, 'POST')
-        options = _arguments(body(), 'status', 'start')
-        return presenter.clean(lambda step: run(step, True), **options)
-    if path == 'cancel':
-        if method != 'POST':
-            raise _wrong_method(method, 'POST')
-        options = _arguments(body(), 'status', 'task', 'start')
-        return presenter.cancel_all(lambda step: run(step, True), **options)
-    found = _JOB.match(path)
-    if found:
-        if method != 'GET':
-            raise _wrong_method(method, 'GET')
-        jobid = int(found['jobid'])
-        return run(lambda service: presenter.job(service, jobid), False)
-    found = _CHANGE.match(path)
-    if found:
-        if method != 'POST':
-            raise _wrong_method(method, 'POST')
-        jobid = int(found['jobid'])
-        change = _CHANGES[found['verb']]
-        body()  # as above
-        return run(lambda service: _change(service, jobid, change), True)
+    for route, functions in ROUTES.items():
+        found = re.fullmatch(route.replace('ID', '(?P<id>-?[0-9]{1,19})'),
+                             path)
+        if found is None:
+            continue
+        if method not in functions:
+            allow = ', '.join(functions)
+            raise Refused(405, f'{method:.20} does nothing here; use '
+                               f'{allow}', allow)
+        jobid = int(found.groupdict().get('id', 0))
+        return functions[method](Call(query, body, run, jobid))
     raise Refused(404, f'there is nothing at api/v1/{path:.80}; there are '
-                       f'jobs, jobs/ID, jobs/ID/cancel, jobs/ID/retry, '
-                       f'cancel, clean, {", ".join([*_LOOK, *_DO])}')
+                       f'{", ".join(ROUTES)}')
 
 
-_CHANGES = {'cancel': presenter.cancel, 'retry': presenter.retry}
+# --- the functions of the routes ---------------------------------------------
+
+def _look(function: Callable[[TaskService], object]
+          ) -> Callable[[Call], object]:
+    """A function that shows a fact about the service as a whole."""
+    return lambda call: call.run(function, False)
 
 
-def _change(service: Any, jobid: int,
-            change: Callable[[Any, object], None]) -> dict[str, Any]:
-    presenter.status(service, jobid)  # unlike XML-RPC's, this one tells
-    change(service, jobid)
-    return {'id': jobid, 'status': presenter.status(service, jobid)}
+def _do(function: Callable[[TaskService], object]
+        ) -> Callable[[Call], object]:
+    """A function that changes the service as a whole."""
+    def do(call: Call) -> object:
+        # Refuses a body that is not JSON: a form of a foreign page can send
+        # all others.
+        call.body()
+        return call.run(function, True)
+
+    return do
 
 
-def _add(service: Any, options: dict[str, Any]) -> int:
-    try:
-        return presenter.add(service, **options)
-    except ValueError as error:
-        # The exact text is for callers of 0.5.2; this one can say more.
-        if str(error) != 'Task does not exist':
-            raise
-        raise TaskNotFound(
-            f'Task does not exist: {options["task"]!r:.80}; `remotetask '
-            f'tasks`, or api/v1/tasks, names those there are') from None
+def _change(function: Callable[[TaskService, object], None]
+            ) -> Callable[[Call], object]:
+    """A function that changes one job, and answers with its status."""
+    def change(call: Call) -> object:
+        jobid = call.jobid
 
+        def change_in(service: TaskService) -> dict[str, Any]:
+            # Raises JobNotFound; cancel() itself is silent about unknown ids.
+            presenter.status(service, jobid)
+            function(service, jobid)
+            return {'id': jobid, 'status': presenter.status(service, jobid)}
+
+        return _do(change_in)(call)
+
+    return change
+
+
+def _show(call: Call) -> object:
+    return call.run(lambda service: presenter.job(service, call.jobid), False)
+
+
+def _list(call: Call) -> object:
+    arguments = _list_arguments(call.query)
+    return call.run(lambda service: presenter.jobs(service, **arguments),
+                    False)
+
+
+def _add(call: Call) -> object:
+    options = _arguments(call.body(), 'task', 'input', 'priority', 'delay',
+                         'key', 'onDuplicate')
+
+    def add(service: TaskService) -> int:
+        try:
+            return presenter.add(service, **options)
+        except ValueError as error:
+            # Callers of 0.5.2 compare that text; this API can say more.
+            if str(error) != 'Task does not exist':
+                raise
+            raise TaskNotFound(
+                f'Task does not exist: {options["task"]!r:.80}; `remotetask '
+                f'tasks`, or api/v1/tasks, lists the tasks') from None
+
+    return {'id': call.run(add, True)}
+
+
+def _clean(call: Call) -> object:
+    options = _arguments(call.body(), 'status', 'start')
+    return presenter.clean(lambda step: call.run(step, True), **options)
+
+
+def _cancel_all(call: Call) -> object:
+    options = _arguments(call.body(), 'status', 'task', 'start')
+    return presenter.cancel_all(lambda step: call.run(step, True), **options)
+
+
+#: Below ``api/v1/``: which function answers which method of HTTP.
+ROUTES: dict[str, dict[str, Callable[[Call], object]]] = {
+    'jobs': {'GET': _list, 'POST': _add},
+    'jobs/ID': {'GET': _show},
+    'jobs/ID/cancel': {'POST': _change(presenter.cancel)},
+    'jobs/ID/retry': {'POST': _change(presenter.retry)},
+    'cancel': {'POST': _cancel_all},
+    'clean': {'POST': _clean},
+    'stats': {'GET': _look(presenter.stats)},
+    'tasks': {'GET': _look(lambda service: {
+        'tasks': presenter.available_tasks(service)})},
+    'workers': {'GET': _look(presenter.workers)},
+    'pause': {'POST': _do(presenter.pause)},
+    'resume': {'POST': _do(presenter.resume)},
+}
+
+
+# --- arguments ---------------------------------------------------------------
 
 def _list_arguments(query: Mapping[str, str]) -> dict[str, Any]:
     unknown = sorted(set(query) - {'status', 'task', 'start', 'limit'})
@@ -157,16 +197,16 @@ def _list_arguments(query: Mapping[str, str]) -> dict[str, Any]:
         limit = query['limit']
         if not re.fullmatch('[0-9]{1,4}', limit, re.ASCII):
             raise UsageError(f'limit has to be a whole number from 1 to '
-                             f'{presenter.MAX_PAGE}, not {limit!r:.80}')
+                             f'{MAX_PAGE}, not {limit!r:.80}')
         arguments['limit'] = int(limit)
     return arguments
 
 
 def _arguments(body: bytes, needed: str, *more: str) -> dict[str, Any]:
-    """The keys of a JSON object, the first of them there."""
+    """The JSON object in a body; the key ``needed`` has to be there."""
     data = _object(body, (needed, *more))
     if needed not in data:
-        # An empty object must not remove everything by mistake.
+        # An empty object must not remove all jobs by mistake.
         raise UsageError(f'the key "{needed}" is missing')
     return data
 
@@ -193,7 +233,3 @@ def _object(body: bytes, keys: Sequence[str]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f'{name} is no JSON')
-
-
-def _wrong_method(method: str, allow: str) -> Refused:
-    return Refused(405, f'{method:.20} does nothing here; use {allow}', allow)

@@ -1,29 +1,38 @@
-"""The WSGI application: HTTP in front of ``rpc`` and ``api``, nothing more.
+"""The WSGI application of ``remotetask serve``: HTTP in front of rpc and api.
 
 ``/tasks`` (POST) speaks XML-RPC, ``/tasks/api/v1/...`` JSON.  Each request has
 a connection and a transaction of its own.
 """
+
+from __future__ import annotations
 
 import json
 import logging
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 import webob
 from transaction.interfaces import TransientError
 
-from lovely.remotetask.edge import db
+from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.host import current as current_host
+from lovely.remotetask.host import visit
 from lovely.remotetask.web import api
 from lovely.remotetask.web import rpc
 from lovely.remotetask.web.guard import HostCheck
 from lovely.remotetask.web.guard import TokenCheck
 
+if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.service import TaskService
+
 log = logging.getLogger('lovely.remotetask.web')
 
-#: A request's body may have this many bytes.
+#: How many bytes the body of a request may have.
 DEFAULT_LIMIT = 1_000_000
 
 _BUSY = 'the service is busy with changes to the same data; try again'
@@ -33,15 +42,14 @@ _BROKEN = "the server failed; its log has the reason"
 class Application:
     """The web surface of one service, as a WSGI application.
 
-    Arguments: ``database`` (ZODB DB); ``token_check`` and ``host_check``,
-    callables that get the Authorization and Host headers and say who is let
-    in (see ``guard``); ``path``, the names that lead to the service;
-    ``limit``, the bytes that a request's body may have.
+    Arguments: ``database`` (ZODB.DB); ``token_check`` and ``host_check``,
+    which get the Authorization and the Host header and decide whether the
+    request is answered (see ``guard``); ``path``, the names that lead to the
+    service; ``limit``, how many bytes the body of a request may have.
     Txn: one per request, retried on conflicts.
-    Source: new.
     """
 
-    def __init__(self, database: Any, token_check: TokenCheck,
+    def __init__(self, database: DB, token_check: TokenCheck,
                  host_check: HostCheck, path: Sequence[str] = ('tasks',),
                  limit: int = DEFAULT_LIMIT) -> None:
         self._database = database
@@ -61,8 +69,8 @@ class Application:
         except TransientError:
             response = _refusal(api.Refused(503, _BUSY))
         except Exception:
-            # The log is for whoever runs the server: tracebacks tell
-            # strangers about its inside.
+            # Into the log, and not into the answer: a traceback would tell a
+            # stranger about the inside of the server.
             log.exception('%s %.200s failed', request.method, environ.get(
                 'PATH_INFO'))
             response = _refusal(api.Refused(500, _BROKEN))
@@ -71,7 +79,8 @@ class Application:
         return response(environ, start_response)
 
     def _respond(self, request: webob.Request) -> webob.Response:
-        # First of all: answers to a rebound name would leak even by status.
+        # First of all: the status alone would tell a page whose name was
+        # rebound to this server (see guard).
         if not self._host_check(request.environ.get('HTTP_HOST')):
             raise api.Refused(
                 403, 'the Host header does not name this server; use its '
@@ -110,18 +119,16 @@ class Application:
         return webob.Response(body=answer, content_type='text/xml',
                               charset='utf-8')
 
-    def _run(self, function: Callable[[Any], object],
+    def _run(self, function: Callable[[TaskService], object],
              writes: bool) -> object:
-        """Call ``function(service)`` in a transaction of its own."""
-        def in_transaction(connection: Any) -> object:
-            service = current_host().find_service(connection, self._path)
-            if service is None:
-                raise api.Refused(
-                    503, f'the database holds no service at {self._url}')
-            return function(service)
-
-        operate = db.write if writes else db.read
-        return operate(self._database, in_transaction)
+        """See visit"""
+        try:
+            return visit(self._database, self._path, current_host(),
+                         function, writes)
+        except ServiceNotFound:
+            raise api.Refused(
+                503, f'the database holds no service at {self._url}'
+                ) from None
 
     def _path_below(self, request: webob.Request) -> str:
         try:
@@ -135,7 +142,7 @@ class Application:
 
     def _body(self, request: webob.Request, content_type: str) -> bytes:
         # A form of a foreign page can send text/plain and the form types
-        # only; everything else makes its browser ask first.
+        # only; for any other type the browser asks this server first.
         if request.content_type != content_type:
             raise api.Refused(
                 415, f'the Content-Type has to be {content_type}')
@@ -144,7 +151,7 @@ class Application:
         if length is None:
             if not request.environ.get('wsgi.input_terminated'):
                 raise api.Refused(411, 'the Content-Length is missing')
-            # Chunked: read one more than allowed and never the rest.
+            # Chunked: one byte more than allowed is read, and never the rest.
             body = stream.read(self._limit + 1)
             length = len(body)
         elif length <= self._limit:

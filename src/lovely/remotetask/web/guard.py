@@ -1,8 +1,8 @@
-"""Who is let in: the Host header and the token.
+"""Which requests are answered: those with the right Host header and the token.
 
-A server on loopback is reachable by every page that a browser on the same
-machine shows: by DNS rebinding a page's own name comes to point here.  So the
-Host header must name this server, and nobody gets in without the token.
+A server on loopback can be reached by every page that a browser on the same
+machine shows: by DNS rebinding, a name of the page's own comes to point here.
+So the Host header must name this server, and each request needs the token.
 """
 
 import base64
@@ -18,9 +18,8 @@ _LOOPBACK = frozenset(('localhost', '127.0.0.1', '::1'))
 class HostCheck:
     """Says whether a Host header names this server.
 
-    Arguments: ``bound`` (str), the address the server listens on; ``extra``,
-    further names, of a proxy in front for instance.
-    Source: new.
+    Arguments: ``bound`` (str), the address that the server listens on;
+    ``extra``, further names, of a proxy in front for instance.
     """
 
     def __init__(self, bound: str, extra: Iterable[str] = ()) -> None:
@@ -46,7 +45,6 @@ class TokenCheck:
 
     Arguments: ``token`` (str); accepted as ``Bearer TOKEN`` and as the
     password of any user by ``Basic``.
-    Source: new.
     """
 
     def __init__(self, token: str) -> None:
@@ -67,7 +65,8 @@ class TokenCheck:
             offered = decoded.partition(b':')[2]
         elif scheme.lower() != 'bearer':
             return False
-        # Comparing byte by byte would tell by its time how many are right.
+        # A comparison that stops at the first wrong byte would tell by its
+        # time how many are right.
         return hmac.compare_digest(offered, self._token)
 
 

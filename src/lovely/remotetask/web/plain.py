@@ -1,7 +1,7 @@
-"""Plain data: the only thing that crosses the wire, in either direction.
+"""Plain data: the only values that cross the wire, in either direction.
 
-Pickles from outside run code, and objects of a database mean nothing outside
-of it; so values are rebuilt here from a closed list of types.
+A pickle from outside could run code, and an object of a database means
+nothing outside of it; so values are rebuilt here from a closed list of types.
 """
 
 import base64
@@ -11,7 +11,7 @@ import xmlrpc.client
 
 from lovely.remotetask.errors import InputRejected
 
-#: Deeper nesting than this helps nobody but those who attack recursion.
+#: Data nested deeper than this is refused: it could exhaust the stack.
 MAX_DEPTH = 32
 
 
@@ -20,19 +20,18 @@ def plain(value: object, depth: int = MAX_DEPTH) -> object:
     and datetime.
 
     Arguments: ``value``; ``depth`` (int), levels of nesting that are left.
-    Tuples become lists; subclasses and xmlrpc.client's wrappers become what
-    they stand for.
-    Returns: new plain data.
+    Returns: new plain data.  Tuples become lists; a value of a subclass or
+    of one of xmlrpc.client's wrappers becomes one of the plain type.
     Raises: InputRejected naming the first value that is not plain.
-    Cost: O(size).  Source: new.
+    Cost: O(size).
     """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        # Neither XML-RPC nor JSON has a notation for these: what one client
-        # reads is an error to the next.
+        # Neither XML-RPC nor JSON has a notation for these: some clients
+        # read them, and others fail.
         if not math.isfinite(value):
             raise InputRejected(f'{value} is not a finite number')
         return float(value)
@@ -62,7 +61,7 @@ def plain(value: object, depth: int = MAX_DEPTH) -> object:
 def jsonable(value: object) -> object:
     """Make plain data fit for JSON: bytes as base64, datetimes as ISO 8601.
 
-    Returns: new data.  Source: new.
+    Returns: new data.
     """
     if isinstance(value, bytes):
         return base64.b64encode(value).decode('ascii')
@@ -76,7 +75,7 @@ def jsonable(value: object) -> object:
 
 
 def iso(moment: datetime.datetime | None) -> str | None:
-    """A moment as ISO 8601 text, in UTC where it is aware.  Source: new."""
+    """A moment as ISO 8601 text, in UTC where it is aware."""
     if moment is None:
         return None
     if moment.tzinfo is not None:

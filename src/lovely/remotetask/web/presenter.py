@@ -1,9 +1,10 @@
-"""What every surface shows and does: takes a service, gives plain data.
+"""Looks at a service and changes it for the surfaces, in plain data.
 
-Nothing here knows of HTTP, templates or frameworks.  Who calls decides who may
-call, and brings the transaction.
+This module knows of no HTTP, template or framework.  The caller has checked
+the permission, and brings the transaction.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
 from typing import TypeVar
@@ -13,42 +14,46 @@ from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.interfaces import MAX_PAGE
+from lovely.remotetask.interfaces import NOT_OVER
+from lovely.remotetask.job import Job
+from lovely.remotetask.service import TaskService
 from lovely.remotetask.task import task_option
 from lovely.remotetask.web import plain
 
 _T = TypeVar('_T')
 
-#: A request that changes many jobs answers after so long (seconds), and says
-#: where to go on: clients and proxies do not wait for ever.
+#: ``run(function, writes)`` calls ``function(service)`` in a transaction.
+Run = Callable[[Callable[[TaskService], object], bool], object]
+
+#: After this time (seconds) a request that changes many jobs is answered, and
+#: the answer says where to go on: clients and proxies do not wait for ever.
 BULK_SECONDS = 2.0
 
-#: listJobs takes no more in one page.
-MAX_PAGE = 1000
 
-
-def available_tasks(service: Any) -> list[str]:
+def available_tasks(service: TaskService) -> list[str]:
     """The names of the tasks that may be added from outside, sorted.
 
-    Arguments: ``service`` (ITaskService).
-    Source: 0.5.2 (XML-RPC); tasks that are not remote are left out: new.
+    Tasks that are not remote are left out, unlike in 0.5.2.
+    Source: 0.5.2 (XML-RPC).
     """
     tasks = service.getAvailableTasks()
     return sorted(name for name in tasks if _remote(service, tasks[name]))
 
 
-def add(service: Any, task: object, input: object = None,
+def add(service: TaskService, task: object, input: object = None,
         priority: object = 0, delay: object = None, key: object = None,
         onDuplicate: object = 'keep') -> int:
-    """Add a job on behalf of somebody outside.
+    """Add a job for a caller outside of the application.
 
     Arguments: ``task`` (str); ``input``, plain data; ``priority`` (int,
     -4..3); ``delay``, seconds or None; ``key``, ``onDuplicate``: see
     ITaskService.add.
     Returns: the job's id.
-    Raises: ValueError('Task does not exist'), also for tasks that are not
-    remote: their existence is nobody's business; InputRejected;
+    Raises: ValueError('Task does not exist'), also for a task that is not
+    remote: a caller outside must not learn that there is one; InputRejected;
     DuplicateJob; UsageError.
-    Txn: the caller commits.  Source: 0.5.2; all but task and input is new.
+    Txn: the caller commits.  Source: 0.5.2 (task and input).
     """
     if not isinstance(task, str):
         raise UsageError(f'the task has to be a name, not {task!r:.80}')
@@ -66,7 +71,7 @@ def add(service: Any, task: object, input: object = None,
     utility = service.getAvailableTasks().get(task)
     if utility is not None and not _remote(service, utility):
         raise ValueError('Task does not exist')
-    # Options that were not given are not passed: a subclass of 0.5.2's days
+    # Options that were not given are not passed: a subclass written for 0.5.2
     # that overrides add() knows none of them.
     options: dict[str, Any] = {}
     if priority != 0:
@@ -80,21 +85,21 @@ def add(service: Any, task: object, input: object = None,
     return int(service.add(task, input, **options))
 
 
-def cancel(service: Any, jobid: object) -> None:
-    """Cancel a job; silent about ids that are unknown or over.
+def cancel(service: TaskService, jobid: object) -> None:
+    """Cancel a job; silent about unknown ids and jobs that are over.
 
     Txn: the caller commits.  Source: 0.5.2.
     """
     service.cancel(_loose_id(jobid))
 
 
-def status(service: Any, jobid: object) -> str:
-    """Where a job stands.  Raises: JobNotFound.  Source: 0.5.2."""
+def status(service: TaskService, jobid: object) -> str:
+    """The status of a job.  Raises: JobNotFound.  Source: 0.5.2."""
     return str(service.getStatus(job_id(jobid)))
 
 
-def result(service: Any, jobid: object) -> object:
-    """What a job's task returned, as plain data.
+def result(service: TaskService, jobid: object) -> object:
+    """The result of a job, as plain data.
 
     Raises: JobNotFound; InputRejected where the result is not plain data:
     the job itself is unharmed.  Source: 0.5.2.
@@ -108,7 +113,7 @@ def result(service: Any, jobid: object) -> object:
             f'inside the application') from None
 
 
-def error(service: Any, jobid: object) -> str:
+def error(service: TaskService, jobid: object) -> str:
     """A job's error text, 'None' without one.
 
     Raises: JobNotFound.  Source: 0.5.2.
@@ -116,15 +121,15 @@ def error(service: Any, jobid: object) -> str:
     return str(service.getError(job_id(jobid)))
 
 
-def job(service: Any, jobid: object) -> dict[str, Any]:
-    """Everything about one job, fit for JSON.
+def job(service: TaskService, jobid: object) -> dict[str, Any]:
+    """One job with its payloads, fit for JSON.
 
     Returns: a dict; where input or output is not plain data it is None, and
     ``inputNote`` or ``outputNote`` says why.
-    Raises: JobNotFound.  Source: new.
+    Raises: JobNotFound.
     """
     jobid = job_id(jobid)
-    service.getStatus(jobid)  # JobNotFound for what is not there
+    service.getStatus(jobid)    # raises JobNotFound
     found = service.jobs[jobid]
     answer = summary(found)
     for name in ('input', 'output'):
@@ -136,16 +141,17 @@ def job(service: Any, jobid: object) -> dict[str, Any]:
     return answer
 
 
-def jobs(service: Any, status: str | None = None, task: str | None = None,
-         start: str | None = None, limit: int = 50) -> dict[str, Any]:
+def jobs(service: TaskService, status: str | None = None,
+         task: str | None = None, start: str | None = None,
+         limit: int = 50) -> dict[str, Any]:
     """One page of jobs, fit for JSON.
 
-    Inputs and outputs are left out: a page of a thousand jobs would load a
-    thousand payloads; ``job`` has them.
+    Without inputs and outputs: a page of a thousand jobs would load a
+    thousand payloads.
     Returns: ``{'jobs': [...], 'next': cursor or None}``.
-    Raises: ValueError for an unknown status, a limit outside of 1..1000 or
+    Raises: ValueError for an unknown status, a limit outside of 1..MAX_PAGE or
     a cursor of another listing.
-    Cost: O(limit).  Source: new.
+    Cost: O(limit).
     """
     if not 1 <= limit <= MAX_PAGE:
         raise ValueError(f'limit has to be from 1 to {MAX_PAGE}, not {limit}')
@@ -154,8 +160,8 @@ def jobs(service: Any, status: str | None = None, task: str | None = None,
     return {'jobs': [summary(item) for item in found], 'next': cursor}
 
 
-def summary(job: Any) -> dict[str, Any]:
-    """A job without its payloads, fit for JSON.  Source: new."""
+def summary(job: Job) -> dict[str, Any]:
+    """One job without its payloads, fit for JSON."""
     error = job.error
     return {
         'id': job.id,
@@ -173,55 +179,51 @@ def summary(job: Any) -> dict[str, Any]:
     }
 
 
-def retry(service: Any, jobid: object) -> None:
+def retry(service: TaskService, jobid: object) -> None:
     """Queue a job once more that failed or was cancelled.
 
     Raises: JobNotFound; InvalidTransition.
-    Txn: the caller commits.  Source: new.
+    Txn: the caller commits.
     """
     service.retryJob(job_id(jobid))
 
 
-def pause(service: Any) -> dict[str, bool]:
+def pause(service: TaskService) -> dict[str, bool]:
     """Let the workers start no further job.
 
-    Txn: the caller commits.  Source: new.
+    Txn: the caller commits.
     """
     service.pause()
     return {'paused': True}
 
 
-def resume(service: Any) -> dict[str, bool]:
-    """Savepoint ``pause``.  Txn: the caller commits.  Source: new."""
+def resume(service: TaskService) -> dict[str, bool]:
+    """Undo ``pause``.  Txn: the caller commits."""
     service.resume()
     return {'paused': False}
 
 
-def stats(service: Any) -> dict[str, Any]:
-    """See ITaskService.stats.  Cost: flat.  Source: new."""
+def stats(service: TaskService) -> dict[str, Any]:
+    """See ITaskService.stats.  Cost: flat."""
     return dict(service.stats())
 
 
-def workers(service: Any) -> dict[str, Any]:
-    """Who runs jobs: ``{'workers': [...]}``, see ITaskService.listWorkers.
-
-    Source: new.
-    """
+def workers(service: TaskService) -> dict[str, Any]:
+    """``{'workers': [...]}``, see ITaskService.listWorkers."""
     return {'workers': [dict(worker) for worker in service.listWorkers()]}
 
 
 def clean(transact: bulk.Transact, status: object = FINAL,
           start: object = None) -> dict[str, Any]:
-    """Remove jobs that are over, for some seconds.
+    """Remove jobs that are over, for BULK_SECONDS at most.
 
     Arguments: ``transact``, see ``bulk``; ``status``, a list of final
     statuses; ``start``, the ``next`` of the answer before.
     Returns: ``{'removed': {status: how many}, 'next': start or None}``.
-    Raises: UsageError, and nothing is removed then.
-    Txn: several, each with at most 500 jobs.  Source: 0.5.2; telling how
-    many, and stopping in between, is new.
+    Raises: UsageError, before anything is removed.
+    Txn: several, each with at most settings.BULK_BATCH jobs.
     """
-    # An iterable of anything else, a string above all, would be taken apart.
+    # A string, too, can be iterated over: by its characters.
     if not isinstance(status, (list, tuple)) or not all(
             isinstance(one, str) and one in FINAL for one in status):
         raise UsageError(f'status has to be a list of '
@@ -236,15 +238,15 @@ def clean(transact: bulk.Transact, status: object = FINAL,
 
 def cancel_all(transact: bulk.Transact, status: object,
                task: object = None, start: object = None) -> dict[str, Any]:
-    """Cancel jobs that have a status, for some seconds.
+    """Cancel jobs that have a status, for BULK_SECONDS at most.
 
     Arguments: as ``clean``; ``task``, only jobs of this task.
     Returns: ``{'cancelled': how many, 'next': start or None}``.
-    Raises, Txn: as ``clean``.  Source: new.
+    Raises, Txn: as ``clean``.
     """
     if not isinstance(status, str):
         raise UsageError(f'status has to be one of '
-                         f'{", ".join(bulk.NOT_OVER)}, not {status!r:.80}')
+                         f'{", ".join(NOT_OVER)}, not {status!r:.80}')
     if task is not None and not isinstance(task, str):
         raise UsageError(f'the task has to be a name, not {task!r:.80}')
     steps = bulk.cancelling(transact, bulk.check_open(status), task,
@@ -273,9 +275,9 @@ def _for_some_seconds(steps: Iterator[_T]) -> Iterator[_T]:
 def job_id(value: object) -> int:
     """A job's id as it comes from outside: an int or its decimal digits.
 
-    Digits are taken because the stock XML-RPC client of Python cannot send
-    an int over 31 bits, and 64-bit services draw such ids.
-    Raises: UsageError.  Source: new.
+    Digits, because Python's own XML-RPC client cannot send an int over 31
+    bits, and services with 64-bit ids draw such ones.
+    Raises: UsageError.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return value
@@ -292,7 +294,7 @@ def _loose_id(value: object) -> object:
         return value
 
 
-def _remote(service: Any, task: Any) -> bool:
+def _remote(service: TaskService, task: object) -> bool:
     remote = task_option(task, 'remote')
     if remote is None:
         remote = getattr(service, 'remoteDefault', True)

@@ -1,9 +1,9 @@
-"""XML-RPC: bytes in, bytes out, with the method table of 0.5.2.
+"""XML-RPC: the bytes of a call in, the bytes of its answer out.
 
-The standard library reads and writes the values.  Three things are ours: the
-parser refuses document types (the stock one expands entity bombs), integers
-over 31 bits travel as <i8> (the stock marshaller faults), and what XML cannot
-carry is refused instead of sent broken.
+The standard library reads and writes the values.  We do three things in our
+own way: the parser refuses document types (the standard one expands entity
+bombs), integers over 31 bits travel as <i8> (the standard marshaller raises),
+and text that XML cannot carry is refused instead of sent broken.
 """
 
 import datetime
@@ -11,13 +11,15 @@ import re
 import xmlrpc.client
 from collections.abc import Callable
 from typing import Any
-from typing import NamedTuple
 from xml.parsers import expat
 
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import RemoteTaskError
-from lovely.remotetask.errors import UsageError
-from lovely.remotetask.web import presenter
+from lovely.remotetask.web.methods import INTROSPECTION
+from lovely.remotetask.web.methods import METHODS
+from lovely.remotetask.web.methods import ServiceMethods
+from lovely.remotetask.web.methods import unknown
+from lovely.remotetask.web.presenter import Run
 
 # The fault codes of the "specification for fault code interoperability".
 PARSE_ERROR = -32700
@@ -26,94 +28,19 @@ INVALID_PARAMS = -32602
 APPLICATION_ERROR = -32500
 INTERNAL_ERROR = -32603
 
-#: ``run(function, writes)`` calls ``function(service)`` in a transaction.
-Run = Callable[[Callable[[Any], object], bool], object]
-
-# What no XML 1.0 document may hold, not even escaped.
+# Characters that no XML 1.0 document may hold, not even escaped.
 _ILLEGAL = re.compile(
     '[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
-
-
-class Method(NamedTuple):
-    """A method of the service: what it is called with, and what it does."""
-
-    function: Callable[..., object]
-    signature: tuple[str, ...]      # what it returns, then its arguments
-    required: int                   # how many arguments it needs
-    writes: bool
-    help: str
-    more: int = 0       # arguments that 0.5.2's signature does not tell of
-
-
-METHODS = {
-    'getAvailableTasks': Method(
-        presenter.available_tasks, ('list',), 0, False,
-        'Name the tasks that jobs can be added for.\n\n'
-        'Returns a sorted list of names.'),
-    'add': Method(
-        lambda service, task, input=None, key=None:
-            presenter.add(service, task, input, key=key),
-        ('int', 'str', 'dict'), 1, True,
-        'Add a job for a task, with an input of plain data.\n\n'
-        'With a key nothing is added while another job of that key is not '
-        'over.\n\n'
-        'Returns the id by which the job is known from now on.', more=1),
-    'cancel': Method(
-        lambda service, jobid: _cancel(service, jobid),
-        ('bool', 'int'), 1, True,
-        'Cancel a job that has not ended yet.\n\n'
-        'Returns True, whatever the job was doing.'),
-    'getStatus': Method(
-        presenter.status, ('str', 'int'), 1, False,
-        'Tell where a job stands.\n\n'
-        'Returns one word, such as queued, processing or completed.'),
-    'getResult': Method(
-        presenter.result, ('dict', 'int'), 1, False,
-        'Fetch what the task of a job gave back.\n\n'
-        'Returns plain data, and nil as long as there is nothing.'),
-    'getError': Method(
-        presenter.error, ('str', 'int'), 1, False,
-        'Tell why a job failed.\n\n'
-        "Returns a text, the word 'None' where nothing went wrong."),
-}
-
-
-def list_methods() -> list[str]:
-    """The names of the methods, sorted.  Source: 0.5.2."""
-    return sorted(METHODS)
-
-
-def method_help(name: object) -> str:
-    """What a method does.  Raises: UsageError.  Source: 0.5.2."""
-    return _method(name).help
-
-
-def method_signature(name: object) -> list[list[str]]:
-    """A list with one signature: return type, then arguments.
-
-    Raises: UsageError.  Source: 0.5.2.
-    """
-    return [list(_method(name).signature)]
-
-
-_INTROSPECTION: dict[str, tuple[Callable[..., object], int]] = {
-    'listMethods': (list_methods, 0),
-    'methodHelp': (method_help, 1),
-    'methodSignature': (method_signature, 1),
-}
-# Most clients ask by these names, 0.5.2's publisher answered to the others.
-_INTROSPECTION.update(
-    {f'system.{name}': entry for name, entry in _INTROSPECTION.items()})
 
 
 def respond(body: bytes, run: Run) -> bytes:
     """Answer one XML-RPC call.
 
-    Arguments: ``body``, the request's; ``run``, see ``Run``.
+    Arguments: ``body``, the request's; ``run``, see presenter.Run.
     Returns: a methodResponse: the result, or a Fault with a message for
     people.
-    Raises: what ``run`` raises besides a RemoteTaskError or a ValueError
-    (TransientErrors, faults of the program): the caller knows what to do.
+    Raises: what ``run`` raises, except for RemoteTaskError and ValueError:
+    whether a TransientError is tried again is for the caller to decide.
     Source: 0.5.2.
     """
     try:
@@ -124,7 +51,7 @@ def respond(body: bytes, run: Run) -> bytes:
 
 
 def answer(name: str, arguments: tuple[Any, ...], run: Run) -> bytes:
-    """The same for a call that was read already, from ``parse``."""
+    """Answer a call that ``parse`` has read already.  See ``respond``"""
     try:
         return dump(_call(name, arguments, run))
     except xmlrpc.client.Fault as fault:
@@ -134,7 +61,7 @@ def answer(name: str, arguments: tuple[Any, ...], run: Run) -> bytes:
 
 
 def explain(error: BaseException) -> str:
-    """An error as one readable text, starting with its type's name."""
+    """An error as a text that starts with the name of its type."""
     return f'{type(error).__name__}: {error}'
 
 
@@ -142,7 +69,7 @@ def parse(body: bytes) -> tuple[str, tuple[Any, ...]]:
     """Read a methodCall.
 
     Returns: the method's name and its arguments.
-    Raises: Fault for anything else, a document type included.
+    Raises: Fault where the body is no methodCall, or has a document type.
     Cost: O(len(body)): nothing is expanded.
     """
     unmarshaller = xmlrpc.client.Unmarshaller(use_builtin_types=True)
@@ -150,8 +77,8 @@ def parse(body: bytes) -> tuple[str, tuple[Any, ...]]:
     parser.StartElementHandler = unmarshaller.start
     parser.EndElementHandler = unmarshaller.end
     parser.CharacterDataHandler = unmarshaller.data
-    # Entities can only be declared in a document type: without one there is
-    # nothing to expand, whatever the encoding of the text.
+    # Entities can only be declared in a document type: without one there are
+    # none to expand, in any encoding of the text.
     parser.StartDoctypeDeclHandler = _refuse_doctype
     try:
         # expat decodes already: the unmarshaller must not do so again.
@@ -164,7 +91,7 @@ def parse(body: bytes) -> tuple[str, tuple[Any, ...]]:
         raise xmlrpc.client.Fault(
             PARSE_ERROR, f'the request is not well-formed XML: {error}'
             ) from None
-    # The unmarshaller meets nonsense with whatever happens to break.
+    # The unmarshaller checks little: a wrong document can raise any error.
     except Exception as error:
         raise xmlrpc.client.Fault(
             PARSE_ERROR, f'the request is not an XML-RPC call: '
@@ -218,7 +145,7 @@ class _Marshaller(xmlrpc.client.Marshaller):
 
     def dump_utc(self, value: datetime.datetime,
                  write: Callable[[str], object]) -> None:
-        # XML-RPC has no time zones: everything aware is told in UTC.
+        # XML-RPC has no time zones: every aware datetime is written in UTC.
         if value.tzinfo is not None:
             value = value.astimezone(datetime.UTC)
         self.dump_datetime(value, write)
@@ -232,24 +159,19 @@ def _document(text: str) -> bytes:
 
 
 def _call(name: str, arguments: tuple[Any, ...], run: Run) -> object:
-    if name in _INTROSPECTION:
-        function, expected = _INTROSPECTION[name]
+    # Most clients ask for system.listMethods and so on; the publisher of
+    # 0.5.2 answered to the names without the prefix.
+    about = name.removeprefix('system.')
+    if about in INTROSPECTION:
+        expected = 0 if about == 'listMethods' else 1
         _check_count(name, arguments, expected, expected)
-        return function(*arguments)
+        return getattr(ServiceMethods(None, None), about)(*arguments)
     method = METHODS.get(name)
     if method is None:
-        raise xmlrpc.client.Fault(
-            METHOD_NOT_FOUND, f'there is no method {name!r:.80}; there are '
-            f'{", ".join(list_methods())}')
-    _check_count(name, arguments, method.required,
-                 len(method.signature) - 1 + method.more)
-    return run(lambda service: method.function(service, *arguments),
-               method.writes)
-
-
-def _cancel(service: Any, jobid: object) -> bool:
-    presenter.cancel(service, jobid)
-    return True
+        raise xmlrpc.client.Fault(METHOD_NOT_FOUND, unknown(name))
+    _check_count(name, arguments, method.least, method.most)
+    return run(lambda service: getattr(ServiceMethods(service, None), name)(
+        *arguments), method.writes)
 
 
 def _check_count(name: str, arguments: tuple[Any, ...], least: int,
@@ -259,13 +181,6 @@ def _check_count(name: str, arguments: tuple[Any, ...], least: int,
         raise xmlrpc.client.Fault(
             INVALID_PARAMS, f'{name} takes {wanted} argument(s), '
             f'not {len(arguments)}')
-
-
-def _method(name: object) -> Method:
-    if not isinstance(name, str) or name not in METHODS:
-        raise UsageError(f'there is no method {name!r:.80}; there are '
-                         f'{", ".join(list_methods())}')
-    return METHODS[name]
 
 
 def _refuse_doctype(*declaration: object) -> None:

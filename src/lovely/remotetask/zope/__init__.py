@@ -1,4 +1,5 @@
 """How Zope finds a service, who acts in it, and as whom a job runs.
 
-Nothing is imported here: see host.py and service.py.
+The package imports none of its modules, because inputs.py has to be loaded
+where Zope is not installed.
 """

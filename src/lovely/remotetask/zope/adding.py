@@ -1,4 +1,4 @@
-"""The form by which the ZMI adds a service to a folder."""
+"""The form of the ZMI that adds a service to a folder."""
 
 from __future__ import annotations
 

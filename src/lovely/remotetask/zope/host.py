@@ -1,8 +1,8 @@
-"""Zope as a host: see interfaces.IHost.
+"""Zope as a host: its users, sites and requests.
 
-A service of Zope (``zope.service.TaskService``) has this host; so has, in a
-process that runs Zope, whatever asks for the current one.  Services that are
-no objects of Zope are treated as by the plain host.
+A service of Zope (``zope.service.TaskService``) has this host, and so has any
+service in a process that runs Zope.  A service that is no object of Zope is
+treated as by the plain host.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from typing import TYPE_CHECKING
 from typing import Any
 
 from AccessControl import Unauthorized
@@ -52,7 +53,11 @@ from lovely.remotetask.zope import urls
 from lovely.remotetask.zope.inputs import Wrapped
 from lovely.remotetask.zope.inputs import replace
 
-#: The submitter of jobs that nobody in particular has added in a request.
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
+
+#: The submitter of a job that a request without a login has added.
 ANONYMOUS = 'Anonymous User'
 
 _REQUESTS = (BaseRequest, BaseResponse, RequestContainer)
@@ -70,7 +75,7 @@ def chain(obj: Any) -> Iterator[Any]:
 
 
 def path_of(obj: Any) -> tuple[str, ...] | None:
-    """The physical path of an object, None where it does not lead here."""
+    """The physical path of an object; None where it begins at no root."""
     get_path = getattr(aq_base(obj), 'getPhysicalPath', None)
     path = tuple(obj.getPhysicalPath()) if get_path is not None else ()
     return path if path[:1] == ('',) else None
@@ -79,7 +84,7 @@ def path_of(obj: Any) -> tuple[str, ...] | None:
 class ZopeHost(PlainHost):
     """See IHost"""
 
-    def path_of(self, service: Any) -> list[str]:
+    def path_of(self, service: TaskService) -> ServicePath:
         """See IHost"""
         path = path_of(service)
         if path is None:
@@ -94,7 +99,8 @@ class ZopeHost(PlainHost):
     # -- a run ----------------------------------------------------------------
 
     @contextmanager
-    def running(self, service: Any, job: Any) -> Iterator[Any]:
+    def running(self, service: TaskService, job: Job | None
+                ) -> Iterator[TaskService]:
         """See IHost"""
         if path_of(service) is None:
             with super().running(service, job) as seen:
@@ -112,9 +118,9 @@ class ZopeHost(PlainHost):
                 try:
                     yield seen
                 except Unauthorized as error:
-                    if user is system:
+                    if job is None or user is system:
                         raise
-                    # Nobody gets more rights by trying again.
+                    # Another attempt would be refused as well.
                     raise SubmitterGone(
                         f'{job.submitter!r}, as whom job {job.id} runs, is '
                         f'not allowed to do what the task did: {error}'
@@ -122,10 +128,10 @@ class ZopeHost(PlainHost):
             finally:
                 request.close()
 
-    def _user(self, service: Any, job: Any) -> Any:
-        """Who a job's submitter is.  Raises: SubmitterGone."""
+    def _user(self, service: TaskService, job: Job | None) -> Any:
+        """The user as whom a job runs.  Raises: SubmitterGone."""
         submitter = runs_as(job)
-        if submitter is None:
+        if job is None or submitter is None:
             return system
         if submitter == ANONYMOUS:
             return nobody
@@ -136,7 +142,7 @@ class ZopeHost(PlainHost):
         if folder is None:
             raise SubmitterGone(
                 f'job {job.id} is to run as {submitter!r}, and there is no '
-                f'such user folder; add it again as somebody else')
+                f'such user folder; add it again as another user')
         user = folder.getUserById(name)
         if user is None and not place and name == emergency_user.getId():
             user = emergency_user
@@ -144,10 +150,10 @@ class ZopeHost(PlainHost):
             raise SubmitterGone(
                 f'job {job.id} is to run as {submitter!r}, and that user '
                 f'folder has no user of this id any more; add it again as '
-                f'somebody else')
+                f'another user')
         return user if aq_parent(user) is not None else user.__of__(folder)
 
-    # -- who acts -------------------------------------------------------------
+    # -- the acting user ------------------------------------------------------
 
     def submitter(self) -> str | None:
         """See IHost"""
@@ -159,11 +165,11 @@ class ZopeHost(PlainHost):
             return None if getRequest() is None else ANONYMOUS
         folder = aq_parent(aq_inner(user))
         path = path_of(folder) if folder is not None else None
-        # Of a user without a folder nobody can find out more than the name;
-        # this one is in no folder, and the job will end saying so.
+        # A user without a folder cannot be found again by the name alone: the
+        # job will end in an error that says so.
         return f'{"/".join(path or ("?",))} {user.getId()}'
 
-    def permits(self, service: Any, permission: str) -> bool:
+    def permits(self, service: TaskService, permission: str) -> bool:
         """See IHost"""
         if self.submitter() is None:
             return True
@@ -176,7 +182,7 @@ class ZopeHost(PlainHost):
         """See IHost"""
         return replace(value, _pack)
 
-    def unpack(self, service: Any, value: Any) -> Any:
+    def unpack(self, service: TaskService, value: Any) -> Any:
         """See IHost"""
         return replace(value, lambda part: _unpack(service, part))
 
@@ -185,7 +191,7 @@ class ZopeHost(PlainHost):
 
 @contextmanager
 def _kept_thread() -> Iterator[None]:
-    """Site, request and security manager are as before afterwards."""
+    """Put site, request and security manager back after the block."""
     site, request = getSite(), getRequest()
     manager = getSecurityManager()
     was_nobody = aq_base(manager.getUser()) is nobody and request is None
@@ -197,8 +203,9 @@ def _kept_thread() -> Iterator[None]:
             clearRequest()
         else:
             setRequest(request)
-        # Asking for it has made one for nobody: a thread that had none is
-        # not to keep that, its number is used again.
+        # getSecurityManager() has made one, for the user ``nobody``, where
+        # the thread had none.  It must not stay: a later thread may get the
+        # same number, by which Zope keeps it.
         if was_nobody:
             noSecurityManager()
         else:
@@ -206,17 +213,17 @@ def _kept_thread() -> Iterator[None]:
 
 
 def _make_request() -> Any:
-    """A request of nobody's, good for views and URLs."""
+    """A request that no client sent, fit for views and URLs."""
     request = HTTPRequest(BytesIO(), {
         'SERVER_NAME': 'nohost', 'SERVER_PORT': '80', 'REQUEST_METHOD': 'GET',
         }, HTTPResponse(stdout=BytesIO()))
-    # Views are found by the layers of the default skin.
+    # Zope finds views by the layers of the skin.
     setDefaultSkin(request)
     return request
 
 
-def _located(service: Any, request: Any) -> Any:
-    """The service as it is in a request whose URLs are the public ones."""
+def _located(service: TaskService, request: Any) -> TaskService:
+    """The service, wrapped in a request whose URLs are the public ones."""
     *parents, app = chain(service)
     seen = app.__of__(RequestContainer(REQUEST=request))
     request['PARENTS'] = [seen]
@@ -228,20 +235,20 @@ def _located(service: Any, request: Any) -> Any:
 
 
 def _enter(site: Any, request: Any) -> None:
-    """What the publisher does when it comes to a site."""
+    """Enter a site as the publisher does when it traverses one."""
     setSite(site)
     if site is None:
         return
-    # Languages, layers and themes of Plone come by it.
+    # Plone's languages, layers and themes listen to it.
     notify(BeforeTraverseEvent(site, request))
     if hasattr(aq_base(site), 'setupCurrentSkin'):
         # A site of CMF; closing the request undoes it.
         site.setupCurrentSkin(request)
 
 
-def _site_of(service: Any) -> Any:
+def _site_of(service: TaskService) -> Any:
     obj = service
-    # Not hasattr(obj, 'getSiteManager'): everything in a site acquires that.
+    # Not hasattr(obj, 'getSiteManager'): every object in a site acquires that.
     while obj is not None and not ISite.providedBy(obj):
         obj = aq_parent(aq_inner(obj))
     return obj
@@ -256,7 +263,7 @@ def _refuse_request(value: Any) -> None:
             'the values that the task needs')
 
 
-# It pickles, and so would be stored with all it has read, passwords too.
+# A request can be pickled; it would be stored with its headers, passwords too.
 payload.refusals.append(_refuse_request)
 
 
@@ -280,7 +287,7 @@ def _pack(value: Any) -> Any:
     return Wrapped(base, path)
 
 
-def _unpack(service: Any, value: Any) -> Any:
+def _unpack(service: TaskService, value: Any) -> Any:
     if type(value) is not Wrapped:
         return value
     found = _at(service.getPhysicalRoot(), value.path)
@@ -288,7 +295,7 @@ def _unpack(service: Any, value: Any) -> Any:
         raise TaskError(
             f'{"/".join(value.path)}, an input of this job, is not there any '
             f'more: it was moved or deleted after the job was added; add a '
-            f'new job with what it is now')
+            f'new job with the object of today')
     return found
 
 
@@ -298,7 +305,7 @@ def _at(app: Any, path: tuple[str, ...]) -> Any:
         found = app.unrestrictedTraverse(path[1:])
     except (LookupError, AttributeError, TypeError):
         return None
-    # Traversal may have acquired something else of that name.
+    # Traversal may have acquired another object of that name.
     return found if path_of(found) == path else None
 
 

@@ -1,8 +1,8 @@
-"""Acquisition-wrapped inputs: what is stored for them.
+"""The stored form of acquisition-wrapped inputs.
 
-Instances of this class are in databases, so nothing of Zope is imported here:
-a worker without Zope must be able to load the jobs, if only to say that it
-cannot run them.
+Databases hold instances of this class, so this module imports no part of
+Zope: a worker without Zope must be able to load the jobs, if only to say that
+it cannot run them.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 
 _ATOMS = frozenset((type(None), bool, int, float, str, bytes))
 
-#: Deeper inputs are left as they are; whether they can be stored is found
-#: out by the check of all inputs.
+#: Values nested deeper than this are left as they are; the check of all
+#: inputs finds out whether they can be stored.
 _DEPTH = 50
 
 
 class Wrapped:
-    """An object of the database, and where it was found.
+    """An object of the database, and its place.
 
     Attributes: ``object``, the persistent object itself, bare; ``path``, its
     physical path (tuple of str).
@@ -33,11 +33,11 @@ class Wrapped:
 
 
 def replace(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Apply ``change`` to all that is no plain data in dicts, lists, tuples.
+    """Apply ``change`` to the objects in nested dicts, lists and tuples.
 
-    Returns: the value itself where nothing changes, else a copy of the
-    containers that something changed in.  Keys of dicts are left alone.
-    Cost: O(containers in the value).
+    Returns: the value itself where ``change`` returned each object as it
+    was, else a copy of the containers that differ.  Keys are left alone.
+    Cost: O(values in the containers).
     """
     return _replace(value, change, {}, _DEPTH)
 
@@ -52,7 +52,7 @@ def _replace(value: Any, change: Callable[[Any], Any], memo: dict[int, Any],
     if depth == 0:
         return value
     if id(value) not in memo:
-        # Of a container in itself the inner one stays what it is.
+        # In a container that contains itself, the inner one stays as it is.
         memo[id(value)] = value
         old = list(value.values()) if kind is dict else value
         new = [_replace(part, change, memo, depth - 1) for part in old]

@@ -1,4 +1,4 @@
-"""The permissions of a service, by Zope's names for them."""
+"""Zope's names for the permissions of a service."""
 
 from zope.component import queryUtility
 from zope.security.interfaces import IPermission
@@ -7,22 +7,22 @@ from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
 
-#: What a permission is called in Zope's security tabs.  configure.zcml
-#: declares them but the first, which is Zope's own.
+#: The titles of the permissions in Zope's security tabs.  configure.zcml
+#: declares all but the first, which is Zope's own.
 TITLES = {
     VIEW: 'View',
     ADD: 'Remote tasks: Add jobs',
     MANAGE: 'Remote tasks: Manage',
 }
 
-#: To add a service itself.
+#: The title of the permission to add a service itself.
 ADD_SERVICE = 'Remote tasks: Add services'
 
 
 def title(permission: str) -> str:
     """The name that AccessControl has for a permission's id.
 
-    Of an unknown one it is the id: nobody has that permission.
+    For an unknown permission it is the id: no user has that permission.
     """
     if permission in TITLES:
         return TITLES[permission]

@@ -1,4 +1,4 @@
-"""What of a service is published by URL: views, and XML-RPC.
+"""Publishes a service by URL: its views, and its methods over XML-RPC.
 
 ::
 
@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from typing import Any
 from xmlrpc.client import Fault
 
@@ -32,7 +33,12 @@ from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.log import log
 from lovely.remotetask.web import rpc
+from lovely.remotetask.web.methods import INTROSPECTION
+from lovely.remotetask.web.methods import METHODS
 from lovely.remotetask.zope.permissions import TITLES
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
 
 try:
     from plone.protect.interfaces import IDisableCSRFProtection
@@ -40,9 +46,6 @@ except ImportError:
     IDisableCSRFProtection = None
 
 _BROKEN = 'the server failed to answer; its log says why'
-
-# Zope makes a path of the dots in a method's name.
-_INTROSPECTION = ('listMethods', 'methodHelp', 'methodSignature')
 
 
 @implementer(IBrowserPublisher)
@@ -63,8 +66,8 @@ class Verb(BrowserView):
 
     def browserDefault(self, request: Any) -> Any:
         """See IBrowserPublisher"""
-        # Our own parser reads them again: this one knows no bytes, dates and
-        # large numbers.
+        # Our own parser reads the arguments again: the publisher's knows no
+        # bytes, dates and large numbers.
         request.args = ()
         return self, ()
 
@@ -74,8 +77,8 @@ class Verb(BrowserView):
         Txn: the publisher's; doomed where the answer is a Fault.
         """
         if IDisableCSRFProtection is not None:
-            # A cross-site request cannot have this content type, and
-            # plone.protect would undo what it has written, in silence.
+            # A cross-site request cannot have this content type.  Without
+            # this, plone.protect would silently undo the writes of the call.
             alsoProvides(self.request, IDisableCSRFProtection)
         try:
             _, arguments = rpc.parse(self.request['BODY'])
@@ -88,12 +91,13 @@ class Verb(BrowserView):
             log.exception('an XML-RPC call failed')
             answer = rpc.dump_fault(rpc.INTERNAL_ERROR, _BROKEN)
         response = self.request.response
-        # Past the response's own marshaller, which we have done without.
+        # Past the response's own marshaller: the answer is one already.
         response._real.setBody(answer)
         response.setHeader('Content-Type', 'text/xml; charset=utf-8')
         return response
 
-    def _run(self, function: Callable[[Any], object], writes: bool) -> object:
+    def _run(self, function: Callable[[TaskService], object],
+             writes: bool) -> object:
         try:
             return function(self.context)
         except BaseException:
@@ -105,7 +109,7 @@ InitializeClass(Verb)
 
 
 class WritingVerb(Verb):
-    """One that writes."""
+    """A method that writes."""
 
     security = ClassSecurityInfo()
     security.declareObjectProtected(TITLES[ADD])
@@ -115,18 +119,19 @@ InitializeClass(WritingVerb)
 
 
 def _verb(context: Any, request: Any, name: str) -> Any:
-    """The method of this name; None: there is none, or this is no XML-RPC."""
+    """The method of this name, or None; None also for other requests."""
     if not is_xmlrpc_response(request.response):
         return None
-    method = rpc.METHODS.get(name)
-    if method is None and name not in _INTROSPECTION:
+    # Zope makes a path of the dots in a method's name: no system.listMethods.
+    method = METHODS.get(name)
+    if method is None and name not in INTROSPECTION:
         return None
     kind = WritingVerb if method is not None and method.writes else Verb
     return kind(context, request, name)
 
 
 class ServiceTraverser(DefaultPublishTraverse):
-    """What follows the service in a URL."""
+    """Traverses the names that follow the service in a URL."""
 
     def publishTraverse(self, request: Any, name: str) -> Any:
         """See IPublishTraverse"""
@@ -134,8 +139,9 @@ class ServiceTraverser(DefaultPublishTraverse):
         if verb is not None:
             return verb
         base = aq_base(self.context)
-        # Whatever a class has not declared is nobody's: the publisher would
-        # let in whoever may see the service.
+        # An attribute that its class has not declared is not published: by
+        # itself, the publisher would give it to each user who may see the
+        # service.
         if hasattr(base, name) and (
                 getattr(base.__class__, f'{name}__roles__', ()) == ()):
             raise NotFound(self.context, name, request)
@@ -161,7 +167,7 @@ class XMLRPCView(BrowserView):
 
 
 def tell_of_xmlrpc(event: Any) -> None:
-    """Say in the log of a start that Zope answers no XML-RPC."""
+    """Log, when Zope starts, that it answers no XML-RPC."""
     # Zope 6.2 and newer; older ones have no such key or have it on.
     if not getattr(getConfiguration(), 'enable_xmlrpc', True):
         log.info('XML-RPC is switched off in this Zope: task services answer '

@@ -16,33 +16,32 @@ from lovely.remotetask.service import TaskService as CoreTaskService
 from lovely.remotetask.zope import host
 from lovely.remotetask.zope import permissions
 
-# Instances have them besides what the class has.
+# The attributes that instances have and the class has not.
 _ATTRIBUTES = ('jobs', 'jobqueue')
 
 
 class TaskService(CoreTaskService, SimpleItem):
     """See ITaskService; an item of a folder in Zope.
 
-    Code calls it as it likes; by URL, and from restricted code, none of its
-    methods and attributes is to be had by anybody.  What is meant for them
-    are views, each with its permission.
+    Trusted code can call all methods; restricted code, and a URL, reaches
+    none of its methods and attributes.  For these there are views, each with
+    its permission.
     """
 
     meta_type = 'Remote Task Service'
     zmi_icon = 'fas fa-tasks'
-    # The views of jobs bring a tab of their own.
     manage_options = SimpleItem.manage_options
 
     host = host.ZOPE
-    # As of every item; the core's service has no id.
+    # From SimpleItem, where it is the id: that of the core's service is None.
     __name__ = SimpleItem.__name__
 
     security = ClassSecurityInfo()
     security.declareObjectProtected(permissions.TITLES[VIEW])
-    # What a folder's contents page shows of each item; nothing else.
+    # Public are only the attributes that a folder's contents page shows.
     security.setDefaultAccess(
         {'id': 1, 'title': 1, 'meta_type': 1, 'zmi_icon': 1})
-    # Without a declaration of its own a method is as public as its object.
+    # A method without a declaration would be as public as its object.
     for _name in {*dir(CoreTaskService), *_ATTRIBUTES, 'host'}:
         if not _name.startswith('_'):
             security.declarePrivate(_name)
@@ -57,12 +56,13 @@ class TaskService(CoreTaskService, SimpleItem):
 InitializeClass(TaskService)
 
 
-def add_service(container: Any, id: str = 'tasks', title: str = '') -> Any:
+def add_service(container: Any, id: str = 'tasks', title: str = ''
+                ) -> TaskService:
     """Put a service into a folder.
 
     Arguments: ``container``, the folder; ``id``, ``title`` (str).
-    Returns: the service, as it is found in the folder.
-    Raises: what the folder has against the id.
-    Txn: the caller commits.  Source: new.
+    Returns: the service, wrapped in its folder.
+    Raises: the folder's errors about the id.
+    Txn: the caller commits.
     """
     return container[container._setObject(id, TaskService(id, title))]

@@ -1,8 +1,8 @@
-"""Local registration: a service as a utility of the site it is in."""
+"""Registers a service as a utility of the site that it is in."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from Acquisition import aq_inner
 from Acquisition import aq_parent
@@ -11,6 +11,9 @@ from zope.component.interfaces import ISite
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import ITaskService
 
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+
 try:
     from five.localsitemanager import make_objectmanager_site
     from five.localsitemanager.registry import PersistentComponents
@@ -18,16 +21,16 @@ except ImportError:
     make_objectmanager_site = PersistentComponents = None
 
 
-def register(service: Any, name: str | None = None) -> None:
+def register(service: TaskService, name: str | None = None) -> None:
     """Let a service be found by ``getUtility(ITaskService, name)``.
 
     It becomes a utility of the folder that it is in, which becomes a site
     if it is none.
-    Arguments: ``service``, as it is found in its folder; ``name`` (str),
-    default its id.
+    Arguments: ``service``, wrapped in its folder; ``name`` (str), default
+    its id.
     Raises: ConfigurationError without five.localsitemanager: the registry of
     zope.component alone would hand out the service without its place.
-    Txn: the caller commits.  Source: new.
+    Txn: the caller commits.
     """
     folder = aq_parent(aq_inner(service))
     if PersistentComponents is None:

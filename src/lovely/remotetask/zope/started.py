@@ -1,7 +1,7 @@
-"""Importable only in a Zope that runs: the condition of configure.zcml.
+"""Can be imported only in a Zope that runs: the condition of configure.zcml.
 
-Zope may be installed beside a worker that has nothing to do with it; its
-directives and host are for processes that Zope has been started in.
+Zope may be installed beside a worker that does not use it; its directives and
+its host are for processes in which Zope was started.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The public URL of objects, outside of requests.
+"""The public URLs of objects, for requests that no client sent.
 
 ::
 
@@ -6,8 +6,8 @@
       base-url https://www.example.org
     </product-config>
 
-is enough where the root of Zope is published; a folder that is published as
-the root of a site comes before its URL, and several are set apart by commas::
+is enough where the root of Zope is published.  A folder that is published as
+the root of a site is written before its URL; several are separated by commas::
 
       base-url /one https://one.example.org, /two https://example.org/two
 """
@@ -23,21 +23,22 @@ from lovely.remotetask.log import log
 
 _PORTS = {'http': 80, 'https': 443}
 
-#: What was read, and from what: the configuration may be another one later.
+#: The text that was parsed last, and its result: tests and applications may
+#: set another configuration.
 _read: tuple[str, list[tuple[tuple[str, ...], Any]]] = ('', [])
 
 
 def publish(request: Any, path: tuple[str, ...]) -> None:
-    """Let a request give public URLs, for what is at and about ``path``.
+    """Let a request give the public URLs of the objects in its PARENTS.
 
     Arguments: ``path``, the physical path (tuple of str) of the innermost of
-    the request's PARENTS.
+    these.
     """
     for root, url in _bases():
         if path[:len(root)] == root:
             request.setServerURL(url.scheme, url.hostname, url.port)
             parents = request['PARENTS']
-            # It takes the last of them for what is published as the root.
+            # It takes the last of the PARENTS for the published root.
             request['PARENTS'] = [parents[len(path) - len(root)]]
             request.setVirtualRoot(url.path)
             request['PARENTS'] = parents

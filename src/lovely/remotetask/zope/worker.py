@@ -1,11 +1,11 @@
-"""``remotetask worker --zope-conf``: a Zope without a server."""
+"""Opens a Zope without its server: ``remotetask worker --zope-conf``."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import ZConfig
 from zc.lockfile import LockError
@@ -14,33 +14,34 @@ from zope.configuration.exceptions import ConfigurationError as ZCMLError
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.startup import SWITCH
+from lovely.remotetask.startup import not_starting
+from lovely.remotetask.texts import describe
+from lovely.remotetask.texts import message_of
+
+if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.zope.host import ZopeHost
 
 
 @contextmanager
-def open_host(file: str) -> Iterator[tuple[Any, Any]]:
+def open_host(file: str) -> Iterator[tuple[DB, ZopeHost]]:
     """The database and the host of a Zope instance.
 
-    Zope is started as for a server, but without one, and without the
-    services that its configuration starts: the worker is to run their jobs.
+    Zope is started as for a server, but the services that its configuration
+    names are not: the worker runs their jobs.
     Arguments: ``file``, the path of its zope.conf.
+    Gives: the database (ZODB.DB) and the host (IHost).
     Raises: ConfigurationError with cause and cure.
-    Source: new.
     """
     if not os.path.isfile(file):
         raise ConfigurationError(
             f'there is no file {file}; name the zope.conf of the instance, '
             f'such as etc/zope.conf')
-    before = os.environ.get(SWITCH)
-    os.environ[SWITCH] = '0'
-    try:
+    # This process is a worker already.
+    with not_starting():
         database = _start(os.path.abspath(file))
-    finally:
-        if before is None:
-            del os.environ[SWITCH]
-        else:
-            os.environ[SWITCH] = before
-    # Not above: it takes a Zope that was started.
+    # Not at the top: this can only be imported once Zope was started.
     from lovely.remotetask.zope.host import ZOPE
 
     try:
@@ -52,7 +53,7 @@ def open_host(file: str) -> Iterator[tuple[Any, Any]]:
             db.close(opened)
 
 
-def _start(file: str) -> Any:
+def _start(file: str) -> DB:
     """Start Zope.  Returns: its main database."""
     try:
         import Zope2
@@ -61,27 +62,25 @@ def _start(file: str) -> Any:
         make_wsgi_app({}, file)
     except ZConfig.ConfigurationError as error:
         raise ConfigurationError(
-            f'{file} cannot be read: {_line(error)}; correct it') from error
+            f'{file} cannot be read: {message_of(error)}; correct it'
+            ) from error
     except LockError as error:
         raise ConfigurationError(
             f'the database of {file} is open in another process ({error}): '
             f'share it by ZEO or RelStorage, or stop the other one') from error
     except StorageError as error:
         raise ConfigurationError(
-            f'the database of {file} does not answer ({_line(error)}): start '
-            f'its server, or correct its address in that file') from error
+            f'the database of {file} does not answer ({message_of(error)}): '
+            f'start its server, or correct its address in that file'
+            ) from error
     except ZCMLError as error:
         raise ConfigurationError(
-            f'the ZCML of the instance of {file} is wrong: {_line(error)}; '
-            f'correct it: the server does not start with it either'
+            f'the ZCML of the instance of {file} is wrong: '
+            f'{message_of(error)}; correct it: the server does not start with '
+            f'it either'
             ) from error
     except Exception as error:
         raise ConfigurationError(
-            f'Zope does not start from {file}: {type(error).__name__}: '
-            f'{_line(error)}; correct that: the server does not start '
-            f'either') from error
+            f'Zope does not start from {file}: {describe(error)}; correct '
+            f'that: the server does not start either') from error
     return Zope2.DB
-
-
-def _line(error: BaseException) -> str:
-    return ' '.join(str(error).split())

@@ -1,4 +1,4 @@
-"""How a ZTK application finds a service, who acts in it, as whom a job runs.
+"""How the ZTK finds a service, who acts in it, and as whom a job runs.
 
-Loaded by ZCML where zope.app is and Zope is not.
+ZCML loads this room where zope.app is installed and Zope is not.
 """

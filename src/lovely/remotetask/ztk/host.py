@@ -5,14 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from typing import Any
 
 from zope.authentication.interfaces import IAuthentication
 from zope.authentication.interfaces import IFallbackUnauthenticatedPrincipal
 from zope.authentication.interfaces import PrincipalLookupError
 from zope.component import getGlobalSiteManager
-from zope.component.hooks import getSite
-from zope.component.hooks import setSite
 from zope.interface import implementer
 from zope.security.interfaces import Unauthorized
 from zope.security.management import checkPermission
@@ -22,10 +21,15 @@ from zope.security.management import system_user
 from lovely.remotetask.errors import SubmitterGone
 from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.host import PlainHost
+from lovely.remotetask.host import in_site
 from lovely.remotetask.host import interaction
 from lovely.remotetask.host import runs_as
 from lovely.remotetask.host import site_of
 from lovely.remotetask.interfaces import IHost
+
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
 
 
 @implementer(IHost)
@@ -36,29 +40,26 @@ class ZTKHost(PlainHost):
     """
 
     @contextmanager
-    def running(self, service: Any, job: Any) -> Iterator[Any]:
+    def running(self, service: TaskService, job: Job | None
+                ) -> Iterator[TaskService]:
         """See IHost"""
         submitter, site = runs_as(job), site_of(service)
-        before = getSite()
         # First the site: an authentication utility looks for its plug-ins
         # there.
-        setSite(site)
-        try:
-            principal = (system_user if submitter is None
+        with in_site(site):
+            principal = (system_user if job is None or submitter is None
                          else _principal(site, job.id, submitter))
-
             with interaction(principal):
                 try:
                     yield service
                 except Unauthorized as error:
-                    if submitter is None:
+                    if job is None or submitter is None:
                         raise
                     # Another attempt would be refused as well.
                     raise SubmitterGone(
-                        f'job {job.id} runs as {submitter!r}, who may not '
-                        f'do what it does (any more): {error}') from error
-        finally:
-            setSite(before)
+                        f'job {job.id} runs as {submitter!r}, a principal '
+                        f'that may not do this (any more): {error}'
+                        ) from error
 
     def submitter(self) -> str | None:
         """See IHost"""
@@ -67,13 +68,13 @@ class ZTKHost(PlainHost):
             return None
         return str(principal.id)
 
-    def permits(self, service: Any, permission: str) -> bool:
+    def permits(self, service: TaskService, permission: str) -> bool:
         """See IHost"""
         return _acting() is None or checkPermission(permission, service)
 
 
 def _acting() -> Any:
-    """The first principal of the current interaction; None: nobody."""
+    """The first principal of the current interaction, or None."""
     current = queryInteraction()
     for participation in () if current is None else current.participations:
         if participation.principal is not None:
@@ -82,7 +83,7 @@ def _acting() -> Any:
 
 
 def _principal(site: Any, jobid: int, submitter: str) -> Any:
-    """The principal of this id, as the site of a service knows it."""
+    """The principal of this id, from the authentication of a site."""
     registry = (getGlobalSiteManager() if site is None
                 else site.getSiteManager())
     authentication = registry.queryUtility(IAuthentication)
@@ -94,13 +95,14 @@ def _principal(site: Any, jobid: int, submitter: str) -> Any:
     try:
         return authentication.getPrincipal(submitter)
     except PrincipalLookupError:
-        # Who has not logged in, where the application names nobody for that.
+        # The principal of requests without a login, where the application has
+        # defined none of its own.
         fallback = registry.queryUtility(IFallbackUnauthenticatedPrincipal)
         if fallback is not None and fallback.id == submitter:
             return fallback
         raise SubmitterGone(
             f'job {jobid} is to run as {submitter!r}, and there is no such '
-            f'principal (any more): add it again as somebody else') from None
+            f'principal (any more): add it again as another one') from None
 
 
 ZTK = ZTKHost()

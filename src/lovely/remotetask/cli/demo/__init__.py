@@ -1,8 +1,8 @@
-"""``remotetask demo``: the main job, from nothing to checked results.
+"""``remotetask demo``: a server, a client and real jobs, with checked results.
 
-This process is the server.  A second one, which knows nothing but the URL and
-the token, submits the jobs over XML-RPC and reports what became of them; a
-thread here shows that, and checks the results against the files.
+This process is the server.  A second one, which knows only the URL and the
+token, submits the jobs over XML-RPC and reports their ends; a thread of this
+process shows that, and checks the results against the files.
 """
 
 import json
@@ -19,12 +19,12 @@ from typing import Any
 
 import click
 
-from lovely.remotetask.cli import running
+from lovely.remotetask.cli import server
 from lovely.remotetask.cli.demo import files as demo_files
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.cli.failures import one_line
+from lovely.remotetask.texts import one_line
 
-#: Files are worked on by so many threads.
+#: How many threads work on the files.
 THREADS = 2
 
 
@@ -43,20 +43,20 @@ def demo_command(once: bool, files: tuple[Path, ...]) -> None:
     work = Path(tempfile.mkdtemp(prefix='remotetask-demo-'))
     show = _Show(found, work, once)
     try:
-        running.run(
-            running.Options(data=work / 'data', port=0, threads=THREADS,
+        server.run(
+            server.Options(data=work / 'data', port=0, threads=THREADS,
                             modules=['lovely.remotetask.cli.demo.tasks']),
             show.start)
         show.end()
     finally:
-        # What was made stays for the user to look at; the server's own data
-        # is of no use without the server.
+        # The user may look at the results; the server's own data is of no
+        # use without the server.
         shutil.rmtree(work / 'data' if show.finished else work,
                       ignore_errors=True)
 
 
 class _Show:
-    """Runs the client process and shows what it does, in a thread."""
+    """Runs the client process and shows its progress, in a thread."""
 
     def __init__(self, files: demo_files.Files, work: Path, once: bool
                  ) -> None:
@@ -70,23 +70,23 @@ class _Show:
         self._thread: threading.Thread | None = None
         self._ended_it = False  # it was not the user's signal
 
-    def start(self, address: running.Address) -> None:
+    def start(self, address: server.Address) -> None:
         """The server is about to answer: send the client."""
         self._thread = threading.Thread(
             target=self._run, args=(address,), daemon=True)
         self._thread.start()
 
     def end(self) -> None:
-        """The server has ended; why?
+        """The server has ended.
 
         Raises: click.Abort where the user interrupted the work; Failure
-        where something went wrong.
+        where a job or the client failed.
         """
         if self._client is not None:
             self._client.terminate()
         if self._thread is not None:
             self._thread.join()
-        # What failed because the server was ending is no news.
+        # An error that came because the server was ending is no news.
         if not self.finished and not self._ended_it:
             raise click.Abort
         if self._error is not None:
@@ -95,7 +95,7 @@ class _Show:
             raise Failure(f'{len(self._problems)} problem(s), the first: '
                           f'{self._problems[0]}')
 
-    def _run(self, address: running.Address) -> None:
+    def _run(self, address: server.Address) -> None:
         try:
             self._present(address)
         except Exception as error:
@@ -103,7 +103,7 @@ class _Show:
         if self._once or self._error is not None:
             self._ended_it = address.stop()
 
-    def _present(self, address: running.Address) -> None:
+    def _present(self, address: server.Address) -> None:
         started = time.monotonic()
         count = len(self._files.names)
         click.echo(f'A server runs at {address.url}')
@@ -139,8 +139,8 @@ class _Show:
         if not self._once:
             self._suggest(address, manifest)
 
-    def _submit(self, address: running.Address) -> list[dict[str, Any]]:
-        """Run the client; what it reports of each job."""
+    def _submit(self, address: server.Address) -> list[dict[str, Any]]:
+        """Run the client.  Returns: its reports, one for each job."""
         request = {'files': [
             {'name': name, 'source': str(self._files.path(name)),
              'target': str(self._copies / f'{name}.gz')}
@@ -154,14 +154,14 @@ class _Show:
             stderr=subprocess.PIPE, text=True,
             # Ctrl-C is for this process alone; it ends the client.
             start_new_session=True,
-            # By the environment: an argument could be read by every user of
-            # this machine.
+            # In the environment: every user of this machine could read an
+            # argument.
             env={**os.environ, 'REMOTETASK_TOKEN': address.token})
         stdin, stdout = self._client.stdin, self._client.stdout
         stderr = self._client.stderr
         assert stdin is not None and stdout is not None
         assert stderr is not None
-        # A client that is gone already says so by its exit code.
+        # The exit code tells of a client that is gone already.
         with suppress(BrokenPipeError), stdin:
             json.dump(request, stdin)
         reports = []
@@ -173,7 +173,7 @@ class _Show:
                     reports.append(report)
                     bar.update(1)
         with stderr:
-            # A few lines at most: they have waited in the pipe.
+            # A few lines at most, which the pipe has held until now.
             errors = stderr.read().splitlines() or ['no message']
         code = self._client.wait()
         if code != 0:
@@ -185,7 +185,7 @@ class _Show:
     def _copies(self) -> Path:
         return self._work / 'copies'
 
-    def _suggest(self, address: running.Address, manifest: Path) -> None:
+    def _suggest(self, address: server.Address, manifest: Path) -> None:
         url = address.url.removesuffix('/tasks')
         click.echo('\nThe server stays up until Ctrl-C.  Try in another '
                    'terminal:')

@@ -1,7 +1,7 @@
-"""The demo's client: a process of its own that knows nothing but the URL.
+"""The client process of the demo: it knows only the server's URL and token.
 
-It reads from standard input which files are to be worked on, submits two jobs
-for each over XML-RPC, and prints a line of JSON for each job that has ended.
+It reads the names of the files from standard input, submits two jobs for each
+over XML-RPC, and prints a line of JSON for each job that has ended.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 FINAL = ('completed', 'error', 'cancelled')
 
-# Seconds between two looks at the job that is next to end.
+# How long (seconds) to wait between two looks at the job that is next to end.
 FIRST_LOOK = 0.02
 SLOWEST_LOOK = 1.0
 
@@ -63,8 +63,8 @@ def _wait(service: Any, jobid: Any) -> str:
         pause = min(pause * 1.5, SLOWEST_LOOK)
 
 
-def _report(what: dict[str, Any]) -> None:
-    print(json.dumps(what), flush=True)
+def _report(facts: dict[str, Any]) -> None:
+    print(json.dumps(facts), flush=True)
 
 
 if __name__ == '__main__':

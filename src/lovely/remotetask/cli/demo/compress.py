@@ -1,7 +1,7 @@
-"""An external command for the demo: compress a file.
+"""The external command of the demo: it compresses a file.
 
-A script of its own, run as a process of its own: the demo must not depend on
-a gzip that this machine may not have.
+A script of our own: the demo must not depend on a gzip that this machine may
+not have.
 """
 
 import gzip

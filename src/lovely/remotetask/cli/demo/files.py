@@ -1,4 +1,4 @@
-"""The files of the demo: found, and what became of them checked."""
+"""Finds the files of the demo, and checks what the jobs made of them."""
 
 import gzip
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
 
-# A name travels in XML and stands in a line of the manifest.
+# XML and the lines of the manifest carry the names: neither may break.
 _UNUSABLE = re.compile('[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]')
 
 _BLOCK = 1 << 20
@@ -34,7 +34,7 @@ class Files:
 
 @dataclass
 class Checked:
-    """What became of the copies."""
+    """The state of the copies."""
 
     good: int = 0
     bytes_in: int = 0
@@ -47,7 +47,7 @@ def collect(given: Iterable[Path]) -> Files:
 
     Arguments: ``given``, files and directories; none: the Python files of
     this package.
-    Raises: Failure for what cannot be read.
+    Raises: Failure for a file that cannot be read.
     """
     paths = [found for path in given for found in _files_of(path, '')]
     if not paths:
@@ -123,7 +123,7 @@ def _check_readable(path: Path) -> None:
         raise Failure(f'the name {str(path)!a} holds characters that '
                       f'XML-RPC cannot carry', 'rename it, or leave it out')
     try:
-        # A pipe would wait for ever for somebody to write into it.
+        # Reading a pipe would wait for ever for a program to write into it.
         if path.exists() and not path.is_file():
             raise Failure(f'{path} is no regular file', 'leave it out')
         with path.open('rb'):

@@ -1,7 +1,6 @@
 """The tasks of the demo: one in Python, one that is an external command.
 
-``serve --tasks lovely.remotetask.cli.demo.tasks`` is all that the demo's
-server has more than any other.
+The demo's server is one with ``--tasks lovely.remotetask.cli.demo.tasks``.
 """
 
 import hashlib

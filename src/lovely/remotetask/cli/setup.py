@@ -1,4 +1,6 @@
-"""What ``serve`` needs besides the web: a service, a worker, tasks."""
+"""Sets up the service, the worker and the tasks of this process."""
+
+from __future__ import annotations
 
 import atexit
 import importlib
@@ -8,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from types import ModuleType
+from typing import TYPE_CHECKING
 from typing import Any
 
 from persistent.mapping import PersistentMapping
@@ -16,31 +19,38 @@ from zope.component import provideUtility
 from lovely.remotetask import processor
 from lovely.remotetask import task
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.cli.failures import describe
-from lovely.remotetask.cli.failures import one_line
 from lovely.remotetask.cli.failures import reason
 from lovely.remotetask.edge import db
 from lovely.remotetask.host import APPLICATION
 from lovely.remotetask.host import current as current_host
+from lovely.remotetask.host import visit
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.run import threads
-from lovely.remotetask.service import TaskService
+from lovely.remotetask.service import make_service
+from lovely.remotetask.texts import describe
+from lovely.remotetask.texts import one_line
+
+if TYPE_CHECKING:
+    from ZODB import DB
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.service import TaskService
 
 #: The names that lead to the service, from the application's root.
 PATH = ('tasks',)
 
-#: Installed distributions name their tasks under this.
+#: The group of entry points by which distributions name their tasks.
 ENTRY_POINTS = 'lovely.remotetask.tasks'
 
 
 # --- the service ------------------------------------------------------------
 
-def ensure_service(database: Any, threads: int | None) -> None:
+def ensure_service(database: DB, threads: int | None) -> None:
     """Make the service where there is none, and set its threads.
 
-    Arguments: ``threads``: how many jobs it runs at once; None: as it is.
+    Arguments: ``threads``, how many jobs it runs at once; None: as before.
     """
-    def ensure(connection: Any) -> None:
+    def ensure(connection: Connection) -> None:
         service = current_host().find_service(connection, PATH)
         if service is None:
             service = _new_service(connection.root())
@@ -52,7 +62,7 @@ def ensure_service(database: Any, threads: int | None) -> None:
         else:
             factory = processor.MultiProcessor
             arguments = {'waitTime': 1.0, 'maxThreads': threads}
-        # Each start would write a record otherwise.
+        # Only if they differ: each start would write a record otherwise.
         if service.processorFactory is not factory \
                 or service.processorArguments != arguments:
             service.processorFactory = factory
@@ -61,7 +71,7 @@ def ensure_service(database: Any, threads: int | None) -> None:
     db.write(database, ensure)
 
 
-def _new_service(root: Any) -> Any:
+def _new_service(root: Any) -> TaskService:
     folder = root.get(APPLICATION)
     if folder is None:
         folder = root[APPLICATION] = PersistentMapping()
@@ -69,29 +79,24 @@ def _new_service(root: Any) -> Any:
     if name in folder:
         raise Failure(f'{name!r} in this database is no task service',
                       'rename it there, or use another database')
-    service: Any = TaskService()
-    folder[name] = service
-    if getattr(service, '__parent__', None) is None:
-        # A plain mapping locates nothing; a container has done it already.
-        service.__parent__ = folder
-        service.__name__ = name
-    return service
+    return make_service(folder, name)
 
 
-def start_processing(database: Any) -> None:
+def start_processing(database: DB) -> None:
     """Start the worker of this process."""
-    db.read(database, lambda connection:
-            current_host().find_service(connection, PATH).startProcessing())
+    visit(database, PATH, current_host(),
+          lambda service: service.startProcessing(), writes=False)
 
 
 def end_processing(grace: float) -> int:
     """End the workers of this process, which is about to end itself.
 
-    Arguments: ``grace``, seconds that running jobs get to come to their end.
+    Arguments: ``grace``, how long (seconds) running jobs get to come to
+    their end.
     Returns: how many were given back, to run again.
     """
-    # At the end of the process it would wait for the same jobs once more,
-    # and for a database that is closed by then.
+    # The exit handler would wait for the same jobs once more, and for a
+    # database that is closed by then.
     atexit.unregister(threads.end_all)
     return threads.end_all(grace)
 
@@ -102,11 +107,11 @@ def load_tasks(modules: Sequence[str], zcml: str | None) -> list[str]:
     """Register ``echo`` and the tasks of entry points, modules and ZCML.
 
     Returns: warnings, a line each.
-    Raises: Failure for what the user has named and does not work.
+    Raises: Failure for a module or file of the user's that does not work.
     """
     provideUtility(task.EchoTask(), ITask, name='echo')
     warnings = _load_entry_points()
-    # As other servers do it: a module in the current directory is found,
+    # A module in the current directory is found, as by other servers,
     # although the console script puts its own directory there.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -128,8 +133,8 @@ def _load_entry_points() -> list[str]:
                 task.scan(found)
             else:
                 provideUtility(found, ITask, name=entry.name)
-        # A broken plug-in is not this server's user's doing: the others'
-        # tasks go on.
+        # The user of this server has not made the broken plug-in, and wants
+        # the tasks of all others.
         except Exception as error:
             warnings.append(f'the tasks of {entry.value} cannot be loaded: '
                             f'{describe(error)}')
@@ -139,7 +144,7 @@ def _load_entry_points() -> list[str]:
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    # A script without a main guard may even end the process.
+    # A script that does not test for __main__ may even end the process.
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and error.name and (
                 name == error.name or name.startswith(error.name + '.')):
@@ -153,11 +158,12 @@ def _import(name: str) -> ModuleType:
 
 
 def _where(error: BaseException) -> str:
-    # The line of a module, and not of what it called: that is to be mended.
+    # The innermost line of a module's body: there is the mistake, and not in
+    # a function that it called.
     frames = [frame for frame in traceback.extract_tb(error.__traceback__)
               if frame.name == '<module>']
     if isinstance(error, SyntaxError) or not frames:
-        return ''  # its message says so already
+        return ''       # the message of a SyntaxError has the line already
     return f' ({frames[-1].filename}, line {frames[-1].lineno})'
 
 
@@ -166,14 +172,14 @@ def _load_zcml(path: str) -> None:
 
     context = xmlconfig.ConfigurationMachine()
     xmlconfig.registerCommonDirectives(context)
-    # So that a file of five lines that names tasks needs no includes.
+    # A file of five lines that names tasks should need no includes.
     for package in ('zope.component', 'lovely.remotetask'):
         xmlconfig.include(context, 'meta.zcml',
                           importlib.import_module(package))
     try:
         xmlconfig.file(os.path.abspath(path), context=context)
     except OSError as error:
-        # It may be about a file that this one includes.
+        # The file may be one that this file includes.
         raise Failure(f'--zcml {path}: cannot read {error.filename}: '
                       f'{reason(error)}', 'correct the path') from error
     except Exception as error:

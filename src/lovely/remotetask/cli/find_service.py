@@ -1,7 +1,10 @@
-"""Which service is meant, in a database that somebody else has filled."""
+"""Finds the service that the user means, in an application's database."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 from persistent.interfaces import IPersistent
@@ -10,30 +13,35 @@ from zope.component.interfaces import ISite
 
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.host import APPLICATION
+from lovely.remotetask.host import SITE_MANAGER
 from lovely.remotetask.host import ServicePath
 from lovely.remotetask.interfaces import ITaskService
 
-#: A service is looked for so many names below a root: in an application, in a
-#: site of it, and in that one's site manager.
+if TYPE_CHECKING:
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.interfaces import IHost
+    from lovely.remotetask.service import TaskService
+
+#: A service is looked for down to this depth (names in its path) below a root:
+#: in an application, in a site of it, and in that one's site manager.
 DEPTH = 4
 
-#: At most so many objects are looked at, and so many in one container: a
+#: How many objects are looked at, at most, and how many in one container: a
 #: folder of a million documents would be loaded otherwise.
 OBJECTS = 20_000
 IN_CONTAINER = 2_000
-
-_SITE_MANAGER = '++etc++site'
 
 _HOW_TO = ("make one: remotetask serve makes it, or add a TaskService to your "
            "application, as in docs/tutorial/first-job.rst")
 
 
-def find(connection: Any, path: str | None, host: Any) -> ServicePath:
+def find(connection: Connection, path: str | None, host: IHost) -> ServicePath:
     """The path of the service that the user means.
 
-    Arguments: ``connection`` (ZODB connection); ``path``, as in
-    ``/site/tasks``, or None: the only one there is; ``host`` (IHost).
-    Raises: Failure that lists the services there are.
+    Arguments: ``connection`` (ZODB connection); ``path`` (str), as in
+    ``/site/tasks``; None: the only service of the database; ``host`` (IHost).
+    Raises: Failure that lists the services of the database.
     Cost: O(objects near the root), bounded.
     """
     if path is not None:
@@ -62,12 +70,13 @@ def find(connection: Any, path: str | None, host: Any) -> ServicePath:
                   f'correct --service, or {_HOW_TO}')
 
 
-def services(connection: Any, host: Any) -> Iterator[ServicePath]:
+def services(connection: Connection, host: IHost) -> Iterator[ServicePath]:
     """The paths of the services near the roots of a database."""
     seen: set[Any] = set()
     left = [OBJECTS]
     for root in host.roots(connection):
-        # Breadth first: the shortest path to a service is its usual one.
+        # Breadth first: of several paths to a service, the shortest is the
+        # usual one.
         level: list[tuple[list[str], Any]] = [([], root)]
         for _ in range(DEPTH + 1):
             below: list[tuple[list[str], Any]] = []
@@ -94,7 +103,8 @@ def show(path: Sequence[str]) -> str:
     return '/' + '/'.join(path)
 
 
-def _path(names: Sequence[str], service: Any, host: Any) -> ServicePath:
+def _path(names: Sequence[str], service: TaskService, host: IHost
+          ) -> ServicePath:
     return ServicePath(names, getattr(service, '_p_oid', None), host)
 
 
@@ -106,7 +116,7 @@ def _list(found: Sequence[Sequence[str]]) -> str:
 
 
 def _identity(obj: Any) -> Any:
-    """What an object is known by, in a graph that may have cycles."""
+    """The identity of an object, in a graph that may have cycles."""
     return getattr(obj, '_p_oid', None) or id(obj)
 
 
@@ -116,14 +126,14 @@ def _inside(names: list[str], obj: Any, left: list[int]
     if not _may_contain(obj):
         return
     if ISite.providedBy(obj):
-        yield [*names, _SITE_MANAGER], obj.getSiteManager()
+        yield [*names, SITE_MANAGER], obj.getSiteManager()
     if not hasattr(obj.__class__, 'items'):
         return
     for number, (name, member) in enumerate(obj.items()):
         if left[0] <= 0 or number >= IN_CONTAINER:
             return
         left[0] -= 1
-        # A slash cannot be part of a path, nor a number of it.
+        # Names with a slash, and numbers, cannot stand in a path.
         if isinstance(name, str) and name and '/' not in name and (
                 _may_contain(member)
                 or ITaskService.implementedBy(member.__class__)):
@@ -131,7 +141,7 @@ def _inside(names: list[str], obj: Any, left: list[int]
 
 
 def _may_contain(obj: Any) -> bool:
-    """Is it worth loading?  By its class alone: that loads nothing."""
+    """May services be below this object?  Its class tells without loading."""
     # Not type(obj): in Zope that is a wrapper of Acquisition.
     kind = obj.__class__
     if kind is dict:

@@ -1,23 +1,23 @@
-"""The verbs for whoever looks after the queue: stats, workers, retry, pause,
-resume, clean."""
+"""The verbs of an administrator: stats, workers, retry, pause, resume, clean.
+"""
 
 import click
 
-from lovely.remotetask.cli.asking import Asked
-from lovely.remotetask.cli.asking import in_parts
-from lovely.remotetask.cli.asking import verb
-from lovely.remotetask.cli.printing import print_json
-from lovely.remotetask.cli.printing import print_pairs
-from lovely.remotetask.cli.printing import print_progress
-from lovely.remotetask.cli.printing import print_table
+from lovely.remotetask.cli.backends import Backend
+from lovely.remotetask.cli.backends import in_parts
+from lovely.remotetask.cli.backends import verb
+from lovely.remotetask.cli.output import print_json
+from lovely.remotetask.cli.output import print_pairs
+from lovely.remotetask.cli.output import print_progress
+from lovely.remotetask.cli.output import print_table
 from lovely.remotetask.interfaces import FINAL
 
 
 @click.command('stats')
 @verb
-def stats_command(asked: Asked, as_json: bool) -> None:
-    """Show how many jobs are where, and how long the oldest one waits."""
-    answer = asked.get('stats')
+def stats_command(backend: Backend, as_json: bool) -> None:
+    """Count the jobs by status; tell how long the oldest one waits."""
+    answer = backend.get('stats')
     if as_json:
         print_json(answer)
         return
@@ -29,9 +29,9 @@ def stats_command(asked: Asked, as_json: bool) -> None:
 
 @click.command('workers')
 @verb
-def workers_command(asked: Asked, as_json: bool) -> None:
+def workers_command(backend: Backend, as_json: bool) -> None:
     """List the workers, and the jobs they run."""
-    answer = asked.get('workers')
+    answer = backend.get('workers')
     if as_json:
         print_json(answer)
         return
@@ -46,9 +46,9 @@ def workers_command(asked: Asked, as_json: bool) -> None:
 @click.command('retry')
 @click.argument('jobid', metavar='ID', type=int)
 @verb
-def retry_command(jobid: int, asked: Asked, as_json: bool) -> None:
+def retry_command(jobid: int, backend: Backend, as_json: bool) -> None:
     """Run a job again that failed or was cancelled."""
-    answer = asked.post(f'jobs/{jobid}/retry', {})
+    answer = backend.post(f'jobs/{jobid}/retry', {})
     if as_json:
         print_json(answer)
     else:
@@ -57,9 +57,9 @@ def retry_command(jobid: int, asked: Asked, as_json: bool) -> None:
 
 @click.command('pause')
 @verb
-def pause_command(asked: Asked, as_json: bool) -> None:
+def pause_command(backend: Backend, as_json: bool) -> None:
     """Let the workers start no further job, until resume."""
-    answer = asked.post('pause', {})
+    answer = backend.post('pause', {})
     if as_json:
         print_json(answer)
     else:
@@ -68,9 +68,9 @@ def pause_command(asked: Asked, as_json: bool) -> None:
 
 @click.command('resume')
 @verb
-def resume_command(asked: Asked, as_json: bool) -> None:
+def resume_command(backend: Backend, as_json: bool) -> None:
     """Let the workers go on after a pause."""
-    answer = asked.post('resume', {})
+    answer = backend.post('resume', {})
     if as_json:
         print_json(answer)
     else:
@@ -82,12 +82,12 @@ def resume_command(asked: Asked, as_json: bool) -> None:
               help='Only jobs with this status (may be repeated).  Default: '
                    'all of these.')
 @verb
-def clean_command(status: tuple[str, ...], asked: Asked, as_json: bool
+def clean_command(status: tuple[str, ...], backend: Backend, as_json: bool
                   ) -> None:
     """Remove jobs that are over, with their results and errors."""
     removed: dict[str, int] = {}
     with print_progress('removed') as progress:
-        for answer in in_parts(asked, 'clean', {
+        for answer in in_parts(backend, 'clean', {
                 'status': list(status or FINAL)}):
             for name, count in answer['removed'].items():
                 removed[name] = removed.get(name, 0) + count

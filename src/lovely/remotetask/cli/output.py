@@ -1,4 +1,4 @@
-"""What the verbs print: tables, times and JSON."""
+"""Prints the answers of the verbs: tables, times and JSON."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import click
 
-from lovely.remotetask.cli.failures import one_line
+from lovely.remotetask.texts import one_line
 
 
 def print_json(data: object) -> None:
@@ -37,14 +37,14 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 @contextmanager
-def print_progress(what: str) -> Iterator[Callable[[int], None]]:
-    """Show a number that grows, where somebody looks at a terminal."""
+def print_progress(label: str) -> Iterator[Callable[[int], None]]:
+    """Show a number that grows, where standard error is a terminal."""
     shown = False
 
     def progress(count: int) -> None:
         nonlocal shown
         if sys.stderr.isatty():
-            click.echo(f'\r{what}: {count}', err=True, nl=False)
+            click.echo(f'\r{label}: {count}', err=True, nl=False)
             shown = True
 
     try:

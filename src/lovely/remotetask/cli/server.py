@@ -1,4 +1,4 @@
-"""A server's life: what it opens, in which order, and how it ends."""
+"""Runs a server: opens all that it needs, and ends it in an orderly way."""
 
 import errno
 import logging
@@ -18,7 +18,7 @@ from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
 from lovely.remotetask.cli.signals import Signals
 
-#: Seconds that running jobs get to come to their end.
+#: How long (seconds) running jobs get to come to their end.
 DEFAULT_GRACE = 10.0
 
 LOG_FORMAT = '%(asctime)s %(levelname)s %(name)s: %(message)s'
@@ -29,7 +29,7 @@ WEB_THREADS = 4
 
 @dataclass(frozen=True)
 class Options:
-    """How a server is to be run; see ``remotetask serve --help``."""
+    """The options of ``remotetask serve``; see its ``--help``."""
 
     data: Path | None = None
     uri: str | None = None
@@ -44,11 +44,14 @@ class Options:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a running server is found."""
+    """Where a running server is found.
 
-    url: str        # the service's
+    Attributes: ``url``, of the service; ``token``; ``stop()``, ends the
+    server from another thread; False: it was ending already.
+    """
+
+    url: str
     token: str
-    # Ends the server, from another thread; False: it was ending already.
     stop: Callable[[], bool]
 
 
@@ -65,17 +68,17 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
     """
     # Imported here and not above: `--help` does without the database.
     from lovely.remotetask.cli import databases
-    from lovely.remotetask.cli import embedded
+    from lovely.remotetask.cli import setup
     from lovely.remotetask.edge import db
     from lovely.remotetask.web import app
     from lovely.remotetask.web import guard
 
     logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
-    # It warns whenever five requests come at once.
+    # waitress warns each time when five requests come at once.
     logging.getLogger('waitress').setLevel(logging.ERROR)
     with (suppress(_Stop), Signals(_Stop, 'server') as signals,
           ExitStack() as stack):
-        for warning in embedded.load_tasks(options.modules, options.zcml):
+        for warning in setup.load_tasks(options.modules, options.zcml):
             warn(warning)
         if options.uri is not None:
             database = databases.open_uri(options.uri)
@@ -83,26 +86,26 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
             assert options.data is not None
             database = databases.open_directory(options.data)
         stack.callback(db.close, database)
-        embedded.ensure_service(database, options.threads)
+        setup.ensure_service(database, options.threads)
         token = tokens.new_token()
         application = app.Application(
             database, guard.TokenCheck(token),
-            guard.HostCheck(options.host, options.names), embedded.PATH)
+            guard.HostCheck(options.host, options.names), setup.PATH)
         server = _bind(application, options.host, options.port,
                        app.DEFAULT_LIMIT)
         stack.callback(server.close)
         port = _port(server)
         stack.enter_context(tokens.published(token, port, options.data))
-        stack.callback(_end, embedded.end_processing, options.grace)
-        embedded.start_processing(database)
+        stack.callback(_end, setup.end_processing, options.grace)
+        setup.start_processing(database)
         if not is_loopback(options.host.strip('[]')):
             warn(f'{options.host} can be reached from other machines, and '
                  f'plain HTTP shows them the token; put a proxy with TLS in '
                  f'front')
-        ready(Address(_url(options.host, port, embedded.PATH), token,
+        ready(Address(_url(options.host, port, setup.PATH), token,
                       signals.send))
-        # Ends by the signal's exception, when the requests that it had
-        # begun are finished.
+        # The signal's exception ends it, once it has answered the requests
+        # that it had begun.
         server.run()
 
 
@@ -113,7 +116,7 @@ def _end(end_processing: Callable[[float], int], grace: float) -> None:
 
 
 def given_back(count: int) -> str:
-    """What the last line says about jobs that outlived their grace."""
+    """The end of the last line: how many jobs outlived their grace."""
     return {0: '', 1: ': a running job was given back'}.get(
         count, f': {count} running jobs were given back')
 
@@ -126,8 +129,9 @@ def _bind(application: Callable[..., Any], host: str, port: int, limit: int
         return waitress.server.create_server(
             application, host=host.strip('[]'), port=port,
             threads=WEB_THREADS, ident='remotetask',
-            # Declared too large: refused before a byte of it is read.  Sent
-            # in chunks: cut off here.  waitress's limit is exclusive.
+            # A body that is declared too large is refused before a byte of
+            # it is read; one in chunks is cut off here.  waitress's limit is
+            # exclusive.
             max_request_body_size=limit + 1)
     except OSError as error:
         where = f'port {port} of {host}'
@@ -142,13 +146,13 @@ def _bind(application: Callable[..., Any], host: str, port: int, limit: int
         raise Failure(f'cannot listen on {where}: {reason(error)}',
                       'correct --host') from error
     except ValueError as error:
-        # What waitress makes of a name that does not resolve.
+        # So waitress says that a name does not resolve.
         raise Failure(f'cannot listen on {host}: it is no address of this '
                       f'machine', 'correct --host') from error
 
 
 def _port(server: Any) -> int:
-    """The port a server listens on: it may have been chosen by the system."""
+    """The port that a server listens on: the system may have chosen it."""
     if hasattr(server, 'effective_port'):
         return int(server.effective_port)
     # A name with several addresses has a server for each.
@@ -157,12 +161,12 @@ def _port(server: Any) -> int:
 
 def _url(host: str, port: int, path: Sequence[str]) -> str:
     host = host.strip('[]')
-    # "Every address" is none that one could go to.
+    # No client can connect to the address that means "every address".
     host = {'0.0.0.0': '127.0.0.1', '::': '::1'}.get(host, host)
     name = f'[{host}]' if ':' in host else host
     return f'http://{name}:{port}/{"/".join(path)}'
 
 
 def warn(text: str) -> None:
-    """Tell the user about something that does not stop the server."""
+    """Print a warning."""
     click.echo(f'remotetask: warning: {text}', err=True)

@@ -1,8 +1,10 @@
-"""Whom a verb asks: a running server, or with ``--db`` the database itself.
+"""The backend of a verb: a running server, or with ``--db`` a database.
 
-Both take the same requests and give the same answers: ``api`` answers them,
-on the server or in this process.
+Both take the same requests and give the same answers: ``web.api`` answers
+them, in the server or in this process.
 """
+
+from __future__ import annotations
 
 import json
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import wraps
+from typing import TYPE_CHECKING
 from typing import Any
 from typing import Protocol
 from typing import TypeVar
@@ -21,11 +24,16 @@ from lovely.remotetask.cli.client import DEFAULT_URL
 from lovely.remotetask.cli.client import Client
 from lovely.remotetask.cli.failures import Failure
 
+if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.service import TaskService
+
 _F = TypeVar('_F', bound=Callable[..., Any])
 
 
-class Asked(Protocol):
-    """What answers a verb's requests; both raise Failure."""
+class Backend(Protocol):
+    """Answers the requests of a verb.  Raises: Failure."""
 
     def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
         """GET ``api/v1/<path>``."""
@@ -37,35 +45,33 @@ class Asked(Protocol):
         """Raise Failure where waiting for a job would never end."""
 
 
-class Direct:
-    """Answers from an open database.
+class DatabaseBackend:
+    """Answers from an open database.  See Backend
 
-    Arguments: ``database`` (ZODB DB); ``path``, of the service; None: the
-    only one there is.
-    Raises: Failure, everywhere.
-    Source: new.
+    Arguments: ``database`` (ZODB.DB); ``path`` (str), of the service; None:
+    the only service of the database.
     """
 
-    def __init__(self, database: Any, path: str | None) -> None:
-        from lovely.remotetask.cli import locating
+    def __init__(self, database: DB, path: str | None) -> None:
+        from lovely.remotetask.cli import find_service
         from lovely.remotetask.edge import db
         from lovely.remotetask.host import current as current_host
 
         self._database = database
-        self._path = db.read(database, lambda connection: locating.find(
+        self._path = db.read(database, lambda connection: find_service.find(
             connection, path, current_host()))
 
     def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
-        """See Asked"""
+        """See Backend"""
         texts = {name: str(value) for name, value in (query or {}).items()}
         return self._respond('GET', path, texts, b'')
 
     def post(self, path: str, data: object) -> Any:
-        """See Asked"""
+        """See Backend"""
         return self._respond('POST', path, {}, json.dumps(data).encode())
 
     def check_waiting(self) -> None:
-        """See Asked"""
+        """See Backend"""
         from lovely.remotetask.peers.liveness import ExclusiveStorage
 
         if ExclusiveStorage(self._database).available:
@@ -83,30 +89,29 @@ class Direct:
         except api.Refused as refused:
             raise Failure(refused.message) from refused
 
-    def _run(self, function: Callable[[Any], object], writes: bool
+    def _run(self, function: Callable[[TaskService], object], writes: bool
              ) -> object:
-        from lovely.remotetask.edge import db
+        from lovely.remotetask.errors import ServiceNotFound
         from lovely.remotetask.host import current as current_host
+        from lovely.remotetask.host import visit
 
-        def run(connection: Any) -> object:
-            host = current_host()
-            service = host.find_service(connection, self._path)
-            if service is None:
-                raise Failure('the task service has just been removed')
-            # In the site of the service, whose tasks may be registered there.
-            with host.running(service, None) as seen:
-                return function(seen)
-
-        return (db.write if writes else db.read)(self._database, run)
+        try:
+            return visit(self._database, self._path, current_host(),
+                         function, writes)
+        except ServiceNotFound as error:
+            raise Failure('the task service has just been removed') from error
 
 
-def in_parts(asked: Asked, path: str, data: dict[str, Any]
+def in_parts(backend: Backend, path: str, data: dict[str, Any]
              ) -> Iterator[Any]:
-    """POST again from where the answer before has stopped, until the end."""
+    """POST until all is done, each time from where the last answer stopped.
+
+    Yields: the answers.
+    """
     start: str | None = None
     while True:
         more = {} if start is None else {'start': start}
-        answer = asked.post(path, {**data, **more})
+        answer = backend.post(path, {**data, **more})
         yield answer
         start = answer['next']
         if start is None:
@@ -116,13 +121,13 @@ def in_parts(asked: Asked, path: str, data: dict[str, Any]
 def verb(function: _F) -> _F:
     """Give a command the options of all verbs.
 
-    The function gets ``asked`` (Asked) and ``as_json`` beside its own.
+    The function gets ``backend`` and ``as_json`` beside its own arguments.
     """
     return _verb(function, tasks=False)
 
 
 def verb_with_tasks(function: _F) -> _F:
-    """The same for verbs that need to know the tasks there are."""
+    """The same for verbs for which the tasks have to be registered."""
     return _verb(function, tasks=True)
 
 
@@ -133,8 +138,8 @@ def _verb(function: _F, tasks: bool) -> _F:
                 service: str | None, as_json: bool,
                 modules: Sequence[str] = (), zcml: str | None = None,
                 **arguments: Any) -> None:
-        with _asked(url, user, uri, service, modules, zcml) as asked:
-            function(asked=asked, as_json=as_json, **arguments)
+        with _backend(url, user, uri, service, modules, zcml) as backend:
+            function(backend=backend, as_json=as_json, **arguments)
 
     options = [
         click.option(
@@ -144,7 +149,7 @@ def _verb(function: _F, tasks: bool) -> _F:
             '--user', metavar='USER:PASSWORD',
             help='Credentials.  Default: from REMOTETASK_TOKEN, or '
                  'REMOTETASK_USER and REMOTETASK_PASSWORD, or the token that '
-                 'your own "remotetask serve" has left.'),
+                 'your own "remotetask serve" wrote.'),
         click.option(
             '--db', 'uri', metavar='URI',
             help='Ask this database instead of a server: zeo://, '
@@ -166,7 +171,7 @@ def _verb(function: _F, tasks: bool) -> _F:
 
 
 def task_options(when: str = '') -> Callable[[_F], _F]:
-    """The options that say where tasks come from."""
+    """Give a command the options that say where tasks come from."""
     modules = click.option(
         '--tasks', 'modules', multiple=True, metavar='MODULE',
         help=f'{when}Import this module and register its @task functions '
@@ -178,9 +183,9 @@ def task_options(when: str = '') -> Callable[[_F], _F]:
 
 
 @contextmanager
-def _asked(url: str | None, user: str | None, uri: str | None,
-           service: str | None, modules: Sequence[str], zcml: str | None
-           ) -> Iterator[Asked]:
+def _backend(url: str | None, user: str | None, uri: str | None,
+             service: str | None, modules: Sequence[str], zcml: str | None
+             ) -> Iterator[Backend]:
     if uri is None:
         for name, value in (('service', service), ('tasks', modules),
                             ('zcml', zcml)):
@@ -188,19 +193,19 @@ def _asked(url: str | None, user: str | None, uri: str | None,
                 raise click.UsageError(f'--{name} needs --db')
         yield Client(url or DEFAULT_URL, user)
         return
-    # A REMOTETASK_URL of the environment is not meant here.
+    # REMOTETASK_URL in the environment is no contradiction to --db.
     source = click.get_current_context().get_parameter_source('url')
     if source is ParameterSource.COMMANDLINE:
         raise click.UsageError('--db and --url exclude each other')
     if user is not None:
         raise click.UsageError('--db and --user exclude each other')
     with opened(uri, None, modules, zcml) as database:
-        yield Direct(database, service)
+        yield DatabaseBackend(database, service)
 
 
 @contextmanager
 def opened(uri: str | None, configuration: str | None,
-           modules: Sequence[str], zcml: str | None) -> Iterator[Any]:
+           modules: Sequence[str], zcml: str | None) -> Iterator[DB]:
     """An open database, and the tasks registered in this process.
 
     Arguments: ``uri`` or else ``configuration``, a file's path; ``modules``
@@ -210,14 +215,15 @@ def opened(uri: str | None, configuration: str | None,
     from zope.component.hooks import setHooks
 
     from lovely.remotetask.cli import databases
-    from lovely.remotetask.cli import embedded
-    from lovely.remotetask.cli import running
+    from lovely.remotetask.cli import server
+    from lovely.remotetask.cli import setup
     from lovely.remotetask.edge import db
 
-    # Without them utilities of local sites, tasks among them, stay unseen.
+    # Without the hooks, tasks that are utilities of a local site are not
+    # found.
     setHooks()
-    for warning in embedded.load_tasks(modules, zcml):
-        running.warn(warning)
+    for warning in setup.load_tasks(modules, zcml):
+        server.warn(warning)
     if uri is not None:
         database = databases.open_uri(uri, make=False)
     else:
