@@ -5,6 +5,7 @@ host's extra, installed as a user would: without the pins.  What that changed
 about the host is kept beside it: see ``changed``.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -162,13 +164,23 @@ def build(name):
         spec) + _requirements()
     path = PLACE / f'{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}'
     built = Built(path, spec.pins)
-    wheel = _wheel()
-    if not (path / 'versions.json').exists():
-        _make(built, spec, pins, wheel)
-    elif (path / 'wheel').read_text() != wheel.parent.name:
-        _pip(built, '--no-deps', '--force-reinstall', wheel)
-    (path / 'wheel').write_text(wheel.parent.name)
+    with _alone('wheel'):
+        wheel = _wheel()
+    with _alone(path.name):
+        if not (path / 'versions.json').exists():
+            _make(built, spec, pins, wheel)
+        elif (path / 'wheel').read_text() != wheel.parent.name:
+            _pip(built, '--no-deps', '--force-reinstall', wheel)
+        (path / 'wheel').write_text(wheel.parent.name)
     return built
+
+
+@contextmanager
+def _alone(name):
+    """Only one process of a test run builds a thing; the others wait."""
+    with open(PLACE / f'{name}.lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _make(built, spec, pins, wheel):
