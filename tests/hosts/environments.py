@@ -109,11 +109,22 @@ class Built:
         self.python = path / 'bin' / 'python'
 
     def run(self, *command, **options):
-        """Run a command of the environment, such as ``('pip', 'list')``."""
+        """Run a module of the environment, such as ``('pytest', 'kit')``."""
         options = {'check': True, 'text': True, 'capture_output': True,
                    **options}
         return subprocess.run(
             [self.python, '-m', *map(str, command)], **options)
+
+    def pip(self, *arguments, check=True):
+        """Have the pip of this interpreter do something there.
+
+        The environment has none: it would take as long to install as the
+        host, and may be older than our options.
+        """
+        return subprocess.run(
+            [sys.executable, '-m', 'pip', '--disable-pip-version-check',
+             '--python', self.python, *map(str, arguments)],
+            check=check, text=True, capture_output=True)
 
     def script(self, name):
         """The path of one of its scripts."""
@@ -185,9 +196,8 @@ def _alone(name):
 
 def _make(built, spec, pins, wheel):
     shutil.rmtree(built.path, ignore_errors=True)
-    subprocess.run([_interpreter(spec), '-m', 'venv', built.path], check=True)
-    # Some options are newer than the pip that comes with Python.
-    _pip(built, '--upgrade', 'pip')
+    subprocess.run([_interpreter(spec), '-m', 'venv', '--without-pip',
+                    built.path], check=True)
     pinned = ('-c', pins) if pins else ()
     if spec.host:
         _pip(built, *spec.options, *pinned, *spec.host)
@@ -200,17 +210,14 @@ def _make(built, spec, pins, wheel):
 
 
 def _pip(built, *arguments):
-    result = subprocess.run(
-        [built.python, '-m', 'pip', 'install', '-q',
-         '--disable-pip-version-check', *arguments],
-        text=True, capture_output=True)
+    result = built.pip('install', '-q', *arguments, check=False)
     if result.returncode:
         raise RuntimeError(f'pip install {" ".join(map(str, arguments))}:\n'
                            f'{result.stdout}{result.stderr}')
 
 
 def _versions(built):
-    listed = built.run('pip', 'list', '--format', 'json').stdout
+    listed = built.pip('list', '--format', 'json').stdout
     return {entry['name'].lower(): entry['version']
             for entry in json.loads(listed)
             if entry['name'].lower() not in ('pip', 'setuptools')}
