@@ -85,7 +85,7 @@ class Application:
             if getattr(thread, 'database', None) is self.db:
                 thread.running = False
                 # A thread that has just been started has no events yet.
-                for name in ('stopping', 'bell'):
+                for name in ('stopping', 'wake_event'):
                     event = getattr(thread, name, None)
                     if event is not None:
                         event.set()

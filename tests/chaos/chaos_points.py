@@ -110,14 +110,17 @@ def install(points):
         return getattr(now, 'doing', None)
 
     @_wrap(Worker, '_take')
-    def _take(original, self, service, slots, jobid=None, ahead=None,
-              alone=False):
-        claims = original(self, service, slots, jobid, ahead, alone)
+    def _take(original, self, *args):
+        claims = original(self, *args)
         if claims:
-            if ahead is not None:
-                now.chained = True
-            else:
-                at('claim-before')
+            at('claim-before')
+        return claims
+
+    @_wrap(Worker, 'take_ahead')
+    def take_ahead(original, self, *args):
+        claims = original(self, *args)
+        if claims:
+            now.chained = True
         return claims
 
     @_wrap(Worker, '_claim')
@@ -143,8 +146,8 @@ def install(points):
         finally:
             now.doing = None
 
-    @_wrap(Chain, 'sweep')
-    def sweep(original, self, *args):
+    @_wrap(Chain, 'remove_taken')
+    def remove_taken(original, self, *args):
         now.doing, now.chained = 'sweep', False
         try:
             return original(self, *args)

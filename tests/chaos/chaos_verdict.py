@@ -142,12 +142,13 @@ class Verdict:
         queue = self._service.jobqueue
         # What a killed worker had claimed lies in the lanes until somebody
         # comes by: this does, and finds nothing that is queued.
-        for key, job in queue._queued(None):
+        for key, job in queue._queued():
             self._complain('unsound', f'job {job.id} is ready at {key}')
             break
         places = {}
         for name in _LANES:
             lanes = getattr(queue, name)
+            lanes = getattr(lanes, '_lanes', lanes)
             for number, tree in enumerate(lanes.trees):
                 self._check_tree(tree, f'{name} {number}')
             entries = list(lanes.up())
@@ -166,10 +167,9 @@ class Verdict:
                 if len(entries) != len(log):
                     self._complain('unsound', f'log {name} {number} counts '
                                    f'{len(log)} and has {len(entries)}')
-                for bucket, content in log.buckets.items():
-                    for moment, jobid in content.items():
-                        places.setdefault(jobid, []).append(
-                            (name, (number, bucket, moment)))
+                for moment, jobid in entries:
+                    places.setdefault(jobid, []).append(
+                        (name, (number, moment)))
         for jobid, job in self._all.items():
             found = places.pop(jobid, [])
             if found != [job.position]:
@@ -192,7 +192,8 @@ class Verdict:
         if list(queue.workers):
             self._complain('unsound', f'workers {list(queue.workers)}')
         taken = {number: slot.owner for number, slot in queue.slots.items()
-                 if slot.owner is not None or slot.claims.jobs}
+                 if slot.owner is not None or slot.claims.page()
+                 or slot.claims.taken}
         if taken:
             self._complain('unsound', f'slots {taken}')
         self.figures['slots'] = len(queue.slots)

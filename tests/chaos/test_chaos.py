@@ -164,7 +164,7 @@ def test_stopped_for_longer_than_it_takes_to_count_as_dead(fast_world):
 def take_over(world, jobid):
     """Declare the living worker dead that runs the job."""
     def take(service):
-        name, _ = service.jobs[jobid].claim
+        name = service.jobs[jobid].claim[0]
         return service.jobqueue.retire(name, service.clock.now(),
                                        charged=False)
     assert world.database.service(take) == [jobid]

@@ -68,7 +68,7 @@ def fill(database, jobs):
             job, queue = service.jobs[jobid], service.jobqueue
             # As a finish does it, without the run.
             queue.enqueue(job)
-            queue.start(job, ('nobody', 1), time.time())
+            queue.start(job, ('nobody', 0, 1), time.time())
             queue.finish(job, None, 0, time.time())
 
     for number in range(0, jobs // 2, 1000):

@@ -35,7 +35,7 @@ def scaled(database):
     # Locks would tell at once; only the beats are of interest here.
     life = liveness.for_database(
         database, beat_seconds=BEAT, dead_seconds=DEAD)
-    life._means = (life._beats,)
+    life._detectors = (life._beats,)
     life._locks = ()
 
 

@@ -155,7 +155,7 @@ def alone():
             return latencies(adder(database), started)
         finally:
             thread.running = False
-            thread.bell.set()
+            thread.wake_event.set()
             thread.join()
             database.close()
 

@@ -187,7 +187,7 @@ def test_each_effect_once_or_cancelled_and_none_lost(race, takeovers):
         pause.wait(0.02)
     for thread in processors:
         thread.running = False
-        thread.bell.set()
+        thread.wake_event.set()
         thread.join(DEADLINE)
         assert not thread.is_alive()
 

@@ -548,7 +548,7 @@ class IProcessor(Interface):
 class IQueuedService(ITaskService):
     """What the runtime knows of a service beyond ITaskService."""
 
-    jobqueue = Attribute('The IJobQueue behind ``jobs``.')
+    jobqueue = Attribute('The JobQueue behind ``jobs``.')
     clock = Attribute('The IClock of this service.')
     raiseErrors = Attribute(
         'True: direct processing raises a failed task\'s exception after it '
@@ -556,155 +556,6 @@ class IQueuedService(ITaskService):
 
 
 # --- inside ------------------------------------------------------------------
-
-class IJobQueue(Interface):
-    """Where each job of a service stands; the one way to move it.
-
-    Every verb writes the Job record, which is the mutex: two transactions
-    that move the same job conflict, and exactly one commits.  Times are
-    seconds since 1970 (float).  Txn: the caller commits.  Source: new.
-    """
-
-    def enqueue(job):
-        """Make the job ready to run, behind its equals in priority."""
-
-    def schedule(job, now):
-        """Place a job with a schedule by its next run after ``now``.
-
-        Raises: InvalidSchedule where it has none.
-        """
-
-    def shelve(job):
-        """Keep the job until ``startJob``."""
-
-    def has_waiting(now):
-        """Could a job run at ``now``?  Returns bool; writes nothing."""
-
-    def has_due(now):
-        """Is there a scheduled or waiting job whose time has come?"""
-
-    def reanchor(now):
-        """Let scheduled jobs count from an earlier, made-up ``now``.
-
-        Cost: O(scheduled jobs).
-        """
-
-    def pull(now):
-        """Take the next job out of the ready ones; due ones come in first.
-
-        Returns: the job, or None.  Its status is unchanged.
-        """
-
-    def start(job, token, now):
-        """Mark a job as running under ``token``: (worker id, number)."""
-
-    def restart(job, token, now):
-        """Start a job again whose start was undone with a transaction.
-
-        Returns: False if the job is over.
-        """
-
-    def remove(spent):
-        """Take entries of claimed jobs out of their lanes.
-
-        Arguments: ``spent``, (key, job id) pairs: see lanes.Ahead.
-        """
-
-    def claim(tokens, slot, now, jobid=None, allowed=None, ahead=None,
-              more=None):
-        """Pull jobs, or take this one, and start them under tokens.
-
-        Arguments: ``tokens``, an endless iterator of (worker id, number);
-        ``slot``, the number of the thread that is going to run them;
-        ``allowed(lane, key)``, may this head be taken?; ``ahead``
-        (lanes.Ahead): take from there, and leave the lanes and the due ones
-        as they are; ``more(job, count)``, should this one join the ``count``
-        that were taken?  None: one is enough.
-        Returns: a list of jobs, in the order in which they are to run.
-        Raises: Retired if the slot is not the worker's (any more).
-        Txn: writes the slot's claims and, of others' objects, only lanes.
-        """
-
-    def requeue(job):
-        """Put a claimed job back to where it stood, uncharged."""
-
-    def interrupt(job, now):
-        """Put back a job whose worker died; at last it ends as poison."""
-
-    def retry(job, now):
-        """Queue a failed or cancelled job once more; see retryJob."""
-
-    def finish(job, output, size, now, slot=0):
-        """End a run well; a recurring job waits for its next time.
-
-        Arguments: ``size``, about how long the output's pickle is (bytes);
-        ``slot`` (int), whose log notes it: the caller's own, 0 for direct
-        processing.
-        """
-
-    def fail(job, failure, now, slot=0):
-        """End a run with an error record."""
-
-    def enroll(worker, evidence, beats):
-        """Make a worker known.
-
-        Arguments: ``worker``, its id (str); ``evidence``, see ILiveness;
-        ``beats`` (bool): does it give signs of life?
-        """
-
-    def take_slot(worker):
-        """Give a worker's thread a slot of its own.
-
-        Returns: its number (int), a free one or a new one.
-        Raises: Retired if the worker is not known (any more).
-        """
-
-    def claims_of(worker):
-        """The ids of the jobs that run under claims of a worker."""
-
-    def retire(worker, now, charged):
-        """Take a worker out: put its jobs back, free its slots.
-
-        Arguments: ``charged``: it died, and its jobs count that.
-        Returns: the ids of the jobs.
-        Txn: writes its slots' claims, so a claim of its conflicts.
-        """
-
-    def park(job, until, failure=None, charged=True):
-        """Let a job wait, as ``queued``, until then: for another attempt.
-
-        Arguments: ``charged``: does the failure count against the task?
-        """
-
-    def schedule_at(job, when):
-        """Place a job to run once, at ``when``."""
-
-    def cancel(job):
-        """Cancel the job.  Returns False if it was over already."""
-
-    def forget(job):
-        """Remove every trace of a job that is about to be deleted."""
-
-    def clean(status):
-        """Delete all jobs with this final status.  Cost: O(such jobs)."""
-
-    def clean_step(status, start, limit, skip_live=False):
-        """Delete about ``limit`` jobs with this final status.
-
-        Arguments: ``start``, what the call before returned, at first None;
-        ``skip_live``: a transaction that called this has conflicted, so keep
-        out of the workers' way: what has just ended stays.
-        Returns: how many were deleted, and the ``start`` of the next call
-        (str), None at the end.
-        Txn: each call wants one of its own.
-        """
-
-    def page(status, task, start, limit):
-        """See ITaskService.listJobs."""
-
-    def counts():
-        """How many jobs wait where: a dict, name (str) -> int, no loading."""
-
 
 class IHost(Interface):
     """What a framework decides: the one seam to it.
@@ -788,34 +639,35 @@ class IClock(Interface):
 
 
 class ILiveness(Interface):
-    """One means to tell whether another process still lives.
+    """Detects whether another process of this database still lives.
 
-    Wrong answers cost repeated work, never correctness.  Txn: none.
-    Source: new.
+    A wrong answer costs repeated work, never correctness.  Txn: none.
     """
 
     lost = Attribute(
-        'True: what announce() last returned holds no longer, though nobody '
-        'closed it (bool).')
+        'True (bool): the evidence that announce() last returned is void, '
+        'although close() was not called.')
 
     def announce():
-        """Hold a proof that this process lives; say how others check it.
+        """Give evidence by which others see that this process lives.
 
-        Meant to be called again with every beat: it returns the same as
-        before while the proof holds, something new after it was lost.
-        Returns: plain data that pickles: a tuple, first its kind (str); or
-        () where this means is not available, and why is logged, once.
+        From then on the process holds what the evidence names: a lock, say.
+        To be called again with every beat: it returns the same evidence while
+        that is valid, and new evidence after it was lost.
+        Returns: plain data that pickles: a tuple, first its kind (str); ()
+        where this detector does not work here, for a reason that is logged
+        once.
         """
 
     def alive(evidence, beat):
-        """Does the process that announced this still live?
+        """Does the process that announced this evidence still live?
 
-        Arguments: ``evidence``, what an announce() returned, of any kind and
-        any release; ``beat``, the Beat of the worker's record as this
-        observer now sees it, or its count (int), or None.
-        Returns: True, False, or None: it cannot be told from here.
-        Raises: nothing for evidence that cannot be understood.
+        Arguments: ``evidence``, from announce() of any detector and release;
+        ``beat``, the Beat of the worker's record as this observer now sees
+        it, or its count (int), or None.
+        Returns: True; False; None: this detector cannot know.
+        Raises: nothing for evidence that it cannot understand.
         """
 
     def close():
-        """Let go of the proof; idempotent."""
+        """Make the evidence void; idempotent."""

@@ -138,7 +138,8 @@ class Job(OwnAnnotations, Persistent):
     # What the machinery keeps.  Class attributes are the defaults, so that
     # they take no room in a record that does not need them.
     position = None     # (name of lanes, key): where the queue holds the job
-    claim = None        # (worker id, number): whose run this is
+    # (worker id, slot, number): whose run this is
+    claim = None        # type: tuple[str, int, int] | None
     failures = 0        # attempts charged to the task since its last success
     delay = None        # seconds to wait once
     anchor = None       # from when the delay or schedule counts, until a look

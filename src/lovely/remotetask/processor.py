@@ -111,7 +111,7 @@ class SimpleProcessor:
         self.worker = Worker(db, servicePath, self.host)
         self._claims: dict[int, Claim] = {}
         self._thread: threading.Thread | None = None
-        self._ear = wakeup.listen(db)
+        self._listener = wakeup.listen(db)
 
     @property
     def running(self) -> bool:
@@ -178,7 +178,8 @@ class SimpleProcessor:
         # stopProcessing() sets them together with thread.running, so that
         # nobody waits for us to wake up, nor for an attempt to follow.
         thread.stopping = self.worker.stopping  # type: ignore[attr-defined]
-        thread.bell = self._ear.bell  # type: ignore[attr-defined]
+        wake_event = self._listener.wake_event
+        thread.wake_event = wake_event  # type: ignore[attr-defined]
         self._thread = thread
         running = threads.Loop(thread, self.worker)
         threads.loops.add(running)
@@ -207,7 +208,7 @@ class SimpleProcessor:
 
     def _leave(self) -> None:
         try:
-            self._ear.close()
+            self._listener.close()
             monitor.unwatch(self.worker)
             self.worker.leave()
         except Exception:
@@ -220,11 +221,11 @@ class SimpleProcessor:
         seen = watched = False
         patience = SYSTEM_CLOCK.monotonic() + _SERVICE_PATIENCE
         while self.running:
-            # Cleared before the look: a job added during it rings again.
-            self._ear.bell.clear()
+            # Cleared before the look: a job added during it sets it again.
+            self._listener.wake_event.clear()
             try:
                 if not watched:
-                    self._ear.open()
+                    self._listener.open()
                     self.worker.enroll(LOOP, self.maxThreads)
                     monitor.watch(self.worker)
                     watched = True
@@ -236,7 +237,7 @@ class SimpleProcessor:
                     log.error('%s any more: its processor stops; start the '
                               'service again once it is back', error)
                     return
-                # No ring tells of the commit that brings it.
+                # No notification comes with the commit that brings it.
                 rest = max(self.waitTime, WAIT_FLOOR)
             except ConflictError:
                 continue        # others were faster, CLAIM_TRIES times
@@ -248,7 +249,7 @@ class SimpleProcessor:
                 broken = min(max(_BROKEN_FIRST, broken * 2), BACKOFF_LAST)
                 rest = broken
             if rest and self.running:
-                self._ear.sleep(rest)
+                self._listener.sleep(rest)
 
     def _goes_on(self) -> bool:
         """May a thread of ours claim another job?"""
@@ -256,9 +257,9 @@ class SimpleProcessor:
 
     def _rest(self) -> float:
         """How long to sleep (seconds) after a look that found nothing."""
-        rest = self._ear.rest(self.waitTime)
-        # What makes us look anyway: a ring, or a thread that becomes free.
-        if self._ear.bell.is_set() or self._is_full():
+        rest = self._listener.rest(self.waitTime)
+        # Set by a notification, or by a thread that becomes free.
+        if self._listener.wake_event.is_set() or self._is_full():
             return rest
         return min(rest, database_edge.read(self.db, self._comes))
 
@@ -266,7 +267,7 @@ class SimpleProcessor:
         """In how many seconds there will be something to do, at the latest."""
         service = self.worker.executor.service(connection)
         queue = service.jobqueue
-        if self._ear.watch(queue):
+        if self._listener.watch(queue):
             return 0.0          # it was not listened to until now
         comes = [float('inf')]
         if not queue.paused:
@@ -330,10 +331,10 @@ class MultiProcessor(SimpleProcessor):
         try:
             self.worker.work(claims, self._goes_on)
         finally:
-            # Before the ring: the loop may be waiting for a free thread,
+            # Before the event is set: the loop may wait for a free thread,
             # and this one is alive for another moment.
             self.threads.remove(threading.current_thread())
-            self._ear.bell.set()
+            self._listener.wake_event.set()
 
     def _wind_up(self) -> None:
         # Whoever joins the named thread waits for its jobs as well.

@@ -266,11 +266,9 @@ class TaskService(OwnAnnotations, Persistent):
         queue = self.jobqueue
         queue.enroll(worker.id, () if jar is None else
                      liveness.for_database(jar.db()).announce(), beats=False)
-        slot = next((number for number, slot in queue.slots.items()
-                     if slot.owner == worker.id), None)
-        taken = queue.claim(
-            iter(worker.token, None), queue.take_slot(worker.id)
-            if slot is None else slot, self._look(now))
+        slots = queue.slots_of(worker.id)
+        slot = slots[0] if slots else queue.take_slot(worker.id)
+        taken = queue.claim_next(worker.tokens(slot), self._look(now))
         return taken[0].id if taken else None
 
     def processNext(self, now: float | None = None,

@@ -1,8 +1,8 @@
 """Numbers that an operator may change: see docs/reference/settings.rst."""
 
-#: Where other processes are heard (see wakeup), an idle processor looks by
-#: itself so seldom (seconds), or every waitTime if that is longer: a ring may
-#: get lost.
+#: How often (seconds) an idle processor looks at its queue without a
+#: notification, where notifications work (see peers/wakeup): one may get
+#: lost.  A longer waitTime counts instead.
 SAFETY_SECONDS = 30.0
 
 #: The longest pickle (bytes) an input or output may have.  Longer ones belong

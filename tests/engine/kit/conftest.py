@@ -211,7 +211,7 @@ class World:
     def stop(self):
         for thread in self._threads:
             thread.running = False
-            for name in ('stopping', 'bell'):
+            for name in ('stopping', 'wake_event'):
                 event = getattr(thread, name, None)
                 if event is not None:
                     event.set()

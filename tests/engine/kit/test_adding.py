@@ -190,7 +190,7 @@ def test_a_cron_job_runs_each_minute_by_a_clock_that_ticks(
     assert world.drain() == 0
     clock.by += 60
     # It sleeps until the next minute by the clock as it was.
-    wakeup.ring(world.db)
+    wakeup.notify(world.db)
     world.until(lambda service: service.jobs[jobid].attempts == 2
                 and service.getStatus(jobid) == 'cronjob')
     assert ran == ['cron'] * 2

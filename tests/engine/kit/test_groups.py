@@ -126,7 +126,7 @@ def commits(world, jobs):
 def entries(world):
     """The ids in the ready lanes, traces of claims included."""
     return world.see(lambda service: [
-        jobid for _, jobid in service.jobqueue.ready.up()])
+        jobid for _, jobid in service.jobqueue.ready.entries()])
 
 
 def statuses(world, jobs):
@@ -443,7 +443,7 @@ def test_a_stop_gives_back_what_has_not_begun(world, short, hold, calls):
     assert statuses(world, jobs) == ['processing'] * 5
     thread.running = False
     thread.stopping.set()
-    thread.bell.set()
+    thread.wake_event.set()
     hold.go.set()
     world.stop()
     assert statuses(world, jobs) == ['completed'] + ['queued'] * 4

@@ -13,19 +13,19 @@ import pytest
 
 DEADLINE = 20
 
-#: How each means is made; ``place`` is where its evidence lives.
+#: How each detector is made; ``place`` is where its evidence lives.
 MAKE = {
     'exclusive': '''
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 from lovely.remotetask.peers.liveness import ExclusiveStorage
 database = DB(FileStorage(place))
-means = ExclusiveStorage(database)
+detector = ExclusiveStorage(database)
 ''',
     'lock': '''
 from lovely.remotetask.peers.liveness import LockFile
 database = None
-means = LockFile(place)
+detector = LockFile(place)
 ''',
     'pg': '''
 from ZODB.DB import DB
@@ -35,20 +35,20 @@ from relstorage.storage import RelStorage
 from lovely.remotetask.peers.liveness import PostgresLock
 options = Options(keep_history=False)
 database = DB(RelStorage(PostgreSQLAdapter(place, options), options=options))
-means = PostgresLock(database)
+detector = PostgresLock(database)
 ''',
     'beat': '''
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.peers.liveness import Heartbeat
 database = None
-means = Heartbeat(SYSTEM_CLOCK, 0.4, 0.1)
+detector = Heartbeat(SYSTEM_CLOCK, 0.4, 0.1)
 ''',
     'all': '''
 import ZEO
 from lovely.remotetask.peers.liveness import Liveness
 address, directory = place
 database = ZEO.DB(address)
-means = Liveness(database, directory=directory)
+detector = Liveness(database, directory=directory)
 ''',
 }
 
@@ -72,27 +72,27 @@ def beat():
         say('beat', count)
 
 
-say('evidence', pickle.dumps(means.announce()).hex())
+say('evidence', pickle.dumps(detector.announce()).hex())
 threading.Thread(target=beat, daemon=True).start()
 for line in sys.stdin:
     command = line.strip()
     if command == 'close':
         closed.set()
-        means.close()
+        detector.close()
         if database is not None:
             database.close()
     elif command == 'lost':
-        command = means.lost
+        command = detector.lost
     elif command == 'announce':
-        command = pickle.dumps(means.announce()).hex()
+        command = pickle.dumps(detector.announce()).hex()
     elif command == 'fork':
         reading, writing = os.pipe()
         command = os.fork()
         if not command:
             # The child has another identity, and lives on for a while.
-            os.write(writing, pickle.dumps(means.announce()))
+            os.write(writing, pickle.dumps(detector.announce()))
             os.close(writing)
-            means.close()
+            detector.close()
             threading.Event().wait(60)
             os._exit(0)
         os.close(writing)
@@ -197,18 +197,18 @@ def announcer():
 
 @pytest.fixture
 def made():
-    """``made(kind, place)``: the means in this process, and its database."""
+    """``made(kind, place)``: a detector of this process, with a database."""
     kept = []
 
     def made(kind, place):
         names = {'place': place}
         exec(MAKE[kind], names)
-        kept.append((names['means'], names['database']))
-        return names['means']
+        kept.append((names['detector'], names['database']))
+        return names['detector']
 
     yield made
-    for means, database in kept:
-        means.close()
+    for detector, database in kept:
+        detector.close()
         if database is not None:
             database.close()
 

@@ -1,4 +1,4 @@
-"""One kit for every means of ILiveness: the same promises, real processes."""
+"""One kit for all detectors of ILiveness, with real processes."""
 
 import pickle
 
@@ -7,7 +7,7 @@ from zope.interface.verify import verifyObject
 
 from lovely.remotetask.interfaces import ILiveness
 
-MEANS = ('exclusive', 'lock', 'pg', 'beat')
+DETECTORS = ('exclusive', 'lock', 'pg', 'beat')
 
 #: Well-formed evidence that nobody here can know anything about.
 FOREIGN = {
@@ -28,7 +28,7 @@ MALFORMED = [
 
 
 class World:
-    """One means, and where its evidence lives."""
+    """A detector, and the place of its evidence."""
 
     def __init__(self, kind, place, made, announcer):
         self.kind = kind
@@ -50,13 +50,13 @@ class World:
         return self.kind != 'exclusive'
 
 
-@pytest.fixture(params=MEANS)
+@pytest.fixture(params=DETECTORS)
 def world(request, tmp_path, made, announcer):
     kind = request.param
     if kind == 'pg':
         place = request.getfixturevalue('postgresql')
         # Two processes that create the tables at once would not both get
-        # through; here the means is made once before.
+        # through; here one is made once before.
         made(kind, place)
     else:
         place = str(tmp_path / ('Data.fs' if kind == 'exclusive' else 'run'))
@@ -68,19 +68,19 @@ def test_it_keeps_the_contract(world):
 
 
 def test_what_is_announced_is_plain_data_and_stable(world):
-    means = world.observer()
-    evidence = means.announce()
+    detector = world.observer()
+    evidence = detector.announce()
     assert type(evidence) is tuple
     assert evidence[0] == world.kind
     assert pickle.loads(pickle.dumps(evidence, 3)) == evidence
-    assert means.announce() == evidence
-    assert means.lost is False
+    assert detector.announce() == evidence
+    assert detector.lost is False
 
 
 def test_the_own_process_lives(world):
-    means = world.observer()
-    assert means.alive(means.announce(), 1) is True
-    assert means.alive(means.announce(), 1) is True
+    detector = world.observer()
+    assert detector.alive(detector.announce(), 1) is True
+    assert detector.alive(detector.announce(), 1) is True
 
 
 def test_another_process_lives_until_it_is_killed(world, until):
@@ -112,16 +112,16 @@ def test_who_closed_lives_no_more(world, until):
 
 
 def test_closing_twice_does_no_harm_and_a_new_start_is_possible(world):
-    means = world.observer()
-    first = means.announce()
-    means.close()
-    means.close()
-    assert means.lost is False
-    second = means.announce()
-    assert means.alive(second, 1) is True
+    detector = world.observer()
+    first = detector.announce()
+    detector.close()
+    detector.close()
+    assert detector.lost is False
+    second = detector.announce()
+    assert detector.alive(second, 1) is True
     if world.kind != 'beat':
         assert second != first
-        assert means.alive(first, 1) is not True
+        assert detector.alive(first, 1) is not True
 
 
 def test_two_processes_are_told_apart(world, until):
@@ -151,20 +151,20 @@ def test_a_child_made_by_fork_is_another_process(world, until):
             process.evidence, process.beat)) < world.patience
 
 
-@pytest.mark.parametrize('kind', MEANS)
+@pytest.mark.parametrize('kind', DETECTORS)
 def test_evidence_of_other_kinds_and_places_is_left_to_others(world, kind):
-    means = world.observer()
-    means.announce()
+    detector = world.observer()
+    detector.announce()
     for evidence in FOREIGN[kind]:
         # Of its own kind these two know: nobody else can have it open; and
         # the time of silence begins now.
         expected = {'exclusive': False, 'beat': True}.get(
             kind) if kind == world.kind else None
-        assert means.alive(evidence, 1) is expected
+        assert detector.alive(evidence, 1) is expected
 
 
 def test_what_cannot_be_understood_is_left_to_others(world):
-    means = world.observer()
-    verdicts = [(evidence, means.alive(evidence, beat))
+    detector = world.observer()
+    verdicts = [(evidence, detector.alive(evidence, beat))
                 for evidence in MALFORMED for beat in (1, None, object())]
     assert [found for found in verdicts if found[1] is not None] == []

@@ -1,4 +1,4 @@
-"""What each means of liveness does beyond the kit, and their verdict."""
+"""What each detector does beyond the kit, and the verdict of all."""
 
 import gc
 import os
@@ -67,9 +67,9 @@ def test_storages_that_only_this_process_can_open(tmp_path, opened, zeo):
                         blob_dir=str(tmp_path / 'blobs2')),
             # What is written goes to memory.
             DemoStorage(base=ZEO.client(zeo))):
-        means = ExclusiveStorage(opened(storage))
-        assert means.available, storage
-        assert means.announce()[0] == 'exclusive'
+        detector = ExclusiveStorage(opened(storage))
+        assert detector.available, storage
+        assert detector.announce()[0] == 'exclusive'
 
 
 def test_storages_that_others_can_open_too(tmp_path, opened, zeo):
@@ -77,11 +77,11 @@ def test_storages_that_others_can_open_too(tmp_path, opened, zeo):
     DB(FileStorage(str(tmp_path / 'a.fs'))).close()
     for storage in (ZEO.client(zeo),
                     FileStorage(str(tmp_path / 'a.fs'), read_only=True)):
-        means = ExclusiveStorage(opened(storage))
-        assert not means.available, storage
-        assert means.announce() == ()
+        detector = ExclusiveStorage(opened(storage))
+        assert not detector.available, storage
+        assert detector.announce() == ()
         # Who had it alone is gone all the same.
-        assert means.alive(('exclusive', 'f' * 32), 1) is False
+        assert detector.alive(('exclusive', 'f' * 32), 1) is False
 
 
 def test_to_open_again_in_this_process_is_to_open_again(tmp_path):
@@ -127,11 +127,11 @@ def test_the_end_of_a_child_made_by_fork_leaves_the_file(
 
 def test_the_directory_is_made_for_us_alone(tmp_path):
     place = tmp_path / 'run'
-    means = LockFile(str(place))
-    (name,) = [means.announce()[3]]
+    detector = LockFile(str(place))
+    (name,) = [detector.announce()[3]]
     assert place.stat().st_mode & 0o777 == 0o700
     assert [path.name for path in place.iterdir()] == [name]
-    means.close()
+    detector.close()
     assert list(place.iterdir()) == []
 
 
@@ -167,10 +167,10 @@ def no_directory(tmp_path):
 def test_a_directory_of_others_is_refused_with_the_reason(
         tmp_path, log, make):
     place, reason = make(tmp_path)
-    means = LockFile(place)
-    assert means.announce() == ()
-    assert means.announce() == ()
-    assert means.lost is False
+    detector = LockFile(place)
+    assert detector.announce() == ()
+    assert detector.announce() == ()
+    assert detector.lost is False
     (record,) = log
     assert record.startswith('WARNING ')
     assert place in record and reason in record
@@ -178,22 +178,22 @@ def test_a_directory_of_others_is_refused_with_the_reason(
     good = LockFile(str(tmp_path / 'good'))
     kind, boot, _, name = good.announce()
     found = os.stat(place)
-    assert means.alive((kind, boot, (found.st_dev, found.st_ino), name),
+    assert detector.alive((kind, boot, (found.st_dev, found.st_ino), name),
                        1) is None
     good.close()
 
 
 def test_other_boots_directories_and_absent_files_tell_nothing(tmp_path):
-    means = LockFile(str(tmp_path / 'run'))
-    kind, boot, place, name = evidence = means.announce()
-    assert means.alive(evidence, 1) is True
+    detector = LockFile(str(tmp_path / 'run'))
+    kind, boot, place, name = evidence = detector.announce()
+    assert detector.alive(evidence, 1) is True
     for other in ((kind, 'x' + boot, place, name),
                   (kind, boot, (place[0], place[1] + 1), name),
                   (kind, boot, place, 'f' * 32)):
-        assert means.alive(other, 1) is None
+        assert detector.alive(other, 1) is None
     assert LockFile(str(tmp_path / 'none')).alive(evidence, 1) is None
     assert not (tmp_path / 'none').exists()
-    means.close()
+    detector.close()
 
 
 def test_without_a_boot_id_there_is_no_lock(tmp_path, monkeypatch, log):
@@ -203,16 +203,16 @@ def test_without_a_boot_id_there_is_no_lock(tmp_path, monkeypatch, log):
 
 
 def test_who_cleans_up_too_much_is_noticed(tmp_path):
-    means = LockFile(str(tmp_path / 'run'))
-    evidence = means.announce()
+    detector = LockFile(str(tmp_path / 'run'))
+    evidence = detector.announce()
     os.unlink(tmp_path / 'run' / evidence[3])
-    assert means.lost is True
-    assert means.alive(evidence, 1) is None
-    again = means.announce()
+    assert detector.lost is True
+    assert detector.alive(evidence, 1) is None
+    again = detector.announce()
     assert again != evidence
-    assert means.lost is False
-    assert means.alive(again, 1) is True
-    means.close()
+    assert detector.lost is False
+    assert detector.alive(again, 1) is True
+    detector.close()
 
 
 def test_dead_files_stay_for_a_day_and_live_ones_for_ever(
@@ -227,21 +227,21 @@ def test_dead_files_stay_for_a_day_and_live_ones_for_ever(
         os.utime(place / process.evidence[3], (day_ago, day_ago))
     (place / 'unknown').write_text('')
     os.utime(place / 'unknown', (day_ago, day_ago))
-    means = LockFile(str(place))
-    own = means.announce()
+    detector = LockFile(str(place))
+    own = detector.announce()
     assert {path.name for path in place.iterdir()} == {
         own[3], fresh.evidence[3], alive.evidence[3], 'unknown'}
-    assert means.alive(fresh.evidence, 1) is False
+    assert detector.alive(fresh.evidence, 1) is False
     # To announce again says that the file is in use.
     alive.announce()
     assert (place / alive.evidence[3]).stat().st_mtime > day_ago + 3600
-    means.close()
+    detector.close()
 
 
-def test_a_forgotten_means_leaves_no_file(tmp_path):
-    means = LockFile(str(tmp_path / 'run'))
-    means.announce()
-    del means
+def test_a_forgotten_detector_leaves_no_file(tmp_path):
+    detector = LockFile(str(tmp_path / 'run'))
+    detector.announce()
+    del detector
     gc.collect()
     assert list((tmp_path / 'run').iterdir()) == []
 
@@ -286,30 +286,30 @@ def test_a_stopped_process_keeps_its_session(made, postgresql, announcer):
 
 def test_a_broken_session_is_noticed_and_announced_anew(
         made, postgresql, announcer, server, until, log):
-    observer, means = made('pg', postgresql), made('pg', postgresql)
-    evidence = means.announce()
+    observer, detector = made('pg', postgresql), made('pg', postgresql)
+    evidence = detector.announce()
     ((pid,),) = server(_HOLDERS, *evidence[2:])
     assert server('SELECT pg_terminate_backend(%s)', pid) == [(True,)]
     assert until(False, observer.alive, evidence, 1) < 1
-    assert means.lost is True
+    assert detector.lost is True
     assert [line for line in log if 'no lock in PostgreSQL' in line] != []
     # Not before its pause is over.
-    assert means.announce() == ()
-    until(True, lambda: bool(means.announce()))
-    again = means.announce()
+    assert detector.announce() == ()
+    until(True, lambda: bool(detector.announce()))
+    again = detector.announce()
     assert again[:3] == evidence[:3]
     assert again != evidence
-    assert means.lost is False
+    assert detector.lost is False
     assert observer.alive(again, 1) is True
-    assert means.alive(again, 1) is True
-    assert means.alive(evidence, 1) is False
+    assert detector.alive(again, 1) is True
+    assert detector.alive(evidence, 1) is False
 
 
 def test_no_transaction_stays_open(made, postgresql, server):
-    means = made('pg', postgresql)
-    evidence = means.announce()
+    detector = made('pg', postgresql)
+    evidence = detector.announce()
     ((pid,),) = server(_HOLDERS, *evidence[2:])
-    assert means.alive(('pg', *evidence[1:3], 17), 1) is False
+    assert detector.alive(('pg', *evidence[1:3], 17), 1) is False
     assert server('SELECT state, application_name FROM pg_stat_activity '
                   'WHERE pid = %s', pid) == [('idle', 'remotetask liveness')]
     # To look leaves no lock behind.
@@ -319,18 +319,18 @@ def test_no_transaction_stays_open(made, postgresql, server):
 
 
 def test_another_run_of_the_server_tells_nothing(made, postgresql):
-    means = made('pg', postgresql)
-    kind, identity, *numbers = means.announce()
+    detector = made('pg', postgresql)
+    kind, identity, *numbers = detector.announce()
     oid, _, started = identity.partition('@')
     for other in (f'{oid}@{float(started) + 1}', f'1{oid}@{started}'):
-        assert means.alive((kind, other, *numbers), 1) is None
+        assert detector.alive((kind, other, *numbers), 1) is None
 
 
 class Manager:
     """Opens connections as RelStorage does, or not."""
 
-    def __init__(self, means):
-        self.manager = means._manager
+    def __init__(self, detector):
+        self.manager = detector._kept._manager
         self.opened = 0
         self.broken = False
         self.shared = None
@@ -364,102 +364,102 @@ def test_a_server_that_does_not_answer_is_asked_more_and_more_rarely(
         made, postgresql, own_clock, log):
     observer = made('pg', postgresql)
     evidence = observer.announce()
-    means = made('pg', postgresql)
-    means._clock = own_clock
-    means._manager = manager = Manager(means)
+    detector = made('pg', postgresql)
+    detector._kept._clock = own_clock
+    detector._kept._manager = manager = Manager(detector)
     manager.broken = True
     for _ in range(600):
-        assert means.alive(evidence, 1) is None
+        assert detector.alive(evidence, 1) is None
         own_clock.seconds += 1
     assert 5 < manager.opened < 20
     (line,) = log
     assert line.startswith('WARNING ') and 'no route to host' in line
     manager.broken = False
     own_clock.seconds += 60
-    assert means.alive(evidence, 1) is True
+    assert detector.alive(evidence, 1) is True
 
 
 def test_a_pooler_that_shares_sessions_is_recognised(
         made, postgresql, log):
-    means = made('pg', postgresql)
-    means._manager = manager = Manager(means)
+    detector = made('pg', postgresql)
+    detector._kept._manager = manager = Manager(detector)
     connection, cursor = manager.manager.open()
     manager.shared = (Unclosed(connection), cursor)
-    assert means.announce() == ()
-    assert means.announce() == ()
-    assert means.lost is False
+    assert detector.announce() == ()
+    assert detector.announce() == ()
+    assert detector.lost is False
     (line,) = log
     assert 'a pooler shares its sessions' in line
     connection.close()
 
 
 def test_other_databases_have_no_such_lock(opened):
-    means = PostgresLock(opened(MappingStorage()))
-    assert not means.available
-    assert means.announce() == ()
-    assert means.alive(('pg', '5@1', 0x6c72746b, 17), 1) is None
+    detector = PostgresLock(opened(MappingStorage()))
+    assert not detector.available
+    assert detector.announce() == ()
+    assert detector.alive(('pg', '5@1', 0x6c72746b, 17), 1) is None
 
 
 # --- heartbeat ---------------------------------------------------------------
 
 @pytest.fixture
-def hear(own_clock):
-    """``hear(seconds, beat)``: the verdict after so many more seconds."""
-    means = Heartbeat(own_clock, dead_seconds=40, beat_seconds=10)
+def look(own_clock):
+    """``look(seconds, beat)``: the verdict after so many more seconds."""
+    detector = Heartbeat(own_clock, dead_seconds=40, beat_seconds=10)
 
-    def hear(seconds, beat):
+    def look(seconds, beat):
         own_clock.seconds += seconds
-        return means.alive(('beat', 'x'), beat)
+        return detector.alive(('beat', 'x'), beat)
 
-    return hear
+    return look
 
 
-def test_silence_is_timed_by_the_observer(hear):
-    assert hear(0, 1)
-    assert all(hear(1, 1) for _ in range(39))
-    assert not hear(1, 1)
-    assert not hear(1, 1)
+def test_silence_is_timed_by_the_observer(look):
+    assert look(0, 1)
+    assert all(look(1, 1) for _ in range(39))
+    assert not look(1, 1)
+    assert not look(1, 1)
     # Any other count is a sign of life; also a smaller one.
-    assert hear(1, 2)
-    assert all(hear(10, 2) for _ in range(3))
-    assert hear(1, 1)
-    assert [hear(10, 1) for _ in range(4)] == [True, True, True, False]
+    assert look(1, 2)
+    assert all(look(10, 2) for _ in range(3))
+    assert look(1, 1)
+    assert [look(10, 1) for _ in range(4)] == [True, True, True, False]
 
 
-def test_an_observer_that_slept_has_not_heard_silence(hear):
-    assert hear(0, 1)
-    assert hear(3600, 1)
-    assert hear(1, 1)
-    assert [hear(10, 1) for _ in range(3)] == [True, True, False]
+def test_an_observer_that_slept_counts_no_silence(look):
+    assert look(0, 1)
+    assert look(3600, 1)
+    assert look(1, 1)
+    assert [look(10, 1) for _ in range(3)] == [True, True, False]
 
 
-def test_the_workers_of_a_process_have_one_life(hear):
+def test_the_workers_of_a_process_have_one_life(look):
     first, second, none = Beat(b'1', 17), Beat(b'2', 0), None
-    assert all(hear(0, beat) for beat in (first, second, none))
+    assert all(look(0, beat) for beat in (first, second, none))
     # To see one after the other is no sign of life.
-    heard = [hear(5, beat) for _ in range(4)
-             for beat in (first, second, none)]
-    assert heard == [True] * 7 + [False] * 5
+    verdicts = [look(5, beat) for _ in range(4)
+                for beat in (first, second, none)]
+    assert verdicts == [True] * 7 + [False] * 5
     second.count += 1
-    assert not hear(1, first)
-    assert hear(1, second)
-    assert hear(1, first)
-    assert hear(1, none)
+    assert not look(1, first)
+    assert look(1, second)
+    assert look(1, first)
+    assert look(1, none)
 
 
-def test_a_worker_without_a_beat_is_no_sign_of_life(hear):
-    assert hear(0, 17)
-    heard = [hear(5, beat) for _ in range(5) for beat in (None, 17)]
-    assert heard == [True] * 7 + [False] * 3
+def test_a_worker_without_a_beat_is_no_sign_of_life(look):
+    assert look(0, 17)
+    verdicts = [look(5, beat) for _ in range(5) for beat in (None, 17)]
+    assert verdicts == [True] * 7 + [False] * 3
 
 
 def test_who_is_asked_for_no_more_is_forgotten(own_clock):
-    means = Heartbeat(own_clock)
+    detector = Heartbeat(own_clock)
     for number in range(100):
-        means.alive(('beat', str(number)), 1)
+        detector.alive(('beat', str(number)), 1)
     own_clock.seconds += 4000
-    means.alive(('beat', 'new'), 1)
-    assert list(means._seen) == ['new']
+    detector.alive(('beat', 'new'), 1)
+    assert list(detector._seen) == ['new']
 
 
 # --- the verdict -------------------------------------------------------------
@@ -468,9 +468,9 @@ def test_who_is_asked_for_no_more_is_forgotten(own_clock):
 def shared(tmp_path, zeo, opened, own_clock):
     """A Liveness on ZEO, and what its processes are started with."""
     directory = str(tmp_path / 'run')
-    means = Liveness(opened(ZEO.DB(zeo)), own_clock, directory=directory)
-    yield means, (zeo, directory)
-    means.close()
+    detector = Liveness(opened(ZEO.DB(zeo)), own_clock, directory=directory)
+    yield detector, (zeo, directory)
+    detector.close()
 
 
 def test_times_that_would_declare_the_living_dead_are_refused(opened):
@@ -479,35 +479,35 @@ def test_times_that_would_declare_the_living_dead_are_refused(opened):
         with pytest.raises(ConfigurationError, match='twice that'):
             Liveness(database, beat_seconds=beat_seconds,
                      dead_seconds=dead_seconds)
-    means = Liveness(database, beat_seconds=0.1, dead_seconds=0.4)
-    assert (means.beat_seconds, means.dead_seconds) == (0.1, 0.4)
+    detector = Liveness(database, beat_seconds=0.1, dead_seconds=0.4)
+    assert (detector.beat_seconds, detector.dead_seconds) == (0.1, 0.4)
 
 
 def test_an_exclusive_storage_needs_no_beat(tmp_path, opened):
     directory = tmp_path / 'run'
-    means = Liveness(opened(MappingStorage()), directory=str(directory))
-    assert means.needs_beat is False
-    evidence = means.announce()
+    detector = Liveness(opened(MappingStorage()), directory=str(directory))
+    assert detector.needs_beat is False
+    evidence = detector.announce()
     assert [part[0] for part in evidence] == ['exclusive']
-    assert means.alive(evidence, None) is True
-    assert means.lost is False
+    assert detector.alive(evidence, None) is True
+    assert detector.lost is False
     # Whatever else the database says, nobody else can be there.
     for other in ((), None, 'x', (('exclusive', 'f' * 32),),
                   (('beat', 'f' * 32),), (('lock', 1), ('pg', 2))):
-        assert means.alive(other, 1) is False
-    means.close()
+        assert detector.alive(other, 1) is False
+    detector.close()
     assert not directory.exists()
 
 
 def test_a_shared_storage_has_a_lock_and_beats(shared):
-    means, _ = shared
-    assert means.needs_beat is True
-    evidence = means.announce()
+    detector, _ = shared
+    assert detector.needs_beat is True
+    evidence = detector.announce()
     assert [part[0] for part in evidence] == ['lock', 'beat']
-    assert means.announce() == evidence
-    assert means.alive(evidence, 1) is True
+    assert detector.announce() == evidence
+    assert detector.alive(evidence, 1) is True
     # Whoever had the storage alone is gone.
-    assert means.alive((('exclusive', 'f' * 32),), 1) is False
+    assert detector.alive((('exclusive', 'f' * 32),), 1) is False
 
 
 def test_postgresql_adds_its_own(
@@ -519,77 +519,77 @@ def test_postgresql_adds_its_own(
     options = Options(keep_history=False)
     database = opened(RelStorage(
         PostgreSQLAdapter(postgresql, options), options=options))
-    means = Liveness(database, directory=str(tmp_path / 'run'))
+    detector = Liveness(database, directory=str(tmp_path / 'run'))
     observer = Liveness(database, directory=str(tmp_path / 'elsewhere'))
-    evidence = means.announce()
-    assert means.needs_beat is True
+    evidence = detector.announce()
+    assert detector.needs_beat is True
     assert [part[0] for part in evidence] == ['lock', 'pg', 'beat']
     assert observer.alive(evidence, 1) is True
-    means.close()
+    detector.close()
     # From another host, so to speak: its directory is another.
     assert until(False, observer.alive, evidence, 1) < 1
     observer.close()
 
 
 def test_a_killed_process_is_dead_at_once(shared, announcer, until):
-    means, place = shared
+    detector, place = shared
     process = announcer('all', place)
-    assert means.alive(process.evidence, process.beat) is True
+    assert detector.alive(process.evidence, process.beat) is True
     process.kill()
     # However lively its beats have been.
-    assert until(False, lambda: means.alive(
+    assert until(False, lambda: detector.alive(
         process.evidence, process.beat)) < 1
 
 
 def test_a_stopped_process_keeps_its_jobs_for_ten_minutes(
         shared, announcer, own_clock):
-    means, place = shared
+    detector, place = shared
     process = announcer('all', place)
     process.signal(signal.SIGSTOP)
 
     def after(seconds):
         own_clock.seconds += seconds
-        return means.alive(process.evidence, 7)
+        return detector.alive(process.evidence, 7)
 
     assert after(0)
     assert all(after(10) for _ in range(59))
     assert not after(10)
     # A sign of life, and all is well again.
-    assert means.alive(process.evidence, 8)
+    assert detector.alive(process.evidence, 8)
 
 
 def test_without_a_lock_the_beats_decide(shared, own_clock):
-    means, _ = shared
+    detector, _ = shared
     for evidence in (
             # another host; one that has no more than beats; another release
             (('lock', 'x', (1, 2), 'a' * 32), ('beat', 'b' * 32)),
             (('beat', 'c' * 32),), (('other', 3), 'x'), (), None):
-        heard = []
+        verdicts = []
         for _ in range(6):
-            heard.append(means.alive(evidence, 7))
+            verdicts.append(detector.alive(evidence, 7))
             own_clock.seconds += 10
-        assert heard == [True] * 4 + [False] * 2, evidence
-        assert means.alive(evidence, 8) is True
+        assert verdicts == [True] * 4 + [False] * 2, evidence
+        assert detector.alive(evidence, 8) is True
 
 
 def test_a_lock_that_was_cleaned_away_is_announced_anew(shared):
-    means, (_, directory) = shared
-    evidence = means.announce()
+    detector, (_, directory) = shared
+    evidence = detector.announce()
     os.unlink(os.path.join(directory, evidence[0][3]))
-    assert means.lost is True
+    assert detector.lost is True
     # Nobody takes us for dead until then.
-    assert means.alive(evidence, 1) is True
-    again = means.announce()
+    assert detector.alive(evidence, 1) is True
+    again = detector.announce()
     assert again[0] != evidence[0] and again[1] == evidence[1]
-    assert means.lost is False
+    assert detector.lost is False
 
 
 def test_one_for_all_services_of_a_process(opened):
     first, second = opened(MappingStorage()), opened(MappingStorage())
-    means = liveness.for_database(first, beat_seconds=1, dead_seconds=3)
-    assert liveness.for_database(first) is means
-    assert means.dead_seconds == 3
-    assert liveness.for_database(second) is not means
+    detector = liveness.for_database(first, beat_seconds=1, dead_seconds=3)
+    assert liveness.for_database(first) is detector
+    assert detector.dead_seconds == 3
+    assert liveness.for_database(second) is not detector
 
 
 def test_it_does_not_keep_a_database(tmp_path):
@@ -604,10 +604,10 @@ def test_it_does_not_keep_a_database(tmp_path):
 
 def test_a_child_made_by_fork_has_an_identity_of_its_own(
         shared, announcer, until):
-    means, place = shared
+    detector, place = shared
     process = announcer('all', place)
     evidence = process.fork()
     assert [part[0] for part in evidence] == ['lock', 'beat']
     assert set(evidence).isdisjoint(process.evidence)
     process.kill()
-    assert until(False, means.alive, process.evidence, 1) < 1
+    assert until(False, detector.alive, process.evidence, 1) < 1

@@ -28,7 +28,7 @@ def end_all(service, ids):
     queue, now = service.jobqueue, time.time()
     for jobid in ids:
         job = service.jobs[jobid]
-        queue.start(job, ('nobody', 1), now)
+        queue.start(job, ('nobody', 0, 1), now)
         queue.finish(job, None, 0, now)
 
 
@@ -78,8 +78,8 @@ def middle(database):
     """A cursor amid the completed ones."""
     def look(service):
         log = service.jobqueue.slots[0].completed
-        number = (log.buckets.maxKey() + log.buckets.minKey()) // 2
-        return f'completed.{log.buckets[number].minKey()}'
+        middle = (log.buckets.maxKey() + log.buckets.minKey()) // 2
+        return f'completed.{log.buckets.maxKey(middle)}'
 
     return loads(database, look)[1]
 
@@ -144,13 +144,13 @@ def test_a_cursor_among_what_was_cleaned(service, register):
     # Holes of all kinds: whole buckets, at the ends and in the middle.
     for gone in (range(0, 40), range(90, 130), range(180, 200)):
         for number in gone:
-            _, (_, bucket, moment) = jobs[ids[number]].position
-            log.discard(bucket, moment, ids[number])
+            _, (_, moment) = jobs[ids[number]].position
+            log.discard(moment, ids[number])
     left = [jobid for _, jobid in log.down()]
     assert len(left) == 100 == len(log)
     for number in (0, 39, 40, 60, 89, 90, 129, 130, 150, 179, 199):
-        moment = jobs[ids[number]].position[1][2]
-        expected = [jobid for jobid in left if jobs[jobid].position[1][2]
+        moment = jobs[ids[number]].position[1][1]
+        expected = [jobid for jobid in left if jobs[jobid].position[1][1]
                     <= moment]
         assert [jobid for _, jobid in log.down(moment)] == expected
     assert list(log.down(-1)) == []
@@ -162,13 +162,13 @@ def test_rates_are_told_from_the_logs(service, register):
     assert service.stats()['completedPerMinute'] == 0
     log, now = service.jobqueue.slots[0].completed, time.time()
     for ago in (300, 61, 59, 30, 1):
-        log.append(time_key(now - ago), 0)
+        log.extend([(time_key(now - ago), 0)])
     stats = service.stats()
     assert stats['completedPerMinute'] == 3
     assert stats['errorPerMinute'] == 0
     # More than are looked at: ten a second, for 20 seconds.
     for number in range(200):
-        log.append(time_key(now + number / 10), 0)
+        log.extend([(time_key(now + number / 10), 0)])
     clock = service.clock
     service.clock = At(now + 20)
     assert 550 <= service.stats()['completedPerMinute'] <= 650

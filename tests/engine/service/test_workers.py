@@ -308,7 +308,7 @@ def test_a_removed_service_stops_its_thread(application, service, log):
     assert done.wait(DEADLINE)
     del application.root['tasks']
     transaction.commit()
-    thread.bell.set()
+    thread.wake_event.set()
     thread.join(DEADLINE)
     assert not thread.is_alive()
     assert len(log) == 1 and 'there is no service at tasks' in log[0]

@@ -21,7 +21,6 @@ from lovely.remotetask.interfaces import IClock
 from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import IJob
-from lovely.remotetask.interfaces import IJobQueue
 from lovely.remotetask.interfaces import ILiveness
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.interfaces import IQueuedService
@@ -39,7 +38,6 @@ from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.store.blocks import Blocks
-from lovely.remotetask.store.queue import JobQueue
 from lovely.remotetask.task import EchoTask
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import SimpleTask
@@ -70,7 +68,6 @@ TABLE = [
      lambda app: SimpleProcessor(app.db, ['tasks'])),
     (IProcessor, MultiProcessor,
      lambda app: MultiProcessor(app.db, ['tasks'])),
-    (IJobQueue, JobQueue, lambda app: TaskService().jobqueue),
     (IHost, PlainHost, lambda app: PlainHost()),
     (IClock, SystemClock, lambda app: SystemClock()),
     (IRetryPolicy, RetryPolicy, lambda app: RetryPolicy()),

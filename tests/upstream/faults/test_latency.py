@@ -81,7 +81,7 @@ def test_idle_latency_was_uniform_over_waittime(
         TaskService.processorFactory = before
 
 
-def test_a_full_multiprocessor_hears_of_a_free_thread(
+def test_a_full_multiprocessor_notices_a_free_thread(
         service, register, wait_for):
     register(lambda input: input, 'echo')
     service.processorFactory = MultiProcessor
@@ -94,7 +94,7 @@ def test_a_full_multiprocessor_hears_of_a_free_thread(
     service.stopProcessing(wait=None)
 
 
-class Bell(wakeup.Bell):
+class WakeEvent(wakeup.WakeEvent):
     """Notes how long the processor wants to wait, and stops it then."""
 
     def __init__(self):
@@ -123,13 +123,13 @@ def mute(tmp_path, components):
 
 def test_waittime_0_span_at_100_percent(factory, mute):
     processor = factory(mute, ['Application', 'tasks'], waitTime=0.0)
-    bell = processor._ear.bell = Bell()
+    event = processor._listener.wake_event = WakeEvent()
     thread = threading.Thread(target=processor)
     thread.running = True
     thread.start()
     thread.join(DEADLINE)
     assert not thread.is_alive()
-    assert bell.waits == [WAIT_FLOOR] * 5
+    assert event.waits == [WAIT_FLOOR] * 5
 
 
 def test_an_idle_processor_writes_nothing(application, service):

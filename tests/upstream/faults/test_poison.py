@@ -195,7 +195,7 @@ def test_the_service_removed_or_renamed_under_its_thread(
     if fate == 'renamed':
         application.root['other'] = service
     transaction.commit()
-    thread.bell.set()
+    thread.wake_event.set()
     thread.join(DEADLINE)
     assert not thread.is_alive()
     assert len(log) == 1 and log[0].startswith('ERROR ')

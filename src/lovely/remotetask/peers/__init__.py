@@ -1,4 +1,5 @@
 """How the processes of one database know of each other.
 
-Who lives, and what is new; a wrong answer costs time, never correctness.
+``liveness`` answers which workers still live, ``wakeup`` tells processors
+that there is new work.  A wrong answer costs time, never correctness.
 """

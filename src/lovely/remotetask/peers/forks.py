@@ -1,4 +1,8 @@
-"""A child made by fork must not hold, or give back, its parent's proofs."""
+"""Lets objects drop, in a child made by fork, what belongs to its parent.
+
+The child has copies of its parent's locks and open connections.  It must not
+count as the parent, and must not end what the parent still uses.
+"""
 
 from __future__ import annotations
 
@@ -8,41 +12,43 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-#: What holds the function, and the function; None: its own object, bound.
-_Forgetter = tuple['weakref.ref[Any]', Callable[[Any], None] | None]
+#: The object that a function belongs to, and the function; None: the object
+#: is the function.
+_Entry = tuple['weakref.ref[Any]', Callable[[Any], None] | None]
 
-_forgetters: list[_Forgetter] = []
+_entries: list[_Entry] = []
 
 
-def forgets_after_fork(forget: Callable[[], None]) -> None:
-    """Call this in the child after every ``os.fork``.
+def call_after_fork(function: Callable[[], None]) -> None:
+    """Call a function in each child that ``os.fork`` makes from now on.
 
-    Arguments: ``forget``, a function of a module, or a bound method: that is
-    held weakly.
+    Arguments: ``function``, without arguments: one of a module, or a bound
+    method.  The object of a bound method is held weakly: its call ends with
+    it.
     """
-    # Not a WeakMethod: its callback is torn down before its object where an
-    # interpreter ends, and complains.
-    owner = getattr(forget, '__self__', forget)
-    function = getattr(forget, '__func__', None)
+    # No WeakMethod: its callback is torn down before its object when an
+    # interpreter ends, and then it writes an error to stderr.
+    owner = getattr(function, '__self__', function)
+    method = getattr(function, '__func__', None)
 
     def remove(reference: weakref.ref[Any]) -> None:
-        # Keeps the list from growing with databases that come and go.  In
-        # the child of a fork that happened right here it may be gone already.
+        # Otherwise the list would grow with each database that is opened.
+        # The entry is missing in a child that was forked right here.
         with suppress(ValueError):
-            _forgetters.remove((reference, function))
+            _entries.remove((reference, method))
 
-    _forgetters.append((weakref.ref(owner, remove), function))
+    _entries.append((weakref.ref(owner, remove), method))
 
 
 def _in_child() -> None:
-    for reference, function in list(_forgetters):
+    for reference, method in list(_entries):
         owner = reference()
         if owner is None:
             continue
-        if function is None:
+        if method is None:
             owner()
         else:
-            function(owner)
+            method(owner)
 
 
 os.register_at_fork(after_in_child=_in_child)

@@ -1,21 +1,25 @@
-"""What lies under a database: storages inside of other storages."""
+"""Finds the storage that data is written to, below those that wrap it."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from ZODB.blob import BlobStorage
 from ZODB.DemoStorage import DemoStorage
+from ZODB.interfaces import IStorage
 
 
-def innermost(storage: Any) -> Any:
-    """The storage that data is written to, without what is around it."""
+def innermost(storage: IStorage) -> IStorage:
+    """The storage that data is written to.
+
+    Arguments: ``storage``, of a database: it may add blobs, compression,
+    encryption or a demo's changes to another one.
+    Returns: the storage at the bottom; ``storage`` itself if it wraps none.
+    """
     seen = set()
     while id(storage) not in seen:
         seen.add(id(storage))
         if isinstance(storage, DemoStorage):
-            # What nobody else sees written, nobody else can claim; who has
-            # its base open does not matter.
+            # Other processes cannot see what is written here, so they cannot
+            # claim it: which of them have the base open does not matter.
             storage = storage.changes
         elif isinstance(storage, BlobStorage):
             storage = getattr(storage, '_BlobStorage__storage', storage)

@@ -17,7 +17,8 @@ from lovely.remotetask.log import trace
 from lovely.remotetask.run.executor import Claim
 from lovely.remotetask.run.executor import ClaimNext
 from lovely.remotetask.run.lane_shares import GRACE_FIRST
-from lovely.remotetask.store.ahead import Ahead
+from lovely.remotetask.store.cursor import ReadCursor
+from lovely.remotetask.store.workers import Retired
 
 if TYPE_CHECKING:
     from lovely.remotetask.run.worker import Worker
@@ -46,7 +47,7 @@ class Chain:
         self._ended = self._looked = SYSTEM_CLOCK.monotonic()
         # What the latest commit has claimed, if it gets through.
         self._taken: list[Claim] = []
-        self.ahead = Ahead()
+        self.cursor = ReadCursor()
 
     def goes_on(self) -> bool:
         """Is another job to be run in this thread?"""
@@ -68,9 +69,9 @@ class Chain:
             return
         try:
             yield self._take
-            self.ahead.committed()
+            self.cursor.committed()
         except BaseException as error:
-            self.ahead.aborted()
+            self.cursor.aborted()
             # The only way in which a claim can undo finished work; what
             # conflicts once does so again.
             if self._taken and isinstance(error, TransientError):
@@ -89,8 +90,8 @@ class Chain:
                 return []
             self._looked = now
         try:
-            self._taken = self._worker._take(
-                service, [self._slot], ahead=self.ahead)
+            self._taken = self._worker.take_ahead(
+                service, self._slot, self.cursor)
         except TransientError:
             raise
         except Exception as error:
@@ -101,22 +102,25 @@ class Chain:
             raise ClaimFailed(str(error)) from error
         return self._taken
 
-    def sweep(self, session: db.Session) -> None:
+    def remove_taken(self, session: db.Session) -> None:
         """Remove from the lanes what was claimed here.
 
         Txn: one of its own on the session, retried alone.
         """
         tries = 0
-        while self.ahead.spent:
+        while self.cursor.taken:
             try:
                 with self._worker.executor.transaction(session) as service:
-                    service.jobqueue.remove(self.ahead.spent)
+                    service.jobqueue.remove_left(
+                        self._worker.identity.id, self._slot)
                     session.commit()
-                self.ahead.removed()
+                self.cursor.removed()
+            except Retired:
+                return      # that has removed it
             except TransientError:
                 tries += 1
                 if tries == db.CLAIM_TRIES:
-                    return      # others who come by remove it
+                    return      # the next page, or the slot's next owner
             except Exception:
                 # Nothing depends on it, and the next claim will tell.
                 trace.exception('what was claimed stays in its lanes')

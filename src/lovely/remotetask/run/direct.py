@@ -13,8 +13,11 @@ from lovely.remotetask.edge import db
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run.identity import manual_worker
 from lovely.remotetask.run.steps import call_task
+from lovely.remotetask.run.steps import find_task
 from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
+from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.workers import DIRECT_SLOT
 
 
 def run_here(service: Any, host: Any, pull: Callable[[], Any],
@@ -32,14 +35,15 @@ def run_here(service: Any, host: Any, pull: Callable[[], Any],
     job = pull()
     if job is None:
         return False
-    jobid, token = job.id, manual_worker().token()
+    jobid, token = job.id, manual_worker().token(DIRECT_SLOT)
     queue.start(job, token, now)
     error: BaseException | None = None
     output: Any = None
     size = 0
     try:
         events.notify(events.JobStarted(service, job))
-        output, size = call_task(service, host, job)
+        output, size = call_task(
+            find_task(service, host, job.task), service, host, job)
     except (TransientError, KeyboardInterrupt):
         # Whoever called knows how to run the whole transaction again.
         savepoint.rollback()
@@ -53,7 +57,7 @@ def run_here(service: Any, host: Any, pull: Callable[[], Any],
     return True
 
 
-def _end_here(service: Any, jobid: int, token: tuple[str, int], now: float,
+def _end_here(service: Any, jobid: int, token: Token, now: float,
               error: BaseException | None, output: Any, size: int) -> None:
     job = service.jobs.get(jobid)
     # A job that was added in this transaction went with it when the task

@@ -37,8 +37,10 @@ from lovely.remotetask.peers import wakeup
 from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.run.run_times import RunTimes
 from lovely.remotetask.run.steps import call_task
+from lovely.remotetask.run.steps import find_task
 from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
+from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.keys import reserved
 from lovely.remotetask.task import task_option
 
@@ -75,7 +77,7 @@ class Claim:
     """
 
     jobid: int
-    token: tuple[str, int]
+    token: Token
     slot: int
     task: str = ''
 
@@ -99,7 +101,7 @@ class Guard:
     """
 
     def __init__(self, session: db.Session, job: Any,
-                 token: tuple[str, int]) -> None:
+                 token: Token) -> None:
         self._session = session
         self._job = job
         self._token = token
@@ -197,7 +199,7 @@ class Executor:
 
         given: bool = self.write(put_back)
         if given:
-            wakeup.ring(self.database)
+            wakeup.notify(self.database)
         return given
 
     def _attempt(self, claim: Claim, session: db.Session,
@@ -223,6 +225,8 @@ class Executor:
                         job, output, size, service.clock.now(), claim.slot)
                     events.notify(events.JobFinished(seen, job))
                     following = take(service) if take else []
+                    if not following:
+                        service.jobqueue.log_ended(claim.slot)
                     session.describe(job.submitter or '',
                                      f'{job.task} job {claim.jobid}')
                     session.commit()
@@ -246,8 +250,10 @@ class Executor:
     def call(self, service: Any, job: Any, claim: Claim) -> tuple[Any, int]:
         """Call the task of a job that is ours; see steps.call_task."""
         events.notify(events.JobStarted(service, job))
-        return call_task(service, self.host, job, self.stopping.is_set,
-                         lambda: self._is_ours(claim))
+        task = find_task(service, self.host, job.task)
+        self.run_times.see(job.task, task)
+        return call_task(task, service, self.host, job,
+                         self.stopping.is_set, lambda: self._is_ours(claim))
 
     def ids(self, service: Any, claim: Claim) -> Any:
         """Ids for the jobs that the task adds, reserved with the claim.
@@ -255,8 +261,8 @@ class Executor:
         A long task works on an old snapshot; drawing a block from that would
         conflict with whoever has drawn one since.
         """
-        ids = service.jobqueue.slots[claim.slot].claims.ids
-        return reserved(service.jobs, service.jobs.free(ids), ids[1])
+        return reserved(service.jobs,
+                        service.jobqueue.slots[claim.slot].claims.ids)
 
     def own(self, service: Any, claim: Claim) -> Any:
         """The job, if it still is ours; raises LeaseLost."""
@@ -301,7 +307,7 @@ class Executor:
             try:
                 self._store_failure(claim, error, session, telling)
                 # Whoever is free when its time comes has to know of that.
-                wakeup.ring(self.database)
+                wakeup.notify(self.database)
                 return
             except (LeaseLost, ServiceGone) as reason:
                 trace.info('job %s: dropped: %s', claim.jobid, reason)

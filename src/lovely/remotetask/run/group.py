@@ -125,6 +125,9 @@ class Group:
                 if shared.ended():
                     raise EndedByTask('somebody who was told of the ends')
                 following = take(service) if take else []
+                if not following:
+                    for slot in {claim.slot for claim, *_ in ended}:
+                        service.jobqueue.log_ended(slot)
                 names = ', '.join({job.task for _, job, *_ in ended})
                 session.describe('', f'{names} jobs ' + ', '.join(
                     str(claim.jobid) for claim, *_ in ended))

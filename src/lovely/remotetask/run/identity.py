@@ -6,6 +6,9 @@ import itertools
 import os
 import socket
 import uuid
+from collections.abc import Iterator
+
+from lovely.remotetask.store.claiming import Token
 
 #: Roles of workers; their ids begin with them.  A loop runs jobs until it is
 #: stopped, and has lanes of its own; a processor may be called job by job;
@@ -18,8 +21,8 @@ DIRECT = 'direct'
 class Identity:
     """A worker in its own process: makes the tokens of its claims.
 
-    A token is (worker id, number): no two claims ever share one, and nobody
-    needs a clock to agree on that.
+    A token is (worker id, slot, number): no two claims ever share one, and
+    no two clocks need to agree on that.
 
     Arguments: ``role`` (str), for people who read the database.
     """
@@ -29,9 +32,14 @@ class Identity:
                   f'{uuid.uuid4().hex[:12]}'
         self._numbers = itertools.count(1)
 
-    def token(self) -> tuple[str, int]:
-        """A token that has never been given out before."""
-        return self.id, next(self._numbers)
+    def token(self, slot: int) -> Token:
+        """A token for a claim of this slot, never given out before."""
+        return self.id, slot, next(self._numbers)
+
+    def tokens(self, slot: int) -> Iterator[Token]:
+        """Such tokens without an end."""
+        while True:
+            yield self.token(slot)
 
 
 _manual: dict[int, Identity] = {}

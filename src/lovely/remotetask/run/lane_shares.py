@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Sequence
-from typing import Any
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.run.identity import LOOP
+from lovely.remotetask.store.queue import JobQueue
+from lovely.remotetask.store.ready import LANES
 
 #: How long the head of a foreign lane must lie still before it is taken
 #: (seconds): at least, and as a multiple of the own commits' average time.
@@ -30,6 +31,7 @@ class LaneShares:
         self.waits_for: float | None = None
         self._still: dict[int, tuple[int, float]] = {}
         self._average = 0.0
+        self._next_look = 0.0
 
     def took(self, seconds: float) -> None:
         """Learn how long a claim's commit takes."""
@@ -41,39 +43,43 @@ class LaneShares:
         # A commit in progress must not look like a stand-still.
         return max(GRACE_FIRST, _GRACE_COMMITS * self._average)
 
-    def may_take(self, queue: Any, slots: Sequence[int], own_only: bool
-              ) -> Callable[[int, int], bool] | None:
-        """What says whether the head of a lane may be taken; None: all may.
+    def may_take(self, queue: JobQueue, slots: Sequence[int],
+                 own_only: bool = False) -> Collection[int] | None:
+        """The lanes that these threads may take from now; None: all.
 
-        Arguments: ``slots``, the threads that could run it; ``own_only``:
-        leave the lanes of all others alone.
+        Arguments: ``slots``, of the threads that could run a job;
+        ``own_only``: leave the lanes of all other threads alone.
+        Cost: O(slots), and O(lanes) for a look at the lanes of others.
         """
         self.waits_for = None
         threads = [number for number, slot in queue.slots.items()
-                   if (slot.owner or '').startswith(LOOP)]
+                   if slot.owner is not None and slot.owner.startswith(LOOP)]
         count = len(threads)
         own = {index for index, number in enumerate(threads)
                if number in slots}
         if not own or len(own) == count:
             return None
+        lanes = [lane for lane in range(LANES) if lane % count in own]
+        if own_only:
+            return lanes
         now, patience = SYSTEM_CLOCK.monotonic(), self.grace
-        if any(lane % count in own for lane, _ in queue.ready.heads()):
-            # Whoever has work of its own helps only where nobody else does.
+        if any(True for _ in queue.ready.heads(lanes)):
+            # A thread that has jobs of its own looks at others seldom, and
+            # helps only where no other thread does.
+            if now < self._next_look:
+                return lanes
             patience *= _PATIENCE_WITH_WORK
-
-        def allowed(lane: int, key: int) -> bool:
-            if lane % count in own:
-                return True
-            if own_only:
-                return False
+        self._next_look = now + self.grace
+        others = [lane for lane in range(LANES) if lane % count not in own]
+        left = queue.ready.all_left()
+        for lane, key in queue.ready.heads(others, left):
             seen, since = self._still.get(lane, (None, now))
             if seen != key:
                 self._still[lane] = (key, now)
                 since = now
-            left = patience - (now - since)
-            if left <= 0:
-                return True
-            self.waits_for = min(left, self.waits_for or left)
-            return False
-
-        return allowed
+            wait = patience - (now - since)
+            if wait <= 0:
+                lanes.append(lane)
+            else:
+                self.waits_for = min(wait, self.waits_for or wait)
+        return lanes

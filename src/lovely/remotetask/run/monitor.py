@@ -205,7 +205,7 @@ class Monitor:
         if jobs:
             log.warning('worker %s is gone; its jobs run again: %s', name,
                         ', '.join(map(str, jobs)))
-            wakeup.ring(self._database)
+            wakeup.notify(self._database)
         else:
             trace.info('worker %s is gone', name)
 
@@ -224,4 +224,4 @@ class Monitor:
         if worker.executor.write(put_back):
             log.warning('job %s was claimed, and nobody runs it; it is '
                         'queued again', jobid)
-            wakeup.ring(self._database)
+            wakeup.notify(self._database)

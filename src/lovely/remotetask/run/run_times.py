@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lovely.remotetask import settings
+from lovely.remotetask.job import Job
 from lovely.remotetask.log import log
 from lovely.remotetask.task import task_option
 
@@ -13,13 +14,18 @@ from lovely.remotetask.task import task_option
 class RunTimes:
     """What a process has learned of the tasks it runs.
 
-    Only a guess at how many jobs fit into one commit: whoever starts anew
-    runs the first job of each task alone.
+    Only a guess at how many jobs fit into one commit: a process that starts
+    anew runs the first job of each task alone.
     """
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
         self._alone: set[str] = set()
+        self._tasks: dict[str, Any] = {}
+
+    def see(self, name: str, task: Any) -> None:
+        """Note the task that a run is about to call."""
+        self._tasks[name] = task
 
     def learn(self, name: str, seconds: float) -> None:
         """Note how long a run of this task took."""
@@ -44,10 +50,11 @@ class RunTimes:
                 'it, or take groupable away', name)
 
     def fits_in_commit(self, find: Callable[[str], Any]
-              ) -> Callable[[Any, int], bool]:
-        """What says whether one more job fits into the commit of others.
+                       ) -> Callable[[Job, int], bool]:
+        """A function that says whether one more job fits into a commit.
 
-        Arguments: ``find(name)``, the task of that name, or None.
+        Arguments: ``find(name)``, the task of that name, or None; asked for
+        a task that has not run here yet.
         Returns: ``more(job, count)``; to be asked of the first job, too.
         """
         left = settings.GROUP_SECONDS
@@ -55,15 +62,16 @@ class RunTimes:
 
         def cost(name: str) -> float:
             if name not in known:
-                able = (name not in self._alone
-                        and task_option(find(name), 'groupable'))
+                task = self._tasks.get(name)
+                able = name not in self._alone and task_option(
+                    find(name) if task is None else task, 'groupable')
                 known[name] = (self._seconds.get(name, settings.GROUP_SECONDS)
                                if able else settings.GROUP_SECONDS + 1)
             return known[name]
 
-        def more(job: Any, count: int) -> bool:
+        def more(job: Job, count: int) -> bool:
             nonlocal left
-            # Whose worker died while it ran shall take nobody along.
+            # A job whose worker died while it ran shall take no other along.
             left -= (settings.GROUP_SECONDS + 1 if job.interruptions
                      else cost(job.task))
             return left >= 0 and count < settings.GROUP_JOBS

@@ -62,36 +62,30 @@ def load_input(service: Any, host: Any, job: Any) -> Any:
     return host.unpack(service, value)
 
 
-def _idempotency_key(service: Any, job: Any) -> str:
-    """A text that is the same in every attempt, and in no other job."""
-    oid = service._p_oid
-    return (f'{oid.hex() if oid else ""}-{job.id}-'
-            f'{int(job.createdAt.timestamp() * 1_000_000)}')
-
-
-def call_task(service: Any, host: Any, job: Any,
+def call_task(task: Any, service: Any, host: Any, job: Any,
               is_stopping: Callable[[], bool] = lambda: False,
               is_ours: Callable[[], bool] = lambda: True
               ) -> tuple[Any, int]:
-    """Run the task and check what it returned.
+    """Run the task of a job and check what it returned.
 
-    Arguments: ``is_stopping``, ``is_ours``: what currentJob().cancelled asks.
+    Arguments: ``task`` (ITask): see find_task; ``is_stopping``, ``is_ours``:
+    asked by currentJob().cancelled.
     Returns: the output and about how long it is (bytes).
     Raises: what the task raises; TaskError for a result that does not fit
     its schema or cannot be stored.
     """
-    task = find_task(service, host, job.task)
     # A command ends itself, and what it left behind, somewhat later.
     limit = (None if getattr(task, 'limits_itself', False)
              else task_option(task, 'timeout'))
     current = context.JobContext(
-        job, _idempotency_key(service, job), limit, is_stopping, is_ours)
+        service, job, limit, is_stopping, is_ours)
     input = load_input(service, host, job)
     with context.running(current):
         output = task(service, job.id, input)
     if current.timedOut:
         raise current.timeout()
-    violations = check_against(getattr(task, 'outputSchema', None), output)
+    schema = getattr(task, 'outputSchema', None)
+    violations = [] if schema is None else check_against(schema, output)
     if violations:
         raise TaskError('the result does not fit the task\'s outputSchema: '
                         + '; '.join(violations))

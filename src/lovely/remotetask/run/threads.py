@@ -51,7 +51,7 @@ def tell_to_stop(thread: Any) -> None:
     thread.running = False
     # A factory of an application's own may know nothing of these.
     for event in (getattr(thread, 'stopping', None),
-                  getattr(thread, 'bell', None)):
+                  getattr(thread, 'wake_event', None)):
         if event is not None:
             event.set()
 

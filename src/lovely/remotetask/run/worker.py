@@ -15,13 +15,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.job import Job
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.run.chain import Chain
@@ -32,7 +33,11 @@ from lovely.remotetask.run.group import Group
 from lovely.remotetask.run.identity import PROCESSOR
 from lovely.remotetask.run.identity import Identity
 from lovely.remotetask.run.lane_shares import LaneShares
+from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.workers import Retired
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
 
 # What waits in a group behind a run that takes longer than this (seconds) is
 # given back, for others to run.
@@ -41,9 +46,9 @@ _GROUP_PATIENCE = 1.0
 # So many jobs are run on one open connection before it is opened anew.
 _SESSION_JOBS = 100
 
-# So many jobs a thread takes before it removes them from their lanes; they
-# are spread over 64 of them, and the more meet in one the better.
-_SPENT_JOBS = 512
+# How many claimed entries a thread collects before it removes them from the
+# lanes in one commit: the more meet in one lane the better.
+_SPENT_JOBS = 1024
 
 
 class Worker:
@@ -112,7 +117,7 @@ class Worker:
                     worker, service.clock.now(), charged=False))
         self._idle.clear()
         if left:
-            wakeup.ring(self.database)
+            wakeup.notify(self.database)
         return len(left)
 
     # -- claim ----------------------------------------------------------------
@@ -139,12 +144,13 @@ class Worker:
             # Looking writes nothing: an idle worker commits nothing.  Not
             # has_waiting(): what a dead worker left in our lanes is removed.
             if jobid is None and (queue.paused or not (
-                    queue.ready or queue.has_due(service.clock.now()))):
+                    any(True for _ in queue.ready.heads())
+                    or queue.has_due(service.clock.now()))):
                 return []
             # None is idle where jobs are run by hand in several threads.
             slots = tuple(self._idle) or (
                 queue.take_slot(self.identity.id),)
-            return self._take(service, slots, jobid, alone=alone)
+            return self._take(service, slots, jobid, alone)
 
         with self._claiming:
             began = SYSTEM_CLOCK.monotonic()
@@ -161,30 +167,29 @@ class Worker:
                 self._lanes.took(SYSTEM_CLOCK.monotonic() - began)
             return claims
 
-    def _take(self, service: Any, slots: Sequence[int],
-              jobid: int | None = None, ahead: Any = None,
-              alone: bool = False) -> list[Claim]:
+    def _take(self, service: TaskService, slots: Sequence[int],
+              jobid: int | None, alone: bool) -> list[Claim]:
         """Claim jobs for one of these slots, in the current transaction."""
-        queue = service.jobqueue
-        allowed = more = None
-        if jobid is None:
-            allowed = self._lanes.may_take(queue, slots, ahead is not None)
-        if not alone:
-            more = self._more(service)
+        queue, now = service.jobqueue, service.clock.now()
         slot = slots[0]
-        given: list[tuple[str, int]] = []
+        if jobid is not None:
+            job = queue.claim_this(jobid, self.identity.token(slot), now)
+            return _claims([] if job is None else [job], slot)
+        return _claims(queue.claim_next(
+            self.identity.tokens(slot), now,
+            self._lanes.may_take(queue, slots),
+            None if alone else self._fits(service)), slot)
 
-        def tokens() -> Iterator[tuple[str, int]]:
-            while True:
-                given.append(self.identity.token())
-                yield given[-1]
+    def take_ahead(self, service: TaskService, slot: int, cursor: ReadCursor
+                   ) -> list[Claim]:
+        """Claim what follows, in the commit that ends what runs now."""
+        queue = service.jobqueue
+        return _claims(queue.claim_ahead(
+            self.identity.tokens(slot), service.clock.now(), cursor,
+            lambda: self._lanes.may_take(queue, [slot], own_only=True),
+            self._fits(service)), slot)
 
-        jobs = queue.claim(tokens(), slot, service.clock.now(), jobid,
-                           allowed, ahead, more)
-        return [Claim(job.id, token, slot, job.task)
-                for job, token in zip(jobs, given, strict=False)]
-
-    def _more(self, service: Any) -> Callable[[Any, int], bool]:
+    def _fits(self, service: TaskService) -> Callable[[Job, int], bool]:
         executor = self.executor
         return executor.run_times.fits_in_commit(
             lambda name: executor.host.task(
@@ -235,9 +240,8 @@ class Worker:
                 with db.session(self.database) as session:
                     for _ in range(_SESSION_JOBS):
                         claims = self._step(claims, session, chain)
-                        if (not claims
-                                or len(chain.ahead.spent) >= _SPENT_JOBS):
-                            chain.sweep(session)
+                        if not claims or chain.cursor.taken >= _SPENT_JOBS:
+                            chain.remove_taken(session)
                         if not claims:
                             break
         finally:
@@ -298,3 +302,6 @@ class Worker:
         return self.executor.give_back(claim)
 
 
+def _claims(jobs: Iterable[Job], slot: int) -> list[Claim]:
+    return [Claim(job.id, job.claim, slot, job.task)
+            for job in jobs if job.claim is not None]

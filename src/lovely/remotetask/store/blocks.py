@@ -53,6 +53,11 @@ class Blocks(Persistent):
         Arguments: ``mine``, the connection's Local; ``last``, the largest id.
         """
         while True:
+            if mine.next_id is None and mine.reserved is not None:
+                mine.next_id = self.free(mine.reserved)
+                if mine.next_id is not None:
+                    mine.own_end = mine.reserved[1]
+                mine.reserved = None
             jobid = mine.next_id
             drawn = jobid is None
             if jobid is None:
@@ -104,8 +109,9 @@ class Blocks(Persistent):
         return block[key]
 
     def get(self, key: Any, default: Any = None) -> Any:
+        # One look: each step of a run comes by here.
         block = self._block(key)
-        return block[key] if key in block else default
+        return block.get(key, default) if block else default
 
     def __setitem__(self, key: int, value: Any) -> None:
         block = self._block(key)

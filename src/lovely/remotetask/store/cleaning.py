@@ -9,6 +9,7 @@ from typing import Any
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
+from lovely.remotetask.interfaces import COMPLETED
 
 # A thread that has ended a job within this time (seconds) is at work: a clean
 # leaves to it what both would write.
@@ -22,23 +23,34 @@ _PRUNE = -1
 
 
 def clean(queue: Any, status: str) -> None:
-    """See IJobQueue"""
+    """See JobQueue.clean"""
+    if status == COMPLETED:
+        # What threads have completed, and would note later.  Not in the steps
+        # of a bulk clean: where one comes after another, a thread could never
+        # commit that itself.
+        for number in queue.slots:
+            queue.log_ended(number)
     start: str | None = None
     while True:
         # Live slots are pruned by their threads: that may conflict, and this
         # is somebody's whole transaction.
         pruning = start is not None and _parse(start)[1] == _PRUNE
         _, start = some(queue, status, start, settings.BULK_BATCH,
-                        skip_live=pruning)
+                        skip_live=pruning, spare=False)
         if start is None:
             break
 
 
 def some(queue: Any, status: str, start: str | None, limit: int,
-         skip_live: bool = False) -> tuple[int, str | None]:
-    """See IJobQueue.clean_step"""
+         skip_live: bool = False, spare: bool = True
+         ) -> tuple[int, str | None]:
+    """See JobQueue.clean_step
+
+    Arguments: ``spare``: leave what a thread that runs a job has just ended.
+    One step after the other could undo its work for ever.
+    """
     if status in _LOGS:
-        return _some_of_logs(queue, status, start, limit, skip_live)
+        return _some_of_logs(queue, status, start, limit, skip_live, spare)
     lanes = queue.cancelled
     entries = list(islice(lanes.up() if start is None
                           else lanes.up(int(start)), limit + 1))
@@ -52,7 +64,7 @@ def some(queue: Any, status: str, start: str | None, limit: int,
 
 
 def _some_of_logs(queue: Any, status: str, start: str | None, limit: int,
-                  skip_live: bool) -> tuple[int, str | None]:
+                  skip_live: bool, spare: bool) -> tuple[int, str | None]:
     removed = looks = 0
     first, begin = (None, 0) if start is None else _parse(start)
     for number, slot in queue.slots.items(first):
@@ -72,7 +84,8 @@ def _some_of_logs(queue: Any, status: str, start: str | None, limit: int,
                 return removed, _text(number, bucket)
             looks += 1
             # So busy that what is in it has just ended: it stays.
-            if not (shared and skip_live):
+            if not (shared and (skip_live or (spare and _is_busy(log)
+                                and queue.claimed(number)))):
                 count, some = _empty(queue, status, number, bucket)
                 removed, looks = removed + count, looks + some
             if shared:
@@ -106,10 +119,10 @@ def _empty(queue: Any, status: str, slot: int,
     entries = list(log.buckets[bucket].items())
     removed = 0
     for moment, jobid in entries:
-        if _is_at(queue, jobid, (status, (slot, bucket, moment))):
+        if _is_at(queue, jobid, (status, (slot, moment))):
             removed += _remove(queue, jobid, status)
         else:
-            log.discard(bucket, moment, jobid)
+            log.discard(moment, jobid)
     return removed, len(entries)
 
 

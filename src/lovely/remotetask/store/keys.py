@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from lovely.remotetask.edge.clock import KEY_RANDOM
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.clock import time_key
+from lovely.remotetask.store.log import Log
 
 _EPOCH_2020 = 1_577_836_800     # 2020-01-01 UTC: its microseconds fit 50 bits
 _READY_TAG = 10
@@ -21,6 +21,7 @@ class Local:
     def __init__(self) -> None:
         self.next_id: int | None = None
         self.own_end: int | None = None     # of the block that is ours
+        self.reserved: tuple[int, int] | None = None    # to be used first
         self.last_us = 0
 
 
@@ -63,6 +64,28 @@ def ready_key(priority: int, queue: Any) -> int:
             + KEY_RANDOM.getrandbits(_READY_TAG))
 
 
+# database, or a log that is in none -> oid -> the latest moment given out.
+_moments: weakref.WeakKeyDictionary[Any, dict[Any, int]] = (
+    weakref.WeakKeyDictionary())
+
+
+def next_moment(log: Log, now: float) -> int:
+    """The moment at which a job ends, for a log.
+
+    Later than all others of the log, also where clocks go back, and although
+    the log hears of some only with the end of a page: pages of a listing
+    start in the middle of it.
+    """
+    jar = log._p_jar
+    holder, oid = (log, None) if jar is None else (jar.db(), log._p_oid)
+    known = _moments.get(holder)
+    if known is None:
+        known = _moments.setdefault(holder, {})
+    moment = max(time_key(now), log.latest() + 1, known.get(oid, 0) + 1)
+    known[oid] = moment
+    return moment
+
+
 def ready_time(key: int) -> float:
     """When (seconds since 1970) the job of a ``ready_key`` became ready."""
     return _EPOCH_2020 + ((key >> _READY_TAG) & (2**50 - 1)) / 1_000_000
@@ -73,17 +96,25 @@ def draw(limit: int) -> int:
     return KEY_RANDOM.randrange(limit)
 
 
-@contextmanager
-def reserved(persistent: Any, first: int | None, end: int) -> Iterator[None]:
-    """Let this connection give out these ids meanwhile."""
-    mine = local(persistent)
-    before = mine.next_id, mine.own_end
-    if first is not None:
-        mine.next_id, mine.own_end = first, end
-    try:
-        yield
-    finally:
+class reserved:
+    """Within the block, jobs that this connection adds get these ids first.
+
+    Arguments: ``persistent``, the mapping of jobs; ``ids``, (first, end), in
+    a block of ids that is there already, or None.
+    """
+
+    def __init__(self, persistent: Any, ids: tuple[int, int] | None) -> None:
+        self._mine = local(persistent)
+        self._ids = ids
+
+    def __enter__(self) -> None:
+        mine = self._mine
+        self._before = mine.next_id, mine.own_end, mine.reserved
+        if self._ids is not None:
+            # Looked at when a job is added: most tasks add none.
+            mine.next_id, mine.own_end, mine.reserved = None, None, self._ids
+
+    def __exit__(self, *error: object) -> None:
+        mine = self._mine
         # The connection goes back to the pool, and the ids to their slot.
-        mine.next_id, mine.own_end = before
-
-
+        mine.next_id, mine.own_end, mine.reserved = self._before

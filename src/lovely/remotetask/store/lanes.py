@@ -1,17 +1,17 @@
-"""The structures that order jobs: Lanes and Logs.
+"""Lanes: what orders the jobs that wait.
 
-They are built from plain BTrees classes, never from subclasses: conflicts
-are resolved in the ZEO server, and a server that has not installed this
-package must be able to do it.
+Built from plain BTrees classes, never from subclasses: conflicts are
+resolved in the ZEO server, and a server that has not installed this package
+must be able to do it.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Container
+from collections.abc import Iterable
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
 from BTrees.Length import Length
 from BTrees.LLBTree import LLBTree
@@ -65,61 +65,50 @@ class Lanes(Persistent):
         self.lengths[lane].change(-1)
         return True
 
+    def get(self, key: int) -> int | None:
+        """The job id that stands at a key; None: there is no entry."""
+        found: int | None = self.trees[key % len(self.trees)].get(key)
+        return found
+
     def first(self, below: int | None = None) -> tuple[int, int] | None:
         """The smallest entry, ``(key, job id)``, at or below ``below``.
 
         Cost: O(lanes).
         """
-        for entry in self.ahead(None, below):
-            return entry
-        return None
+        heads = [key for tree in self.trees
+                 for key in islice(tree.keys(SENT + 1, below), 1)]
+        if not heads:
+            return None
+        key = min(heads)
+        return key, self.trees[key % len(self.trees)][key]
 
-    def ahead(self, allowed: Callable[[int, int], bool] | None = None,
-              below: int | None = None) -> Iterator[tuple[int, int]]:
-        """The entries from the smallest on, for whoever takes them out.
+    def heads(self, lanes: Iterable[int] | None = None,
+              skip: Container[int] = ()) -> Iterator[tuple[int, int]]:
+        """Each lane that holds anything, with its first key.
 
-        Each one has to be gone before the next is asked for.
-        Arguments: ``allowed(lane, key)`` says of the head of each lane
-        whether it may be taken.
-        Cost: O(lanes) for the first, O(log n) for each that follows.
+        Arguments: ``lanes``, the numbers of those to look at, None: all;
+        ``skip``, keys that do not count.
         """
-        count, trees = len(self.trees), self.trees
-        heads = []
-        for lane, tree in enumerate(trees):
+        for lane in range(len(self.trees)) if lanes is None else lanes:
             # Not minKey(): with pure-Python BTrees it fails when a bucket in
             # the middle has been emptied.
-            for key in tree.keys(SENT + 1, below):
-                if allowed is None or allowed(lane, key):
-                    heads.append(key)
-                break
-        if not heads:
-            return
-        # Mostly one is taken: a heap is for those that follow.
-        key = min(heads)
-        yield key, trees[key % count][key]
-        heapq.heapify(heads)
-        while heads:
-            lane = heads[0] % count
-            for key in trees[lane].keys(SENT + 1, below):
-                if allowed is None or allowed(lane, key):
-                    heapq.heapreplace(heads, key)
+            for key in self.trees[lane].keys(SENT + 1):
+                if key not in skip:
+                    yield lane, key
                     break
-            else:
-                heapq.heappop(heads)
-            if heads:
-                yield heads[0], trees[heads[0] % count][heads[0]]
 
-    def heads(self) -> Iterator[tuple[int, int]]:
-        """Each lane that holds anything, with its first key."""
-        for lane, tree in enumerate(self.trees):
-            for key in islice(tree.keys(SENT + 1), 1):
-                yield lane, key
+    def following(self, key: int, skip: Container[int] = ()) -> int | None:
+        """The key behind this one in its lane; None: it is the last.
 
-    def pull(self, key: int, counted: bool = True) -> None:
-        """Remove the head of a lane, or what is not far behind it.
+        Arguments: ``skip``, keys that do not count.
+        """
+        for found in self.trees[key % len(self.trees)].keys(key + 1):
+            if found not in skip:
+                return int(found)
+        return None
 
-        Arguments: ``counted``: False if the caller counts it elsewhere, in a
-        record that it writes anyway.
+    def pull(self, key: int) -> None:
+        """Remove the head of a lane, or an entry not far behind it.
 
         The sentinel is taken out and put back first.  Where it has become
         the only key of its bucket, that drops the bucket and puts the
@@ -132,12 +121,10 @@ class Lanes(Persistent):
         del tree[SENT]
         tree[SENT] = 0
         del tree[key]
-        if counted:
-            self.lengths[lane].change(-1)
+        self.lengths[lane].change(-1)
 
     def __len__(self) -> int:
-        # From the counters: len() of a cold tree loads all of it.  Includes
-        # what was pulled uncounted.
+        # From the counters: len() of a cold tree loads all of it.
         return sum(length() for length in self.lengths)
 
     def __bool__(self) -> bool:
@@ -149,11 +136,13 @@ class Lanes(Persistent):
 
     def down(self, start: int | None = None) -> Iterator[tuple[int, int]]:
         """The entries from ``start`` downwards, largest key first; lazy."""
-        return heapq.merge(*(_down(tree, start) for tree in self.trees),
+        return heapq.merge(*(down(tree, start) for tree in self.trees),
                            reverse=True)
 
 
-def _down(tree: Any, start: int | None) -> Iterator[tuple[int, int]]:
+def down(tree: LLBTree, start: int | None = None
+         ) -> Iterator[tuple[int, int]]:
+    """The entries of one lane, largest key first; lazy."""
     key = tree.maxKey() if start is None else tree.maxKey(start)
     while key > SENT:
         yield key, tree[key]

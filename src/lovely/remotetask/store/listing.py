@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable
 from collections.abc import Iterator
+from itertools import chain
 from itertools import islice
 from typing import Any
 
@@ -18,7 +18,6 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
-from lovely.remotetask.store.keys import ready_time
 
 # How many entries one page of a listing looks at when it filters by task.
 _PAGE_LOOKS = 1000
@@ -62,19 +61,17 @@ def page(queue: Any, status: str | None, task: str | None, start: str | None,
         job = queue.jobs.get(jobid)
         if (job is not None and (status is None or job.status == status)
                 and (task is None or job.task == task)
-                and not _elsewhere(job, name, key)):
+                and not _elsewhere(job, name)):
             found.append(job)
     return found, None
 
 
-def _elsewhere(job: Any, name: str, key: int) -> bool:
+def _elsewhere(job: Any, name: str) -> bool:
     """Does this job stand in another lane, too, and is listed there?
 
-    A recurring job is noted in ``due`` while it is queued or runs; a claimed
-    one may not have been removed from ``ready`` yet.
+    A recurring job is noted in ``due`` while it is queued or runs.
     """
-    return ((name == 'due' and job.status not in (DELAYED, CRONJOB))
-            or (name == 'ready' and job.position != (name, key)))
+    return name == 'due' and job.status not in (DELAYED, CRONJOB)
 
 
 def _entries(queue: Any, names: tuple[str, ...],
@@ -99,9 +96,10 @@ def _entries(queue: Any, names: tuple[str, ...],
             _fetch(queue, lanes.trees)
             entries = lanes.up() if key is None else lanes.up(key)
         elif name in ('completed', 'error'):
-            entries = heapq.merge(*(getattr(slot, name).down(key)
-                                    for slot in queue.slots.values()),
-                                  reverse=True)
+            entries = queue.ended(name, key)
+        elif name == 'ready':
+            _fetch(queue, queue.ready.parts())
+            entries = ((at, job.id) for at, job in queue.ready.down(key))
         else:
             lanes = getattr(queue, name)
             _fetch(queue, lanes.trees)
@@ -113,13 +111,15 @@ def _entries(queue: Any, names: tuple[str, ...],
 
 def stats(queue: Any, now: float) -> dict[str, Any]:
     """See ITaskService.stats"""
-    parts = list(queue.ready.trees)
-    for lanes in (queue.ready, queue.waiting, queue.due, queue.later,
-                  queue.cancelled):
+    parts = queue.ready.parts()
+    for lanes in (queue.waiting, queue.due, queue.later, queue.cancelled):
         parts += lanes.lengths
     _fetch(queue, parts)
+    _fetch(queue, [job for slot in queue.slots.values()
+                   for _, jobid in slot.claims.page()
+                   if (job := queue.jobs.get(jobid)) is not None])
     counts = queue.counts()
-    oldest = _oldest(queue)
+    oldest = queue.ready.oldest()
     return {
         QUEUED: counts['ready'] + counts['waiting'],
         PROCESSING: sum(1 for _ in queue.running()),
@@ -134,24 +134,6 @@ def stats(queue: Any, now: float) -> dict[str, Any]:
         'workers': len(queue.workers),
         'paused': queue.paused,
     }
-
-
-def _oldest(queue: Any) -> float | None:
-    """Since when the first of the ready jobs has been waiting."""
-    trees = queue.ready.trees
-    heads = [(ready_time(key), lane, key) for lane, key in queue.ready.heads()]
-    heapq.heapify(heads)
-    while heads:
-        moment, lane, key = heads[0]
-        if queue.is_here(key, trees[lane][key]):
-            return moment
-        for following in trees[lane].keys(key + 1):
-            heapq.heapreplace(
-                heads, (ready_time(following), lane, following))
-            break
-        else:
-            heapq.heappop(heads)
-    return None
 
 
 def _fetch(queue: Any, parts: Iterable[Any]) -> None:
@@ -169,9 +151,11 @@ def _rate(queue: Any, name: str, now: float) -> float:
     is that of those.
     """
     total = 0.0
-    for slot in queue.slots.values():
-        moments = [key_time(key) for key, _ in islice(
-            getattr(slot, name).down(), _RATE_LOOKS)]
+    for number, slot in queue.slots.items():
+        entries = getattr(slot, name).down()
+        if name == COMPLETED:
+            entries = chain(reversed(queue.unlogged(number)), entries)
+        moments = [key_time(key) for key, _ in islice(entries, _RATE_LOOKS)]
         recent = [moment for moment in moments if moment > now - 60]
         if len(recent) == _RATE_LOOKS:
             total += 60 * len(recent) / max(now - recent[-1], 0.001)
@@ -185,8 +169,7 @@ def workers(queue: Any) -> list[dict[str, Any]]:
     return [{'id': worker,
              'evidence': [str(part[0]) for part in record.evidence],
              'claims': queue.claims_of(worker),
-             'slots': [number for number, slot in queue.slots.items()
-                       if slot.owner == worker]}
+             'slots': queue.slots_of(worker)}
             for worker, record in queue.workers.items()]
 
 
@@ -205,17 +188,16 @@ class QueueView:
         return counts['waiting'] + counts['ready']
 
     def __bool__(self) -> bool:
-        return self._queue.has_ready() or bool(self._queue.waiting)
+        return self._queue.ready.any() or bool(self._queue.waiting)
 
     def _jobs(self, backwards: bool) -> Iterator[Any]:
-        jobs = self._queue.jobs
-        parts = [self._queue.waiting, self._queue.ready]
-        for lanes in reversed(parts) if backwards else parts:
-            for key, jobid in lanes.down() if backwards else lanes.up():
-                # Not what was claimed and is not removed yet.
-                if jobid in jobs and (lanes is not self._queue.ready
-                                      or self._queue.is_here(key, jobid)):
-                    yield jobs[jobid]
+        queue = self._queue
+        ready = queue.ready.down() if backwards else queue.ready.up()
+        waiting = queue.waiting.down() if backwards else queue.waiting.up()
+        parts = [(queue.jobs.get(jobid) for _, jobid in waiting),
+                 (job for _, job in ready)]
+        for part in reversed(parts) if backwards else parts:
+            yield from (job for job in part if job is not None)
 
     def __iter__(self) -> Iterator[Any]:
         return self._jobs(backwards=False)

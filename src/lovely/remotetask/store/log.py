@@ -5,6 +5,7 @@ Built from plain BTrees classes, as the lanes are.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 
 from BTrees.Length import Length
@@ -12,130 +13,98 @@ from BTrees.LLBTree import LLBucket
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
+# Entries of a bucket: 32 equal it, and no buckets at all cost twice.
+_CHUNK = 16
+
 # How many emptied buckets of a log are taken out at once: each is loaded.
 _PRUNE_BATCH = 64
 
 
-_CHUNK = 16     # entries of a log's bucket: 32 equal it, no chunks cost twice
-
-
 class Log(Persistent):
-    """What has ended, in the order of its end; written by one slot alone.
+    """Moments (int) -> job ids, which rise; one slot alone adds to its end.
 
-    A finish writes one bucket that nobody else writes, and no counter, so
-    that nothing another worker does can undo finished work.  A position is
-    ``(number of the bucket, moment)``; every bucket but the last has once
-    held 16 entries.
+    A bucket stands under the first moment that it ever held.
     """
 
     def __init__(self) -> None:
         self.buckets = LOBTree()
-        # Entries that are gone from other buckets than the last.  Only
-        # clean() and the like change it.
-        self.holes = Length()
+        self._count = Length()
 
-    def append(self, moment: int, jobid: int) -> tuple[int, int]:
-        """Add an entry at the end.
+    def extend(self, entries: Iterable[tuple[int, int]]) -> None:
+        """Add entries at the end, in their order.
 
-        Returns: its position.
-        Cost: one bucket written; a new one every 16 entries.
+        Arguments: ``entries``, (moment, job id), later than ``latest()``.
+        Cost: one bucket and a counter written; a new bucket every 16 entries.
         """
-        number = self.buckets.maxKey() if self.buckets else 0
-        bucket = self.buckets.get(number)
-        # Moments rise through the whole log, also where clocks do not: pages
-        # start in the middle of it.
-        moment = max(moment, self._latest(number) + 1)
-        if bucket is not None and len(bucket) >= _CHUNK:
-            self.prune()
-            number, bucket = number + 1, None
-        if bucket is None:
-            bucket = self.buckets[number] = LLBucket()
-        bucket[moment] = jobid
-        return number, moment
+        bucket = (self.buckets[self.buckets.maxKey()] if self.buckets
+                  else None)
+        added = 0
+        for moment, jobid in entries:
+            if bucket is None or len(bucket) >= _CHUNK:
+                self.prune()
+                bucket = self.buckets[moment] = LLBucket()
+            bucket[moment] = jobid
+            added += 1
+        if added:
+            self._count.change(added)
 
-    def _latest(self, number: int) -> int:
-        """The last moment noted, in this bucket or the one before it."""
-        for bucket in map(self.buckets.get, (number, number - 1)):
-            if bucket:
-                latest: int = bucket.maxKey()
-                return latest
-        # Both emptied by clean(): what lies before is older by far.
-        return -1
+    def latest(self) -> int:
+        """The last moment that was noted, or less once that is cleaned."""
+        if not self.buckets:
+            return -1
+        last: int = self.buckets.maxKey()
+        bucket = self.buckets[last]
+        return bucket.maxKey() if bucket else last
 
-    def discard(self, number: int, moment: int, jobid: int) -> bool:
+    def discard(self, moment: int, jobid: int) -> bool:
         """Remove an entry, if it still is this job's.
 
         An emptied bucket stays: taking it out would write the tree, which
         the slot's next finish may be writing.
         """
-        bucket = self.buckets.get(number)
+        bucket = self._bucket(moment)
         if bucket is None or bucket.get(moment) != jobid:
             return False
-        last = self.buckets.maxKey()
-        if number == last and len(bucket) >= _CHUNK:
-            # The slot is about to open the next bucket and would not see
-            # this hole, nor we its bucket: so that we meet in the same key.
-            self.buckets[last + 1] = LLBucket()
-            last += 1
         del bucket[moment]
-        if number != last:
-            self.holes.change(1)
+        self._count.change(-1)
         return True
 
-    def prune(self, most: int = _PRUNE_BATCH) -> bool:
+    def _bucket(self, moment: int) -> LLBucket | None:
+        """The bucket that would hold this moment."""
+        try:
+            return self.buckets[self.buckets.maxKey(moment)]
+        except ValueError:
+            return None
+
+    def prune(self) -> bool:
         """Take out empty buckets at the front; for the slot, or if it is free.
 
-        Arguments: ``most``, buckets at once: each is loaded, and a finish
-        must not wait for those of a large clean.
-        Returns: may there be more?
+        Returns: may there be more?  A finish must not wait for those of a
+        large clean, so each call takes out a batch.
         """
-        for _ in range(most):
+        for _ in range(_PRUNE_BATCH):
             if not self.buckets:
                 return False
-            number = self.buckets.minKey()
-            if number == self.buckets.maxKey() or self.buckets[number]:
+            first = self.buckets.minKey()
+            if first == self.buckets.maxKey() or self.buckets[first]:
                 return False
-            del self.buckets[number]
-            skipped = self.buckets.minKey() - number
-            self.holes.change(-skipped * _CHUNK)
+            del self.buckets[first]
         return True
 
-    def _find(self, moment: int | None) -> int:
-        """The number of a bucket behind which all is later than a moment."""
-        low, high = self.buckets.minKey(), self.buckets.maxKey()
-        if moment is None:
-            return high
-        # Moments rise from bucket to bucket; one that clean() has emptied
-        # tells nothing, so the search goes on in front of it.
-        while low < high:
-            middle = number = (low + high + 1) // 2
-            while number > low and not self.buckets.get(number):
-                number -= 1
-            bucket = self.buckets.get(number)
-            if bucket and bucket.minKey() > moment:
-                high = number - 1 if number > low else low
-            else:
-                low = middle
-        return low
-
     def __len__(self) -> int:
-        if not self.buckets:
-            return 0
-        last = self.buckets.maxKey()
-        return ((last - self.buckets.minKey()) * _CHUNK
-                + len(self.buckets[last]) - self.holes())
+        return self._count()
 
     def down(self, start: int | None = None) -> Iterator[tuple[int, int]]:
         """The entries from ``start`` downwards, latest first; lazy.
 
         Cost: O(log n) for the first.
         """
-        number = self._find(start) if self.buckets else -1
-        while number >= 0:
-            bucket = self.buckets[number]
+        while True:
+            try:
+                first = self.buckets.maxKey(start)
+            except ValueError:
+                return
+            bucket = self.buckets[first]
             for moment in reversed(list(bucket.keys(None, start))):
                 yield moment, bucket[moment]
-            try:
-                number = self.buckets.maxKey(number - 1)
-            except ValueError:
-                break
+            start = first - 1

@@ -7,18 +7,21 @@ from typing import Any
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import Job
 from lovely.remotetask.store import states
+from lovely.remotetask.store.keys import next_moment
 from lovely.remotetask.store.keys import ready_key
 from lovely.remotetask.store.lanes import Lanes
+from lovely.remotetask.store.ready import Ready
 from lovely.remotetask.store.uniques import UniqueKeys
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.store.workers import Workers
 
 #: What is noted in a slot's logs: the place of such a job is
-#: ``(name, (slot, bucket, moment))``; that of others ``(name of lanes, key)``.
+#: ``(name, (slot, moment))``; that of others ``(name of lanes, key)``.
 LOGS = ('completed', 'error')
 
 
@@ -27,8 +30,8 @@ class Places(Workers):
 
     def __init__(self, jobs: Any) -> None:
         super().__init__(jobs)
-        # 64 lanes where producers and workers meet; fewer where they do not.
-        self.ready = Lanes(64)
+        self.ready = Ready(jobs, self.slots)
+        # Fewer lanes where producers and workers do not meet.
         self.due = Lanes(16)
         self.waiting = Lanes(16)
         self.later = Lanes(16)
@@ -46,10 +49,9 @@ class Places(Workers):
         if job.position is not None:
             name, key = job.position
             if name in LOGS:
-                number, *position = key
-                slot = self.slots.get(number)
+                slot = self.slots.get(key[0])
                 if slot is not None:
-                    getattr(slot, name).discard(*position, job.id)
+                    getattr(slot, name).discard(key[1], job.id)
             else:
                 getattr(self, name).discard(key, job.id)
 
@@ -57,17 +59,24 @@ class Places(Workers):
         states.check(job.id, job.status, status)
         return status
 
-    def _log(self, job: Job, name: str, number: int, now: float,
-             **values: Any) -> None:
+    def log(self, job: Job, name: str, number: int, now: float,
+            **values: Any) -> None:
+        """Give a job that is over its place in a slot's log.
+
+        What a thread completes is noted there later, with the rest of its
+        page: see claiming.log_ended.
+        """
         self.take_out(job)
-        position = getattr(self.slots[number], name).append(
-            time_key(now), job.id)
-        job.put(position=(name, (number, *position)), **values)
+        log = getattr(self.slots[number], name)
+        moment = next_moment(log, now)
+        if name == ERROR or number == DIRECT_SLOT:
+            log.extend([(moment, job.id)])
+        job.put(position=(name, (number, moment)), **values)
 
     def rehome(self, job: Job) -> None:
         """Let a job whose status was assigned from outside be found by it."""
         if job.status in LOGS:
-            self._log(job, job.status, DIRECT_SLOT, SYSTEM_CLOCK.now())
+            self.log(job, job.status, DIRECT_SLOT, SYSTEM_CLOCK.now())
         elif job.status == CANCELLED:
             self.put_in(job, 'cancelled', time_key(SYSTEM_CLOCK.now()))
         else:
@@ -75,11 +84,11 @@ class Places(Workers):
             job.put(position=None)
 
     def enqueue(self, job: Job) -> None:
-        """See IJobQueue"""
+        """Make the job ready to run, behind its equals in priority."""
         self.put_in(job, 'ready', ready_key(job.priority or 0, self),
                     status=self._move(job, QUEUED))
 
     def shelve(self, job: Job) -> None:
-        """See IJobQueue"""
+        """Keep the job until ``startJob``."""
         self.put_in(job, 'later', time_key(SYSTEM_CLOCK.now()),
                     status=self._move(job, STARTLATER))

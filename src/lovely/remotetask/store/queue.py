@@ -5,11 +5,7 @@ No transaction begins or ends here, and no task runs.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from typing import Any
-
-from zope.interface import implementer
 
 from lovely.remotetask import payload
 from lovely.remotetask import settings
@@ -25,89 +21,51 @@ from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
-from lovely.remotetask.interfaces import IJobQueue
 from lovely.remotetask.job import Failure
 from lovely.remotetask.job import Job
 from lovely.remotetask.store import cleaning
 from lovely.remotetask.store import listing
 from lovely.remotetask.store import states
-from lovely.remotetask.store.keys import draw
+from lovely.remotetask.store.claiming import Claiming
+from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.keys import ready_key
 from lovely.remotetask.store.places import LOGS
-from lovely.remotetask.store.timetable import Timetable
 from lovely.remotetask.store.workers import DIRECT_SLOT
-from lovely.remotetask.store.workers import Retired
 
 
-@implementer(IJobQueue)
-class JobQueue(Timetable):
-    """See IJobQueue"""
+class JobQueue(Claiming):
+    """Where each job of a service stands; the one way to move it.
+
+    Every verb writes the Job record, which is the mutex: two transactions
+    that move the same job conflict, and exactly one commits.  Times are
+    seconds since 1970 (float).
+    Txn: the caller commits.
+    """
 
     paused = False
-    poison = None       # None: settings.POISON
+    # None: settings.POISON.  No annotation: see job.
+    poison = None   # type: int | None
 
-    # -- taking ---------------------------------------------------------------
+    # -- waiting --------------------------------------------------------------
 
     def has_waiting(self, now: float) -> bool:
-        """See IJobQueue"""
-        return self.has_ready() or self.has_due(now)
+        """Could a job run at ``now``?  Writes nothing."""
+        return self.ready.any() or self.has_due(now)
 
-    def has_ready(self) -> bool:
-        head = self.ready.first()
-        # Mostly the first is one; behind it may lie what was claimed and
-        # has not been removed yet.
-        return head is not None and (
-            self.is_here(*head) or any(itertools.starmap(
-                self.is_here, self.ready.up())))
+    def pull(self, now: float) -> Job | None:
+        """Take the next job out of the ready ones; due ones come in first.
 
-    def is_here(self, key: int, jobid: int) -> bool:
-        """Is that entry more than the trace of a claim?"""
-        job = self.jobs.get(jobid)
-        return job is not None and job.position == ('ready', key)
-
-    def pull(self, now: float) -> Any:
-        """See IJobQueue"""
+        Returns: the job, its status unchanged; None: there is none.
+        """
         self._make_due_ready(now)
-        for key, job in self._queued(None):
-            self.ready.pull(key)
+        for key, job in self._queued():
+            self.ready.take(key)
             return job
         return None
 
-    def _queued(self, allowed: Any) -> Iterator[tuple[int, Any]]:
-        """The jobs to run next, with their keys; whoever takes one pulls it.
-        """
-        for key, jobid in self.ready.ahead(allowed):
-            job = self.jobs.get(jobid)
-            here = job is not None and job.position == ('ready', key)
-            if here and job.status == QUEUED:
-                yield key, job
-                continue
-            # ``del service.jobs[id]`` leaves the entry behind, and so does a
-            # status assigned from outside: they end here.  So does what was
-            # claimed and not removed yet, which has been counted.
-            self.ready.pull(key, counted=here or job is None)
-            if here:
-                self.rehome(job)
-
-    def _ahead(self, ahead: Any, allowed: Any) -> Iterator[tuple[int, Any]]:
-        """The same for a thread that takes many and removes them later."""
-        for key, jobid in ahead.entries(
-                self.ready, SYSTEM_CLOCK.monotonic(), allowed):
-            job = self.jobs.get(jobid)
-            if (job is not None and job.position == ('ready', key)
-                    and job.status == QUEUED):
-                yield key, job
-
-    def remove(self, spent: Any) -> None:
-        """See IJobQueue"""
-        for key, jobid in spent:
-            # Nobody else ever puts this job there again: see requeue.
-            if self.ready.holds(key, jobid):
-                self.ready.pull(key, counted=False)
-
     # -- running --------------------------------------------------------------
 
-    def restart(self, job: Any, token: tuple[str, int], now: float) -> bool:
+    def restart(self, job: Any, token: Token, now: float) -> bool:
         """Start a job again whose start was undone with a transaction.
 
         Returns: False if there is nothing to go on with: the job is over.
@@ -128,8 +86,8 @@ class JobQueue(Timetable):
         self.start(job, token, now)
         return True
 
-    def start(self, job: Job, token: tuple[str, int], now: float) -> None:
-        """See IJobQueue"""
+    def start(self, job: Job, token: Token, now: float) -> None:
+        """Mark a job as running under ``token``: see claiming.Token."""
         key = job.ready_key
         if job.position is not None:
             key = job.position[1] if job.position[0] == 'ready' else None
@@ -138,66 +96,15 @@ class JobQueue(Timetable):
                 position=None, ready_key=key, startedAt=now,
                 attempts=(job.attempts or 0) + 1)
 
-    def claim(self, tokens: Iterator[tuple[str, int]], slot: int, now: float,
-              jobid: int | None = None, allowed: Any = None,
-              ahead: Any = None, more: Any = None) -> list[Any]:
-        """See IJobQueue"""
-        place = self.slots.get(slot)
-        worker, number = next(tokens)
-        if place is None or place.owner != worker:
-            raise Retired
-        claims = place.claims
-        if jobid is not None:
-            # One that is claimed already changes hands: the token says who
-            # may finish it.
-            job = self.jobs.get(jobid)
-            taken = ([job] if job is not None
-                     and job.status in (QUEUED, PROCESSING) else [])
-        else:
-            taken = []
-            if ahead is None:
-                self._make_due_ready(now)
-            for key, job in (self._queued(allowed) if ahead is None
-                             else self._ahead(ahead, allowed)):
-                # Asked of the first, too: may others join it?
-                fits = more is not None and more(job, len(taken))
-                if taken and not fits:
-                    break
-                # Counted in our own record, which is written anyway: a
-                # counter beside each lane costs a tenth of the whole claim.
-                if ahead is None:
-                    self.ready.pull(key, counted=False)
-                else:
-                    ahead.take(self.ready, key, job.id)
-                claims.pulled += 1
-                job.put(position=None, ready_key=key)
-                taken.append(job)
-                if not fits:
-                    break
-        if not taken:
-            return taken
-        # Looked at before the start: it may be among them already, given
-        # back and claimed anew.
-        others = [i for i in self._claimed(claims) if i != jobid]
-        for job in taken:
-            self.start(job, (worker, number), now)
-            worker, number = next(tokens)
-        claims.jobs = (*others, *[job.id for job in taken])
-        if claims.ids is None or self.jobs.free(claims.ids) is None:
-            claims.ids = self.jobs.reserve(draw)
-        return taken
-
     def requeue(self, job: Job) -> None:
-        """See IJobQueue"""
-        # Beside its old key, never on it: who claimed it there may remove that
-        # entry later.
+        """Put a claimed job back to where it stood, uncharged."""
         key = (ready_key(job.priority or 0, self) if job.ready_key is None
-               else job.ready_key + len(self.ready.trees))
+               else self.ready.beside(job.ready_key))
         self.put_in(job, 'ready', key, claim=None,
                     status=self._move(job, QUEUED))
 
     def interrupt(self, job: Job, now: float) -> None:
-        """See IJobQueue"""
+        """Put back a job whose worker died; at last it ends as poison."""
         job.put(interruptions=job.interruptions + 1)
         if job.interruptions < (self.poison or settings.POISON):
             self.requeue(job)
@@ -209,13 +116,18 @@ class JobQueue(Timetable):
 
     def finish(self, job: Job, output: Any, size: int, now: float,
                slot: int = DIRECT_SLOT) -> None:
-        """See IJobQueue"""
+        """End a run well; a recurring job waits for its next time.
+
+        Arguments: ``size``, about how long the output's pickle is (bytes);
+        ``slot`` (int), whose log notes it: the caller's own, 0 for direct
+        processing.
+        """
         self._end(job, COMPLETED, now, slot, error=None,
                   output=payload.wrap(output, size))
 
     def fail(self, job: Job, failure: Failure, now: float,
              slot: int = DIRECT_SLOT) -> None:
-        """See IJobQueue"""
+        """End a run with an error record."""
         self._end(job, ERROR, now, slot, error=tuple(failure))
 
     def _end(self, job: Any, status: str, now: float, slot: int,
@@ -228,12 +140,15 @@ class JobQueue(Timetable):
             self.take_out(job)
             job.put(status=self._move(job, CRONJOB), position=None, **values)
         else:
-            self._log(job, status, slot, now, **values,
-                      status=self._move(job, status))
+            self.log(job, status, slot, now, **values,
+                     status=self._move(job, status))
 
     def park(self, job: Job, until: float, failure: Failure | None = None,
              charged: bool = True) -> None:
-        """See IJobQueue"""
+        """Let a job wait, as ``queued``, until then: for another attempt.
+
+        Arguments: ``charged``: does the failure count against the task?
+        """
         values: dict[str, Any] = {}
         if failure is not None:
             values = {'error': tuple(failure),
@@ -242,7 +157,7 @@ class JobQueue(Timetable):
                     status=self._move(job, QUEUED), **values)
 
     def retry(self, job: Job, now: float) -> None:
-        """See IJobQueue"""
+        """Queue a failed or cancelled job once more; see retryJob."""
         if job.status not in (QUEUED, ERROR, CANCELLED):
             raise InvalidTransition(job.id, str(job.status), QUEUED)
         job.put(failures=0, interruptions=0, missing_since=None)
@@ -252,7 +167,7 @@ class JobQueue(Timetable):
             self.enqueue(job)
 
     def cancel(self, job: Job) -> bool:
-        """See IJobQueue"""
+        """Cancel the job.  Returns False if it was over already."""
         if job.status is None or states.is_final(job.status):
             return False
         self._unnote_next(job)
@@ -261,50 +176,44 @@ class JobQueue(Timetable):
         return True
 
     def forget(self, job: Job) -> None:
-        """See IJobQueue"""
+        """Remove every trace of a job that is about to be deleted."""
         self._unnote_next(job)
         self.take_out(job)
         if job.key is not None:
             self.uniques.release(job)
-        # What a claim of it has left in its lane.
-        key = job.ready_key
-        if key is not None and self.ready.holds(key, job.id):
-            self.ready.pull(key, counted=False)
 
     def clean(self, status: str) -> None:
-        """See IJobQueue"""
+        """Delete all jobs with this final status.  Cost: O(such jobs)."""
         cleaning.clean(self, status)
 
     def clean_step(self, status: str, start: str | None, limit: int,
                    skip_live: bool = False) -> tuple[int, str | None]:
-        """See IJobQueue"""
-        return cleaning.some(self, status, start, limit, skip_live)
+        """Delete about ``limit`` jobs with this final status.
 
-    def retire(self, worker: str, now: float, charged: bool) -> list[int]:
-        """See IJobQueue"""
-        left = self.dismiss(worker)
-        for jobid in left:
-            job = self.jobs[jobid]
-            if charged:
-                self.interrupt(job, now)
-            else:
-                self.requeue(job)
-        return left
+        Arguments: ``start``, what the call before returned, at first None;
+        ``skip_live``: a transaction that called this has conflicted, so keep
+        out of the workers' way: what has just ended stays.
+        Returns: how many were deleted, and the ``start`` of the next call
+        (str), None at the end.
+        Txn: each call wants one of its own.
+        """
+        return cleaning.some(self, status, start, limit, skip_live)
 
     # -- looking --------------------------------------------------------------
 
     def counts(self) -> dict[str, int]:
-        """See IJobQueue"""
+        """How many jobs wait or have ended where: name -> int.
+
+        Cost: O(lanes + slots); no lane is loaded.
+        """
         found = {name: len(getattr(self, name)) for name in (
-            'ready', 'waiting', 'due', 'later', 'cancelled')}
-        found['ready'] -= sum(slot.claims.pulled
-                              for slot in self.slots.values())
+            'waiting', 'due', 'later', 'cancelled')}
+        found['ready'] = self.ready.count()
         for name in LOGS:
-            found[name] = sum(len(getattr(slot, name))
-                              for slot in self.slots.values())
+            found[name] = self.count_ended(name)
         return found
 
     def page(self, status: str | None, task: str | None, start: str | None,
              limit: int) -> tuple[list[Any], str | None]:
-        """See IJobQueue"""
+        """See ITaskService.listJobs."""
         return listing.page(self, status, task, start, limit)

@@ -28,7 +28,10 @@ class Timetable(Places):
     """The part of a queue that knows of times."""
 
     def schedule(self, job: Job, now: float) -> None:
-        """See IJobQueue"""
+        """Place a job with a schedule by its next run after ``now``.
+
+        Raises: InvalidSchedule where it has none.
+        """
         when = job.next_run(now)
         if when is None:
             raise InvalidSchedule(
@@ -75,13 +78,16 @@ class Timetable(Places):
             job.put(next=None)
 
     def has_due(self, now: float) -> bool:
-        """See IJobQueue"""
+        """Is there a scheduled or waiting job whose time has come?"""
         limit = last_key(now)
         return (self.due.first(limit) is not None
                 or self.waiting.first(limit) is not None)
 
     def reanchor(self, now: float) -> None:
-        """See IJobQueue"""
+        """Let scheduled jobs count from an earlier, made-up ``now``.
+
+        Cost: O(scheduled jobs).
+        """
         for _, jobid in list(self.due.up()):
             job = self.jobs.get(jobid)
             if job is None or job.anchor is None or now >= job.anchor:
@@ -122,7 +128,7 @@ class Timetable(Places):
                 failure = Failure(
                     'InvalidSchedule', 'its schedule never occurs', '',
                     job.attempts, now)
-                self._log(job, ERROR, DIRECT_SLOT, now, completedAt=now,
+                self.log(job, ERROR, DIRECT_SLOT, now, completedAt=now,
                           error=tuple(failure),
                           status=self._move(job, ERROR))
                 return

@@ -1,20 +1,20 @@
-"""Who runs jobs: workers, and the slots their threads write their logs in.
-
-Source: new.
-"""
+"""The workers of a service, and which slots their threads have."""
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
-from typing import Any
 
 from BTrees.IOBTree import IOBTree
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 
 from lovely.remotetask.errors import RuntimeFault
+from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
-from lovely.remotetask.store.log import Log
+from lovely.remotetask.job import Job
+from lovely.remotetask.store.blocks import Blocks
+from lovely.remotetask.store.claims import Slot
 
 #: The slot of direct processing; nobody owns it.
 DIRECT_SLOT = 0
@@ -44,46 +44,6 @@ class WorkerRecord(Persistent):
         self.beat = beat
 
 
-class Claims(Persistent):
-    """What one thread has claimed; written by its claims only.
-
-    Finish never writes this record, so it may still name jobs that are over;
-    the next claim drops them.
-    Attributes: ``owner`` (worker id), None: the slot is free.  Whoever
-    declares a worker dead writes it, so that a claim at the same moment
-    conflicts.  ``jobs`` (tuple of int).  ``ids``, (first, end): what its
-    tasks may give to the jobs they add, in a block that is there before they
-    start.  ``pulled``, how many jobs were ever taken out of the ready ones
-    here: the lanes' own counters know nothing of that.
-    """
-
-    ids = None
-    pulled = 0
-
-    def __init__(self, owner: str | None) -> None:
-        self.owner = owner
-        self.jobs: tuple[int, ...] = ()
-
-
-class Slot(Persistent):
-    """One thread's place: what it claims, and what it has ended.
-
-    A number and not a worker's id: a fleet that restarts daily has as many
-    logs as it ever had threads at once.
-    Attributes: ``claims``; ``completed``, ``error``, logs.
-    """
-
-    def __init__(self, owner: str | None) -> None:
-        self.claims = Claims(owner)
-        self.completed = Log()
-        self.error = Log()
-
-    @property
-    def owner(self) -> str | None:
-        """The id of the worker whose thread this is; None: it is free."""
-        return self.claims.owner
-
-
 class Workers(Persistent):
     """Who runs the jobs of a service: its workers and their threads' slots.
 
@@ -91,61 +51,106 @@ class Workers(Persistent):
     WorkerRecord; ``slots``, number -> Slot.
     """
 
-    def __init__(self, jobs: Any) -> None:
+    def __init__(self, jobs: Blocks) -> None:
         self.jobs = jobs
         self.slots = IOBTree({DIRECT_SLOT: Slot(None)})
         self.workers = OOBTree()
 
-    def enroll(self, worker: str, evidence: Any, beats: bool) -> None:
-        """See IJobQueue"""
+    def enroll(self, worker: str, evidence: tuple[object, ...],
+               beats: bool) -> None:
+        """Make a worker known.
+
+        Arguments: ``worker``, its id; ``evidence``, see ILiveness;
+        ``beats``: does it give signs of life?
+        """
         if worker not in self.workers:
             self.workers[worker] = WorkerRecord(
                 evidence, Beat() if beats else None)
 
     def take_slot(self, worker: str) -> int:
-        """See IJobQueue"""
+        """Give a worker's thread a slot of its own.
+
+        Returns: its number, of a free one or a new one.
+        Raises: Retired if the worker is not known (any more).
+        """
         if worker not in self.workers:
             raise Retired
         for number, slot in self.slots.items():
             if number != DIRECT_SLOT and slot.owner is None:
-                slot.claims.owner = worker
-                return number
+                slot.owner = worker
+                return int(number)
         number = self.slots.maxKey() + 1
         self.slots[number] = Slot(worker)
-        return number
+        return int(number)
 
-    def is_claimed(self, jobid: int, worker: str) -> bool:
-        """Is this job running under a claim of this worker?"""
-        job = self.jobs.get(jobid)
-        return (job is not None and job.status == PROCESSING
-                and job.claim is not None and job.claim[0] == worker)
+    def slots_of(self, worker: str) -> list[int]:
+        """The numbers of the slots that a worker's threads have."""
+        return [number for number, slot in self.slots.items()
+                if slot.owner == worker]
 
-    def _claimed(self, claims: Any) -> list[int]:
-        return [jobid for jobid in claims.jobs
-                if self.is_claimed(jobid, claims.owner)]
+    def claimed(self, number: int) -> list[Job]:
+        """The jobs that run under claims of a slot.
+
+        A job carries the token of its claim, and that names the slot: it runs
+        under the claim of one slot, on however many pages it stands.
+        Cost: O(jobs of a page).
+        """
+        slot = self.slots[number]
+        if slot.owner is None:
+            return []
+        found = (self.jobs.get(jobid) for _, jobid in slot.claims.page())
+        return [job for job in found
+                if job is not None and job.status == PROCESSING
+                and job.claim is not None
+                and job.claim[:2] == (slot.owner, number)]
 
     def claims_of(self, worker: str) -> list[int]:
-        """See IJobQueue"""
-        return [jobid for slot in self.slots.values()
-                if slot.owner == worker
-                for jobid in self._claimed(slot.claims)]
+        """The ids of the jobs that run under claims of a worker."""
+        return [job.id for number in self.slots_of(worker)
+                for job in self.claimed(number)]
 
     def running(self) -> Iterator[int]:
         """The ids of the jobs that run."""
-        for slot in self.slots.values():
-            yield from self._claimed(slot.claims)
+        for number in self.slots:
+            for job in self.claimed(number):
+                yield job.id
 
-    def dismiss(self, worker: str) -> list[int]:
-        """Take a worker's name out and free its slots.
+    def unlogged(self, number: int) -> list[tuple[int, int]]:
+        """What a slot has completed and not noted in its log yet.
 
-        Returns: the ids of the jobs it has claimed; they go on carrying its
-        tokens until somebody moves them.
+        Returns: (moment, job id), in their order; see claims.
+        Cost: O(jobs of a page).
         """
-        left = self.claims_of(worker)
-        for slot in self.slots.values():
-            if slot.owner == worker:
-                slot.claims.owner, slot.claims.jobs = None, ()
-        self.workers.pop(worker, None)
-        return left
+        slot = self.slots[number]
+        latest = slot.completed.latest()
+        found = []
+        for _, jobid in slot.claims.page():
+            job = self.jobs.get(jobid)
+            if job is None or job.position is None:
+                continue
+            name, key = job.position
+            if name == 'completed' and key[0] == number and key[1] > latest:
+                found.append((key[1], jobid))
+        found.sort()
+        return found
 
+    def ended(self, name: str, start: int | None = None
+              ) -> Iterator[tuple[int, int]]:
+        """What has ended so, (moment, job id), latest first; lazy.
 
+        Arguments: ``name``, COMPLETED or ERROR; ``start``, the latest moment.
+        """
+        parts = []
+        for number, slot in self.slots.items():
+            parts.append(getattr(slot, name).down(start))
+            if name == COMPLETED:
+                parts.append(reversed([
+                    entry for entry in self.unlogged(number)
+                    if start is None or entry[0] <= start]))
+        return heapq.merge(*parts, reverse=True)
+
+    def count_ended(self, name: str) -> int:
+        """How many jobs have ended so.  Cost: O(slots)."""
+        return sum(len(getattr(slot, name)) + (
+            len(self.unlogged(number)) if name == COMPLETED else 0)
+            for number, slot in self.slots.items())

@@ -1,75 +1,77 @@
-"""Liveness where only this process can open the storage."""
+"""Liveness where only one process at a time can open the storage."""
 
 from __future__ import annotations
 
 import uuid
 import weakref
-from typing import Any
 
+from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
+from ZODB.interfaces import IStorage
 from ZODB.MappingStorage import MappingStorage
 from zope.interface import implementer
 
 from lovely.remotetask.interfaces import ILiveness
-from lovely.remotetask.peers.forks import forgets_after_fork
+from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.peers.storages import innermost
 
 KIND = 'exclusive'
 
-# By storage, not by process: whoever opens the file again in this process is
-# the next opener, too.
-_tokens: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+# By storage and not by process: a process that closes the file and opens it
+# again is the next opener, too.
+_tokens: weakref.WeakKeyDictionary[IStorage, str] = (
+    weakref.WeakKeyDictionary())
 
-
-def _forget() -> None:
-    # A child made by fork has another identity.
-    _tokens.clear()
-
-
-forgets_after_fork(_forget)
+# A child made by fork has another identity.
+call_after_fork(_tokens.clear)
 
 
 @implementer(ILiveness)
 class ExclusiveStorage:
-    """Nobody else has the storage open: other claims are dead.  See ILiveness
+    """Alive if announced for the storage that is open here.  See ILiveness
 
-    ``available`` (bool): the storage is of that kind.  One that is not known
-    here is taken for shared, which is always safe.
+    No other process has it open, so what anything else announced is dead.
+    Arguments: ``database`` (ZODB.DB).
+    Attributes: ``available`` (bool): the storage is of that kind.  An unknown
+    storage counts as shared, which is always safe.
     """
 
     lost = False
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: DB) -> None:
         storage = innermost(database.storage)
         self.available = _is_exclusive(storage)
-        # Weak: who holds a Liveness by its database must not keep that.
-        self._storage = weakref.ref(storage) if self.available else None
+        # Weak: a Liveness is found by its database, and must not keep it.
+        self._ref = weakref.ref(storage) if self.available else None
 
-    def announce(self) -> tuple[Any, ...]:
+    def _storage(self) -> IStorage | None:
+        return None if self._ref is None else self._ref()
+
+    def announce(self) -> tuple[object, ...]:
         """See ILiveness"""
-        storage = None if self._storage is None else self._storage()
+        storage = self._storage()
         if storage is None:
             return ()
         return (KIND, _tokens.setdefault(storage, uuid.uuid4().hex))
 
-    def alive(self, evidence: Any, beat: Any) -> bool | None:
+    def alive(self, evidence: object, beat: object) -> bool | None:
         """See ILiveness"""
         match evidence:
             case ('exclusive', str() as token):
-                storage = None if self._storage is None else self._storage()
-                # Also on a shared storage: its maker held it alone, so it is
-                # gone, or this is a copy.
+                storage = self._storage()
+                # False on a shared storage, too: the process that announced
+                # it had the storage alone, so it is gone, or this is a copy.
                 return storage is not None and _tokens.get(storage) == token
         return None
 
     def close(self) -> None:
         """See ILiveness"""
-        storage = None if self._storage is None else self._storage()
+        storage = self._storage()
         if storage is not None:
             _tokens.pop(storage, None)
 
 
-def _is_exclusive(storage: Any) -> bool:
+def _is_exclusive(storage: IStorage) -> bool:
     if isinstance(storage, FileStorage):
         # Opened to read only it takes no lock: a writer may be elsewhere.
         return not storage.isReadOnly()

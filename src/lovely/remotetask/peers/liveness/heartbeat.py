@@ -1,4 +1,4 @@
-"""Liveness by beats: a counter in the database that goes on, or does not."""
+"""Liveness by beats: a process is dead when its counter stands still."""
 
 from __future__ import annotations
 
@@ -6,46 +6,51 @@ import threading
 import uuid
 from dataclasses import dataclass
 from dataclasses import field
-from typing import Any
 
 from zope.interface import implementer
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.interfaces import IClock
 from lovely.remotetask.interfaces import ILiveness
-from lovely.remotetask.peers.forks import forgets_after_fork
+from lovely.remotetask.peers.forks import call_after_fork
 
 KIND = 'beat'
 
-# Whom nobody looked at for so long (seconds) has no record any more.
+# The record of a process that was not looked at for so long (seconds) goes.
 _FORGET_SECONDS = 3600.0
 
 
 @dataclass
 class _Seen:
-    """What an observer knows of a process."""
+    """What an observer knows of a process.
+
+    Attributes: ``looked``, when it last looked (monotonic seconds);
+    ``silence`` (seconds); ``counts``, the last count of each worker of the
+    process: the oid of its beat -> count.
+    """
 
     looked: float
     silence: float = 0.0
-    # One per worker of the process; any that goes on shows that it lives.
-    counts: dict[Any, Any] = field(default_factory=dict)
+    counts: dict[bytes | None, object] = field(default_factory=dict)
 
 
 @implementer(ILiveness)
 class Heartbeat:
     """Dead after a time of silence, by the observer's clock.  See ILiveness
 
-    No two clocks need to agree.  At the first look nothing is known yet, and
-    the silence begins.
-    Arguments: ``clock`` (IClock); ``dead_seconds``; ``beat_seconds``: one
-    look adds at most that to a silence, however long ago the last one was.
-    An observer that was stopped itself (a suspended machine, a paused
-    container) has heard nothing, which says nothing about the others.
+    No two clocks need to agree.  The silence begins at the observer's first
+    look, which knows of nothing before.
+    Arguments: ``clock`` (IClock); ``dead_seconds`` and ``beat_seconds``, by
+    default those of ``settings``.  One look adds ``beat_seconds`` to a
+    silence at most, however long ago the last look was: an observer that was
+    stopped itself (a suspended machine, a paused container) could see no
+    beat, and knows nothing of the others.
     """
 
     lost = False
 
-    def __init__(self, clock: Any = SYSTEM_CLOCK,
+    def __init__(self, clock: IClock = SYSTEM_CLOCK,
                  dead_seconds: float | None = None,
                  beat_seconds: float | None = None) -> None:
         self._clock = clock
@@ -54,36 +59,43 @@ class Heartbeat:
         self._most = (settings.BEAT_SECONDS if beat_seconds is None
                       else beat_seconds)
         self._forget()
-        forgets_after_fork(self._forget)
+        call_after_fork(self._forget)
 
     def _forget(self) -> None:
         self._identity = uuid.uuid4().hex
         self._seen: dict[str, _Seen] = {}
         self._guard = threading.Lock()
 
-    def announce(self) -> tuple[Any, ...]:
+    def announce(self) -> tuple[object, ...]:
         """See ILiveness"""
         return (KIND, self._identity)
 
-    def alive(self, evidence: Any, beat: Any) -> bool | None:
+    def alive(self, evidence: object, beat: object) -> bool | None:
         """See ILiveness"""
         silence = self.silence(evidence, beat)
         return None if silence is None else silence < self._dead_seconds
 
     def close(self) -> None:
-        """See ILiveness; who beats no more is dead after its time."""
+        """See ILiveness; a process that beats no more is dead in time."""
 
-    def silence(self, evidence: Any, beat: Any) -> float | None:
-        """For how long (seconds) nothing was heard; None: not of this kind."""
+    def silence(self, evidence: object, beat: object) -> float | None:
+        """For how long (seconds) a process has shown no sign of life.
+
+        Arguments: as those of ``alive``.
+        Returns: None for evidence of another kind.
+        """
         match evidence:
             case ('beat', str() as identity):
                 return self.silence_of(identity, beat)
         return None
 
-    def silence_of(self, identity: str, beat: Any) -> float:
-        """The same for the identity of a process (str)."""
+    def silence_of(self, identity: str, beat: object) -> float:
+        """The same by the identity of a process (str).
+
+        Cost: memory for each process that was looked at in the last hour.
+        """
         now = self._clock.monotonic()
-        which = getattr(beat, '_p_oid', None)
+        which: bytes | None = getattr(beat, '_p_oid', None)
         count = getattr(beat, 'count', beat)
         with self._guard:
             seen = self._seen.get(identity)
@@ -92,8 +104,8 @@ class Heartbeat:
                 seen = self._seen[identity] = _Seen(now)
             seen.silence += min(max(now - seen.looked, 0.0), self._most)
             seen.looked = now
-            # A worker without a beat says nothing, least of all that it is
-            # another one's turn.
+            # A worker without a beat shows nothing.  It must not count as a
+            # change from the other workers' counts to None and back.
             if count is not None and seen.counts.get(which) != count:
                 seen.counts[which] = count
                 seen.silence = 0.0

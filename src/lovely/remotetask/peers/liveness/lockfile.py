@@ -1,8 +1,8 @@
 """Liveness on one host: a file that is locked while its process lives.
 
-The kernel lets go of the lock when the process ends, however it ends.  Never
-put the directory on NFS: there a lock may survive its process, or vanish
-under it.
+The kernel frees the lock when the process ends, however it ends.  Never put
+the directory on NFS: there a lock may outlast its process, or be lost while
+the process lives.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress
-from typing import Any
 
 from zope.interface import implementer
 
 from lovely.remotetask.interfaces import ILiveness
 from lovely.remotetask.log import log
-from lovely.remotetask.peers.forks import forgets_after_fork
+from lovely.remotetask.peers.forks import call_after_fork
 
 KIND = 'lock'
 
-#: A dead file is kept so long (seconds) after its process last announced
-#: itself.  Everybody must be able to see that it is dead: an absent file says
-#: nothing, and costs DEAD_SECONDS of waiting for beats.
+#: A file without a lock is kept for so long (seconds) after its process last
+#: announced itself, so that all observers see that the process is dead: an
+#: absent file says nothing, and costs them DEAD_SECONDS of waiting for beats.
 KEEP_SECONDS = 24 * 3600.0
 
 _NAME = re.compile('[0-9a-f]{32}')
@@ -39,13 +38,13 @@ _BOOT_ID = '/proc/sys/kernel/random/boot_id'
 
 
 class Refused(Exception):
-    """The directory is not one to trust; the message says why."""
+    """The directory cannot be trusted; the message says why."""
 
 
 def default_directory() -> str:
-    """Where the lock files of this user are (str)."""
+    """The path of this user's lock files (str)."""
     runtime = os.environ.get('XDG_RUNTIME_DIR')
-    # Under sudo it may still be the other user's.
+    # Under sudo the variable may still name the other user's directory.
     if runtime and os.path.isdir(runtime) \
             and os.stat(runtime).st_uid == os.geteuid():
         return os.path.join(runtime, 'remotetask-workers')
@@ -54,9 +53,10 @@ def default_directory() -> str:
 
 
 def boot_id() -> str | None:
-    """What differs after each start of this machine; None: it does not say.
+    """Names this run of the machine (str), until its next start.
 
-    Containers of one machine share it: they are told apart by the directory.
+    Containers of one machine share it; their directories differ.
+    Returns: None where the system has no such name.
     """
     try:
         with open(_BOOT_ID, encoding='ascii') as source:
@@ -69,31 +69,33 @@ def boot_id() -> str | None:
 class LockFile:
     """Alive while its file is locked; on the same host.  See ILiveness
 
-    Arguments: ``directory``, a local one that belongs to this user; made
-    where it is missing.  One that belongs to somebody else, that others may
-    write to, or that is a link is refused: they could declare our workers
-    dead, or keep dead ones alive.
+    Arguments: ``directory`` (str), on a local disk, made if it is missing; by
+    default ``default_directory()``.  A directory that belongs to another
+    user, that other users may write to, or that is a link is refused, with a
+    warning: those users could make living workers look dead, and dead ones
+    alive.
+    Attributes: ``directory`` (str).
     """
 
     def __init__(self, directory: str | None = None) -> None:
         self.directory = directory or default_directory()
-        self._evidence: tuple[Any, ...] = ()
+        self._evidence: tuple[object, ...] = ()
         self._file: int | None = None
-        self._release: Any = None
+        self._release: weakref.finalize[..., LockFile] | None = None
         self._warned = False
         self._guard = threading.Lock()
-        # A child made by fork shares the lock: while it lived, its parent
-        # would live on.  (A child that runs another program loses it by
-        # close-on-exec.)
-        forgets_after_fork(self._forget)
+        # A child made by fork shares the lock: its dead parent would count as
+        # alive for as long as the child lives.  (A child that runs another
+        # program loses the lock by close-on-exec.)
+        call_after_fork(self._forget)
 
     @property
     def lost(self) -> bool:
-        """See ILiveness; somebody cleaned up in the directory."""
+        """See ILiveness; the file was removed from the directory."""
         with self._guard:
             return self._is_lost()
 
-    def announce(self) -> tuple[Any, ...]:
+    def announce(self) -> tuple[object, ...]:
         """See ILiveness"""
         with self._guard:
             if self._is_lost():
@@ -101,13 +103,13 @@ class LockFile:
             if self._file is None:
                 self._take()
             else:
-                # Keeps those away who remove what was not used for long: our
-                # own kind, and systemd in /tmp.
+                # Other workers remove files that were not used for long, and
+                # so does systemd in /tmp.
                 with suppress(OSError):
                     os.utime(self._file)
             return self._evidence
 
-    def alive(self, evidence: Any, beat: Any) -> bool | None:
+    def alive(self, evidence: object, beat: object) -> bool | None:
         """See ILiveness"""
         match evidence:
             case ('lock', str() as boot, (int(), int()) as place,
@@ -145,11 +147,12 @@ class LockFile:
             with suppress(FileExistsError):
                 os.mkdir(self.directory, 0o700)
             with _opened(self.directory) as folder:
-                _sweep(folder)
+                _remove_old(folder)
                 file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL,
                                0o600, dir_fd=folder)
                 try:
-                    # Nobody else knows the name yet.
+                    # No other process knows the name yet, so this succeeds
+                    # wherever the file system has locks.
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:
                     os.unlink(name, dir_fd=folder)
@@ -166,7 +169,7 @@ class LockFile:
             return
         self._file = file
         self._evidence = (KIND, boot, place, name)
-        # Also at the end of the process, so that no file is left behind.
+        # Called at the end of the process, too, so that no file stays behind.
         self._release = weakref.finalize(
             self, _remove, file, os.path.join(self.directory, name))
 
@@ -178,17 +181,19 @@ class LockFile:
 
     def _forget(self) -> None:
         self._guard = threading.Lock()
-        if self._file is not None:
+        if self._release is not None:
+            # The file is the parent's, and stays.
             self._release.detach()
-            # Only closed: to unlock would unlock our parent's, too.
+        if self._file is not None:
+            # Only closed: to unlock the file would unlock the parent's, too.
             os.close(self._file)
         self._file = self._release = None
         self._evidence = ()
 
 
 def _remove(file: int, path: str) -> None:
-    # In this order: who finds the file without a lock takes us for dead, and
-    # a process that ends may still have jobs to give back.
+    # In this order: an observer that finds the file without a lock takes this
+    # process for dead, and it may still have jobs to give back.
     with suppress(OSError):
         os.unlink(path)
     os.close(file)
@@ -196,8 +201,11 @@ def _remove(file: int, path: str) -> None:
 
 @contextmanager
 def _opened(directory: str) -> Iterator[int]:
-    """A descriptor of the directory, if it is to be trusted."""
-    # By its descriptor, so that what was checked is what is used.
+    """A descriptor of the directory.
+
+    Raises: Refused; OSError.
+    """
+    # A descriptor, so that the directory that was checked is the one in use.
     if stat.S_ISLNK(os.lstat(directory).st_mode):
         raise Refused('it is a symbolic link; replace it by a directory of '
                       'mode 0700')
@@ -219,18 +227,21 @@ def _opened(directory: str) -> Iterator[int]:
 
 
 def _place(folder: int) -> tuple[int, int]:
-    """Which directory this is: device and inode."""
+    """Device and inode of a directory, by which observers know it again."""
     found = os.fstat(folder)
     return found.st_dev, found.st_ino
 
 
 def _is_locked(folder: int, name: str) -> bool:
-    """Does anybody hold the lock?  Raises OSError for an absent file."""
+    """Does a process hold the lock of this file?
+
+    Raises: OSError for an absent file.
+    """
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK,
                    dir_fd=folder)
     try:
-        # Shared: two observers who look at once must not take each other for
-        # the holder.
+        # Shared: two observers who look at the same moment must not take each
+        # other for the holder.
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -239,10 +250,10 @@ def _is_locked(folder: int, name: str) -> bool:
     return False
 
 
-def _sweep(folder: int) -> None:
-    """Remove what processes that were killed left behind long ago."""
+def _remove_old(folder: int) -> None:
+    """Remove the files that killed processes left behind long ago."""
     for name in os.listdir(folder):
-        # Others sweep as well.
+        # Another process may remove the same file at this moment.
         with suppress(OSError):
             age = time.time() - os.stat(name, dir_fd=folder).st_mtime
             if (_NAME.fullmatch(name) and age > KEEP_SECONDS

@@ -1,116 +1,162 @@
-"""Hearing of new work without polling.
+"""Wakes idle processors when there is new work, so that they need not poll.
 
 ::
 
-    in the same process   whoever adds a job rings, once that is committed
-    ZEO, FileStorage ...  ZODB tells what was committed, here and elsewhere
-    PostgreSQL            whoever adds a job sends a NOTIFY
-    anything else         processors look every waitTime
+    in the same process   after the commit of an add, its process notifies
+    ZEO, FileStorage ...  ZODB passes on what was committed, in any process
+    PostgreSQL            after the commit of an add, its process sends NOTIFY
+    anything else         processors look at their queue every waitTime
 
-A ring that is lost costs latency only: processors look by themselves, every
-SAFETY_SECONDS where a means works, every ``waitTime`` where none does.
+A notification says "look", nothing more.  One that gets lost costs time only:
+processors look without one, too, every SAFETY_SECONDS where their channel
+works, and every ``waitTime`` where it does not.
 """
 
 from __future__ import annotations
 
 import threading
 import weakref
-from typing import Any
+from typing import Protocol
+
+from ZODB.Connection import Connection
+from ZODB.DB import DB
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge import caller
-from lovely.remotetask.peers.forks import forgets_after_fork
-from lovely.remotetask.peers.liveness.postgres import manager_of
-from lovely.remotetask.peers.wakeup.bells import Bell
-from lovely.remotetask.peers.wakeup.bells import Means
+from lovely.remotetask.peers.forks import call_after_fork
+from lovely.remotetask.peers.postgres import manager_of
+from lovely.remotetask.peers.wakeup.channel import Channel
 from lovely.remotetask.peers.wakeup.invalidations import Invalidations
 from lovely.remotetask.peers.wakeup.postgres import Notifications
+from lovely.remotetask.peers.wakeup.wake_events import Queue
+from lovely.remotetask.peers.wakeup.wake_events import WakeEvent
 
-#: A processor never looks more often than this (seconds), whatever its
-#: waitTime says: waitTime=0.0 made 0.5.2 spin at 100 % CPU.  It costs no
-#: latency, because add() wakes the processors.
+__all__ = ['Listener', 'WAIT_FLOOR', 'WakeEvent', 'listen', 'notify',
+           'notify_after_commit']
+
+#: A processor never looks more often than this (seconds), even if its
+#: waitTime is shorter: waitTime=0.0 made 0.5.2 spin at 100 % CPU.  It costs
+#: no latency, because add() wakes the processors.
 WAIT_FLOOR = 0.05
 
-__all__ = ['Ear', 'listen', 'ring']
+
+class _Service(Protocol):
+    """The part of a TaskService that is used here."""
+
+    jobqueue: Queue
 
 
-class Ear:
-    """What one processor hears of its queue.
+class Listener:
+    """How one processor waits for new work in its queue.
 
-    Arguments: ``means``, of its database.
-    Attributes: ``bell``, an event; whoever sets it wakes the processor.
+    Arguments: ``channel``, of its database.
+    Attributes: ``wake_event``; to set it wakes the processor.
     """
 
-    def __init__(self, means: Means) -> None:
-        self.bell = Bell()
-        self._means = means
-        self._rung = False
-        means.bells.add(self.bell)
+    def __init__(self, channel: Channel) -> None:
+        self.wake_event = WakeEvent()
+        self._channel = channel
+        self._notified = False
+        channel.wake_events.add(self.wake_event)
 
     def open(self) -> None:
-        """Hear other processes, too; before the processor's first commit."""
-        self._means.open()
+        """Listen to other processes, too.
 
-    def watch(self, queue: Any) -> bool:
-        """Say of which queue to hear.
-
-        Returns: is it another one than before?  Then nothing was heard of it
-        yet: look once more.
+        To be called before the processor's first commit, by which the channel
+        finds out whether it works.
         """
-        if self.bell.queue == queue._p_oid:
+        self._channel.open()
+
+    def watch(self, queue: Queue) -> bool:
+        """Listen for this queue from now on.
+
+        Arguments: ``queue`` (JobQueue), as stored.
+        Returns: True if it was not watched before.  Work that came until now
+        was not notified then: look once more.
+        """
+        if self.wake_event.queue == queue._p_oid:
             return False
-        self._means.prove()
-        self.bell.attach(queue)
+        self._channel.probe()
+        self.wake_event.attach(queue)
         return True
 
     def rest(self, waitTime: float) -> float:
-        """How long (seconds) to sleep after a look that found nothing."""
+        """How long (seconds) to sleep after a look that found nothing.
+
+        Arguments: ``waitTime`` (seconds), the processor's own.
+        """
         wait = max(waitTime, WAIT_FLOOR)
-        # What has rung may be seen a moment later: from a replica that lags.
-        if self._rung or not self._means.works:
+        # After a notification the new work may become visible a moment later:
+        # the connection may read from a replica that lags.
+        if self._notified or not self._channel.works:
             return wait
         return max(wait, settings.SAFETY_SECONDS)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep until it rings, or so long."""
-        self._rung = self.bell.wait(seconds)
-        if self._rung:
-            self._means.settle(self.bell)
+        """Sleep until there is a notification, or for so long.
+
+        After a notification it returns once its commit is visible here.
+        """
+        self._notified = self.wake_event.wait(seconds)
+        if self._notified:
+            self._channel.wait_until_visible(self.wake_event)
 
     def close(self) -> None:
-        """Hear no more."""
-        self._means.bells.remove(self.bell)
-        self._means.close()
+        """Stop listening."""
+        self._channel.wake_events.remove(self.wake_event)
+        self._channel.close()
 
 
-# Weak: a database that is gone takes its means with it.
-_known: weakref.WeakKeyDictionary[Any, Means] = weakref.WeakKeyDictionary()
+# Weak: the channel of a database goes with it.
+_known: weakref.WeakKeyDictionary[DB, Channel] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def listen(database: Any) -> Ear:
-    """An ear for a processor of this database; close it at its end."""
-    return Ear(_means(database))
+def listen(database: DB) -> Listener:
+    """A listener for a processor of this database.
+
+    The processor opens it, and closes it at its end.
+    """
+    return Listener(_channel(database))
 
 
-def ring(database: Any, queue: bytes | None = None) -> None:
+def notify(database: DB, queue: bytes | None = None) -> None:
     """Wake the processors of a queue, in all processes; never raises.
 
     Arguments: ``queue``, its oid; None: of all queues in the database.
+    Cost: on PostgreSQL one statement on a connection of its own; no commit
+    waits for it.
     """
-    means = _means(database)
-    means.bells.ring(queue)
-    means.tell(queue)
+    channel = _channel(database)
+    channel.wake_events.set(queue)
+    channel.publish(queue)
 
 
-def _means(database: Any) -> Means:
+def notify_after_commit(service: _Service, jar: Connection | None) -> None:
+    """Notify of a service's queue once the caller's transaction commits.
+
+    Arguments: ``jar``, the service's connection; None: it is not stored yet,
+    so no processor can know of it.
+    Txn: the caller's, of which nothing but its commit is awaited.
+    """
+    if jar is not None:
+        caller.after_commit(jar, _notify, jar.db(), service.jobqueue)
+
+
+def _notify(database: DB, queue: Queue) -> None:
+    # Read after the commit: a queue that the transaction added had no oid
+    # before.
+    notify(database, queue._p_oid)
+
+
+def _channel(database: DB) -> Channel:
     with _lock:
         if database not in _known:
             _known[database] = _choose(database)
         return _known[database]
 
 
-def _choose(database: Any) -> Means:
+def _choose(database: DB) -> Channel:
     manager = manager_of(database)
     if manager is not None:
         return Notifications(manager)
@@ -118,19 +164,10 @@ def _choose(database: Any) -> Means:
 
 
 def _forget() -> None:
-    # The thread that may have held it is not there, in the child of a fork.
+    # The thread that may have held the lock is missing in the child of a
+    # fork, so nothing would release it.
     global _lock
     _lock = threading.Lock()
 
 
-forgets_after_fork(_forget)
-
-
-def notify_after_commit(service: Any, jar: Any) -> None:
-    """Wake the processors of this queue once this has committed."""
-    if jar is not None:
-        caller.after_commit(jar, _ring, jar.db(), service.jobqueue)
-
-
-def _ring(database: Any, queue: Any) -> None:
-    ring(database, queue._p_oid)
+call_after_fork(_forget)

@@ -1,0 +1,255 @@
+"""How jobs are claimed, and how the claims of a slot come to an end.
+
+::
+
+    claim_this   one job by its id          }  in a transaction of its own:
+    claim_next   what runs next             }  the entries are removed
+    claim_ahead  what follows on the page      in the commit that ends a job:
+                                               the entries stay in the lanes
+    log_ended    what the page has completed is noted in the slot's log
+    remove_left  the page is closed; what it left in the lanes is removed
+    retire       the worker is gone: its jobs go back, its slots are free
+
+A claim of any kind writes the Job.  The first two write the slot's claims as
+well, the third does so when it turns to a new page; in between it ends a job
+that carries a token of the slot.  ``retire`` writes the claims of each slot
+and each such job, so that a claim at the same moment conflicts with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterator
+
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.job import Job
+from lovely.remotetask.store.claims import Entries
+from lovely.remotetask.store.claims import Slot
+from lovely.remotetask.store.cursor import ReadCursor
+from lovely.remotetask.store.keys import draw
+from lovely.remotetask.store.timetable import Timetable
+from lovely.remotetask.store.workers import Retired
+
+#: (worker id, slot, number): whose run this is; no two claims share one.
+Token = tuple[str, int, int]
+
+#: ``lanes()``: the numbers of those that may be taken from, None: all.
+Lanes = Callable[[], Collection[int] | None]
+
+#: ``fits(job, count)``: may this job share a commit with the ``count`` before?
+Fits = Callable[[Job, int], bool]
+
+
+class Claiming(Timetable):
+    """The part of a queue that gives jobs to threads."""
+
+    # -- a claim --------------------------------------------------------------
+
+    def claim_this(self, jobid: int, token: Token, now: float) -> Job | None:
+        """Claim a job that is queued or claimed already.
+
+        A claimed one changes hands: its token says who may finish it.
+        Returns: the job; None if it is neither.
+        Raises: Retired if the slot is not the worker's (any more).
+        """
+        slot = self._own(*token[:2])
+        job = self.jobs.get(jobid)
+        if job is None or job.status not in (QUEUED, PROCESSING):
+            return None
+        self._turn(slot, token[1], [(-1, jobid)], ahead=False)
+        self.start(job, token, now)
+        return job
+
+    def claim_next(self, tokens: Iterator[Token], now: float,
+                   lanes: Collection[int] | None = None,
+                   fits: Fits | None = None) -> list[Job]:
+        """Claim what runs next, and take it out of its lanes.
+
+        Arguments: ``tokens``, an endless iterator; ``lanes``, the numbers of
+        those to take from, None: all; ``fits``: may more than one job be
+        claimed?
+        Returns: the jobs, in the order in which they are to run.
+        Raises: Retired if the slot is not the worker's (any more).
+        Txn: writes lanes that others write: wants one of its own.
+        """
+        token = next(tokens)
+        slot = self._own(*token[:2])
+        self._make_due_ready(now)
+        chosen: list[tuple[int, Job]] = []
+        for key, job in self._queued(lanes):
+            # Asked of the first, too: may others join it?
+            more = fits is not None and fits(job, len(chosen))
+            if chosen and not more:
+                break
+            self.ready.take(key)
+            chosen.append((key, job))
+            if not more:
+                break
+        if chosen:
+            self._turn(slot, token[1], [(key, job.id) for key, job in chosen],
+                       ahead=False)
+            self._start_all(chosen, token, tokens, now)
+        return [job for _, job in chosen]
+
+    def claim_ahead(self, tokens: Iterator[Token], now: float,
+                    cursor: ReadCursor, lanes: Lanes, fits: Fits | None = None
+                    ) -> list[Job]:
+        """Claim what follows on the page, and leave the lanes as they are.
+
+        Arguments, Returns, Raises: as ``claim_next``; ``cursor``, the
+        thread's plan; ``lanes()``, asked when the thread looks at them.
+        Txn: writes the jobs, and when it turns to a new page what the slot
+        alone writes: may be part of the commit that ends a job.
+        """
+        token = next(tokens)
+        slot = self._own(*token[:2])
+        ready, moment = self.ready, SYSTEM_CLOCK.monotonic()
+        turns = not cursor.is_current(ready, lanes, moment)
+        if turns:
+            cursor.look(ready, lanes(), moment)
+            self._prefetch(cursor)
+        chosen: list[tuple[int, Job]] = []
+        while cursor.plan or (turns and cursor.extend()):
+            key, jobid = cursor.plan[0]
+            job = ready.live(key, jobid)
+            if job is None or job.status != QUEUED:
+                cursor.plan.popleft()
+                cursor.pass_by(key)
+                continue
+            more = fits is not None and fits(job, len(chosen))
+            if chosen and not more:
+                break
+            cursor.plan.popleft()
+            cursor.claim(key)
+            chosen.append((key, job))
+            if not more:
+                break
+            if not cursor.plan and not turns:
+                # The group goes on behind the page.
+                cursor.look(ready, lanes(), moment)
+                self._prefetch(cursor)
+                turns = True
+        if chosen:
+            if turns:
+                self._turn(slot, token[1], [
+                    *((key, job.id) for key, job in chosen), *cursor.plan],
+                    ahead=True)
+            self._start_all(chosen, token, tokens, now)
+        return [job for _, job in chosen]
+
+    def _own(self, worker: str, number: int) -> Slot:
+        """The slot, if it is this worker's.  Raises: Retired."""
+        slot = self.slots.get(number)
+        if slot is None or slot.owner != worker:
+            raise Retired
+        found: Slot = slot
+        return found
+
+    def _queued(self, lanes: Collection[int] | None = None
+                ) -> Iterator[tuple[int, Job]]:
+        """The jobs to run next, with their keys; the caller may take each.
+
+        Entries of jobs that are gone are removed by the way.
+        """
+        left: set[int] | None = None
+        for key, jobid in self.ready.entries(lanes):
+            job = self.ready.live(key, jobid)
+            if job is not None and job.status == QUEUED:
+                yield key, job
+                continue
+            if left is None:
+                left = self.ready.all_left()
+            if key not in left:
+                # ``del service.jobs[id]`` leaves the entry behind, and so
+                # does a status that was assigned from outside.
+                self.ready.take(key)
+                if job is not None:
+                    self.rehome(job)
+
+    def _start_all(self, chosen: list[tuple[int, Job]], token: Token,
+                   tokens: Iterator[Token], now: float) -> None:
+        for key, job in chosen:
+            # Nothing else is to be done of what start() does.
+            job.put(status=PROCESSING, claim=token, position=None,
+                    ready_key=key, startedAt=now,
+                    attempts=(job.attempts or 0) + 1)
+            token = next(tokens)
+
+    def _prefetch(self, cursor: ReadCursor) -> None:
+        """Load the jobs of a plan in one round trip to a server."""
+        jar = self._p_jar
+        if jar is not None:
+            jobs = (self.jobs.get(jobid) for _, jobid in cursor.plan)
+            cold = [job for job in jobs
+                    if job is not None and job._p_changed is None]
+            if len(cold) > 1:
+                jar.prefetch(cold)
+
+    # -- the page -------------------------------------------------------------
+
+    def _turn(self, slot: Slot, number: int, entries: Entries,
+              ahead: bool) -> None:
+        """Let a slot go on with a new page, before its jobs are started."""
+        carried = [(-1, job.id) for job in self.claimed(number)]
+        self._close(slot, number)
+        chosen = {jobid for _, jobid in entries}
+        slot.claims.turn(
+            [*(entry for entry in carried if entry[1] not in chosen),
+             *entries], ahead)
+        ids = slot.claims.ids
+        if ids is None or self.jobs.free(ids) is None:
+            slot.claims.ids = self.jobs.reserve(draw)
+
+    def _close(self, slot: Slot, number: int) -> None:
+        self.log_ended(number)
+        slot.claims.leave(self.ready.left_of(slot.claims))
+
+    def log_ended(self, number: int) -> None:
+        """Note in a slot's log what its page has completed.
+
+        Called in the commit that ends a job and does not go on with the page.
+        """
+        self.slots[number].completed.extend(self.unlogged(number))
+
+    def remove_left(self, worker: str, number: int) -> None:
+        """Close a slot's page; remove what it has left in the lanes.
+
+        Raises: Retired if the slot is not the worker's (any more).
+        Txn: writes lanes that others write: wants one of its own.
+        """
+        slot = self._own(worker, number)
+        carried = [(-1, job.id) for job in self.claimed(number)]
+        self._end_page(slot, number, carried)
+
+    def _end_page(self, slot: Slot, number: int, carried: Entries) -> None:
+        self._close(slot, number)
+        self.ready.remove_left(slot.claims.left)
+        slot.claims.turn(carried, ahead=False)
+        slot.claims.leave_nothing()
+
+    # -- the end of a worker --------------------------------------------------
+
+    def retire(self, worker: str, now: float, charged: bool) -> list[int]:
+        """Take a worker out: put its jobs back, free its slots.
+
+        Arguments: ``charged``: it died, and its jobs count that.
+        Returns: the ids of the jobs.
+        Txn: writes its slots' claims, so a claim of its conflicts.
+        """
+        found: list[Job] = []
+        for number in self.slots_of(worker):
+            slot = self.slots[number]
+            found += self.claimed(number)
+            # Its next owner begins with nothing left in the lanes.
+            self._end_page(slot, number, [])
+            slot.owner = None
+        self.workers.pop(worker, None)
+        for job in found:
+            if charged:
+                self.interrupt(job, now)
+            else:
+                self.requeue(job)
+        return [job.id for job in found]

@@ -1,0 +1,114 @@
+"""What a worker's thread has claimed, and what it has ended: slots.
+
+::
+
+    lanes of ready        page of the slot            log of the slot
+    key -> job    plan    (key, job) x 32     close   moment -> job
+                 ------>  ended | runs | next ------>
+                             |
+                             v  left: entries that the slot leaves in the
+                                lanes until it removes many at once
+
+A thread plans a page of jobs and writes that down once.  A commit that ends
+one job of the page and claims the next writes those two Job records and
+nothing else: the page says which jobs may carry a claim of this slot, and the
+jobs say how far the slot has come.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from persistent import Persistent
+
+from lovely.remotetask.store.log import Log
+
+Entries = list[tuple[int, int]]
+
+
+def pack(entries: Entries) -> bytes:
+    """Pairs of ints as one value.
+
+    ZODB's pickler asks about each single value of a record whether it is
+    persistent, which is most of what a record costs.
+    """
+    numbers = [number for entry in entries for number in entry]
+    return struct.pack(f'<{len(numbers)}q', *numbers)
+
+
+def unpack(packed: bytes) -> Entries:
+    """What ``pack`` was given."""
+    numbers = iter(struct.unpack(f'<{len(packed) // 8}q', packed))
+    return list(zip(numbers, numbers, strict=True))
+
+
+class Left(Persistent):
+    """Entries that a slot has left in the lanes, (key, job id).
+
+    A record of its own, written once: the claims are written for each page.
+    """
+
+    def __init__(self, entries: Entries) -> None:
+        self._packed = pack(entries)
+
+    def entries(self) -> Entries:
+        return unpack(self._packed)
+
+
+class Claims(Persistent):
+    """What one thread has claimed; written when it turns to a new page.
+
+    Attributes: ``ahead`` (bool): the jobs of the page are claimed without a
+    removal of their entries; ``left`` (tuple of Left): what earlier pages
+    have left in the lanes; ``taken`` (int), how many entries that are.
+    ``ids``, (first, end): what tasks may give to the jobs they add, in a
+    block that is there before they start.
+    """
+
+    def __init__(self) -> None:
+        self._page = b''
+        self.ahead = False
+        self.left: tuple[Left, ...] = ()
+        self.taken = 0
+        self.ids: tuple[int, int] | None = None
+
+    def page(self) -> Entries:
+        """The entries, (key, job id), that this slot works on.
+
+        Each job that runs under a claim of the slot is among them.  A key of
+        -1 stands for a job that was not taken from a lane.
+        """
+        return unpack(self._page)
+
+    def turn(self, entries: Entries, ahead: bool) -> None:
+        """Go on with a new page."""
+        self._page, self.ahead = pack(entries), ahead
+
+    def leave(self, entries: Entries) -> None:
+        """Note what the page leaves in the lanes."""
+        if entries:
+            self.left = (*self.left, Left(entries))
+            self.taken += len(entries)
+
+    def leave_nothing(self) -> None:
+        """Note that all of that has been removed."""
+        if self.left:
+            self.left, self.taken = (), 0
+
+
+class Slot(Persistent):
+    """One thread's place: what it claims, and what it has ended.
+
+    A number and not a worker's id: a fleet that restarts daily has as many
+    logs as it ever had threads at once.
+    Attributes: ``owner``, the id of the worker whose thread this is, None: it
+    is free; ``claims``; ``completed``, ``error``, logs.
+    The owner stands here and not in the claims: each claim of any thread
+    looks at the owners of all slots, and must load nothing for that.
+    """
+
+    def __init__(self, owner: str | None) -> None:
+        self.owner = owner
+        self.claims = Claims()
+        self.completed = Log()
+        self.error = Log()

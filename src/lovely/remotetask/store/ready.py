@@ -1,0 +1,211 @@
+"""The ready jobs: in which order they run, and which entries are real.
+
+An entry of a lane is live while its job waits there.  A thread that runs one
+job after another leaves behind the entries of the jobs that it has claimed,
+and removes many at once: removing one writes its bucket, 60 numbers on
+average, which is a third of what running a short job costs.  Nobody but this
+module and the claims that take from here knows of such entries.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Container
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from BTrees.Length import Length
+from persistent import Persistent
+
+from lovely.remotetask.job import Job
+from lovely.remotetask.store.blocks import Blocks
+from lovely.remotetask.store.claims import Claims
+from lovely.remotetask.store.claims import Left
+from lovely.remotetask.store.keys import ready_time
+from lovely.remotetask.store.lanes import SENT
+from lovely.remotetask.store.lanes import Lanes
+from lovely.remotetask.store.lanes import down
+
+if TYPE_CHECKING:
+    from BTrees.IOBTree import IOBTree
+
+#: Lanes where producers and workers meet; each worker thread has some of its
+#: own.  Stored for ever, with the service.
+LANES = 64
+
+
+class Ready(Persistent):
+    """The jobs that wait for a thread: an ordered multiset, key -> job.
+
+    Arguments: ``jobs``, the mapping of all jobs; ``slots``, number -> Slot,
+    whose claims tell which entries they have left behind.
+    """
+
+    def __init__(self, jobs: Blocks, slots: IOBTree) -> None:
+        self._jobs = jobs
+        self._slots = slots
+        self._lanes = Lanes(LANES)
+
+    def insert(self, key: int, jobid: int) -> int:
+        """Add an entry; returns the key it got: see Lanes.insert."""
+        return self._lanes.insert(key, jobid)
+
+    def discard(self, key: int, jobid: int) -> bool:
+        """Remove an entry by its key, if it still is this job's."""
+        return self._lanes.discard(key, jobid)
+
+    def beside(self, key: int) -> int:
+        """The next key of the same lane.
+
+        A job that goes back to its place gets this one, never its old key:
+        the thread that has claimed it there may remove that entry later.
+        """
+        return key + len(self._lanes.trees)
+
+    def live(self, key: int, jobid: int) -> Job | None:
+        """The job, if it waits here; None for an entry left behind."""
+        job = self._jobs.get(jobid)
+        return (job if job is not None and job.position == ('ready', key)
+                else None)
+
+    # -- looking --------------------------------------------------------------
+
+    def up(self, start: int | None = None) -> Iterator[tuple[int, Job]]:
+        """The jobs that wait, next to run first, with their keys; lazy."""
+        lanes = self._lanes
+        return self._live(lanes.up() if start is None else lanes.up(start))
+
+    def down(self, start: int | None = None) -> Iterator[tuple[int, Job]]:
+        """The same, from ``start`` backwards, last to run first; lazy."""
+        return self._live(self._lanes.down(start))
+
+    def _live(self, entries: Iterable[tuple[int, int]]
+              ) -> Iterator[tuple[int, Job]]:
+        left: set[int] | None = None
+        for key, jobid in entries:
+            # A left entry costs no look at its job, once they are known.
+            if left is not None and key in left:
+                continue
+            job = self.live(key, jobid)
+            if job is not None:
+                yield key, job
+            elif left is None:
+                left = self.left()
+
+    def any(self) -> bool:
+        """Does any job wait here?
+
+        Cost: one look for each lane; entries that were left are at the front,
+        so the look is from the back.
+        """
+        left: set[int] | None = None
+        for tree in self._lanes.trees:
+            for key, jobid in down(tree):
+                if left is not None and key in left:
+                    continue
+                if self.live(key, jobid) is not None:
+                    return True
+                if left is None:
+                    left = self.left()
+        return False
+
+    def count(self) -> int:
+        """How many jobs wait here: all entries but those left behind.
+
+        Cost: O(lanes + slots); no lane is loaded for it, but for entries of
+        pages that are being worked on.
+        """
+        total = len(self._lanes)
+        for slot in self._slots.values():
+            total -= slot.claims.taken + len(self.left_of(slot.claims))
+        return max(0, total)
+
+    def oldest(self) -> float | None:
+        """Since when (seconds since 1970) one of these jobs waits; or None.
+
+        Of each lane and priority the first one is asked.
+        """
+        found: float | None = None
+        left = self.left()
+        for tree in self._lanes.trees:
+            for key, jobid in tree.iteritems(SENT + 1):
+                if key not in left and self.live(key, jobid) is not None:
+                    moment = ready_time(key)
+                    found = moment if found is None else min(found, moment)
+                    break
+        return found
+
+    def heads(self, lanes: Iterable[int] | None = None,
+              skip: Container[int] = ()) -> Iterator[tuple[int, int]]:
+        """Each lane that has an entry, (lane, first key): see Lanes.heads."""
+        return self._lanes.heads(lanes, skip)
+
+    @property
+    def lengths(self) -> tuple[Length, ...]:
+        """The counters of the lanes: each add writes one of them."""
+        return self._lanes.lengths
+
+    def parts(self) -> list[Persistent]:
+        """The objects that a look at all of this loads."""
+        return [*self._lanes.trees, *self._lanes.lengths]
+
+    # -- taking ---------------------------------------------------------------
+
+    def entries(self, lanes: Iterable[int] | None = None,
+                skip: Container[int] = ()) -> Iterator[tuple[int, int]]:
+        """The entries, (key, job id), next to run first; lazy.
+
+        Entries that were left behind are among them.  The caller may remove
+        an entry, or leave it, before it asks for the next.
+        Arguments: ``lanes``, the numbers of those to take from, None: all;
+        ``skip``, keys that do not count.
+        Cost: O(lanes) for the first, O(log n) for each that follows.
+        """
+        keys = [key for _, key in self._lanes.heads(lanes, skip)]
+        heapq.heapify(keys)
+        while keys:
+            key = keys[0]
+            jobid = self._lanes.get(key)
+            following = self._lanes.following(key, skip)
+            if following is None:
+                heapq.heappop(keys)
+            else:
+                heapq.heapreplace(keys, following)
+            if jobid is not None:
+                yield key, jobid
+
+    def take(self, key: int) -> None:
+        """Remove an entry at the front of its lane."""
+        self._lanes.pull(key)
+
+    def left_of(self, claims: Claims) -> list[tuple[int, int]]:
+        """The entries that the page of a slot has left in the lanes so far.
+
+        Cost: O(entries of a page).
+        """
+        if not claims.ahead:
+            return []
+        return [(key, jobid) for key, jobid in claims.page()
+                if self._lanes.holds(key, jobid)
+                and self.live(key, jobid) is None]
+
+    def remove_left(self, left: Iterable[Left]) -> None:
+        """Take out of the lanes what was left there."""
+        for part in left:
+            for key, jobid in part.entries():
+                # A job never comes back to a key that it was claimed at.
+                if self._lanes.holds(key, jobid):
+                    self._lanes.pull(key)
+
+    def left(self) -> set[int]:
+        """The keys of all entries that earlier pages of slots have left."""
+        return {key for slot in self._slots.values()
+                for part in slot.claims.left for key, _ in part.entries()}
+
+    def all_left(self) -> set[int]:
+        """The keys of all entries that slots have left, up to now."""
+        found = self.left()
+        for slot in self._slots.values():
+            found.update(key for key, _ in self.left_of(slot.claims))
+        return found
