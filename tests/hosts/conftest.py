@@ -1,5 +1,6 @@
 """Real hosts: their virtual environments, and runs inside of them."""
 
+import faulthandler
 import importlib.util
 import os
 import subprocess
@@ -25,6 +26,8 @@ def _environments():
 
 @cache
 def _build(name):
+    # It takes as long as the network does: no sign of a test that hangs.
+    faulthandler.cancel_dump_traceback_later()
     return _environments().build(name)
 
 

@@ -5,6 +5,7 @@ host's extra, installed as a user would: without the pins.  What that changed
 about the host is kept beside it: see ``changed``.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -107,11 +109,22 @@ class Built:
         self.python = path / 'bin' / 'python'
 
     def run(self, *command, **options):
-        """Run a command of the environment, such as ``('pip', 'list')``."""
+        """Run a module of the environment, such as ``('pytest', 'kit')``."""
         options = {'check': True, 'text': True, 'capture_output': True,
                    **options}
         return subprocess.run(
             [self.python, '-m', *map(str, command)], **options)
+
+    def pip(self, *arguments, check=True):
+        """Have the pip of this interpreter do something there.
+
+        The environment has none: it would take as long to install as the
+        host, and may be older than our options.
+        """
+        return subprocess.run(
+            [sys.executable, '-m', 'pip', '--disable-pip-version-check',
+             '--python', self.python, *map(str, arguments)],
+            check=check, text=True, capture_output=True)
 
     def script(self, name):
         """The path of one of its scripts."""
@@ -162,20 +175,29 @@ def build(name):
         spec) + _requirements()
     path = PLACE / f'{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}'
     built = Built(path, spec.pins)
-    wheel = _wheel()
-    if not (path / 'versions.json').exists():
-        _make(built, spec, pins, wheel)
-    elif (path / 'wheel').read_text() != wheel.parent.name:
-        _pip(built, '--no-deps', '--force-reinstall', wheel)
-    (path / 'wheel').write_text(wheel.parent.name)
+    with _alone('wheel'):
+        wheel = _wheel()
+    with _alone(path.name):
+        if not (path / 'versions.json').exists():
+            _make(built, spec, pins, wheel)
+        elif (path / 'wheel').read_text() != wheel.parent.name:
+            _pip(built, '--no-deps', '--force-reinstall', wheel)
+        (path / 'wheel').write_text(wheel.parent.name)
     return built
+
+
+@contextmanager
+def _alone(name):
+    """Only one process of a test run builds a thing; the others wait."""
+    with open(PLACE / f'{name}.lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _make(built, spec, pins, wheel):
     shutil.rmtree(built.path, ignore_errors=True)
-    subprocess.run([_interpreter(spec), '-m', 'venv', built.path], check=True)
-    # Some options are newer than the pip that comes with Python.
-    _pip(built, '--upgrade', 'pip')
+    subprocess.run([_interpreter(spec), '-m', 'venv', '--without-pip',
+                    built.path], check=True)
     pinned = ('-c', pins) if pins else ()
     if spec.host:
         _pip(built, *spec.options, *pinned, *spec.host)
@@ -188,17 +210,14 @@ def _make(built, spec, pins, wheel):
 
 
 def _pip(built, *arguments):
-    result = subprocess.run(
-        [built.python, '-m', 'pip', 'install', '-q',
-         '--disable-pip-version-check', *arguments],
-        text=True, capture_output=True)
+    result = built.pip('install', '-q', *arguments, check=False)
     if result.returncode:
         raise RuntimeError(f'pip install {" ".join(map(str, arguments))}:\n'
                            f'{result.stdout}{result.stderr}')
 
 
 def _versions(built):
-    listed = built.run('pip', 'list', '--format', 'json').stdout
+    listed = built.pip('list', '--format', 'json').stdout
     return {entry['name'].lower(): entry['version']
             for entry in json.loads(listed)
             if entry['name'].lower() not in ('pip', 'setuptools')}

@@ -362,7 +362,7 @@ def test_what_installing_us_brings(environment):
     # hosts.md, acceptance 4.
     assert environment.changed() == {}
     names = [line.split('==')[0].lower() for line
-             in environment.run('pip', 'freeze').stdout.splitlines()]
+             in environment.pip('freeze').stdout.splitlines()]
     assert not [name for name in names if name.startswith('zope.app')
                 or name in ('pyramid-zcml', 'pyramid_zcml',
                             'pyramid-chameleon', 'pyramid_chameleon')]

@@ -99,7 +99,7 @@ def test_a_service_is_added_in_the_zmi(steps):
 
 def test_xmlrpc_that_is_off_is_told_of(steps, environment):
     """hosts.md, Zope acceptance 8 and trap 4."""
-    version = environment.run('pip', 'show', 'zope').stdout
+    version = environment.pip('show', 'zope').stdout
     if re.search(r'^Version: [56]\.', version, re.M).group() \
             == 'Version: 6.':
         assert steps['xmlrpc'][0] == 400

@@ -1,4 +1,4 @@
-"""A child process, its time and its output limited: one call, no threads.
+"""A child process, its time and its output limited: one call.
 
 ``subprocess.run`` waits for ever when a grandchild keeps a pipe open, kills
 only the child when the time is over, and keeps all the output in memory.
@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
-from contextlib import suppress
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+from typing import TypeAlias
 
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import RuntimeFault
@@ -34,6 +36,10 @@ _LAST_LOOK = 0.1
 
 # How long (seconds) the end of this process waits for its children's.
 _LAST_CALL = 5.0
+
+
+# A child that is being started, or runs.
+Start: TypeAlias = Future[subprocess.Popen[bytes]]
 
 
 @dataclass(frozen=True)
@@ -72,16 +78,17 @@ def run(argv: Sequence[str], data: bytes | None, *, timeout: float,
     Source: new.
     """
     started = time.monotonic()
+    start: Start = Future()
+    # Before the child is started, or the end of this process could come in
+    # between and would not know of it.
+    _running.add(start)
     # First, for it may fail as well: no file left to open.
     with selectors.DefaultSelector() as ready:
-        process = subprocess.Popen(
-            argv, bufsize=0, cwd=cwd, env=env,
-            stdin=subprocess.DEVNULL if data is None else subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            # A group of its own, so that all of it can be killed.
-            start_new_session=True)
-        _running.add(process.pid)
         try:
+            _start(start, argv, bufsize=0, cwd=cwd, env=env,
+                   stdin=(subprocess.DEVNULL if data is None
+                          else subprocess.PIPE))
+            process = start.result()
             child = _Child(process, ready, data, max_output)
             in_time = child.serve(started + timeout)
             if not in_time:
@@ -91,16 +98,45 @@ def run(argv: Sequence[str], data: bytes | None, *, timeout: float,
             child.serve(time.monotonic() + grace, to_the_end=True)
         finally:
             # Also when we were interrupted: Ctrl-C does not reach a process
-            # that has a session of its own.
-            _bury(process, grace)
-            _running.discard(process.pid)
+            # that has a session of its own.  Where the start was interrupted,
+            # the starting thread buries the child.
+            start.add_done_callback(partial(_bury, patience=grace))
     if not in_time and _ending.is_set():
-        # It is not the command's fault: the job is to run again, uncharged.
-        raise RetryLater(0.0, reason=f'the process that ran {argv[0]} ended')
+        raise _ended(argv)
     out, err = child.stdout, child.stderr
     return Outcome(process.returncode, in_time, bytes(out.kept),
                    bytes(err.kept), out.truncated, err.truncated,
                    time.monotonic() - started)
+
+
+def _ended(argv: Sequence[str]) -> RetryLater:
+    """It is not the command's fault: the job is to run again, uncharged."""
+    return RetryLater(0.0, reason=f'the process that ran {argv[0]} ended')
+
+
+def _start(start: Start, argv: Sequence[str], **options: Any) -> None:
+    """Start a child in a thread of its own.
+
+    Python lets a signal interrupt the main thread only.  Ctrl-C between the
+    fork and the moment at which we know the child would leave a command that
+    nothing ends.
+    """
+    def run() -> None:
+        try:
+            if _ending.is_set():
+                raise _ended(argv)
+            start.set_result(subprocess.Popen(
+                argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                # A group of its own, so that all of it can be killed.
+                start_new_session=True, **options))
+        except BaseException as error:
+            start.set_exception(error)
+
+    try:
+        threading.Thread(target=run, daemon=True).start()
+    # There is no room for another thread.
+    except RuntimeError as error:
+        start.set_exception(error)
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:
@@ -113,19 +149,22 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
         pass
 
 
-def _bury(process: subprocess.Popen[bytes], patience: float) -> None:
+def _bury(start: Start, patience: float) -> None:
     """Kill what still runs, close our ends, collect the exit status."""
-    _signal(process, signal.SIGKILL)
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe is not None:
-            pipe.close()
-    try:
-        process.wait(max(patience, 1.0))
-    except subprocess.TimeoutExpired:
-        # It hangs in the kernel, on a network drive for example.  The worker
-        # must not hang with it.
-        log.warning('process %s (%s) was killed and does not end',
-                    process.pid, process.args)
+    if start.exception() is None:
+        process = start.result()
+        _signal(process, signal.SIGKILL)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        try:
+            process.wait(max(patience, 1.0))
+        except subprocess.TimeoutExpired:
+            # It hangs in the kernel, on a network drive for example.  The
+            # worker must not hang with it.
+            log.warning('process %s (%s) was killed and does not end',
+                        process.pid, process.args)
+    _running.discard(start)
 
 
 class _Kept:
@@ -247,11 +286,11 @@ def _is_over(process: subprocess.Popen[bytes]) -> bool:
 
 # --- the end of our process ------------------------------------------------
 
-# The groups of our children.  They have sessions of their own and hear no
-# Ctrl-C; and the threads that wait for them are daemons, which the end of the
-# process stops without a word.  Commands would outlive the server, and run
-# beside the second run of their job.
-_running: set[int] = set()
+# Our children, from before their start.  They have sessions of their own and
+# hear no Ctrl-C; and the threads that wait for them are daemons, which the end
+# of the process stops without a word.  Commands would outlive the server, and
+# run beside the second run of their job.
+_running: set[Start] = set()
 _ending = threading.Event()
 
 
@@ -262,9 +301,9 @@ def _end_all() -> None:
     pause = threading.Event()
     while _running and time.monotonic() < until:
         pause.wait(_LAST_LOOK / 10)
-    for group in list(_running):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(group, signal.SIGKILL)
+    for start in list(_running):
+        if start.done() and start.exception() is None:
+            _signal(start.result(), signal.SIGKILL)
 
 
 atexit.register(_end_all)

@@ -49,6 +49,36 @@ def test_commands_end_with_their_process(tmp_path, command):
                            'true']).returncode == 0
 
 
+#: The process ends while a command has been started and this is not yet
+#: known: its start returns only after the end has begun.
+SLOW_TO_KNOW = textwrap.dedent('''
+    import atexit, subprocess, threading
+    from lovely.remotetask.commands import childprocess
+
+    ending = threading.Event()
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            ending.wait()
+            childprocess._ending.wait()
+
+    subprocess.Popen = Popen
+    # What comes first at the end of a process was registered last.
+    atexit.register(ending.set)
+''')
+
+
+def test_commands_end_with_a_process_that_ends_while_they_start(tmp_path):
+    subprocess.run(['mkfifo', tmp_path / 'started'], check=True)
+    done = subprocess.run(
+        [sys.executable, '-c', SLOW_TO_KNOW + WORKER, tmp_path, PATIENT],
+        capture_output=True, text=True, timeout=DEADLINE)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert subprocess.run(['flock', '-w', str(DEADLINE), tmp_path / 'lock',
+                           'true']).returncode == 0
+
+
 def test_such_a_job_asks_to_run_again(tmp_path):
     subprocess.run(['mkfifo', tmp_path / 'started'], check=True)
     # What comes first at the end of a process was registered last.

@@ -1,6 +1,6 @@
 """Start-up faults: entries that crashed it, a connection never closed.
 
-All rules of the autostart are tested in tests/startup.
+All rules of the autostart are tested in tests/upstream/startup.
 """
 
 import pytest

@@ -288,6 +288,21 @@ def test_interrupt_kills_the_group(watched):
     assert watched.is_gone()
 
 
+def test_interrupt_during_the_start_kills_the_group(watched, monkeypatch):
+    class Popen(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            # It runs, and only this thread knows of it.
+            watched.started()
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    command = shell('wait', watched)
+    monkeypatch.setattr(subprocess, 'Popen', Popen)
+    with pytest.raises(KeyboardInterrupt):
+        run(command)
+    assert watched.is_gone()
+
+
 def test_exit_status_that_somebody_else_collects():
     code = '''
 import signal, sys

@@ -18,6 +18,6 @@ def test_lanes_and_logs_on_pure_python_btrees():
          # integers.
          '-k', 'not behave_like_a_btree',
          str(HERE / 'test_lanes.py')], env=environment, capture_output=True,
-        text=True, cwd=HERE.parents[1])
+        text=True, cwd=HERE.parents[2])
     assert done.returncode == 0, done.stdout[-3000:]
     assert ' passed' in done.stdout
