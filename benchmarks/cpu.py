@@ -1,0 +1,394 @@
+"""CPU microseconds per operation, in memory, beside a raw commit's.
+
+    python benchmarks/cpu.py [--rounds N] [--jobs N] [--json FILE]
+        [--only costs|watched|bytes|records ...]
+
+The disk has no part in the costs: the storage is a MappingStorage, so that an
+fsync neither hides a change of the Python code nor blurs it.  Each round makes
+a new database and measures all operations in it, one after the other.  The
+table gives the median of the rounds, the least of them (the round that other
+processes disturbed least), and the median of each round's ratio to its raw
+commit.  Compare ratios, and only of runs with the same ``--jobs``.
+``bytes`` and ``records`` are counts: no machine's speed changes them.
+"""
+
+import argparse
+import gc
+import json
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+
+import transaction
+from persistent import Persistent
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
+from ZODB.MappingStorage import MappingStorage
+from zope.component.hooks import setHooks
+from zope.component.hooks import setSite
+from zope.site.folder import Folder
+from zope.site.site import LocalSiteManager
+
+from lovely.remotetask import TaskService
+from lovely.remotetask import task
+from lovely.remotetask.host import current as current_host
+from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.run.identity import LOOP
+from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.store.ahead import Ahead
+
+#: The names on the path of the service.
+PATH = ['site', 'tasks']
+
+#: The service is asked this often (seconds) whether jobs wait.
+LOOK_EVERY = 0.01
+
+#: Jobs in a transaction of ``addMany``.
+BATCH = 1000
+
+#: For so many enrolled threads the records of a claim are counted.
+THREADS = (2, 10, 50, 200)
+
+#: Claims of one thread whose records are counted.
+CLAIMS = 20
+
+#: Objects that a connection keeps where records are counted: all of them.
+CACHE = 100_000
+
+
+class Raw(Persistent):
+    """The small object whose change is the raw commit."""
+
+    value = 0
+
+
+class Drain:
+    """Stops the processor in the run of the last job."""
+
+    def __init__(self):
+        self.left = 0
+        self.thread = None
+
+    def tick(self):
+        self.left -= 1
+        if not self.left:
+            self.thread.running = False
+
+
+DRAIN = Drain()
+
+
+@task.task
+def single(input):
+    DRAIN.tick()
+    return {'sum': 42}
+
+
+@task.task(groupable=True)
+def grouped(input):
+    DRAIN.tick()
+    return {'sum': 42}
+
+
+class World:
+    """A database with an application, a site, and a service in that."""
+
+    def __init__(self, storage):
+        self.database = DB(storage, cache_size=CACHE)
+        self.manager = transaction.TransactionManager(explicit=True)
+        self.connection = self.database.open(self.manager)
+        self.manager.begin()
+        root = self.connection.root()
+        application = root['Application'] = Folder()
+        site = application['site'] = Folder()
+        site.setSiteManager(LocalSiteManager(site))
+        self.service = site['tasks'] = TaskService()
+        self.rawest = root['raw'] = Raw()
+        self.manager.commit()
+        setSite(site)
+
+    def close(self):
+        setSite(None)
+        self.connection.close()
+        self.database.close()
+
+    def do(self, function, *arguments):
+        """Call a function of the service in a transaction, and commit."""
+        self.manager.begin()
+        result = function(*arguments)
+        self.manager.commit()
+        return result
+
+    def raw(self):
+        self.manager.begin()
+        self.rawest.value += 1
+        self.manager.commit()
+
+    def add(self, name='single'):
+        self.do(self.service.add, name, {'one': 1})
+
+    def add_many(self, count, name='single'):
+        for start in range(0, count, BATCH):
+            self.do(self.service.addMany, name,
+                    [{'one': 1}] * min(BATCH, count - start))
+
+    def drain(self, count):
+        """Let a processor run so many jobs, and end."""
+        DRAIN.left = count
+        thread = threading.Thread(
+            target=SimpleProcessor(self.database, PATH), daemon=True)
+        thread.running = True
+        DRAIN.thread = thread
+        thread.start()
+        return thread
+
+    def has_waiting(self):
+        self.manager.begin()
+        try:
+            return self.service.hasJobsWaiting()
+        finally:
+            self.manager.abort()
+
+    def completed(self):
+        self.manager.begin()
+        try:
+            return self.service.stats()['completed']
+        finally:
+            self.manager.abort()
+
+
+@contextmanager
+def world(storage=None):
+    made = World(MappingStorage() if storage is None else storage)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+class Spent:
+    """CPU time of this process, and wall time, of a with-block (seconds)."""
+
+    def __enter__(self):
+        # A storage in memory makes the heap grow with each transaction, and
+        # collections of it would be charged to the operation.
+        gc.collect()
+        gc.freeze()
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *error):
+        self.cpu = time.process_time() - self._cpu
+        self.wall = time.perf_counter() - self._wall
+        gc.unfreeze()
+
+
+def repeated(function, count):
+    """The CPU (microseconds) of one call among so many."""
+    with Spent() as spent:
+        for _ in range(count):
+            function()
+    return spent.cpu / count * 1e6
+
+
+def drained(world, jobs, watch=False):
+    """Drain so many jobs.  Returns: what that took (Spent)."""
+    before = world.completed()
+    with Spent() as spent:
+        thread = world.drain(jobs)
+        if watch:
+            while thread.is_alive():
+                thread.join(LOOK_EVERY)
+                world.has_waiting()
+        thread.join()
+    assert world.completed() - before == jobs
+    return spent
+
+
+# --- CPU --------------------------------------------------------------------
+
+def costs(jobs):
+    """One round.  Returns: operation -> microseconds of CPU."""
+    found = {}
+    with world() as here:
+        for function in here.raw, here.add:
+            repeated(function, 20)
+        drained(here, 20)
+        raw = repeated(here.raw, jobs)
+        found['add'] = repeated(here.add, jobs)
+        found['drained job'] = drained(here, jobs).cpu / jobs * 1e6
+        for _ in range(jobs):
+            here.add('grouped')
+        found['grouped job'] = drained(here, jobs).cpu / jobs * 1e6
+        count = BATCH * 2
+        with Spent() as spent:
+            here.add_many(count)
+        found['bulk add'] = spent.cpu / count * 1e6
+        # Before and after the others, because a machine has its moods.
+        raw = (raw + repeated(here.raw, jobs)) / 2
+    return {'raw commit': raw, **found}
+
+
+def report_costs(options):
+    rounds = []
+    for _ in range(options.rounds):
+        rounds.append(costs(options.jobs))
+        print('.', end='', file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    print(f'{"CPU of one":12}  median us  least us  of raw')
+    found = {}
+    for name in rounds[0]:
+        values = [one[name] for one in rounds]
+        ratio = statistics.median(
+            one[name] / one['raw commit'] for one in rounds)
+        print(f'{name:12}  {statistics.median(values):9.1f}  '
+              f'{min(values):8.1f}  {ratio:6.2f}')
+        found[name] = {'median_us': statistics.median(values),
+                       'least_us': min(values), 'of_raw': ratio}
+    return found
+
+
+# --- a drain that is watched ------------------------------------------------
+
+def watched(jobs):
+    """Drain a queue, alone and while a thread asks whether jobs wait.
+
+    Returns: the speed of the watched drain divided by the other's, by wall
+    time; and how much CPU it took, divided likewise.
+    """
+    spent = []
+    for watch in False, True:
+        with world() as here:
+            here.add()
+            drained(here, 1)
+            here.add_many(jobs)
+            spent.append(drained(here, jobs, watch))
+    alone, seen = spent
+    return alone.wall / seen.wall, seen.cpu / alone.cpu
+
+
+def report_watched(options):
+    found = [watched(options.jobs * 10) for _ in range(5)]
+    speed, cpu = map(statistics.median, zip(*found, strict=True))
+    print(f'watched drain: {speed:.2f} of the speed, {cpu:.2f} times the CPU')
+    return {'speed': speed, 'cpu': cpu}
+
+
+# --- bytes ------------------------------------------------------------------
+
+def life(jobs, name):
+    """The bytes that the life of one job appends to a FileStorage."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = os.path.join(directory, 'Data.fs')
+        with world(FileStorage(path)) as here:
+            before = os.path.getsize(path)
+            for _ in range(jobs):
+                here.add(name)
+            drained(here, jobs)
+            return (os.path.getsize(path) - before) / jobs
+
+
+def report_bytes(options):
+    found = {name: life(2000, name) for name in ('single', 'grouped')}
+    print('bytes of a life: ' + ', '.join(
+        f'{name} {value:.0f}' for name, value in found.items()))
+    return found
+
+
+# --- records ----------------------------------------------------------------
+
+class Claimer:
+    """A thread of a worker that claims one job after another."""
+
+    def __init__(self, database):
+        self.worker = Worker(database, PATH, current_host())
+        self.worker.enroll(LOOP, 1)
+        self._slot = self.worker._idle[0]
+        self._ahead = Ahead()
+
+    def claim(self, manager, connection):
+        """Claim as the commit that finishes a job does, and commit."""
+        manager.begin()
+        service = self.worker.executor.service(connection)
+        found = self.worker._take(service, [self._slot], ahead=self._ahead)
+        manager.commit()
+        self._ahead.committed()
+        return len(found)
+
+
+def records(threads):
+    """The records that one claim loads.
+
+    Each other thread that has lanes has claimed once since the last claim of
+    ours; all else is in the connection's cache.
+    """
+    with world() as here:
+        here.add_many(64 * CLAIMS * 2)
+        ours, *others = [Claimer(here.database) for _ in range(threads)]
+        manager = transaction.TransactionManager(explicit=True)
+        connection = here.database.open(manager)
+        counts = []
+        for _ in range(CLAIMS + 1):
+            for other in others:
+                other.claim(here.manager, here.connection)
+            with counted(connection) as loaded:
+                assert ours.claim(manager, connection) == 1
+            counts.append(len(loaded))
+        connection.close()
+    # The first claim fills the cache.
+    return statistics.median(counts[1:])
+
+
+@contextmanager
+def counted(connection):
+    """The objects that the connection loads within the block."""
+    loaded, load = [], connection.setstate
+
+    def setstate(obj):
+        loaded.append(obj)
+        load(obj)
+
+    connection.setstate = setstate
+    try:
+        yield loaded
+    finally:
+        del connection.setstate
+
+
+def report_records(options):
+    found = {threads: records(threads) for threads in THREADS}
+    print('records loaded by a claim: ' + ', '.join(
+        f'{value:g} with {threads} threads'
+        for threads, value in found.items()))
+    return found
+
+
+REPORTS = {'costs': report_costs, 'watched': report_watched,
+           'bytes': report_bytes, 'records': report_records}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.
+        RawDescriptionHelpFormatter)
+    parser.add_argument('--rounds', type=int, default=21)
+    parser.add_argument('--jobs', type=int, default=500,
+                        help='operations of a kind in a round; 500')
+    parser.add_argument('--only', action='append', choices=REPORTS)
+    parser.add_argument('--json', metavar='FILE')
+    options = parser.parse_args()
+    setHooks()
+    task.scan(sys.modules[__name__])
+    found = {name: report(options) for name, report in REPORTS.items()
+             if not options.only or name in options.only}
+    if options.json:
+        with open(options.json, 'w') as file:
+            json.dump(found, file, indent=1)
+
+
+if __name__ == '__main__':
+    main()
