@@ -1,7 +1,7 @@
 """CPU microseconds per operation, in memory, beside a raw commit's.
 
     python benchmarks/cpu.py [--rounds N] [--jobs N] [--json FILE]
-        [--only costs|watched|bytes|records ...]
+        [--only costs|watched|bytes|records ...] [--threads N ...]
 
 The disk has no part in the costs: the storage is a MappingStorage, so that an
 fsync neither hides a change of the Python code nor blurs it.  Each round makes
@@ -9,7 +9,10 @@ a new database and measures all operations in it, one after the other.  The
 table gives the median of the rounds, the least of them (the round that other
 processes disturbed least), and the median of each round's ratio to its raw
 commit.  Compare ratios, and only of runs with the same ``--jobs``.
-``bytes`` and ``records`` are counts: no machine's speed changes them.
+
+``records`` are a count, and so are the bytes of ``single`` jobs: no machine's
+speed changes them.  How many ``grouped`` jobs share a commit depends on how
+long they take, so on a busy machine they cost more CPU and more bytes.
 """
 
 import argparse
@@ -20,7 +23,6 @@ import statistics
 import sys
 import tempfile
 import threading
-import time
 from contextlib import contextmanager
 
 import transaction
@@ -35,6 +37,7 @@ from zope.site.site import LocalSiteManager
 
 from lovely.remotetask import TaskService
 from lovely.remotetask import task
+from lovely.remotetask.bench.pace import Stopwatch
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.run.identity import LOOP
@@ -50,9 +53,6 @@ LOOK_EVERY = 0.01
 #: Jobs in a transaction of ``addMany``.
 BATCH = 1000
 
-#: For so many enrolled threads the records of a claim are counted.
-THREADS = (2, 10, 50, 200)
-
 #: Claims of one thread whose records are counted.
 CLAIMS = 20
 
@@ -67,7 +67,11 @@ class Raw(Persistent):
 
 
 class Drain:
-    """Stops the processor in the run of the last job."""
+    """Stops a processor in the run of the last job.
+
+    The processor ends itself, so that nothing has to look at the database
+    while the drain is timed.
+    """
 
     def __init__(self):
         self.left = 0
@@ -124,20 +128,23 @@ class World:
         return result
 
     def raw(self):
+        """The raw commit."""
         self.manager.begin()
         self.rawest.value += 1
         self.manager.commit()
 
     def add(self, name='single'):
+        """Add a job in a commit of its own."""
         self.do(self.service.add, name, {'one': 1})
 
     def add_many(self, count, name='single'):
+        """Add jobs, many in a commit."""
         for start in range(0, count, BATCH):
             self.do(self.service.addMany, name,
                     [{'one': 1}] * min(BATCH, count - start))
 
     def drain(self, count):
-        """Let a processor run so many jobs, and end."""
+        """Start the thread of a processor; it ends after so many jobs."""
         DRAIN.left = count
         thread = threading.Thread(
             target=SimpleProcessor(self.database, PATH), daemon=True)
@@ -147,6 +154,7 @@ class World:
         return thread
 
     def has_waiting(self):
+        """Ask as a monitoring page does."""
         self.manager.begin()
         try:
             return self.service.hasJobsWaiting()
@@ -154,6 +162,7 @@ class World:
             self.manager.abort()
 
     def completed(self):
+        """How many jobs have ended well."""
         self.manager.begin()
         try:
             return self.service.stats()['completed']
@@ -170,43 +179,41 @@ def world(storage=None):
         made.close()
 
 
-class Spent:
-    """CPU time of this process, and wall time, of a with-block (seconds)."""
+@contextmanager
+def quietly():
+    """A Stopwatch for the block, during which old objects are not collected.
 
-    def __enter__(self):
-        # A storage in memory makes the heap grow with each transaction, and
-        # collections of it would be charged to the operation.
-        gc.collect()
-        gc.freeze()
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-        return self
-
-    def __exit__(self, *error):
-        self.cpu = time.process_time() - self._cpu
-        self.wall = time.perf_counter() - self._wall
+    A storage in memory makes the heap grow with each transaction, and looks
+    at all of it would be charged to the operation.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        with Stopwatch() as watch:
+            yield watch
+    finally:
         gc.unfreeze()
 
 
 def repeated(function, count):
     """The CPU (microseconds) of one call among so many."""
-    with Spent() as spent:
+    with quietly() as watch:
         for _ in range(count):
             function()
-    return spent.cpu / count * 1e6
+    return watch.speed(count).cpu_us
 
 
-def drained(world, jobs, watch=False):
-    """Drain so many jobs.  Returns: what that took (Spent)."""
+def drained(world, jobs, watched=False):
+    """Drain so many jobs.  Returns: the Speed."""
     before = world.completed()
-    with Spent() as spent:
+    with quietly() as watch:
         thread = world.drain(jobs)
-        if watch:
-            while thread.is_alive():
-                thread.join(LOOK_EVERY)
-                world.has_waiting()
+        while watched and thread.is_alive():
+            thread.join(LOOK_EVERY)
+            world.has_waiting()
         thread.join()
     assert world.completed() - before == jobs
-    return spent
+    return watch.speed(jobs)
 
 
 # --- CPU --------------------------------------------------------------------
@@ -220,14 +227,14 @@ def costs(jobs):
         drained(here, 20)
         raw = repeated(here.raw, jobs)
         found['add'] = repeated(here.add, jobs)
-        found['drained job'] = drained(here, jobs).cpu / jobs * 1e6
+        found['drained job'] = drained(here, jobs).cpu_us
         for _ in range(jobs):
             here.add('grouped')
-        found['grouped job'] = drained(here, jobs).cpu / jobs * 1e6
+        found['grouped job'] = drained(here, jobs).cpu_us
         count = BATCH * 2
-        with Spent() as spent:
+        with quietly() as watch:
             here.add_many(count)
-        found['bulk add'] = spent.cpu / count * 1e6
+        found['bulk add'] = watch.speed(count).cpu_us
         # Before and after the others, because a machine has its moods.
         raw = (raw + repeated(here.raw, jobs)) / 2
     return {'raw commit': raw, **found}
@@ -260,19 +267,20 @@ def watched(jobs):
     Returns: the speed of the watched drain divided by the other's, by wall
     time; and how much CPU it took, divided likewise.
     """
-    spent = []
-    for watch in False, True:
+    speeds = []
+    for is_watched in False, True:
         with world() as here:
             here.add()
             drained(here, 1)
             here.add_many(jobs)
-            spent.append(drained(here, jobs, watch))
-    alone, seen = spent
-    return alone.wall / seen.wall, seen.cpu / alone.cpu
+            speeds.append(drained(here, jobs, is_watched))
+    alone, seen = speeds
+    return seen.per_second / alone.per_second, seen.cpu_us / alone.cpu_us
 
 
 def report_watched(options):
-    found = [watched(options.jobs * 10) for _ in range(5)]
+    found = [watched(options.jobs * 10)
+             for _ in range(max(1, options.rounds // 4))]
     speed, cpu = map(statistics.median, zip(*found, strict=True))
     print(f'watched drain: {speed:.2f} of the speed, {cpu:.2f} times the CPU')
     return {'speed': speed, 'cpu': cpu}
@@ -293,7 +301,8 @@ def life(jobs, name):
 
 
 def report_bytes(options):
-    found = {name: life(2000, name) for name in ('single', 'grouped')}
+    found = {name: life(options.jobs * 4, name)
+             for name in ('single', 'grouped')}
     print('bytes of a life: ' + ', '.join(
         f'{name} {value:.0f}' for name, value in found.items()))
     return found
@@ -360,7 +369,7 @@ def counted(connection):
 
 
 def report_records(options):
-    found = {threads: records(threads) for threads in THREADS}
+    found = {threads: records(threads) for threads in options.threads}
     print('records loaded by a claim: ' + ', '.join(
         f'{value:g} with {threads} threads'
         for threads, value in found.items()))
@@ -375,9 +384,14 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.
         RawDescriptionHelpFormatter)
-    parser.add_argument('--rounds', type=int, default=21)
+    parser.add_argument('--rounds', type=int, default=21,
+                        help='rounds of each cost; 21')
     parser.add_argument('--jobs', type=int, default=500,
                         help='operations of a kind in a round; 500')
+    parser.add_argument('--threads', type=int, nargs='+',
+                        default=[2, 10, 50, 200],
+                        help='records are counted with so many enrolled '
+                             'threads; 2 10 50 200')
     parser.add_argument('--only', action='append', choices=REPORTS)
     parser.add_argument('--json', metavar='FILE')
     options = parser.parse_args()
