@@ -1,4 +1,4 @@
-"""What the comparisons with other queues have in common."""
+"""The common parts of the comparisons with other queues."""
 
 import argparse
 import json
@@ -87,11 +87,11 @@ def options_of(description, **defaults):
     return parser.parse_args()
 
 
-def tell(found, options, *distributions):
-    """Print what was found, and write it to the files that are asked for.
+def print_figures(found, options, *distributions):
+    """Print the figures, and write them to the files of the options.
 
     Arguments: ``found``, name -> number; ``distributions``, whose versions
-    are told.
+    are printed.
     """
     names = ('lovely.remotetask', 'ZODB', *distributions)
     width = max(map(len, found))

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from peers import Conflicts
 from peers import produce
 
 from lovely.remotetask.bench.place import Client
+from lovely.remotetask.bench.place import Stopped
 from lovely.remotetask.bench.processing import loops
 from lovely.remotetask.bench.processing import until
 from lovely.remotetask.bench.rates import completed
@@ -37,7 +39,7 @@ def conflicts(bench):
     alone, _, _ = meet(place, place.service('conflicts-alone'), peers, each,
                        workers=0)
     path = place.service('conflicts')
-    # What was queued before keeps the workers busy while the producers add.
+    # These jobs keep the workers busy while the producers add others.
     place.fill(path, adds)
     added, worked, seconds = meet(place, path, peers, each, workers=peers)
     return {
@@ -64,8 +66,8 @@ def in_threads(place, path, peers, each, workers):
         found = stack.enter_context(Conflicts())
         begun = time.monotonic()
         with loops(place, path, workers):
-            producers = [threading.Thread(target=produce, daemon=True,
-                                          args=(client, each))
+            producers = [threading.Thread(target=produce_in_thread,
+                                          args=(client, each), daemon=True)
                          for client in clients]
             for thread in producers:
                 thread.start()
@@ -78,6 +80,12 @@ def in_threads(place, path, peers, each, workers):
     # Producers and the machinery have explicit transaction managers both.
     return added, {'machinery': found.machinery - added,
                    'tasks': found.tasks, 'repeated': None}, seconds
+
+
+def produce_in_thread(client, count):
+    # The thread that measures is stopped, too, and ends everything.
+    with suppress(Stopped):
+        produce(client, count)
 
 
 def processes(place, path, peers, each, workers):

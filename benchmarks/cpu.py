@@ -6,9 +6,11 @@
 The disk has no part in the costs: the storage is a MappingStorage, so that an
 fsync neither hides a change of the Python code nor blurs it.  Each round makes
 a new database and measures all operations in it, one after the other.  The
-table gives the median of the rounds, the least of them (the round that other
-processes disturbed least), and the median of each round's ratio to its raw
-commit.  Compare ratios, and only of runs with the same ``--jobs``.
+table gives the median of the rounds, and the median of each round's ratio to
+its raw commit; then the least of the rounds, which other processes disturbed
+least, and its ratio to the least raw commit.  Compare ratios, and only of runs
+with the same ``--jobs``: on a busy machine everything takes longer, and a raw
+commit, which touches little memory, suffers less than the others.
 
 ``records`` are a count, and so are the bytes of ``single`` jobs: no machine's
 speed changes them.  How many ``grouped`` jobs share a commit depends on how
@@ -246,16 +248,20 @@ def report_costs(options):
         rounds.append(costs(options.jobs))
         print('.', end='', file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    print(f'{"CPU of one":12}  median us  least us  of raw')
+    print(f'{"CPU of one":12}  median us  of raw  least us  of raw')
     found = {}
+    raw = min(one['raw commit'] for one in rounds)
     for name in rounds[0]:
         values = [one[name] for one in rounds]
-        ratio = statistics.median(
-            one[name] / one['raw commit'] for one in rounds)
-        print(f'{name:12}  {statistics.median(values):9.1f}  '
-              f'{min(values):8.1f}  {ratio:6.2f}')
-        found[name] = {'median_us': statistics.median(values),
-                       'least_us': min(values), 'of_raw': ratio}
+        found[name] = figures = {
+            'median_us': statistics.median(values),
+            'of_raw': statistics.median(
+                one[name] / one['raw commit'] for one in rounds),
+            'least_us': min(values),
+            'least_of_raw': min(values) / raw}
+        print(f'{name:12}  {figures["median_us"]:9.1f}  '
+              f'{figures["of_raw"]:6.2f}  {figures["least_us"]:8.1f}  '
+              f'{figures["least_of_raw"]:6.2f}')
     return found
 
 

@@ -6,7 +6,7 @@ nearest to ours.
 
 Both keep a job for good before they say that it was added: Huey with
 ``fsync=True`` (SQLite's ``synchronous=full``), we on a FileStorage in the same
-directory.  Both store what the task returns.  Everything is measured in turn
+directory.  Both store the task's result.  Everything is measured in turn
 in one process, one worker thread each, so that a busy machine is busy for
 both; ratios are medians of the rounds.
 
@@ -29,8 +29,8 @@ from contextlib import contextmanager
 from beside import DEADLINE
 from beside import Ours
 from beside import options_of
+from beside import print_figures
 from beside import ratio
-from beside import tell
 from huey import SqliteHuey
 from huey.consumer import Consumer
 
@@ -62,6 +62,8 @@ class Theirs:
             'bench', filename=os.path.join(directory, 'huey.db'), fsync=True,
             results=True)
         self.runs = tasks.Runs()
+        # Not counted with the others: jobs before it may still be running.
+        self.moments = tasks.Runs()
         self.started = None
         self.noop = self.huey.task()(self._noop)
         self.moment = self.huey.task()(self._moment)
@@ -72,7 +74,7 @@ class Theirs:
 
     def _moment(self):
         self.started = time.monotonic()
-        self.runs.tick()
+        self.moments.tick()
         return self.started
 
     @contextmanager
@@ -100,10 +102,10 @@ class Theirs:
 
     def delay(self):
         """From enqueue's return to the start of the task (seconds)."""
-        self.runs.expect(1)
+        self.moments.expect(1)
         self.moment()
         sent = time.monotonic()
-        assert self.runs.enough.wait(DEADLINE)
+        assert self.moments.enough.wait(DEADLINE)
         return max(0.0, self.started - sent)
 
 
@@ -154,8 +156,8 @@ def in_turn(ours, theirs, jobs, rounds, samples):
                 ('enqueue: Huey', theirs.noop)):
             function()
             speeds[name].append(speed(function, jobs))
-        # What was enqueued runs untimed, so that the drains are of equal
-        # queues.
+        # The jobs that were enqueued run untimed, so that the drains are of
+        # equal queues.
         with loops(ours.place, ours.path), theirs.consumer():
             ours.delay()
             theirs.delay()
@@ -177,7 +179,7 @@ def in_turn(ours, theirs, jobs, rounds, samples):
 
 
 def report(speeds, waits, idle):
-    """What was found, by name: rates, CPU, latencies, ratios."""
+    """The figures by name: rates, CPU, latencies, ratios."""
     found = {}
     for name, values in speeds.items():
         found[f'{name} (1/s)'] = statistics.median(
@@ -210,5 +212,6 @@ def report(speeds, waits, idle):
 
 if __name__ == '__main__':
     options = options_of(__doc__, jobs=3000, rounds=3, samples=15)
-    tell(report(*measure(options.jobs, options.rounds, options.samples)),
-         options, 'huey')
+    print_figures(
+        report(*measure(options.jobs, options.rounds, options.samples)),
+        options, 'huey')

@@ -1,4 +1,4 @@
-"""What a worker process costs that has nothing to do, or very much."""
+"""The cost of a worker process that has nothing to do, or very much."""
 
 import os
 import time
@@ -38,7 +38,7 @@ def idle(bench):
 
 
 def memory(bench):
-    """What a worker process needs at most, under a very long queue."""
+    """The most memory of a worker process, under a very long queue."""
     place, sizes = bench.place, bench.sizes
     path = place.service('memory')
     place.fill(path, sizes.backlog)

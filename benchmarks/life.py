@@ -1,4 +1,4 @@
-"""What the life of one job writes: commits and bytes."""
+"""The commits and the bytes of one job's life."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""What a look at a very long list of jobs takes."""
+"""The time of a look at a very long list of jobs."""
 
 import statistics
 import time
@@ -53,7 +53,7 @@ def end(service, count):
     for jobid in service.addMany('noop', [None] * count, startLater=True):
         job = service.jobs[jobid]
         queue.enqueue(job)
-        queue.start(job, ('nobody', 1), now)
+        queue.start(job, ('none', 1), now)
         queue.finish(job, None, 0, now)
 
 

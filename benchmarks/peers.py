@@ -64,7 +64,7 @@ def produce(client, count):
 
 
 class Opened:
-    """What Client needs of a Place."""
+    """The part of a Place that Client needs."""
 
     def __init__(self, uri):
         self.database = databases.open_uri(uri, make=False)

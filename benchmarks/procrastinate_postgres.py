@@ -11,7 +11,7 @@ its one thread runs in turn while others wait for the server.  Ratios are
 medians of the rounds.
 
 They do not promise the same.  Procrastinate notes that a job has ended in a
-transaction of its own, and does not store what the task returns; we store
+transaction of its own, and does not store the task's result; we store
 both in the transaction of the task's own writes.
 """
 
@@ -22,8 +22,8 @@ import sys
 import psycopg
 from beside import Ours
 from beside import options_of
+from beside import print_figures
 from beside import ratio
-from beside import tell
 from procrastinate import App
 from procrastinate import PsycopgConnector
 from storages import postgresql
@@ -123,7 +123,7 @@ def measure(jobs, rounds):
 
 
 def report(speeds):
-    """What was found, by name: rates, CPU, ratios."""
+    """The figures by name: rates, CPU, ratios."""
     found = {}
     for name, values in speeds.items():
         found[f'{name} (1/s)'] = statistics.median(
@@ -144,5 +144,5 @@ def report(speeds):
 
 if __name__ == '__main__':
     options = options_of(__doc__, jobs=3000, rounds=3)
-    tell(report(measure(options.jobs, options.rounds)), options,
-         'RelStorage', 'procrastinate')
+    print_figures(report(measure(options.jobs, options.rounds)), options,
+                  'RelStorage', 'procrastinate')

@@ -1,4 +1,4 @@
-"""What the benchmark makes of its numbers, and that it counts right."""
+"""The benchmark counts right, computes right, and stops."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""``remotetask bench``: measures what jobs cost, beside the raw commits of
+"""``remotetask bench``: measures the cost of jobs beside the raw commits of
 the same storage; it may reach into every room, and no room imports it.
 
 ::
@@ -12,6 +12,6 @@ the same storage; it may reach into every room, and no room imports it.
     machine                   the machine that the figures are of
     rates, latency, backlog   the measures: each is a function of a Bench
 
-``benchmarks/`` in the source has more measures, for those who change the
-engine, and runs them by the same command.
+``benchmarks/`` in the source has more measures, for developers of the engine,
+and runs them by the same command.
 """

@@ -1,4 +1,4 @@
-"""What add, claim and cancel cost on a long queue."""
+"""The cost of add, claim and cancel on a long queue."""
 
 import random
 import statistics
@@ -44,7 +44,7 @@ def backlog(bench: Bench) -> Figures:
 
 
 class _Side:
-    """One queue, and what the operations on it have taken."""
+    """One queue, and the times of the operations on it."""
 
     def __init__(self, place: Place, name: str, stack: ExitStack) -> None:
         self.path = place.service(f'backlog-{name}')

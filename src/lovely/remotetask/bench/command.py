@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC
 from datetime import datetime
 from functools import partial
@@ -69,7 +70,7 @@ def command(name: str, measures: Mapping[str, str]) -> click.Command:
     def run(uri: str | None, jobs: int | None, names: tuple[str, ...],
             large: bool, smoke: bool, json_file: Path | None,
             table_file: Path | None) -> None:
-        """Measure what jobs cost, beside the raw commits of the storage.
+        """Measure the cost of jobs, beside the raw commits of the storage.
 
         Everything is stored below one name of the database's root, which is
         removed afterwards.
@@ -123,11 +124,8 @@ def _sizes(jobs: int | None, large: bool, smoke: bool, shared: bool
     from lovely.remotetask.bench import sizes
 
     found = sizes.SMOKE if smoke else sizes.sizes_for(shared)
-    if jobs is not None:
-        found.jobs = jobs
-    if large:
-        found.backlog = sizes.LARGE
-    return found
+    return replace(found, jobs=jobs or found.jobs,
+                   backlog=sizes.LARGE if large else found.backlog)
 
 
 class _Interrupted(KeyboardInterrupt):
@@ -139,9 +137,9 @@ def _stoppable(function: Callable[['Stop'], Any]) -> Any:
 
     This thread does nothing but wait, so that a signal finds it nowhere else:
     see Stop.
-    Returns: what the function returned.
-    Raises: what it raised; _Interrupted after a signal, once the function
-    has ended.
+    Returns: the function's result.
+    Raises: the function's exception; _Interrupted after a signal, once the
+    function has ended.
     """
     from lovely.remotetask.bench.place import Stop
 

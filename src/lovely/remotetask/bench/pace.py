@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from lovely.remotetask.bench.place import Client
 
-#: What a measure has found: the name of a figure -> the number, or None where
-#: the storage or the system does not tell.  ``X_cpu_us`` is the CPU of one
-#: operation (microseconds); the table prints it beside the rate, the ratio
-#: and the time of the same X.
+#: The figures of a measure: name -> number, or None where the storage or the
+#: system does not tell.  ``X_cpu_us`` is the CPU of one operation
+#: (microseconds); the table prints it beside the rate, the ratio and the time
+#: of the same X.
 Figures = dict[str, float | None]
 
 

@@ -80,7 +80,7 @@ def until(condition: Callable[[], Any], name: str,
           pause_seconds: float = 0.001, seconds: float = _DEADLINE) -> Any:
     """Wait for a condition to give something true, and return that.
 
-    Arguments: ``name``, of that for which is waited, for the error.
+    Arguments: ``name``, of the event, for the error.
     Raises: Failure after so many seconds.
     """
     deadline = time.monotonic() + seconds

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from lovely.remotetask.bench.place import Place
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sizes:
     """How many of each.
 
@@ -43,7 +43,7 @@ LARGE = 1_000_000
 
 @dataclass
 class Bench:
-    """What a measure is given."""
+    """The database and the sizes: the argument of each measure."""
 
     place: Place
     sizes: Sizes

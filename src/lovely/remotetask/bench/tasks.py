@@ -5,7 +5,7 @@ import time
 
 from lovely.remotetask.task import task
 
-#: What a job gives back: a value, for results are stored, too.
+#: The result of each job.  It is stored, as an application's results are.
 RESULT = 'done'
 
 
