@@ -1,4 +1,8 @@
-"""What the benchmark makes of its numbers, and that it counts right."""
+"""The benchmark counts right, computes right, and stops."""
+
+import threading
+import time
+from pathlib import Path
 
 import pytest
 import transaction
@@ -6,16 +10,19 @@ from persistent.mapping import PersistentMapping
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
-from lovely.remotetask.bench import targets
-from lovely.remotetask.bench.command import MEASURES
+from lovely.remotetask.bench import report
 from lovely.remotetask.bench.pace import Side
+from lovely.remotetask.bench.pace import Speed
+from lovely.remotetask.bench.pace import Stopwatch
 from lovely.remotetask.bench.pace import against_raw
 from lovely.remotetask.bench.pace import percentile
 from lovely.remotetask.bench.place import NAME
 from lovely.remotetask.bench.place import Client
-from lovely.remotetask.bench.place import Commits
 from lovely.remotetask.bench.place import Place
+from lovely.remotetask.bench.place import Stopped
 from lovely.remotetask.cli.failures import Failure
+
+BENCHMARKS = Path(__file__).parents[2] / 'benchmarks'
 
 
 @pytest.fixture
@@ -34,7 +41,10 @@ def transactions(place):
     return len(list(place.database.storage.iterator()))
 
 
-def test_counts_the_transactions_that_the_storage_has(place):
+def test_counts_the_transactions_that_the_storage_has(place, monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from life import Commits
+
     before = transactions(place)
     with Commits() as commits, Client(place, [NAME]) as client:
         for _ in range(3):
@@ -60,16 +70,17 @@ def test_counts_the_transactions_that_the_storage_has(place):
 
 def test_compares_with_the_raw_commits_around(place, monkeypatch):
     rates = iter([1000, 100, 300, 50, 150])
-    monkeypatch.setattr('lovely.remotetask.bench.pace.per_second',
-                        lambda function, count: next(rates))
+    monkeypatch.setattr('lovely.remotetask.bench.pace.speed',
+                        lambda function, count: Speed(next(rates), 1))
     prepared = []
     with Client(place, [NAME]) as client:
         pace = against_raw(client, 2, 7, {
-            'it': Side(lambda: 100, lambda: prepared.append(1))})
+            'it': Side(lambda: Speed(100, 7), lambda: prepared.append(1))})
     # The first one, 1000, warms up and does not count.
     assert pace.ratios['it'] == [100 / 200, 100 / 100]
     assert pace.of_raw('it') == 0.75
-    assert pace.raw == [100, 300, 50, 150]
+    assert [speed.per_second for speed in pace.raw] == [100, 300, 50, 150]
+    assert pace.cpu_us('it') == 7
     assert len(prepared) == 2
 
 
@@ -110,37 +121,58 @@ def test_percentile_of_one():
     assert percentile([7], 0.5) == percentile([7], 0.99) == 7
 
 
-@pytest.mark.parametrize(('figure', 'value', 'ok'), [
-    ('drain.of_raw', 0.55, True), ('drain.of_raw', 0.549, False),
-    ('life.commits', 2.1, True), ('life.commits', 2.11, False)])
-def test_judges(figure, value, ok):
-    name, _, figure = figure.partition('.')
-    verdict, = targets.judged({name: {figure: value}}, 'FileStorage')
-    assert verdict['ok'] is ok
-    assert verdict['figure'] == f'{name}.{figure}'
+def test_measures_time_and_cpu():
+    with Stopwatch() as busy:
+        ends = time.process_time() + 0.05
+        while time.process_time() < ends:
+            pass
+    assert busy.cpu_seconds >= 0.05
+    assert busy.speed(10).cpu_us >= 5000
+    assert busy.speed(10).per_second == 10 / busy.seconds
+    with Stopwatch() as asleep:
+        threading.Event().wait(0.2)
+    assert asleep.seconds >= 0.2 > asleep.cpu_seconds
 
 
-def test_judges_by_storage_and_length_of_the_queue():
-    def judged(kind, queued):
-        return [target['ok'] for target in targets.judged(
-            {'listing': {'queued': queued, 'page_cold_ms': 50.0}}, kind)]
+def test_the_table_has_the_cpu_beside_each_ratio():
+    text = report.table({
+        'storage': 'ZEO', 'started': '2026-01-02T03:04:05',
+        'machine': {'cores': 2},
+        'measures': {
+            'drain': {'jobs': 5, 'raw_per_second': 4000, 'raw_cpu_us': 43.21,
+                      'of_raw': 0.5, 'cpu_us': 208.4,
+                      'grouped_times_ungrouped': 3.5,
+                      'grouped_cpu_us': 95.0},
+            'latency': {'p50_ms': None}}})
+    assert text.splitlines() == [
+        'ZEO, 2026-01-02: cores 2',
+        '',
+        'measure                         measured  CPU us',
+        'drain: jobs                            5',
+        'drain: raw per second              4,000    43.2',
+        'drain: of raw                        0.5     208',
+        'drain: grouped times ungrouped       3.5      95',
+        'latency: p50 ms                      n/a']
 
-    assert judged('ZEO', 1_000_000) == [True]
-    assert judged('ZEO', 999) == [None]
-    assert judged('PostgreSQL', 1_000_000) == []
 
-
-def test_what_is_not_told_is_not_judged():
-    assert targets.judged({'life': {'bytes': None}}, 'FileStorage') == []
-
-
-def test_each_target_is_of_a_measure():
-    assert {target.figure.partition('.')[0]
-            for target in targets.TARGETS} <= set(MEASURES)
+def test_stops_between_transactions(place):
+    path = place.service('some')
+    with Client(place, path) as client:
+        client.raw()
+        place.stop.set()
+        before = transactions(place)
+        for call in (client.raw, lambda: client.do(print),
+                     lambda: client.see(print), lambda: place.fill(path, 1),
+                     lambda: place.see(path, print),
+                     lambda: place.service('other'),
+                     lambda: place.stop.pause(60)):
+            with pytest.raises(Stopped):
+                call()
+    assert transactions(place) == before
 
 
 @pytest.mark.parametrize(('value', 'text'), [
     (0.5512, '0.551'), (2, '2'), (0.0, '0'), (20000, '20,000'),
     (123.4, '123'), (1.15, '1.15'), (12.34, '12.3'), (0.00123, '0.00123')])
 def test_numbers_for_people(value, text):
-    assert targets.number(value) == text
+    assert report.number(value) == text

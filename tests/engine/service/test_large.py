@@ -1,7 +1,7 @@
 """What is looked at costs the same, however many jobs there are.
 
 Counted in objects loaded by a connection that has none yet: times would tell
-more of the machine than of us.  ``tests/race/measure_large.py`` measures a
+more of the machine than of us.  ``benchmarks/listing.py`` measures a
 million.
 """
 

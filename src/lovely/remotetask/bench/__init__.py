@@ -1,14 +1,17 @@
-"""``remotetask bench``: what the queue costs, against its own storage.
+"""``remotetask bench``: measures the cost of jobs beside the raw commits of
+the same storage; it may reach into every room, and no room imports it.
 
 ::
 
-    command     options, the order of things
-    place       the database under test, and our corner of it
-    pace        rates beside the raw storage's, and other arithmetic
-    processing  workers: loops in this process, and processes
-    rates, life, latency, backlog, conflicts, idle, listing
-                the measures; each is a function of a Bench
-    targets     what has to be reached, and the table
-    tasks       the tasks that the jobs run
-    peers       workers and producers that count their conflicts
+    command                   the options, and the report of a run
+    report                    a report as a table for people
+    place                     the database under test, our corner of it
+    pace                      rates and CPU, beside those of raw commits
+    processing, tasks         workers in threads and processes, their tasks
+    sizes                     how many jobs each measure uses
+    machine                   the machine that the figures are of
+    rates, latency, backlog   the measures: each is a function of a Bench
+
+``benchmarks/`` in the source has more measures, for developers of the engine,
+and runs them by the same command.
 """

@@ -15,7 +15,7 @@ _DISTRIBUTIONS = ('lovely.remotetask', 'ZODB', 'BTrees', 'persistent',
 
 
 def describe(place: Place) -> dict[str, str | float | int]:
-    """What one has to know to compare two reports."""
+    """The machine and the versions: two reports compare only with these."""
     found: dict[str, str | float | int] = {
         'cpu': cpu(), 'cores': os.cpu_count() or 0,
         'fsync_ms': round(_fsync_ms(place), 3),
@@ -29,7 +29,7 @@ def describe(place: Place) -> dict[str, str | float | int]:
 
 
 def cpu() -> str:
-    """The name of its processor."""
+    """The name of the processor."""
     try:
         with open('/proc/cpuinfo') as file:
             for line in file:
@@ -41,7 +41,10 @@ def cpu() -> str:
 
 
 def _fsync_ms(place: Place, count: int = 100) -> float:
-    """What the disk takes to keep 4 kB, beside the database if it is here."""
+    """How long the disk takes to keep 4 kB.
+
+    In the folder of the database, if that is on this machine.
+    """
     directory = None if place.file is None else os.path.dirname(place.file)
     times = []
     with tempfile.TemporaryFile(dir=directory) as file:

@@ -1,5 +1,7 @@
-"""Rates beside the raw storage's, in turn, so that a busy machine is busy for
-both."""
+"""Rates and CPU, each beside those of raw commits.
+
+Both are measured in turn, so that a busy machine is busy for both.
+"""
 
 import math
 import statistics
@@ -11,45 +13,97 @@ from dataclasses import dataclass
 
 from lovely.remotetask.bench.place import Client
 
-#: What a measure found: a figure's name -> the number, or None.
+#: The figures of a measure: name -> number, or None where the storage or the
+#: system does not tell.  ``X_cpu_us`` is the CPU of one operation
+#: (microseconds); the table prints it beside the rate, the ratio and the time
+#: of the same X.
 Figures = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast some operations were.
+
+    Attributes: ``per_second``; ``cpu_us``: the CPU (microseconds) that all
+    threads of this process used for one operation.
+    """
+
+    per_second: float
+    cpu_us: float
+
+
+class Stopwatch:
+    """Adds up the time and the CPU of the blocks that it is entered for.
+
+    Attributes: ``seconds``, ``cpu_seconds``.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = self.cpu_seconds = 0.0
+
+    def __enter__(self) -> 'Stopwatch':
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.cpu_seconds += time.process_time() - self._cpu
+        self.seconds += time.perf_counter() - self._wall
+
+    def speed(self, count: int) -> Speed:
+        """The speed, if the blocks did so many operations together."""
+        return Speed(count / self.seconds, self.cpu_seconds / count * 1e6)
 
 
 @dataclass
 class Side:
-    """Something to be timed.
+    """An operation to be timed.
 
-    Arguments: ``run``, gives operations per second; ``prepare``, what goes
-    before it untimed.
+    Arguments: ``run`` does it many times, and returns the speed; ``prepare``
+    is called before, and is not timed.
     """
 
-    run: Callable[[], float]
+    run: Callable[[], Speed]
     prepare: Callable[[], None] = lambda: None
 
 
 @dataclass
 class Pace:
-    """Operations per second, and their ratios to the raw commits around."""
+    """The speed of each side in each round, and of the raw commits around.
 
-    rates: dict[str, list[float]]
+    Attributes: ``ratios``, name -> the side's rates divided by those of the
+    raw commits before and after it.
+    """
+
+    speeds: dict[str, list[Speed]]
     ratios: dict[str, list[float]]
-    raw: list[float]
+    raw: list[Speed]
 
     def rate(self, name: str) -> float:
-        return statistics.median(self.rates[name])
+        """Operations a second."""
+        return statistics.median(
+            speed.per_second for speed in self.speeds[name])
+
+    def cpu_us(self, name: str) -> float:
+        """The CPU (microseconds) of one operation."""
+        return statistics.median(speed.cpu_us for speed in self.speeds[name])
 
     def of_raw(self, name: str) -> float:
+        """The rate, divided by that of the raw commits."""
         return statistics.median(self.ratios[name])
 
     def times(self, name: str, other: str) -> float:
-        """How many times as fast as another one, round by round."""
+        """How many times as fast as another side, round by round."""
         return statistics.median(
-            one / two for one, two in zip(
-                self.rates[name], self.rates[other], strict=True))
+            one.per_second / two.per_second for one, two in zip(
+                self.speeds[name], self.speeds[other], strict=True))
 
-    @property
-    def raw_rate(self) -> float:
-        return statistics.median(self.raw)
+    def raw_figures(self) -> Figures:
+        """The rate and the CPU of the raw commits, for a report."""
+        return {
+            'raw_per_second': statistics.median(
+                speed.per_second for speed in self.raw),
+            'raw_cpu_us': statistics.median(
+                speed.cpu_us for speed in self.raw)}
 
 
 def against_raw(client: Client, rounds: int, commits: int,
@@ -58,30 +112,32 @@ def against_raw(client: Client, rounds: int, commits: int,
 
     Arguments: ``commits``: how many a measurement of the raw storage makes.
     """
-    def raw() -> float:
-        return per_second(client.raw, commits)
+    def raw() -> Speed:
+        return speed(client.raw, commits)
 
     pace = Pace({name: [] for name in sides}, {name: [] for name in sides},
                 [])
-    raw()   # whatever is done for the first time
+    # The first commits fill caches, and count for nothing.
+    raw()
     for _ in range(rounds):
         for name, side in sides.items():
             side.prepare()
             before = raw()
-            rate = side.run()
+            found = side.run()
             after = raw()
             pace.raw += [before, after]
-            pace.rates[name].append(rate)
-            pace.ratios[name].append(rate * 2 / (before + after))
+            pace.speeds[name].append(found)
+            pace.ratios[name].append(found.per_second * 2 / (
+                before.per_second + after.per_second))
     return pace
 
 
-def per_second(function: Callable[[], object], count: int) -> float:
-    """Call a function so many times; how often a second that is."""
-    begun = time.perf_counter()
-    for _ in range(count):
-        function()
-    return count / (time.perf_counter() - begun)
+def speed(function: Callable[[], object], count: int) -> Speed:
+    """Call a function so many times; how fast that was."""
+    with Stopwatch() as watch:
+        for _ in range(count):
+            function()
+    return watch.speed(count)
 
 
 def percentile(values: Sequence[float], part: float) -> float:

@@ -1,10 +1,7 @@
 """The database under test, and the benchmark's own corner of it."""
 
-import os
 import threading
 from collections.abc import Callable
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,7 +9,6 @@ import transaction
 from persistent import Persistent
 from persistent.mapping import PersistentMapping
 from transaction.interfaces import TransientError
-from ZODB.Connection import Connection
 from ZODB.FileStorage import FileStorage
 
 from lovely.remotetask.cli.failures import Failure
@@ -20,11 +16,11 @@ from lovely.remotetask.edge import db
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.service import TaskService
 
-#: Everything the benchmark stores is below this name of the root.
+#: All that the benchmark stores is below this name of the root.
 NAME = 'remotetask-bench'
 
-#: Jobs per transaction where a queue is filled.
-BATCH = 1000
+# So many jobs are added in a transaction where a queue is filled.
+_BATCH = 1000
 
 
 class Raw(Persistent):
@@ -34,20 +30,55 @@ class Raw(Persistent):
         self.value = 0
 
 
+class Stopped(BaseException):
+    """The benchmark was told to stop.
+
+    No Exception: no part of a measure may take it for a failure and go on.
+    """
+
+
+class Stop:
+    """Tells the thread that measures to stop.
+
+    An interrupt must not be raised wherever that thread happens to be: in
+    the midst of a commit, or of the clean-up after one, it would break the
+    database that is to be left as it was.  So the thread asks, between its
+    transactions and in its pauses.
+    """
+
+    def __init__(self) -> None:
+        self._told = threading.Event()
+
+    def set(self) -> None:
+        self._told.set()
+
+    def check(self) -> None:
+        """Raise Stopped after ``set``."""
+        if self._told.is_set():
+            raise Stopped
+
+    def pause(self, seconds: float) -> None:
+        """Wait so long; raise Stopped after ``set``, also meanwhile."""
+        if self._told.wait(seconds):
+            raise Stopped
+
+
 class Place:
     """A database, and a folder in it that is gone afterwards.
 
     Arguments: ``opener``, opens the database; ``uri``, by which another
-    process opens it.
+    process opens it; ``stop``, asked before each transaction.
     Attributes: ``database``; ``kind`` (str), as people call its storage;
     ``shared`` (bool), whether several processes can have it open; ``file``,
     the path of a FileStorage, or None.
     Raises: Failure where the folder is there already.
     """
 
-    def __init__(self, opener: Callable[[], Any], uri: str) -> None:
+    def __init__(self, opener: Callable[[], Any], uri: str,
+                 stop: Stop | None = None) -> None:
         self.uri = uri
         self.opener = opener
+        self.stop = stop or Stop()
         self.database = opener()
         storage = self.database.storage
         self.kind = _kind(storage)
@@ -61,7 +92,7 @@ class Place:
             raise
 
     def close(self) -> None:
-        """Close the database; what is stored in it stays."""
+        """Close the database; all that is stored in it stays."""
         liveness.for_database(self.database).close()
         self.database.close()
 
@@ -70,31 +101,14 @@ class Place:
         def remove(connection: Any) -> None:
             connection.root().pop(NAME, None)
 
-        # Opened anew: an interrupt in the midst of a commit leaves a storage
-        # that can do nothing more (a FileStorage closes itself).
+        # Opened anew: after a commit that has failed halfway a storage may
+        # refuse everything (a FileStorage closes itself).
         database = self.opener()
         try:
             db.write(database, remove)
         finally:
             liveness.for_database(database).close()
             database.close()
-
-    @property
-    def reachable(self) -> bool:
-        """Can another process have it, if need be instead of this one?"""
-        return self.shared or self.file is not None
-
-    @contextmanager
-    def given_away(self) -> Iterator[None]:
-        """Let another process have the database meanwhile."""
-        if self.shared:
-            yield
-            return
-        self.close()
-        try:
-            yield
-        finally:
-            self.database = self.opener()
 
     def service(self, name: str) -> list[str]:
         """Make a new service.  Returns: its path."""
@@ -105,29 +119,28 @@ class Place:
             service.__parent__ = folder
             service.__name__ = name
 
+        self.stop.check()
         db.write(self.database, make)
         return [NAME, name]
 
     def fill(self, path: list[str], count: int, task: str = 'noop') -> None:
         """Add so many jobs, many in a transaction."""
-        for start in range(0, count, BATCH):
+        for start in range(0, count, _BATCH):
             self.do(path, partial(
                 add_many, task=task,
-                inputs=[None] * min(BATCH, count - start)))
+                inputs=[None] * min(_BATCH, count - start)))
 
     def do(self, path: list[str], function: Callable[[Any], Any]) -> Any:
         """Call ``function(service)`` and commit."""
+        self.stop.check()
         return db.write(self.database, lambda connection: function(
             service_of(connection, path)))
 
     def see(self, path: list[str], function: Callable[[Any], Any]) -> Any:
         """Call ``function(service)`` on a snapshot of its own."""
+        self.stop.check()
         return db.read(self.database, lambda connection: function(
             service_of(connection, path)))
-
-    def size(self) -> int | None:
-        """The bytes of the database's file; None where there is none."""
-        return None if self.file is None else os.path.getsize(self.file)
 
 
 def _make(connection: Any) -> None:
@@ -151,6 +164,7 @@ def _kind(storage: Any) -> str:
 
 
 def service_of(connection: Any, path: list[str]) -> Any:
+    """The object at a path from the root."""
     found = connection.root()
     for name in path:
         found = found[name]
@@ -167,6 +181,7 @@ class Client:
 
     def __init__(self, place: Place, path: list[str]) -> None:
         self._path = path
+        self._stop = place.stop
         self._manager = transaction.TransactionManager(explicit=True)
         self.connection = place.database.open(self._manager)
         self.conflicts = 0
@@ -180,6 +195,7 @@ class Client:
     def do(self, function: Callable[[Any], Any]) -> Any:
         """Call ``function(service)`` and commit; again after a conflict."""
         while True:
+            self._stop.check()
             self._manager.begin()
             try:
                 result = function(service_of(self.connection, self._path))
@@ -194,6 +210,7 @@ class Client:
 
     def see(self, function: Callable[[Any], Any]) -> Any:
         """Call ``function(service)`` on a fresh snapshot."""
+        self._stop.check()
         self._manager.begin()
         try:
             return function(service_of(self.connection, self._path))
@@ -202,33 +219,7 @@ class Client:
 
     def raw(self) -> None:
         """The raw commit: one small object changes."""
+        self._stop.check()
         self._manager.begin()
         self.connection.root()[NAME]['raw'].value += 1
         self._manager.commit()
-
-
-class Commits:
-    """Counts the transactions that this process stores, on any storage.
-
-    At the connections, because each storage does it in its own way; one that
-    has nothing to store stores no transaction.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> 'Commits':
-        self._before = finish = Connection.tpc_finish
-
-        def tpc_finish(connection: Any, current: Any) -> Any:
-            if connection._modified or connection._creating:
-                with self._lock:
-                    self.count += 1
-            return finish(connection, current)
-
-        Connection.tpc_finish = tpc_finish
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        Connection.tpc_finish = self._before

@@ -1,6 +1,5 @@
-"""Workers for the benchmark: loops in this process, and processes."""
+"""Workers for the benchmark: threads of this process, and processes."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -16,15 +15,15 @@ from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.run import threads
 from lovely.remotetask.texts import one_line
 
-#: Nothing here takes this long (seconds) on a machine that works.
-DEADLINE = 300.0
+# On a machine that works nothing here takes so long (seconds).
+_DEADLINE = 300.0
 
 _TASKS = 'lovely.remotetask.bench.tasks'
 
 
 @contextmanager
 def loops(place: Place, path: list[str], count: int = 1) -> Iterator[None]:
-    """So many workers in threads of this process, meanwhile."""
+    """Run so many workers in threads of this process within the block."""
     started: list[Any] = []
     try:
         for _ in range(count):
@@ -39,22 +38,25 @@ def loops(place: Place, path: list[str], count: int = 1) -> Iterator[None]:
         for thread in started:
             threads.tell_to_stop(thread)
         for thread in started:
-            thread.join(DEADLINE)
+            thread.join(_DEADLINE)
 
 
 class Process:
     """A ``remotetask worker`` with one thread, ready to work.
 
+    Arguments: ``options``, more of them.
+    Attributes: ``pid``.
     Raises: Failure that says why it ended instead.
     """
 
-    def __init__(self, place: Place, path: list[str]) -> None:
+    def __init__(self, place: Place, path: list[str],
+                 *options: str) -> None:
         self._process = subprocess.Popen(
             [sys.executable, '-m', 'lovely.remotetask.cli', 'worker',
              '--db', place.uri, '--service', '/'.join(path),
-             '--tasks', _TASKS, '--threads', '1', '--grace', '1'],
+             '--tasks', _TASKS, '--threads', '1', '--grace', '1', *options],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            # Ctrl-C is for this process alone; it ends the worker.
+            # Ctrl-C reaches the benchmark alone, which ends the worker.
             start_new_session=True)
         assert self._process.stdout is not None
         self.pid = self._process.pid
@@ -73,43 +75,19 @@ class Process:
             self._process.kill()
             self._process.communicate()
 
-    def cpu_seconds(self) -> float | None:
-        """Its time on a CPU; None where the system does not tell."""
-        # By thread and in nanoseconds; the sum of the process comes in
-        # ticks of 10 ms, too coarse for an idle one.
-        folder = f'/proc/{self.pid}/task'
-        try:
-            total = 0
-            for name in os.listdir(folder):
-                with open(f'{folder}/{name}/schedstat') as file:
-                    total += int(file.read().split()[0])
-            return total / 1e9
-        except OSError:
-            return None
 
-    def memory_bytes(self) -> int | None:
-        """Its resident memory at most so far; None as above."""
-        try:
-            with open(f'/proc/{self.pid}/status') as file:
-                for line in file:
-                    if line.startswith('VmHWM:'):
-                        return int(line.split()[1]) * 1024
-        except OSError:
-            pass
-        return None
+def until(condition: Callable[[], Any], name: str,
+          pause_seconds: float = 0.001, seconds: float = _DEADLINE) -> Any:
+    """Wait for a condition to give something true, and return that.
 
-
-def until(condition: Callable[[], Any], what: str,
-          pause_seconds: float = 0.001, seconds: float = DEADLINE) -> Any:
-    """Wait for a condition; what it gave.
-
-    Raises: Failure where it never came.
+    Arguments: ``name``, of the event, for the error.
+    Raises: Failure after so many seconds.
     """
     deadline = time.monotonic() + seconds
     pause = threading.Event()
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise Failure(f'{what}: still not after {seconds:.0f} s',
+            raise Failure(f'{name}: still not after {seconds:.0f} s',
                           'look for errors above')
         pause.wait(pause_seconds)
     return found

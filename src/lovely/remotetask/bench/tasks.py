@@ -1,33 +1,35 @@
 """The tasks of the benchmark; worker processes get them by ``--tasks``."""
 
-import os
 import threading
 import time
 
 from lovely.remotetask.task import task
 
-#: Longest time (seconds) that ``hold`` holds up its thread.
-HOLD_SECONDS = 60.0
+#: The result of each job.  It is stored, as an application's results are.
+RESULT = 'done'
 
 
 class Runs:
-    """Counts the runs of this process, and says when there were enough.
+    """Counts the runs of this process.
 
-    A run that a conflict repeats counts again: whoever waits looks at the
-    database as well.
+    A run that a conflict repeats counts again, so the database must be asked
+    as well whether all jobs are done.
+    Attributes: ``enough``, an event; ``left``, how many runs it waits for.
     """
 
     def __init__(self) -> None:
         self.enough = threading.Event()
-        self._left = 0
+        self.left = 0
 
     def expect(self, count: int) -> None:
+        """Set ``enough`` after so many runs from now on."""
         self.enough.clear()
-        self._left = count
+        self.left = count
 
     def tick(self) -> None:
-        self._left -= 1
-        if self._left == 0:
+        """Count a run."""
+        self.left -= 1
+        if self.left == 0:
             self.enough.set()
 
 
@@ -35,25 +37,21 @@ RUNS = Runs()
 
 
 @task
-def noop(input: object) -> None:
+def noop(input: object) -> str:
+    """Give the result, and do nothing else."""
     RUNS.tick()
+    return RESULT
 
 
 @task(groupable=True)
-def grouped(input: object) -> None:
+def grouped(input: object) -> str:
+    """The same, in a commit that it may share."""
     RUNS.tick()
+    return RESULT
 
 
 @task
 def moment(input: object) -> float:
-    """When it was started; all processes of a machine share this clock."""
+    """Give the time of the start; all processes of a machine share the clock.
+    """
     return time.monotonic()
-
-
-@task
-def hold(input: str) -> None:
-    """Be busy until there is a file of this name."""
-    ends = time.monotonic() + HOLD_SECONDS
-    pause = threading.Event()
-    while not os.path.exists(input) and time.monotonic() < ends:
-        pause.wait(0.02)
