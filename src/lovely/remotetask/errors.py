@@ -103,6 +103,12 @@ class ConfigurationError(RemoteTaskError):
     """The configuration is wrong; see the message for the cause and cure."""
 
 
+class NewerRecord(ConfigurationError):
+    """A newer release of lovely.remotetask has written this record; this one
+    leaves it alone: upgrade, or let workers of that release run it.
+    """
+
+
 # --- raised by tasks --------------------------------------------------------
 
 class TaskError(RemoteTaskError):

@@ -7,6 +7,7 @@ interaction of its own, as in 0.5.2.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -107,12 +108,23 @@ class PlainHost:
                      ) -> TaskService | None:
         """See IHost"""
         oid = getattr(path, 'oid', None)
+        name = getattr(path, 'root', None)
+        if name is not None:
+            # Each transaction of a worker comes by here: a look at all names
+            # of a large root would cost it 10 ms.
+            service = _walk(connection.root().get(name), path)
+            if service is not None and service._p_oid == oid:
+                return service
         first = None
         for root in self.roots(connection):
             service = _walk(root, path)
             if service is None:
                 continue
             if oid is None or service._p_oid == oid:
+                if oid is not None:
+                    path.root = next((  # type: ignore[attr-defined]
+                        name for name, value in connection.root().items()
+                        if value is root), None)
                 return service
             # Either another application of this database has a service at an
             # equal path, or ours was replaced by a new one.
@@ -193,6 +205,8 @@ class ServicePath(list):  # type: ignore[type-arg]
         super().__init__(names)
         self.oid = oid
         self.host = host
+        # Under which name of the database's root it was found last.
+        self.root: str | None = None
 
 
 def _module(name: str) -> Any:
@@ -245,7 +259,9 @@ def interaction(principal: Any = None) -> Iterator[None]:
 
     Arguments: ``principal``, of the interaction's only participation.
     """
-    management = _module('zope.security.management')
+    # Each run comes by here: importlib costs more than the rest of this.
+    management = (sys.modules.get('zope.security.management')
+                  or _module('zope.security.management'))
     if management is None:
         yield
         return

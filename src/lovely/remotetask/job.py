@@ -29,6 +29,7 @@ from lovely.remotetask.edge.clock import as_local
 from lovely.remotetask.edge.clock import as_seconds
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import key_time
+from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IJob
 
@@ -104,12 +105,17 @@ class _LocalMoment(_Moment):
 # Not by way of Job.__setattr__: it costs more than all the rest of a put().
 _set_changed = Persistent._p_changed.__set__
 
+# The form of a job's record.  A release that reads another form writes a
+# larger number; this one then leaves the record alone.
+_FORM = 1
+
 # What is stored of every job, in this order: new names go to the end, and no
-# name is ever taken out.  All of it is plain data.
+# name is ever taken out.  What is plain data of the last four is packed too.
 _PACKED = ('id', 'task', 'status', 'createdAt', 'position', 'attempts',
            'startedAt', 'claim', 'ready_key', 'completedAt', 'priority',
            'failures', 'interruptions', 'delay', 'anchor', 'missing_since',
-           'submitter')
+           'submitter', 'key', 'error', 'input', 'output')
+_PLAIN = frozenset(_PACKED[:-4])
 
 # Validated when assigned from outside.
 _JOB_FIELDS = {name: IJob[name] for name in (
@@ -192,18 +198,36 @@ class Job(OwnAnnotations, Persistent):
         state = super().__getstate__()
         # One bytes object: ZODB's pickler asks about each single value
         # whether it is persistent, which is most of what a record costs.
-        state[''] = pickle.dumps(
-            tuple([state.pop(name, None) for name in _PACKED]), 3)
+        values: list[Any] = [_FORM]
+        for name in _PACKED:
+            value = state.get(name)
+            if name in _PLAIN or payload.weigh(value) is not None:
+                state.pop(name, None)
+                values.append(value)
+            else:
+                values.append(None)
+        values += state.pop('_unknown', ())
+        while values[-1] is None:
+            values.pop()
+        state[''] = pickle.dumps(tuple(values), 3)
         return state
 
     def __setstate__(self, state: Any) -> None:
         # Records of 0.5.2 have all attributes one by one.
         packed = state.pop('', None)
         if packed is not None:
-            for name, value in zip(_PACKED, pickle.loads(packed),
-                                   strict=False):
+            form, *values = pickle.loads(packed)
+            if form > _FORM:
+                raise NewerRecord(
+                    f'a newer release of lovely.remotetask has written job '
+                    f'{values[0]!r} (form {form}, this one knows {_FORM}): '
+                    f'upgrade, or let workers of that release run it')
+            for name, value in zip(_PACKED, values, strict=False):
                 if value is not None:
                     state[name] = value
+            if len(values) > len(_PACKED):
+                # Of a newer release: they go back as they came.
+                state['_unknown'] = values[len(_PACKED):]
         super().__setstate__(state)
 
     def mark_input(self) -> None:

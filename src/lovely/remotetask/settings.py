@@ -25,7 +25,7 @@ MISSING_GIVE_UP = 24 * 3600.0
 #: The runs of groupable tasks share a commit until it has been so long
 #: (seconds), or so many: beyond, a commit is a small part of the cost.
 GROUP_SECONDS = 0.05
-GROUP_JOBS = 32
+GROUP_JOBS = 128
 
 #: Sign of life, how long without one a worker counts as dead, and how often
 #: others are looked at (seconds).

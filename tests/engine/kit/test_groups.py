@@ -145,15 +145,15 @@ def queued(world):
 
 # -- groups -------------------------------------------------------------------
 
-def test_the_first_runs_alone_and_32_at_once_follow(world, short, calls):
+def test_the_first_runs_alone_and_128_at_once_follow(world, short, calls):
     short()
-    jobs = add(world, 40)
+    jobs = add(world, 136)
     work(enrolled(world, known=None))
-    assert commits(world, jobs) == [1, 32, 7]
+    assert commits(world, jobs) == [1, 128, 7]
     assert world.effects() == dict.fromkeys(jobs, 1)
-    assert list(calls.items()) == [(number, 1) for number in range(40)]
+    assert list(calls.items()) == [(number, 1) for number in range(136)]
     assert world.see(lambda service: [
-        service.getResult(jobid) for jobid in jobs]) == list(range(40))
+        service.getResult(jobid) for jobid in jobs]) == list(range(136))
     stats = world.see(lambda service: service.stats())
     assert (stats['completed'], stats['queued'], stats['processing']) == (
         40, 0, 0)

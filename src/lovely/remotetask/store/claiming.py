@@ -114,11 +114,11 @@ class Claiming(Timetable):
         chosen: list[tuple[int, Job]] = []
         while cursor.plan or (turns and cursor.extend()):
             key, jobid = cursor.plan[0]
-            job = ready.live(key, jobid)
-            if job is None or job.status != QUEUED:
+            if not ready.queued(key, jobid):
                 cursor.plan.popleft()
                 cursor.pass_by(key)
                 continue
+            job = self.jobs[jobid]
             more = fits is not None and fits(job, len(chosen))
             if chosen and not more:
                 break
@@ -156,15 +156,17 @@ class Claiming(Timetable):
         """
         left: set[int] | None = None
         for key, jobid in self.ready.entries(lanes):
-            job = self.ready.live(key, jobid)
-            if job is not None and job.status == QUEUED:
-                yield key, job
+            queued = self.ready.queued(key, jobid)
+            if queued:
+                yield key, self.jobs[jobid]
+            if queued or queued is None:
                 continue
             if left is None:
                 left = self.ready.all_left()
             if key not in left:
                 # ``del service.jobs[id]`` leaves the entry behind, and so
                 # does a status that was assigned from outside.
+                job = self.ready.live(key, jobid)
                 self.ready.take(key)
                 if job is not None:
                     self.rehome(job)

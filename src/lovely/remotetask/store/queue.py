@@ -14,6 +14,7 @@ from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import InvalidTransition
+from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -42,9 +43,24 @@ class JobQueue(Claiming):
     Txn: the caller commits.
     """
 
+    #: The form of all that is stored of a queue: lanes, slots, logs.
+    FORM = 1
+
     paused = False
     # None: settings.POISON.  No annotation: see job.
     poison = None   # type: int | None
+
+    def __getstate__(self) -> Any:
+        return super().__getstate__() | {'form': self.FORM}
+
+    def __setstate__(self, state: Any) -> None:
+        form = state.pop('form')
+        if form > self.FORM:
+            raise NewerRecord(
+                f'a newer release of lovely.remotetask has written this '
+                f'service (form {form}, this one knows {self.FORM}): upgrade '
+                f'before you open it')
+        super().__setstate__(state)
 
     # -- waiting --------------------------------------------------------------
 

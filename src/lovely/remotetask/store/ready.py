@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 from BTrees.Length import Length
 from persistent import Persistent
+from ZODB.POSException import StateLoadError
 
+from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import Job
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.claims import Claims
@@ -68,6 +70,18 @@ class Ready(Persistent):
         job = self._jobs.get(jobid)
         return (job if job is not None and job.position == ('ready', key)
                 else None)
+
+    def queued(self, key: int, jobid: int) -> bool | None:
+        """Does this entry stand for a job that may be claimed?
+
+        Returns: None for a job whose record cannot be read here, as a newer
+        release may have written it: it is left alone, and its entry stays.
+        """
+        try:
+            job = self.live(key, jobid)
+        except StateLoadError:
+            return None         # ZODB has logged the reason
+        return job is not None and job.status == QUEUED
 
     # -- looking --------------------------------------------------------------
 
