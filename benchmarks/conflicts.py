@@ -21,7 +21,7 @@ from lovely.remotetask.bench.rates import completed
 from lovely.remotetask.cli.failures import Failure
 
 #: Processes of a kind, and the adds of each producer.
-PEERS, ADDS = 4, 1000
+PEERS, ADDS = 4, 500
 
 PROGRAM = Path(__file__).with_name('peers.py')
 

@@ -114,11 +114,11 @@ class Claiming(Timetable):
         chosen: list[tuple[int, Job]] = []
         while cursor.plan or (turns and cursor.extend()):
             key, jobid = cursor.plan[0]
-            if not ready.queued(key, jobid):
+            job = ready.live(key, jobid)
+            if job is None or job.status != QUEUED:
                 cursor.plan.popleft()
                 cursor.pass_by(key)
                 continue
-            job = self.jobs[jobid]
             more = fits is not None and fits(job, len(chosen))
             if chosen and not more:
                 break
@@ -156,17 +156,18 @@ class Claiming(Timetable):
         """
         left: set[int] | None = None
         for key, jobid in self.ready.entries(lanes):
-            queued = self.ready.queued(key, jobid)
-            if queued:
-                yield key, self.jobs[jobid]
-            if queued or queued is None:
+            stands = self.ready.stands(key, jobid)
+            if stands is None:
+                continue
+            job = self.jobs[jobid] if stands else None
+            if job is not None and job.status == QUEUED:
+                yield key, job
                 continue
             if left is None:
                 left = self.ready.all_left()
             if key not in left:
                 # ``del service.jobs[id]`` leaves the entry behind, and so
                 # does a status that was assigned from outside.
-                job = self.ready.live(key, jobid)
                 self.ready.take(key)
                 if job is not None:
                     self.rehome(job)

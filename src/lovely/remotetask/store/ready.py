@@ -19,7 +19,6 @@ from BTrees.Length import Length
 from persistent import Persistent
 from ZODB.POSException import StateLoadError
 
-from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import Job
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.claims import Claims
@@ -65,23 +64,24 @@ class Ready(Persistent):
         """
         return key + len(self._lanes.trees)
 
-    def live(self, key: int, jobid: int) -> Job | None:
-        """The job, if it waits here; None for an entry left behind."""
-        job = self._jobs.get(jobid)
-        return (job if job is not None and job.position == ('ready', key)
-                else None)
+    def stands(self, key: int, jobid: int) -> bool | None:
+        """Does the job of an entry wait here?
 
-    def queued(self, key: int, jobid: int) -> bool | None:
-        """Does this entry stand for a job that may be claimed?
-
-        Returns: None for a job whose record cannot be read here, as a newer
-        release may have written it: it is left alone, and its entry stays.
+        Returns: False for an entry that was left behind.  None for a job
+        whose record cannot be read, as a newer release may have written it:
+        it is left alone, and its entry stays.
         """
+        job = self._jobs.get(jobid)
         try:
-            job = self.live(key, jobid)
+            return job is not None and job.position == ('ready', key)
         except StateLoadError:
             return None         # ZODB has logged the reason
-        return job is not None and job.status == QUEUED
+
+    def live(self, key: int, jobid: int) -> Job | None:
+        """The job, if it waits here and can be read."""
+        found: Job | None = (self._jobs[jobid] if self.stands(key, jobid)
+                             else None)
+        return found
 
     # -- looking --------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class Ready(Persistent):
             return []
         return [(key, jobid) for key, jobid in claims.page()
                 if self._lanes.holds(key, jobid)
-                and self.live(key, jobid) is None]
+                and self.stands(key, jobid) is False]
 
     def remove_left(self, left: Iterable[Left]) -> None:
         """Take out of the lanes what was left there."""
