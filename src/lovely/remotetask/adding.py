@@ -6,6 +6,7 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import events
@@ -26,6 +27,13 @@ from lovely.remotetask.store.states import is_final
 from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.task import check_against
 
+if TYPE_CHECKING:
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.interfaces import IHost
+    from lovely.remotetask.service import TaskService
+    from lovely.remotetask.store.queue import JobQueue
+
 # How many bad inputs an error message tells the reasons of, and how much
 # (characters) of each.
 _REASONS = 20
@@ -36,7 +44,7 @@ _PRIORITIES = range(-4, 4)
 
 
 #: ``place(queue, job, number)``: where the job with this number begins.
-Placer = Callable[[Any, Any, int], None]
+Placer = Callable[['JobQueue', Job, int], None]
 
 #: Seconds: twice a microsecond, which a float of today is not sure of.
 APART = 2e-6
@@ -47,11 +55,11 @@ _FIXED = frozenset((type(None), bool, int, float, str, bytes))
 
 # --- how it starts -----------------------------------------------------------
 
-def _enqueue(queue: Any, job: Any, number: int) -> None:
+def _enqueue(queue: JobQueue, job: Job, number: int) -> None:
     queue.enqueue(job)
 
 
-def _shelve(queue: Any, job: Any, number: int) -> None:
+def _shelve(queue: JobQueue, job: Job, number: int) -> None:
     queue.shelve(job)
 
 
@@ -82,7 +90,7 @@ def placer(startLater: bool, delay: float | None, runAt: datetime | None,
     check_delay(delay)
     begun = now()
 
-    def wait(queue: Any, job: Any, number: int) -> None:
+    def wait(queue: JobQueue, job: Job, number: int) -> None:
         job.put(delay=delay)
         queue.schedule(job, begun + number * APART)
 
@@ -91,7 +99,7 @@ def placer(startLater: bool, delay: float | None, runAt: datetime | None,
 
 # --- what is refused ---------------------------------------------------------
 
-def check_task(service: Any, name: Any, priority: Any) -> Any:
+def check_task(service: TaskService, name: Any, priority: Any) -> Any:
     """The task of this name.  Raises: ValueError; UsageError."""
     task = service._task(name)
     if task is None:
@@ -103,7 +111,7 @@ def check_task(service: Any, name: Any, priority: Any) -> Any:
     return task
 
 
-def _submitter(service: Any, host: Any, runAs: Any) -> str | None:
+def _submitter(service: TaskService, host: IHost, runAs: Any) -> str | None:
     """As whom a job runs.  Raises: NotPermitted; UsageError."""
     if runAs is None:
         acting: str | None = host.submitter()
@@ -119,8 +127,8 @@ def _submitter(service: Any, host: Any, runAs: Any) -> str | None:
     return runAs
 
 
-def _check_input(task: Any, name: str, input: Any, jar: Any,
-                 host: Any) -> tuple[Any, int]:
+def _check_input(task: Any, name: str, input: Any, jar: Connection | None,
+                 host: IHost) -> tuple[Any, int]:
     """The input as it is stored, and about how long it is (bytes).
 
     Raises: InputRejected.
@@ -140,7 +148,8 @@ def _check_input(task: Any, name: str, input: Any, jar: Any,
 
 
 def _check_inputs(task: Any, name: str, inputs: list[Any],
-                  jar: Any, host: Any) -> tuple[list[Any], list[int]]:
+                  jar: Connection | None, host: IHost
+                  ) -> tuple[list[Any], list[int]]:
     packed, sizes, refused = [], [], []
     for index, input in enumerate(inputs):
         try:
@@ -164,9 +173,10 @@ def _check_inputs(task: Any, name: str, inputs: list[Any],
 
 # --- the jobs ----------------------------------------------------------------
 
-def add_one(service: Any, name: str, input: Any, make: Callable[..., Any],
-        place: Placer, priority: int, key: Any = None,
-        onDuplicate: str = 'keep', runAs: Any = None) -> int:
+def add_one(service: TaskService, name: str, input: Any,
+            make: Callable[..., Job], place: Placer, priority: int,
+            key: Any = None, onDuplicate: str = 'keep',
+            runAs: Any = None) -> int:
     """Add one job; see ITaskService.add.
 
     Arguments: ``make(id, task, input)``, which makes it.
@@ -179,8 +189,8 @@ def add_one(service: Any, name: str, input: Any, make: Callable[..., Any],
         job = _make(service, make, name, input, size, priority, submitter)
     else:
         holder, stands = _holder(service, key, onDuplicate, jar)
-        if stands:
-            return int(holder.id)
+        if holder is not None and stands:
+            return holder.id
         job = _make(service, make, name, input, size, priority, submitter)
         service.jobqueue.uniques.take(key, job, holder)
     place(service.jobqueue, job, 0)
@@ -188,12 +198,12 @@ def add_one(service: Any, name: str, input: Any, make: Callable[..., Any],
         mark_input_at_commit(jar, job)
     notify_after_commit(service, jar)
     events.notify(events.JobAdded(service, job))
-    return int(job.id)
+    return job.id
 
 
-def add_many(service: Any, name: str, inputs: Iterable[Any],
-         make: Callable[..., Any], place: Placer, priority: int,
-         runAs: Any = None) -> list[int]:
+def add_many(service: TaskService, name: str, inputs: Iterable[Any],
+             make: Callable[..., Job], place: Placer, priority: int,
+             runAs: Any = None) -> list[int]:
     """Add a job for each input; see ITaskService.addMany."""
     task = check_task(service, name, priority)
     if isinstance(inputs, (str, bytes, Mapping)):
@@ -202,7 +212,7 @@ def add_many(service: Any, name: str, inputs: Iterable[Any],
     jar, host = hooks.jar_of(service), service.host
     submitter = _submitter(service, host, runAs)
     inputs, sizes = _check_inputs(task, name, list(inputs), jar, host)
-    jobs: list[Any] = []
+    jobs: list[Job] = []
     for input, size in zip(inputs, sizes, strict=True):
         job = _make(service, make, name, input, size, priority, submitter)
         place(service.jobqueue, job, len(jobs))
@@ -216,8 +226,9 @@ def add_many(service: Any, name: str, inputs: Iterable[Any],
     return [job.id for job in jobs]
 
 
-def _make(service: Any, make: Callable[..., Any], name: str, input: Any,
-          size: int, priority: int, submitter: str | None) -> Any:
+def _make(service: TaskService, make: Callable[..., Job], name: str,
+          input: Any, size: int, priority: int,
+          submitter: str | None) -> Job:
     jobid = service._generateId()
     values = {'input': payload.wrap(input, size),
               'createdAt': service.clock.now(), 'priority': priority or None,
@@ -233,8 +244,8 @@ def _make(service: Any, make: Callable[..., Any], name: str, input: Any,
     return job
 
 
-def _holder(service: Any, key: Any, onDuplicate: Any,
-            jar: Any) -> tuple[Any, bool]:
+def _holder(service: TaskService, key: Any, onDuplicate: Any,
+            jar: Connection | None) -> tuple[Job | None, bool]:
     """Who has this key, and whether it keeps it: then nothing is added."""
     check_key(key)
     if onDuplicate not in ON_DUPLICATE:
@@ -255,7 +266,7 @@ def _holder(service: Any, key: Any, onDuplicate: Any,
     return holder, False
 
 
-def retry(service: Any, job: Any) -> None:
+def retry(service: TaskService, job: Job) -> None:
     """Queue a job once more, if its key is free; see ITaskService.retryJob."""
     uniques = service.jobqueue.uniques
     holder = None
@@ -270,7 +281,7 @@ def retry(service: Any, job: Any) -> None:
     notify_after_commit(service, hooks.jar_of(service))
 
 
-def mark_input_at_commit(jar: Any, *jobs: Any) -> None:
+def mark_input_at_commit(jar: Connection | None, *jobs: Job) -> None:
     """Store the inputs as they are at commit.
 
     They may change after a savepoint has stored them already, without the
@@ -280,5 +291,5 @@ def mark_input_at_commit(jar: Any, *jobs: Any) -> None:
         hooks.before_commit(jar, _mark_input, *jobs)
 
 
-def _mark_input(job: Any) -> None:
+def _mark_input(job: Job) -> None:
     job.mark_input()

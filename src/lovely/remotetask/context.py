@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import JobTimeout
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors import WorkerStopping
+
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
 
 #: How often (seconds) ``cancelled`` looks into the database.
 _LOOK = 1.0
@@ -23,7 +27,7 @@ class JobContext:
     other job: for services outside that can tell a repeated request.
     """
 
-    def __init__(self, service: Any, job: Any, timeout: float | None,
+    def __init__(self, service: TaskService, job: Job, timeout: float | None,
                  is_stopping: Callable[[], bool],
                  is_ours: Callable[[], bool]) -> None:
         self.id = job.id

@@ -6,9 +6,15 @@ committed with it.  A subscriber's exception in a worker is logged, and the
 error is stored without the subscribers' writes.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from zope.event import notify
+
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
 
 __all__ = ['notify']
 
@@ -19,13 +25,13 @@ class JobEvent:
     Attributes: ``service`` (ITaskService), ``job`` (IJob).
     """
 
-    def __init__(self, service: Any, job: Any) -> None:
+    def __init__(self, service: TaskService, job: Job) -> None:
         self.service = service
         self.job = job
 
     # zope.component dispatches object events by this name.
     @property
-    def object(self) -> Any:
+    def object(self) -> Job:
         return self.job
 
 

@@ -69,13 +69,13 @@ class _Moment:
         self.field = field
         self.stored = stored
 
-    def __get__(self, job: Any, owner: Any) -> Any:
+    def __get__(self, job: Job | None, owner: type) -> Any:
         if job is None:
             return self
         seconds = job.__dict__.get(self.stored)
         return None if seconds is None else self.show(seconds)
 
-    def __set__(self, job: Any, value: datetime | None) -> None:
+    def __set__(self, job: Job, value: datetime | None) -> None:
         self.field.bind(job).validate(value)
         if value is not None:
             self.refuse(value)
@@ -122,11 +122,12 @@ class Job(OwnAnnotations, Persistent):
 
     _fields = _JOB_FIELDS
 
-    id = IJob['id'].default
-    task = IJob['task'].default
-    status = IJob['status'].default
-    attempts = IJob['attempts'].default
-    priority = IJob['priority'].default
+    # The types stand in comments: see above.
+    id = IJob['id'].default             # type: int
+    task = IJob['task'].default         # type: str
+    status = IJob['status'].default     # type: str
+    attempts = IJob['attempts'].default     # type: int
+    priority = IJob['priority'].default     # type: int
 
     createdAt = _Moment(IJob['createdAt'], 'createdAt')
     startedAt = _Moment(IJob['startedAt'], 'startedAt')
@@ -137,18 +138,27 @@ class Job(OwnAnnotations, Persistent):
 
     # What the machinery keeps.  Class attributes are the defaults, so that
     # they take no room in a record that does not need them.
-    position = None     # (name of lanes, key): where the queue holds the job
+    # (name of lanes, key): where the queue holds the job
+    position = None     # type: tuple[str, Any] | None
     # (worker id, slot, number): whose run this is
     claim = None        # type: tuple[str, int, int] | None
     failures = 0        # attempts charged to the task since its last success
-    delay = None        # seconds to wait once
-    anchor = None       # from when the delay or schedule counts, until a look
-    missing_since = None    # since when its task has been missing
-    ready_key = None    # its key among the ready ones, kept while it runs
+    # seconds to wait once
+    delay = None        # type: float | None
+    # from when the delay or schedule counts, until a look
+    anchor = None       # type: float | None
+    # since when its task has been missing
+    missing_since = None    # type: float | None
+    # its key among the ready ones, kept while it runs
+    ready_key = None    # type: int | None
     interruptions = 0   # how often its worker died while it ran
-    key = None          # its unique key
-    submitter = None    # as whom it runs: a text of the host's
+    # its unique key
+    key = None          # type: str | None
+    # the principal as whom it runs: a text that the host understands
+    submitter = None    # type: str | None
     recurring = False
+    # of a recurring job that has been placed
+    next = None         # type: NextRun | None
 
     def __init__(self, id: int, task: str, input: Any) -> None:
         self.id = id
@@ -298,8 +308,6 @@ class CronJob(Job):
     month = ICronJob['month'].default
     dayOfWeek = ICronJob['dayOfWeek'].default
     delay = None
-
-    next = None         # NextRun of a recurring job that has been placed
 
     def __init__(self, id: int, task: str, input: Any, minute: Any = (),
                  hour: Any = (), dayOfMonth: Any = (), month: Any = (),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from typing import Any
 
 from persistent import Persistent
@@ -18,6 +19,9 @@ from zodbpickle import pickle
 
 from lovely.remotetask import settings
 from lovely.remotetask.errors import InputRejected
+
+if TYPE_CHECKING:
+    from ZODB.Connection import Connection
 
 # An input or output whose pickle is longer (bytes) gets a record of its own,
 # so that a change of status does not write it again.
@@ -89,7 +93,8 @@ def _too_long(size: int, limit: int) -> str:
             f'pass a ZODB Blob, or a reference to where the data is')
 
 
-def check(value: Any, jar: Any = None, limit: int | None = None) -> int:
+def check(value: Any, jar: Connection | None = None,
+          limit: int | None = None) -> int:
     """Make sure that a value can be stored with a job.
 
     Arguments: ``jar``, the ZODB connection it will be stored by, None
@@ -111,7 +116,7 @@ def check(value: Any, jar: Any = None, limit: int | None = None) -> int:
     return max(_trial(value, jar, limit), _INLINE_BYTES + 1)
 
 
-def _trial(value: Any, jar: Any, limit: int) -> int:
+def _trial(value: Any, jar: Connection | None, limit: int) -> int:
     out = _Counter(limit)
     # Objects with no oid yet will be stored with the job: each is pickled as
     # it will be then, without giving it an oid, for the caller may abort.
@@ -182,7 +187,7 @@ def _refuse_wrapper(obj: Any) -> None:
 refusals: list[Callable[[Any], None]] = [_refuse_proxy, _refuse_wrapper]
 
 
-def _refuse_foreign(obj: Any, jar: Any) -> None:
+def _refuse_foreign(obj: Any, jar: Connection | None) -> None:
     """Raise InputRejected for an object that ``jar`` cannot refer to."""
     other = obj._p_jar
     if jar is None or other is jar:

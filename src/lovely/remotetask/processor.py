@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 from ZODB.POSException import ConflictError
@@ -31,6 +32,12 @@ from lovely.remotetask.run.executor import Claim
 from lovely.remotetask.run.executor import ServiceGone
 from lovely.remotetask.run.identity import LOOP
 from lovely.remotetask.run.worker import Worker
+
+if TYPE_CHECKING:
+    from ZODB import DB
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.interfaces import IHost
 
 # A processor never looks more often than this (seconds) for jobs whose time
 # is just coming.
@@ -69,7 +76,7 @@ except ImportError:
         Argument: ``db``, the ZODB database.
         """
 
-        def __init__(self, db: Any) -> None:
+        def __init__(self, db: DB) -> None:
             self.db = db
 else:
     class ProcessorPublication(ZopePublication):  # type: ignore[no-redef]
@@ -96,12 +103,12 @@ class SimpleProcessor:
 
     #: The IHost in whose way jobs are run; None: that of the path, or else
     #: the one of whoever makes this.
-    host: Any = None
+    host: IHost | Any = None
 
     #: How many jobs run at once.
     maxThreads = 1
 
-    def __init__(self, db: Any, servicePath: Sequence[str],
+    def __init__(self, db: DB, servicePath: Sequence[str],
                  waitTime: float = 1.0) -> None:
         self.db = db
         self.servicePath = servicePath
@@ -255,7 +262,7 @@ class SimpleProcessor:
             return rest
         return min(rest, database_edge.read(self.db, self._comes))
 
-    def _comes(self, connection: Any) -> float:
+    def _comes(self, connection: Connection) -> float:
         """In how many seconds there will be something to do, at the latest."""
         service = self.worker.executor.service(connection)
         queue = service.jobqueue

@@ -32,6 +32,7 @@ from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import IQueuedService
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.job import CronJob
@@ -58,8 +59,9 @@ __all__ = ['TaskService', 'bootStrapSubscriber', 'getAutostartServiceNames']
 class TaskService(OwnAnnotations, Persistent):
     """See ITaskService"""
 
-    __parent__ = None
-    __name__ = None
+    # The types stand in comments: see job.
+    __parent__ = None       # type: Any
+    __name__ = None         # type: str | None
 
     taskInterface = ITask
     processorFactory = processor.SimpleProcessor
@@ -77,7 +79,7 @@ class TaskService(OwnAnnotations, Persistent):
     # Found anew each time: the same record is in every process that has the
     # database open, of whatever host.
     @property
-    def host(self) -> Any:
+    def host(self) -> IHost:
         """The IHost of whoever calls."""
         return current_host()
 
@@ -129,7 +131,7 @@ class TaskService(OwnAnnotations, Persistent):
             return CronJob(jobid, task, input, minute, hour, dayOfMonth,
                            month, dayOfWeek, delay)
 
-        def place(queue: Any, job: Any, number: int) -> None:
+        def place(queue: JobQueue, job: Job, number: int) -> None:
             queue.schedule(job, self.clock.now())
 
         adding.check_task(self, task, priority)
@@ -141,14 +143,14 @@ class TaskService(OwnAnnotations, Persistent):
         return adding.add_one(self, task, input, make, place, priority, key,
                           runAs=runAs)
 
-    def _placed(self, job: Any) -> None:
+    def _placed(self, job: Job) -> None:
         jar = hooks.jar_of(self)
         adding.mark_input_at_commit(jar, job)
         notify_after_commit(self, jar)
 
     # -- change ---------------------------------------------------------------
 
-    def _job(self, jobid: Any) -> Any:
+    def _job(self, jobid: Any) -> Job:
         job = self.jobs.get(jobid)
         if job is None:
             raise JobNotFound(jobid)
@@ -214,8 +216,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     def getStatus(self, jobid: int) -> str:
         """See ITaskService"""
-        status: str = self._job(jobid).status
-        return status
+        return self._job(jobid).status
 
     def getResult(self, jobid: int) -> Any:
         """See ITaskService"""
@@ -227,7 +228,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     def listJobs(self, status: str | None = None, task: str | None = None,
                  start: str | None = None,
-                 limit: int = 50) -> tuple[list[Any], str | None]:
+                 limit: int = 50) -> tuple[list[Job], str | None]:
         """See ITaskService"""
         return self.jobqueue.page(status, task, start, limit)
 
@@ -278,7 +279,7 @@ class TaskService(OwnAnnotations, Persistent):
         now = self._look(now)
         moment = now
 
-        def pull() -> Any:
+        def pull() -> Job | None:
             if jobid is None:
                 return self.jobqueue.pull(moment)
             job = self.jobs.get(jobid)
@@ -300,12 +301,13 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         if self.__parent__ is None:
             return
-        if hooks.jar_of(self) is None:
+        jar = hooks.jar_of(self)
+        if jar is None:
             raise ConfigurationError(
                 f'service {self.__name__!r} is in no database yet: add it '
                 f'to one and commit before you start it')
-        threads.start_thread(self, self._threadName(),
-                               self.host.path_of(self))
+        threads.start_thread(self, jar.db(), self._threadName(),
+                             self.host.path_of(self))
 
     def stopProcessing(self, wait: float | None = 1.0) -> None:
         """See ITaskService"""

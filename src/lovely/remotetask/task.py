@@ -11,6 +11,7 @@ import reprlib
 from collections.abc import Callable
 from collections.abc import Mapping
 from types import ModuleType
+from typing import TYPE_CHECKING
 from typing import Any
 
 from zope.component import getSiteManager
@@ -25,6 +26,9 @@ from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.interfaces import ITask
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
 
 __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
            'scan', 'marks', 'task_option', 'set_options', 'check_against']
@@ -58,7 +62,7 @@ class SimpleTask:
     def __init__(self, func: Callable[[Any], Any]) -> None:
         self.func = func
 
-    def __call__(self, service: Any, jobid: int, input: Any) -> Any:
+    def __call__(self, service: TaskService, jobid: int, input: Any) -> Any:
         return self.func(input)
 
     def __repr__(self) -> str:
@@ -75,7 +79,7 @@ class EchoTask:
     inputSchema = None
     outputSchema = None
 
-    def __call__(self, service: Any, jobid: int, input: Any) -> Any:
+    def __call__(self, service: TaskService, jobid: int, input: Any) -> Any:
         return input
 
     def __repr__(self) -> str:
@@ -97,7 +101,7 @@ class FunctionTask(SimpleTask):
         self._whole = takes_whole_call(func)
         set_options(self, options)
 
-    def __call__(self, service: Any, jobid: int, input: Any) -> Any:
+    def __call__(self, service: TaskService, jobid: int, input: Any) -> Any:
         if self._whole:
             # What mypy knows of func is what 0.5.2 knew.
             return self.func(service, jobid, input)  # type: ignore[call-arg]

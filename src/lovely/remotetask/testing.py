@@ -24,7 +24,7 @@ class ExceptionTask:
     inputSchema = None
     outputSchema = None
 
-    def __call__(self, service: Any, jobid: int, input: Any) -> Any:
+    def __call__(self, service: TaskService, jobid: int, input: Any) -> Any:
         return 1 / 0
 
     def __repr__(self) -> str:

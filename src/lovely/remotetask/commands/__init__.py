@@ -12,6 +12,7 @@ import re
 import signal
 from collections.abc import Iterable
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from typing import Any
 
 from zope.interface import implementer
@@ -23,6 +24,9 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskOptions
 from lovely.remotetask.task import set_options
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
 
 __all__ = ['CommandTask']
 
@@ -121,7 +125,7 @@ class CommandTask:
     def __repr__(self) -> str:
         return f'<{type(self).__name__} {self.program}>'
 
-    def __call__(self, service: Any, jobid: int,
+    def __call__(self, service: TaskService, jobid: int,
                  input: Any) -> dict[str, Any]:
         done = self._run(self._fill_in(input), self._stdin_of(input))
         if not done.in_time:

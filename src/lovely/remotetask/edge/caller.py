@@ -6,26 +6,34 @@ It is theirs: nothing here begins, commits or aborts it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from typing import Any
+from typing import TypeVar
 
 from transaction.interfaces import NoTransaction
 
+if TYPE_CHECKING:
+    from persistent import Persistent
+    from ZODB.Connection import Connection
 
-def jar_of(obj: Any) -> Any:
+_T = TypeVar('_T')
+
+
+def jar_of(obj: Any) -> Connection | None:
     """The ZODB connection of an object, or of what it is located in.
 
     Returns: the connection, or None.  An object that was added in this
     transaction has none of its own yet.
     """
     while obj is not None:
-        jar = getattr(obj, '_p_jar', None)
+        jar: Connection | None = getattr(obj, '_p_jar', None)
         if jar is not None:
             return jar
         obj = getattr(obj, '__parent__', None)
     return None
 
 
-def current(jar: Any) -> Any:
+def current(jar: Connection | None) -> Any:
     """The transaction a connection takes part in; None without one."""
     if jar is None:
         return None
@@ -48,7 +56,7 @@ def _asked(running: Any) -> dict[Any, list[Any]]:
     return found
 
 
-def after_commit(jar: Any, function: Callable[..., None],
+def after_commit(jar: Connection | None, function: Callable[..., None],
                  *arguments: Any) -> None:
     """Call ``function(*arguments)`` once the current transaction committed.
 
@@ -70,8 +78,8 @@ def _if_committed(success: bool, function: Callable[..., None],
         function(*arguments)
 
 
-def before_commit(jar: Any, function: Callable[[Any], None],
-                  *items: Any) -> None:
+def before_commit(jar: Connection | None, function: Callable[[_T], None],
+                  *items: _T) -> None:
     """Call ``function(item)`` when the current transaction begins to commit.
 
     One hook per transaction and function, however many items.
@@ -86,12 +94,12 @@ def before_commit(jar: Any, function: Callable[[Any], None],
     asked[function].extend(items)
 
 
-def _each(function: Callable[[Any], None], items: list[Any]) -> None:
+def _each(function: Callable[[_T], None], items: list[_T]) -> None:
     for item in items:
         function(item)
 
 
-def read_current(jar: Any, obj: Any) -> None:
+def read_current(jar: Connection | None, obj: Persistent) -> None:
     """Let the current transaction conflict if this object changes meanwhile.
 
     A transaction that writes nothing at all commits nothing either, and has
@@ -101,7 +109,7 @@ def read_current(jar: Any, obj: Any) -> None:
         before_commit(jar, _read_current, obj)
 
 
-def _read_current(obj: Any) -> None:
+def _read_current(obj: Persistent) -> None:
     jar = obj._p_jar
     running = current(jar)
     # What was added in this transaction may have gone with a savepoint.

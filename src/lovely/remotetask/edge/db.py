@@ -8,21 +8,27 @@ task's own commit or abort mean what they say.
 
 from __future__ import annotations
 
-import itertools
 import random
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress
+from typing import TYPE_CHECKING
 from typing import Any
+from typing import TypeVar
 
 import transaction
+from persistent import Persistent
 from transaction.interfaces import NoTransaction
 from ZODB.POSException import ConflictError
 
 from lovely.remotetask.edge.caller import current
 from lovely.remotetask.errors import RollbackImpossible
+
+if TYPE_CHECKING:
+    from ZODB import DB
+    from ZODB.Connection import Connection
 
 #: How often a short machinery transaction is tried before it gives up, and
 #: how long it pauses in between (seconds, the upper bound of the jitter).
@@ -30,13 +36,15 @@ CLAIM_TRIES = 20
 _PAUSE_FIRST = 0.0005
 _PAUSE_LAST = 0.05
 
+_T = TypeVar('_T')
+
 _jitter = random.SystemRandom()
 
 
 # --- short transactions of the machinery -----------------------------------
 
 @contextmanager
-def _private(database: Any) -> Iterator[tuple[Any, Any]]:
+def _private(database: DB) -> Iterator[tuple[Connection, Any]]:
     manager = transaction.TransactionManager(explicit=True)
     manager.begin()
     connection = database.open(manager)
@@ -48,7 +56,7 @@ def _private(database: Any) -> Iterator[tuple[Any, Any]]:
         connection.close()
 
 
-def read(database: Any, function: Callable[[Any], Any]) -> Any:
+def read(database: DB, function: Callable[[Connection], _T]) -> _T:
     """Call ``function(connection)`` on a snapshot of its own.
 
     Returns: what it returned.
@@ -58,8 +66,8 @@ def read(database: Any, function: Callable[[Any], Any]) -> Any:
         return function(connection)
 
 
-def write(database: Any, function: Callable[[Any], Any],
-          tries: int = CLAIM_TRIES) -> Any:
+def write(database: DB, function: Callable[[Connection], _T],
+          tries: int = CLAIM_TRIES) -> _T:
     """Call ``function(connection)`` and commit; again after a conflict.
 
     Returns: what it returned.
@@ -69,7 +77,9 @@ def write(database: Any, function: Callable[[Any], Any],
     effects than on the connection.
     """
     with _private(database) as (connection, manager):
-        for attempt in itertools.count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 result = function(connection)
                 manager.commit()
@@ -84,7 +94,7 @@ def write(database: Any, function: Callable[[Any], Any],
             manager.begin()
 
 
-def close(database: Any) -> None:
+def close(database: DB) -> None:
     """Close a database, also under a job that outlived its grace."""
     if any(info['opened'] for info in database.connectionDebugInfo()):
         # That job's thread uses its connection still: DB.close() would take
@@ -101,7 +111,7 @@ def close(database: Any) -> None:
 class Session:
     """One connection on the thread's transaction manager, for some runs."""
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: DB) -> None:
         self.manager = transaction.manager
         self.connection = database.open(self.manager)
         self._guard = _Guard()
@@ -135,7 +145,7 @@ class Session:
             running.user = user
         running.note(note)
 
-    def read_current(self, obj: Any) -> None:
+    def read_current(self, obj: Persistent) -> None:
         """Let the current transaction conflict if this object has changed.
 
         Also one in which the connection has no part yet: a task may commit
@@ -227,7 +237,7 @@ class _Refusal:
 
     commit = tpc_vote = tpc_finish = tpc_abort = abort
 
-    def savepoint(self) -> Any:
+    def savepoint(self) -> _Refusal:
         return self
 
     def rollback(self) -> None:
@@ -235,7 +245,7 @@ class _Refusal:
 
 
 @contextmanager
-def session(database: Any) -> Iterator[Session]:
+def session(database: DB) -> Iterator[Session]:
     """A fresh transaction of this thread, with a connection that takes part.
 
     Txn: whoever uses it commits; what is not committed is aborted.
@@ -254,7 +264,7 @@ def begin() -> None:
 
 
 @contextmanager
-def snapshot(database: Any) -> Iterator[Any]:
+def snapshot(database: DB) -> Iterator[Connection]:
     """A connection that leaves the thread's transaction alone.
 
     For start-ups that run in somebody else's transaction.
@@ -276,7 +286,7 @@ class Savepoint:
     Arguments: ``jar``, a connection; None: nothing can be undone.
     """
 
-    def __init__(self, jar: Any) -> None:
+    def __init__(self, jar: Connection | None) -> None:
         self._manager = None if jar is None else jar.transaction_manager
         self._transaction = current(jar)
         if self._transaction is None:

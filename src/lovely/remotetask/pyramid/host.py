@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import cast
 
 from pyramid.exceptions import ConfigurationError as PyramidError
 from pyramid.interfaces import IRequestFactory
@@ -114,7 +115,9 @@ class PyramidHost(host.PlainHost):
     def running(self, service: TaskService, job: Job | None
                 ) -> Iterator[TaskService]:
         """See IHost"""
-        with self.prepared(hooks.jar_of(service), host.runs_as(job)):
+        # A service without a connection is in no database, and runs nothing.
+        connection = cast('Connection', hooks.jar_of(service))
+        with self.prepared(connection, host.runs_as(job)):
             yield service
 
     @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from typing import Any
 
 from transaction.interfaces import TransientError
@@ -19,8 +20,13 @@ from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
+if TYPE_CHECKING:
+    from lovely.remotetask.interfaces import IHost
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
 
-def run_here(service: Any, host: Any, pull: Callable[[], Any],
+
+def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
              now: float) -> bool:
     """Run a job in the caller's transaction, site and interaction.
 
@@ -57,7 +63,7 @@ def run_here(service: Any, host: Any, pull: Callable[[], Any],
     return True
 
 
-def _end_here(service: Any, jobid: int, token: Token, now: float,
+def _end_here(service: TaskService, jobid: int, token: Token, now: float,
               error: BaseException | None, output: Any, size: int) -> None:
     job = service.jobs.get(jobid)
     # A job that was added in this transaction went with it when the task

@@ -71,9 +71,9 @@ def threads_of(service: TaskService, name: str) -> list[Any]:
             and getattr(thread, 'running', False)]
 
 
-def start_thread(service: TaskService, name: str, path: Sequence[str]) -> None:
+def start_thread(service: TaskService, database: DB, name: str,
+                 path: Sequence[str]) -> None:
     """Start the thread of a service, unless one runs."""
-    database = hooks.jar_of(service).db()
     with starting:
         if threads_of(service, name):
             return
