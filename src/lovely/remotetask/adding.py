@@ -11,7 +11,7 @@ from typing import Any
 
 from lovely.remotetask import events
 from lovely.remotetask import payload
-from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import as_seconds
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected
@@ -182,7 +182,7 @@ def add_one(service: TaskService, name: str, input: Any,
     Arguments: ``make(id, task, input)``, which makes it.
     """
     task = check_task(service, name, priority)
-    jar, host = hooks.jar_of(service), service.host
+    jar, host = caller.jar_of(service), service.host
     submitter = _submitter(service, host, runAs)
     input, size = _check_input(task, name, input, jar, host)
     if key is None and onDuplicate == 'keep':
@@ -209,7 +209,7 @@ def add_many(service: TaskService, name: str, inputs: Iterable[Any],
     if isinstance(inputs, (str, bytes, Mapping)):
         raise UsageError(f'inputs is a {type(inputs).__name__}; give a list '
                          f'with an input for each job')
-    jar, host = hooks.jar_of(service), service.host
+    jar, host = caller.jar_of(service), service.host
     submitter = _submitter(service, host, runAs)
     inputs, sizes = _check_inputs(task, name, list(inputs), jar, host)
     jobs: list[Job] = []
@@ -259,7 +259,7 @@ def _holder(service: TaskService, key: Any, onDuplicate: Any,
     if onDuplicate == 'keep':
         # It must not begin, or end, unseen before this transaction commits:
         # what runs later sees what this one writes.
-        hooks.read_current(jar, holder)
+        caller.read_current(jar, holder)
         return holder, True
     if holder.status != PROCESSING:
         service.cancel(holder.id)
@@ -278,7 +278,7 @@ def retry(service: TaskService, job: Job) -> None:
     service.jobqueue.retry(job, service.clock.now())
     if job.key is not None and holder is not job:
         uniques.take(job.key, job, holder)
-    notify_after_commit(service, hooks.jar_of(service))
+    notify_after_commit(service, caller.jar_of(service))
 
 
 def mark_input_at_commit(jar: Connection | None, *jobs: Job) -> None:
@@ -288,7 +288,7 @@ def mark_input_at_commit(jar: Connection | None, *jobs: Job) -> None:
     database hearing of that.
     """
     if jobs:
-        hooks.before_commit(jar, _mark_input, *jobs)
+        caller.before_commit(jar, _mark_input, *jobs)
 
 
 def _mark_input(job: Job) -> None:

@@ -100,7 +100,6 @@ def currentJob() -> JobContext:
     """The job that runs in this thread.
 
     Raises: UsageError outside of a run.
-    Source: new.
     """
     if _current.job is None:
         raise UsageError('no job is running in this thread: currentJob() '

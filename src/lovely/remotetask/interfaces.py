@@ -108,7 +108,6 @@ class IRetryPolicy(Interface):
         Arguments: ``failures`` (int >= 1), attempts that failed so far;
         ``rng`` (random.Random), the source of jitter.
         Returns: seconds (float), or None: give up, the job ends in ``error``.
-        Source: new.
         """
 
 
@@ -329,7 +328,6 @@ class ITaskService(IContained):
         by their ``indexes`` (list of int).  Nothing is stored then.
         Txn: joins the caller's, all or nothing.
         Cost: O(n log n); a tenth of as many ``add`` with a commit each.
-        Source: new.
         """
 
     def addCronJob(task, input=None, minute=(), hour=(), dayOfMonth=(),
@@ -388,7 +386,7 @@ class ITaskService(IContained):
         Returns: how many were cancelled (int).
         Txn: the caller commits.  For any number of jobs, in transactions of
         their own, see ``lovely.remotetask.bulk``.
-        Cost: O(log n) each.  Source: new.
+        Cost: O(log n) each.
         """
 
     def getStatus(jobid):
@@ -420,7 +418,7 @@ class ITaskService(IContained):
         next page (str), None at the end.
         Raises: ValueError for an unknown status or a cursor of another
         listing.
-        Cost: O(limit + log n).  Source: new.
+        Cost: O(limit + log n).
         """
 
     def retryJob(jobid):
@@ -429,17 +427,17 @@ class ITaskService(IContained):
         One that waits for another attempt is ready at once.
         Raises: JobNotFound; InvalidTransition, naming both states;
         DuplicateJob where its key has got another holder.
-        Txn: the caller commits.  Source: new.
+        Txn: the caller commits.
         """
 
     def pause():
         """Let the workers start no further job.  Direct processing goes on.
 
-        Txn: the caller commits.  Source: new.
+        Txn: the caller commits.
         """
 
     def resume():
-        """Undo ``pause``.  Txn: the caller commits.  Source: new."""
+        """Undo ``pause``.  Txn: the caller commits."""
 
     def stats():
         """Figures for monitoring.
@@ -450,7 +448,7 @@ class ITaskService(IContained):
         oldest ready job has been waiting, or None; ``completedPerMinute``
         and ``errorPerMinute`` (float), about the last minute, without what
         has been cleaned; ``workers`` (int); ``paused`` (bool).
-        Cost: flat.  Source: new.
+        Cost: flat.
         """
 
     def listWorkers():
@@ -458,7 +456,6 @@ class ITaskService(IContained):
 
         Returns: a list of dicts: ``id`` (str), ``evidence`` (list of str),
         ``claims`` (list of job ids), ``slots`` (list of int).
-        Source: new.
         """
 
     def hasJobsWaiting(now=None):
@@ -571,7 +568,7 @@ class IHost(Interface):
 
     A framework's room registers its own as a utility, or finds it otherwise
     (host.finders); a service asks for it with each call, a worker keeps the
-    one it was started with.  Source: new.
+    one it was started with.
     """
 
     def roots(connection):
@@ -638,7 +635,7 @@ class IHost(Interface):
 
 
 class IClock(Interface):
-    """Where time comes from; tests pass their own.  Source: new."""
+    """Where time comes from; tests pass their own."""
 
     def now():
         """Seconds since 1970 (float), the wall clock."""

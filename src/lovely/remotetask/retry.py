@@ -22,7 +22,6 @@ class RetryPolicy:
     ``base`` (seconds), the upper bound of the first wait, doubled each time;
     ``cap`` (seconds), the upper bound of all waits.
     Raises: UsageError for numbers that make no sense.
-    Source: new.
     """
 
     retries: int = 3

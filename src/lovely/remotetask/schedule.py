@@ -80,10 +80,7 @@ def _check_field(name: str, values: Any, low: int,
 
 
 def check_delay(delay: Any) -> None:
-    """Raise InvalidSchedule unless this is a delay in seconds, or None.
-
-    Source: new.
-    """
+    """Raise InvalidSchedule unless this is a delay in seconds, or None."""
     if delay is None:
         return
     # "not >=" and not "<": that is how NaN is refused.

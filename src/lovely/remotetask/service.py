@@ -19,7 +19,7 @@ from lovely.remotetask import adding
 from lovely.remotetask import events
 from lovely.remotetask import processor
 from lovely.remotetask.annotations import OwnAnnotations
-from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
@@ -144,7 +144,7 @@ class TaskService(OwnAnnotations, Persistent):
                           runAs=runAs)
 
     def _placed(self, job: Job) -> None:
-        jar = hooks.jar_of(self)
+        jar = caller.jar_of(self)
         adding.mark_input_at_commit(jar, job)
         notify_after_commit(self, jar)
 
@@ -210,7 +210,7 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         if self.jobqueue.paused:
             self.jobqueue.paused = False
-        notify_after_commit(self, hooks.jar_of(self))
+        notify_after_commit(self, caller.jar_of(self))
 
     # -- look -----------------------------------------------------------------
 
@@ -264,7 +264,7 @@ class TaskService(OwnAnnotations, Persistent):
     def claimNextJob(self, now: float | None = None) -> int | None:
         """See ITaskService"""
         worker = manual_worker()
-        jar = hooks.jar_of(self)
+        jar = caller.jar_of(self)
         queue = self.jobqueue
         queue.enroll(worker.id, () if jar is None else
                      liveness.for_database(jar.db()).announce(), beats=False)
@@ -301,7 +301,7 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         if self.__parent__ is None:
             return
-        jar = hooks.jar_of(self)
+        jar = caller.jar_of(self)
         if jar is None:
             raise ConfigurationError(
                 f'service {self.__name__!r} is in no database yet: add it '

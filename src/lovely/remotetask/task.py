@@ -44,7 +44,6 @@ def task_option(task: Any, name: str) -> Any:
 
     Arguments: ``task`` (ITask, or None for one that is missing); ``name``, a
     name of ITaskOptions.
-    Source: new.
     """
     return getattr(task, name, _DEFAULTS[name])
 
@@ -93,7 +92,6 @@ class FunctionTask(SimpleTask):
     options as in ITaskOptions, ``inputSchema``, ``outputSchema``.
     Raises: TypeError for a function that cannot be a task, or an option that
     tasks do not have.
-    Source: new.
     """
 
     def __init__(self, func: Callable[..., Any], **options: Any) -> None:
@@ -113,7 +111,6 @@ def takes_whole_call(func: Callable[..., Any]) -> bool:
 
     Raises: TypeError for anything else, by the count of required positional
     arguments.
-    Source: new.
     """
     # Their call would return before any of the work is done.
     if (inspect.iscoroutinefunction(func) or inspect.isgeneratorfunction(func)
@@ -142,7 +139,6 @@ def set_options(made: Any, options: dict[str, Any]) -> None:
     Arguments: ``options``, names and values of ITaskOptions; ``inputSchema``
     and ``outputSchema`` count as such.
     Raises: TypeError for a name or value that cannot be one.
-    Source: new.
     """
     unknown = set(options) - {*_CHECKS, 'inputSchema', 'outputSchema'}
     if unknown:
@@ -199,7 +195,6 @@ def task(name: str | Callable[..., Any] | None = None,
     Returns: the function itself, marked; ``scan`` registers it.
     Raises: TypeError for a function that cannot be one, or an option that
     tasks do not have.
-    Source: new.
     """
     def mark(func: Callable[..., Any]) -> Callable[..., Any]:
         if not inspect.isfunction(func):
@@ -219,10 +214,7 @@ def task(name: str | Callable[..., Any] | None = None,
 
 
 def marks(func: Any) -> tuple[tuple[str, FunctionTask], ...]:
-    """What ``@task`` left on a function: names and tasks, mostly one.
-
-    Source: new.
-    """
+    """What ``@task`` left on a function: names and tasks, mostly one."""
     return getattr(func, _MARK, ())
 
 
@@ -233,7 +225,6 @@ def scan(module: ModuleType, registry: Any = None) -> list[str]:
     Returns: their names, sorted.
     Raises: ConfigurationError for two tasks of one name; nothing is
     registered then.
-    Source: new.
     """
     registry = getSiteManager() if registry is None else registry
     found: dict[str, FunctionTask] = {}
@@ -271,7 +262,6 @@ def check_against(schema: Any, value: Any) -> list[str]:
     name keys (of a mapping) or attributes (of anything else); or None.
     Returns: a sentence for each violation; empty if there is none.  What the
     schema does not name is let through, as 0.5.2 let everything through.
-    Source: new.
     """
     if schema is None:
         return []

@@ -63,7 +63,6 @@ class CommandTask:
     the call, TaskError, final at once: an exit code that is not 0, the time
     limit, input that does not fit, a program that is not there.  With a
     ``retry`` policy, an exit code that is not 0 follows that.
-    Source: new.
     """
 
     inputSchema = None

@@ -75,7 +75,6 @@ def run(argv: Sequence[str], data: bytes | None, *, timeout: float,
     ``env``, the whole environment; ``cwd``, a directory.
     Raises: OSError for a program that cannot be started; RuntimeFault;
     RetryLater where this process ends first.
-    Source: new.
     """
     started = time.monotonic()
     start: Start = Future()

@@ -26,7 +26,7 @@ from zope.component.hooks import setSite
 from zope.interface import implementer
 
 from lovely.remotetask import host
-from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.log import log
@@ -116,7 +116,7 @@ class PyramidHost(host.PlainHost):
                 ) -> Iterator[TaskService]:
         """See IHost"""
         # A service without a connection is in no database, and runs nothing.
-        connection = cast('Connection', hooks.jar_of(service))
+        connection = cast('Connection', caller.jar_of(service))
         with self.prepared(connection, host.runs_as(job)):
             yield service
 

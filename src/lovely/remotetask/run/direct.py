@@ -9,7 +9,7 @@ from typing import Any
 from transaction.interfaces import TransientError
 
 from lovely.remotetask import events
-from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run.identity import manual_worker
@@ -37,7 +37,7 @@ def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
     """
     queue = service.jobqueue
     # Before the pull: undoing a run puts the job back where it was.
-    savepoint = db.Savepoint(hooks.jar_of(service))
+    savepoint = db.Savepoint(caller.jar_of(service))
     job = pull()
     if job is None:
         return False
@@ -78,4 +78,4 @@ def _end_here(service: TaskService, jobid: int, token: Token, now: float,
     event = store_failure(service, job, error, now, retry_delay=None)
     events.notify(event)
     # It may have been put off, and some worker has to come back for it.
-    notify_after_commit(service, hooks.jar_of(service))
+    notify_after_commit(service, caller.jar_of(service))

@@ -11,7 +11,7 @@ from transaction.interfaces import TransientError
 from lovely.remotetask import context
 from lovely.remotetask import events
 from lovely.remotetask import payload
-from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import RetryLater
@@ -96,7 +96,7 @@ def call_task(task: Any, service: TaskService, host: IHost, job: Job,
         raise TaskError('the result does not fit the task\'s outputSchema: '
                         + '; '.join(violations))
     try:
-        return output, payload.check(output, hooks.jar_of(service))
+        return output, payload.check(output, caller.jar_of(service))
     except InputRejected as reason:
         raise TaskError(f'the result cannot be stored: {reason}') from reason
 
