@@ -1,4 +1,4 @@
-"""Adding jobs: what is refused, and how one or many of them are made."""
+"""Adds jobs: refuses calls that cannot work, then makes one job or many."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
     from lovely.remotetask.store.queue import JobQueue
 
-# How many bad inputs an error message tells the reasons of, and how much
+# Of how many refused inputs an error message gives the reason, and how much
 # (characters) of each.
 _REASONS = 20
 _REASON_CHARS = 200
@@ -43,13 +43,15 @@ _REASON_CHARS = 200
 _PRIORITIES = range(-4, 4)
 
 
-#: ``place(queue, job, number)``: where the job with this number begins.
+#: ``place(queue, job, number)`` puts a job into the queue; ``number`` counts
+#: the jobs of one call.
 Placer = Callable[['JobQueue', Job, int], None]
 
-#: Seconds: twice a microsecond, which a float of today is not sure of.
+#: How far apart (seconds) the jobs of one call are placed: two microseconds,
+#: for a float of today may round a single one away.
 APART = 2e-6
 
-#: Inputs that nobody can change after they were given.
+#: Types of inputs that cannot change once they were given.
 _FIXED = frozenset((type(None), bool, int, float, str, bytes))
 
 
@@ -65,7 +67,7 @@ def _shelve(queue: JobQueue, job: Job, number: int) -> None:
 
 def placer(startLater: bool, delay: float | None, runAt: datetime | None,
             now: Callable[[], float]) -> Placer:
-    """How jobs with these options begin.
+    """The function that puts jobs with these options into the queue.
 
     Raises: UsageError for options that exclude each other; InvalidSchedule.
     """
@@ -79,7 +81,7 @@ def placer(startLater: bool, delay: float | None, runAt: datetime | None,
                          f'one of them')
     if startLater:
         return _shelve
-    # Equal moments have no order: those of one call are apart.
+    # Jobs of equal moments run in any order, and those of one call must not.
     if runAt is not None:
         if runAt.tzinfo is None:
             raise UsageError(f'runAt is {runAt!r}; give an aware datetime, '
@@ -103,7 +105,7 @@ def check_task(service: TaskService, name: Any, priority: Any) -> Any:
     """The task of this name.  Raises: ValueError; UsageError."""
     task = service._task(name)
     if task is None:
-        # Exactly this: callers compare the type's name and the text.
+        # Exactly this: callers of 0.5.2 compare the type and the text.
         raise ValueError('Task does not exist')
     if type(priority) is not int or priority not in _PRIORITIES:
         raise UsageError(f'priority is {priority!r}; give a whole number '
@@ -112,7 +114,7 @@ def check_task(service: TaskService, name: Any, priority: Any) -> Any:
 
 
 def _submitter(service: TaskService, host: IHost, runAs: Any) -> str | None:
-    """As whom a job runs.  Raises: NotPermitted; UsageError."""
+    """The principal as whom a job runs.  Raises: NotPermitted; UsageError."""
     if runAs is None:
         acting: str | None = host.submitter()
         return acting
@@ -122,8 +124,8 @@ def _submitter(service: TaskService, host: IHost, runAs: Any) -> str | None:
     if not host.permits(service, MANAGE):
         raise NotPermitted(
             f'adding a job that runs as {runAs!r:.80} needs the permission '
-            f'{MANAGE} on this service; without runAs it runs as whoever '
-            f'adds it')
+            f'{MANAGE} on this service; without runAs it runs as the user '
+            f'who adds it')
     return runAs
 
 
@@ -179,7 +181,7 @@ def add_one(service: TaskService, name: str, input: Any,
             runAs: Any = None) -> int:
     """Add one job; see ITaskService.add.
 
-    Arguments: ``make(id, task, input)``, which makes it.
+    Arguments: ``make(id, task, input)``, the factory; ``place``, see placer.
     """
     task = check_task(service, name, priority)
     jar, host = caller.jar_of(service), service.host
@@ -234,7 +236,8 @@ def _make(service: TaskService, make: Callable[..., Job], name: str,
               'createdAt': service.clock.now(), 'priority': priority or None,
               'submitter': submitter}
     if make is Job:
-        # Its constructor checks what has been checked: half of an add.
+        # Its constructor repeats checks that were made here, and takes half
+        # of the time of an add.
         job = Job.__new__(Job)
         job.put(id=jobid, task=name, **values)
     else:
@@ -246,7 +249,12 @@ def _make(service: TaskService, make: Callable[..., Job], name: str,
 
 def _holder(service: TaskService, key: Any, onDuplicate: Any,
             jar: Connection | None) -> tuple[Job | None, bool]:
-    """Who has this key, and whether it keeps it: then nothing is added."""
+    """The job that has this key, and whether it keeps it.
+
+    Where it does, no job is added.
+    Returns: the holder, or None; True: it keeps the key.
+    Raises: UsageError; DuplicateJob.
+    """
     check_key(key)
     if onDuplicate not in ON_DUPLICATE:
         raise UsageError(f'onDuplicate is {onDuplicate!r:.80}; one of '
@@ -257,8 +265,8 @@ def _holder(service: TaskService, key: Any, onDuplicate: Any,
     if onDuplicate == 'error':
         raise DuplicateJob(key, holder.id)
     if onDuplicate == 'keep':
-        # It must not begin, or end, unseen before this transaction commits:
-        # what runs later sees what this one writes.
+        # The holder must not begin or end before this transaction commits: its
+        # run is to see what this transaction has written.
         caller.read_current(jar, holder)
         return holder, True
     if holder.status != PROCESSING:
@@ -282,10 +290,10 @@ def retry(service: TaskService, job: Job) -> None:
 
 
 def mark_input_at_commit(jar: Connection | None, *jobs: Job) -> None:
-    """Store the inputs as they are at commit.
+    """Store the inputs of these jobs as they are at commit.
 
-    They may change after a savepoint has stored them already, without the
-    database hearing of that.
+    An input may change after a savepoint has stored it, and ZODB does not
+    notice that a dict or list has changed.
     """
     if jobs:
         caller.before_commit(jar, _mark_input, *jobs)

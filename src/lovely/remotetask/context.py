@@ -61,7 +61,7 @@ class JobContext:
 
         True once the job was cancelled or taken over, its time limit has
         passed, or the worker is stopping.
-        Cost: at most one look into the database a second.
+        Cost: at most one look into the database per second.
         """
         if self.timedOut or self._is_stopping():
             return True
@@ -75,7 +75,7 @@ class JobContext:
         """Raise what ends the run, if the task should stop.
 
         Raises: JobTimeout; WorkerStopping: the job goes back and runs again,
-        uncharged; a job that was cancelled ends without a word.
+        uncharged; a job that was cancelled ends without an error.
         """
         if self.timedOut:
             raise self.timeout()
@@ -110,14 +110,15 @@ def currentJob() -> JobContext:
 class running:
     """Within the block, this is the current job of the thread.
 
-    A class: each run enters it, and a generator costs three times as much.
+    A class, because each run enters it: contextmanager costs three times as
+    much.
     """
 
     def __init__(self, job: JobContext) -> None:
         self._job = job
 
     def __enter__(self) -> JobContext:
-        # A task that runs jobs directly has one within the other.
+        # A task may process jobs directly: then one run is inside another.
         self._before, _current.job = _current.job, self._job
         return self._job
 

@@ -1,9 +1,9 @@
 """What happens to jobs and workers, told through zope.event.
 
-Source: new.  JobFailed subscribers run in the transaction that stores the
-error, after the failed task's own writes are gone: what they write is
-committed with it.  A subscriber's exception in a worker is logged, and the
-error is stored without the subscribers' writes.
+Subscribers of JobFailed run in the transaction that stores the error, after
+the writes of the failed task are gone: what they write is committed with it.
+Where a subscriber fails in a worker, that is logged, and the error is stored
+without the writes of subscribers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class JobEvent:
         self.service = service
         self.job = job
 
-    # zope.component dispatches object events by this name.
+    # An alias of ``job``, for subscribers that are written for any event with
+    # an object.  These are no IObjectEvents: zope.component does not call
+    # subscribers for (IJob, JobEvent).
     @property
     def object(self) -> Job:
         return self.job

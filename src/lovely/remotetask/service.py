@@ -1,5 +1,7 @@
-"""TaskService: the façade.  It delegates and owns no algorithm.
+"""TaskService: what an application calls.
 
+Each method checks its call, lets ``adding``, the queue or ``run`` do the work,
+and tells subscribers and processors of it.
 ``lovely.remotetask.service.TaskService`` is a name inside databases.
 """
 
@@ -76,11 +78,11 @@ class TaskService(OwnAnnotations, Persistent):
         self.jobs = Blocks(self.family)
         self.jobqueue = JobQueue(self.jobs)
 
-    # Found anew each time: the same record is in every process that has the
-    # database open, of whatever host.
+    # Found anew each time: processes of different hosts may have this record
+    # in memory.
     @property
     def host(self) -> IHost:
-        """The IHost of whoever calls."""
+        """The IHost of the calling thread."""
         return current_host()
 
     def getAvailableTasks(self) -> dict[str, Any]:
@@ -88,11 +90,11 @@ class TaskService(OwnAnnotations, Persistent):
         return self.host.tasks(self, self.taskInterface)
 
     def _task(self, name: Any) -> Any:
-        """One of the available tasks; None where there is none."""
+        """The available task of this name, or None."""
         # Not type(self): that may be a wrapper of Acquisition.
         if (self.__class__.getAvailableTasks
                 is not TaskService.getAvailableTasks):
-            # A subclass may have its own idea of what is available.
+            # A subclass that overrides it decides which tasks there are.
             return self.getAvailableTasks().get(name)
         if not isinstance(name, str):
             return None
@@ -135,7 +137,7 @@ class TaskService(OwnAnnotations, Persistent):
             queue.schedule(job, self.clock.now())
 
         adding.check_task(self, task, priority)
-        # A trial: an impossible schedule must not draw an id.
+        # Tried out first: a schedule that never occurs must not draw an id.
         if make(0, task, None).next_run(0) is None:
             raise InvalidSchedule(
                 'no schedule: give at least one of minute, hour, dayOfMonth, '
@@ -246,11 +248,11 @@ class TaskService(OwnAnnotations, Persistent):
 
     @property
     def _queue(self) -> QueueView:
-        """The jobs that wait, as a sequence: 0.5.2's queue, to look at."""
+        """The jobs that wait, as a sequence: 0.5.2's queue, to read only."""
         return QueueView(self.jobqueue)
 
     def _look(self, now: float | None) -> float:
-        """The moment of a look at the queue.
+        """The moment (seconds since 1970) of a look at the queue.
 
         A made-up ``now`` before a job was added moves that job's anchor.
         """
@@ -327,7 +329,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     @property
     def _v_nextid(self) -> int | None:
-        """The id this connection will try next; None: it draws one."""
+        """The id that this connection tries next; None: it draws one."""
         return local(self.jobs).next_id
 
     @_v_nextid.setter
@@ -335,11 +337,7 @@ class TaskService(OwnAnnotations, Persistent):
         local(self.jobs).next_id = value
 
     def _generateId(self) -> int:
-        """An id that is not taken: consecutive ones in this connection.
-
-        Consecutive ids share a block, and only the connection that drew a
-        block adds to it: that keeps concurrent adders apart.
-        """
+        """An id that is not taken; see Blocks.draw_id."""
         return self.jobs.draw_id(local(self.jobs), self.family.maxint)
 
 
@@ -348,14 +346,14 @@ def make_service(container: Any, name: str,
                  ) -> TaskService:
     """Make a service, and put it into a container under a name.
 
-    Arguments: ``container``, a mapping, or what locates its items by itself;
+    Arguments: ``container``, a mapping, or a container that locates its items;
     ``factory``, makes the service.
     Returns: the service.
     Txn: the caller commits.
     """
     service = container[name] = factory()
     if service.__parent__ is None:
-        # A plain mapping locates nothing, and what is located nowhere does
-        # not start.
+        # A plain mapping locates none of its items, and a service that is
+        # located nowhere does not start.
         locate(service, container, name)
     return service

@@ -13,7 +13,7 @@ from lovely.remotetask.service import TaskService
 try:
     from zc.queue.interfaces import IQueue
 except ImportError:
-    # Whoever has no zc.queue cannot ask for its interface either.
+    # Without zc.queue no application can ask for its interface either.
     IQueue = None
 
 

@@ -1,6 +1,6 @@
-"""What we ask of the transaction of whoever calls us.
+"""What we ask of the transaction that the caller has begun.
 
-It is theirs: nothing here begins, commits or aborts it.
+It belongs to the caller: nothing here begins, commits or aborts it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def jar_of(obj: Any) -> Connection | None:
 
 
 def current(jar: Connection | None) -> Any:
-    """The transaction a connection takes part in; None without one."""
+    """The transaction that a connection takes part in, or None."""
     if jar is None:
         return None
     try:
@@ -43,7 +43,7 @@ def current(jar: Connection | None) -> Any:
         return None
 
 
-#: Under this a transaction keeps what was asked for in it.
+#: The key under which a transaction keeps the calls it has been asked for.
 _ASKED = object()
 
 
@@ -58,10 +58,10 @@ def _asked(running: Any) -> dict[Any, list[Any]]:
 
 def after_commit(jar: Connection | None, function: Callable[..., None],
                  *arguments: Any) -> None:
-    """Call ``function(*arguments)`` once the current transaction committed.
+    """Call ``function(*arguments)`` once the current transaction commits.
 
-    Hooks are per transaction, not per call: 1,000 adds need one.  Must not
-    touch the database: the transaction is over.
+    Equal calls are made once per transaction: 1,000 adds need one.
+    ``function`` must not touch the database: the transaction is over.
     """
     running = current(jar)
     if running is None:
@@ -102,8 +102,7 @@ def _each(function: Callable[[_T], None], items: list[_T]) -> None:
 def read_current(jar: Connection | None, obj: Persistent) -> None:
     """Let the current transaction conflict if this object changes meanwhile.
 
-    A transaction that writes nothing at all commits nothing either, and has
-    nothing to lose.
+    A transaction that writes nothing is not checked: it has nothing to lose.
     """
     if obj._p_jar is not None and obj._p_jar is jar:
         before_commit(jar, _read_current, obj)
@@ -112,9 +111,10 @@ def read_current(jar: Connection | None, obj: Persistent) -> None:
 def _read_current(obj: Persistent) -> None:
     jar = obj._p_jar
     running = current(jar)
-    # What was added in this transaction may have gone with a savepoint.
+    # The object may have been added in this transaction, and its connection
+    # have left that again when a savepoint was rolled back.
     if running is None or not running._resources:
         return
-    # Others may have joined, and we not.
+    # Other data managers may have joined, and this connection not.
     jar._register()
     jar.readCurrent(obj)
