@@ -1,4 +1,4 @@
-"""Adding jobs: what is refused, and how one or many of them are made."""
+"""Adds jobs: refuses calls that cannot work, then makes one job or many."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import events
 from lovely.remotetask import payload
-from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import as_seconds
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected
@@ -26,7 +27,14 @@ from lovely.remotetask.store.states import is_final
 from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.task import check_against
 
-# How many bad inputs an error message tells the reasons of, and how much
+if TYPE_CHECKING:
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.interfaces import IHost
+    from lovely.remotetask.service import TaskService
+    from lovely.remotetask.store.queue import JobQueue
+
+# Of how many refused inputs an error message gives the reason, and how much
 # (characters) of each.
 _REASONS = 20
 _REASON_CHARS = 200
@@ -35,29 +43,31 @@ _REASON_CHARS = 200
 _PRIORITIES = range(-4, 4)
 
 
-#: ``place(queue, job, number)``: where the job with this number begins.
-Placer = Callable[[Any, Any, int], None]
+#: ``place(queue, job, number)`` puts a job into the queue; ``number`` counts
+#: the jobs of one call.
+Placer = Callable[['JobQueue', Job, int], None]
 
-#: Seconds: twice a microsecond, which a float of today is not sure of.
+#: How far apart (seconds) the jobs of one call are placed: two microseconds,
+#: for a float of today may round a single one away.
 APART = 2e-6
 
-#: Inputs that nobody can change after they were given.
+#: Types of inputs that cannot change once they were given.
 _FIXED = frozenset((type(None), bool, int, float, str, bytes))
 
 
 # --- how it starts -----------------------------------------------------------
 
-def _enqueue(queue: Any, job: Any, number: int) -> None:
+def _enqueue(queue: JobQueue, job: Job, number: int) -> None:
     queue.enqueue(job)
 
 
-def _shelve(queue: Any, job: Any, number: int) -> None:
+def _shelve(queue: JobQueue, job: Job, number: int) -> None:
     queue.shelve(job)
 
 
 def placer(startLater: bool, delay: float | None, runAt: datetime | None,
             now: Callable[[], float]) -> Placer:
-    """How jobs with these options begin.
+    """The function that puts jobs with these options into the queue.
 
     Raises: UsageError for options that exclude each other; InvalidSchedule.
     """
@@ -71,7 +81,7 @@ def placer(startLater: bool, delay: float | None, runAt: datetime | None,
                          f'one of them')
     if startLater:
         return _shelve
-    # Equal moments have no order: those of one call are apart.
+    # Jobs of equal moments run in any order, and those of one call must not.
     if runAt is not None:
         if runAt.tzinfo is None:
             raise UsageError(f'runAt is {runAt!r}; give an aware datetime, '
@@ -82,7 +92,7 @@ def placer(startLater: bool, delay: float | None, runAt: datetime | None,
     check_delay(delay)
     begun = now()
 
-    def wait(queue: Any, job: Any, number: int) -> None:
+    def wait(queue: JobQueue, job: Job, number: int) -> None:
         job.put(delay=delay)
         queue.schedule(job, begun + number * APART)
 
@@ -91,11 +101,11 @@ def placer(startLater: bool, delay: float | None, runAt: datetime | None,
 
 # --- what is refused ---------------------------------------------------------
 
-def check_task(service: Any, name: Any, priority: Any) -> Any:
+def check_task(service: TaskService, name: Any, priority: Any) -> Any:
     """The task of this name.  Raises: ValueError; UsageError."""
     task = service._task(name)
     if task is None:
-        # Exactly this: callers compare the type's name and the text.
+        # Exactly this: callers of 0.5.2 compare the type and the text.
         raise ValueError('Task does not exist')
     if type(priority) is not int or priority not in _PRIORITIES:
         raise UsageError(f'priority is {priority!r}; give a whole number '
@@ -103,8 +113,8 @@ def check_task(service: Any, name: Any, priority: Any) -> Any:
     return task
 
 
-def _submitter(service: Any, host: Any, runAs: Any) -> str | None:
-    """As whom a job runs.  Raises: NotPermitted; UsageError."""
+def _submitter(service: TaskService, host: IHost, runAs: Any) -> str | None:
+    """The principal as whom a job runs.  Raises: NotPermitted; UsageError."""
     if runAs is None:
         acting: str | None = host.submitter()
         return acting
@@ -114,13 +124,13 @@ def _submitter(service: Any, host: Any, runAs: Any) -> str | None:
     if not host.permits(service, MANAGE):
         raise NotPermitted(
             f'adding a job that runs as {runAs!r:.80} needs the permission '
-            f'{MANAGE} on this service; without runAs it runs as whoever '
-            f'adds it')
+            f'{MANAGE} on this service; without runAs it runs as the user '
+            f'who adds it')
     return runAs
 
 
-def _check_input(task: Any, name: str, input: Any, jar: Any,
-                 host: Any) -> tuple[Any, int]:
+def _check_input(task: Any, name: str, input: Any, jar: Connection | None,
+                 host: IHost) -> tuple[Any, int]:
     """The input as it is stored, and about how long it is (bytes).
 
     Raises: InputRejected.
@@ -140,7 +150,8 @@ def _check_input(task: Any, name: str, input: Any, jar: Any,
 
 
 def _check_inputs(task: Any, name: str, inputs: list[Any],
-                  jar: Any, host: Any) -> tuple[list[Any], list[int]]:
+                  jar: Connection | None, host: IHost
+                  ) -> tuple[list[Any], list[int]]:
     packed, sizes, refused = [], [], []
     for index, input in enumerate(inputs):
         try:
@@ -164,23 +175,24 @@ def _check_inputs(task: Any, name: str, inputs: list[Any],
 
 # --- the jobs ----------------------------------------------------------------
 
-def add_one(service: Any, name: str, input: Any, make: Callable[..., Any],
-        place: Placer, priority: int, key: Any = None,
-        onDuplicate: str = 'keep', runAs: Any = None) -> int:
+def add_one(service: TaskService, name: str, input: Any,
+            make: Callable[..., Job], place: Placer, priority: int,
+            key: Any = None, onDuplicate: str = 'keep',
+            runAs: Any = None) -> int:
     """Add one job; see ITaskService.add.
 
-    Arguments: ``make(id, task, input)``, which makes it.
+    Arguments: ``make(id, task, input)``, the factory; ``place``, see placer.
     """
     task = check_task(service, name, priority)
-    jar, host = hooks.jar_of(service), service.host
+    jar, host = caller.jar_of(service), service.host
     submitter = _submitter(service, host, runAs)
     input, size = _check_input(task, name, input, jar, host)
     if key is None and onDuplicate == 'keep':
         job = _make(service, make, name, input, size, priority, submitter)
     else:
         holder, stands = _holder(service, key, onDuplicate, jar)
-        if stands:
-            return int(holder.id)
+        if holder is not None and stands:
+            return holder.id
         job = _make(service, make, name, input, size, priority, submitter)
         service.jobqueue.uniques.take(key, job, holder)
     place(service.jobqueue, job, 0)
@@ -188,21 +200,21 @@ def add_one(service: Any, name: str, input: Any, make: Callable[..., Any],
         mark_input_at_commit(jar, job)
     notify_after_commit(service, jar)
     events.notify(events.JobAdded(service, job))
-    return int(job.id)
+    return job.id
 
 
-def add_many(service: Any, name: str, inputs: Iterable[Any],
-         make: Callable[..., Any], place: Placer, priority: int,
-         runAs: Any = None) -> list[int]:
+def add_many(service: TaskService, name: str, inputs: Iterable[Any],
+             make: Callable[..., Job], place: Placer, priority: int,
+             runAs: Any = None) -> list[int]:
     """Add a job for each input; see ITaskService.addMany."""
     task = check_task(service, name, priority)
     if isinstance(inputs, (str, bytes, Mapping)):
         raise UsageError(f'inputs is a {type(inputs).__name__}; give a list '
                          f'with an input for each job')
-    jar, host = hooks.jar_of(service), service.host
+    jar, host = caller.jar_of(service), service.host
     submitter = _submitter(service, host, runAs)
     inputs, sizes = _check_inputs(task, name, list(inputs), jar, host)
-    jobs: list[Any] = []
+    jobs: list[Job] = []
     for input, size in zip(inputs, sizes, strict=True):
         job = _make(service, make, name, input, size, priority, submitter)
         place(service.jobqueue, job, len(jobs))
@@ -216,14 +228,16 @@ def add_many(service: Any, name: str, inputs: Iterable[Any],
     return [job.id for job in jobs]
 
 
-def _make(service: Any, make: Callable[..., Any], name: str, input: Any,
-          size: int, priority: int, submitter: str | None) -> Any:
+def _make(service: TaskService, make: Callable[..., Job], name: str,
+          input: Any, size: int, priority: int,
+          submitter: str | None) -> Job:
     jobid = service._generateId()
     values = {'input': payload.wrap(input, size),
               'createdAt': service.clock.now(), 'priority': priority or None,
               'submitter': submitter}
     if make is Job:
-        # Its constructor checks what has been checked: half of an add.
+        # Its constructor repeats checks that were made here, and takes half
+        # of the time of an add.
         job = Job.__new__(Job)
         job.put(id=jobid, task=name, **values)
     else:
@@ -233,9 +247,14 @@ def _make(service: Any, make: Callable[..., Any], name: str, input: Any,
     return job
 
 
-def _holder(service: Any, key: Any, onDuplicate: Any,
-            jar: Any) -> tuple[Any, bool]:
-    """Who has this key, and whether it keeps it: then nothing is added."""
+def _holder(service: TaskService, key: Any, onDuplicate: Any,
+            jar: Connection | None) -> tuple[Job | None, bool]:
+    """The job that has this key, and whether it keeps it.
+
+    Where it does, no job is added.
+    Returns: the holder, or None; True: it keeps the key.
+    Raises: UsageError; DuplicateJob.
+    """
     check_key(key)
     if onDuplicate not in ON_DUPLICATE:
         raise UsageError(f'onDuplicate is {onDuplicate!r:.80}; one of '
@@ -246,16 +265,16 @@ def _holder(service: Any, key: Any, onDuplicate: Any,
     if onDuplicate == 'error':
         raise DuplicateJob(key, holder.id)
     if onDuplicate == 'keep':
-        # It must not begin, or end, unseen before this transaction commits:
-        # what runs later sees what this one writes.
-        hooks.read_current(jar, holder)
+        # The holder must not begin or end before this transaction commits: its
+        # run is to see what this transaction has written.
+        caller.read_current(jar, holder)
         return holder, True
     if holder.status != PROCESSING:
         service.cancel(holder.id)
     return holder, False
 
 
-def retry(service: Any, job: Any) -> None:
+def retry(service: TaskService, job: Job) -> None:
     """Queue a job once more, if its key is free; see ITaskService.retryJob."""
     uniques = service.jobqueue.uniques
     holder = None
@@ -267,18 +286,18 @@ def retry(service: Any, job: Any) -> None:
     service.jobqueue.retry(job, service.clock.now())
     if job.key is not None and holder is not job:
         uniques.take(job.key, job, holder)
-    notify_after_commit(service, hooks.jar_of(service))
+    notify_after_commit(service, caller.jar_of(service))
 
 
-def mark_input_at_commit(jar: Any, *jobs: Any) -> None:
-    """Store the inputs as they are at commit.
+def mark_input_at_commit(jar: Connection | None, *jobs: Job) -> None:
+    """Store the inputs of these jobs as they are at commit.
 
-    They may change after a savepoint has stored them already, without the
-    database hearing of that.
+    An input may change after a savepoint has stored it, and ZODB does not
+    notice that a dict or list has changed.
     """
     if jobs:
-        hooks.before_commit(jar, _mark_input, *jobs)
+        caller.before_commit(jar, _mark_input, *jobs)
 
 
-def _mark_input(job: Any) -> None:
+def _mark_input(job: Job) -> None:
     job.mark_input()

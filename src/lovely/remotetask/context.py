@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import JobTimeout
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors import WorkerStopping
+
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
 
 #: How often (seconds) ``cancelled`` looks into the database.
 _LOOK = 1.0
@@ -23,7 +27,7 @@ class JobContext:
     other job: for services outside that can tell a repeated request.
     """
 
-    def __init__(self, service: Any, job: Any, timeout: float | None,
+    def __init__(self, service: TaskService, job: Job, timeout: float | None,
                  is_stopping: Callable[[], bool],
                  is_ours: Callable[[], bool]) -> None:
         self.id = job.id
@@ -57,7 +61,7 @@ class JobContext:
 
         True once the job was cancelled or taken over, its time limit has
         passed, or the worker is stopping.
-        Cost: at most one look into the database a second.
+        Cost: at most one look into the database per second.
         """
         if self.timedOut or self._is_stopping():
             return True
@@ -71,7 +75,7 @@ class JobContext:
         """Raise what ends the run, if the task should stop.
 
         Raises: JobTimeout; WorkerStopping: the job goes back and runs again,
-        uncharged; a job that was cancelled ends without a word.
+        uncharged; a job that was cancelled ends without an error.
         """
         if self.timedOut:
             raise self.timeout()
@@ -96,7 +100,6 @@ def currentJob() -> JobContext:
     """The job that runs in this thread.
 
     Raises: UsageError outside of a run.
-    Source: new.
     """
     if _current.job is None:
         raise UsageError('no job is running in this thread: currentJob() '
@@ -107,14 +110,15 @@ def currentJob() -> JobContext:
 class running:
     """Within the block, this is the current job of the thread.
 
-    A class: each run enters it, and a generator costs three times as much.
+    A class, because each run enters it: contextmanager costs three times as
+    much.
     """
 
     def __init__(self, job: JobContext) -> None:
         self._job = job
 
     def __enter__(self) -> JobContext:
-        # A task that runs jobs directly has one within the other.
+        # A task may process jobs directly: then one run is inside another.
         self._before, _current.job = _current.job, self._job
         return self._job
 

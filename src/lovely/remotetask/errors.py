@@ -1,11 +1,9 @@
-"""Every error this package raises: one tree, vocabulary room.
+"""Every error that this package raises, in one tree.
 
 The docstring of an error is its default message and tells the remedy.  All of
-them pickle.  Conflict errors of ZODB are never wrapped: whoever retries a
-transaction must still recognise them.
-
-Source: new (names and tree: design; RetryLater and CancelJob stand outside
-TaskError so that a task's own ``except TaskError`` cannot swallow them).
+them pickle.  Conflict errors of ZODB are never wrapped: the code that retries
+a transaction must recognise them.  RetryLater and CancelJob are no TaskError,
+so that an ``except TaskError`` in a task does not swallow them.
 """
 
 from collections.abc import Iterable
@@ -94,7 +92,7 @@ class DuplicateJob(UsageError):
 
 
 class NotPermitted(UsageError):
-    """Whoever acts lacks the permission for this."""
+    """The acting user lacks the permission for this."""
 
 
 # --- the set-up is wrong -----------------------------------------------------
@@ -125,7 +123,7 @@ TaskError.__module__ = 'lovely.remotetask.task'
 
 
 class SubmitterGone(TaskError):
-    """Whoever added the job is not known any more, or may not do this."""
+    """The user as whom the job runs is gone, or may not do this."""
 
 
 class RetryLater(RemoteTaskError):

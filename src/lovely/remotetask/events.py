@@ -1,14 +1,20 @@
 """What happens to jobs and workers, told through zope.event.
 
-Source: new.  JobFailed subscribers run in the transaction that stores the
-error, after the failed task's own writes are gone: what they write is
-committed with it.  A subscriber's exception in a worker is logged, and the
-error is stored without the subscribers' writes.
+Subscribers of JobFailed run in the transaction that stores the error, after
+the writes of the failed task are gone: what they write is committed with it.
+Where a subscriber fails in a worker, that is logged, and the error is stored
+without the writes of subscribers.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from zope.event import notify
+
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
 
 __all__ = ['notify']
 
@@ -19,13 +25,15 @@ class JobEvent:
     Attributes: ``service`` (ITaskService), ``job`` (IJob).
     """
 
-    def __init__(self, service: Any, job: Any) -> None:
+    def __init__(self, service: TaskService, job: Job) -> None:
         self.service = service
         self.job = job
 
-    # zope.component dispatches object events by this name.
+    # An alias of ``job``, for subscribers that are written for any event with
+    # an object.  These are no IObjectEvents: zope.component does not call
+    # subscribers for (IJob, JobEvent).
     @property
-    def object(self) -> Any:
+    def object(self) -> Job:
         return self.job
 
 

@@ -1,8 +1,9 @@
 """The contracts of lovely.remotetask: read this first.
 
-Every implementation says "See I..." and nothing more.  Docstrings promise in
-one line; then arguments, Returns, Raises, Txn (who commits, what conflicts),
-Cost and Source.  "0.5.2" as source means: kept from lovely.remotetask 0.5.2.
+An implementation says "See I...", and adds only what is its own.  A docstring
+here promises in one line; then come arguments, Returns, Raises, Txn (who
+commits, what conflicts) and Cost.  "Source: 0.5.2" stands where a promise is
+kept from lovely.remotetask 0.5.2.
 """
 
 from zope.interface import Attribute
@@ -32,10 +33,10 @@ STARTLATER = 'start later'
 #: A job in one of these is over; ``clean`` may remove it.
 FINAL = (CANCELLED, ERROR, COMPLETED)
 
-#: As whom a job runs that is to have all rights: see ``add``, ``runAs``.
+#: The principal of a job that runs with all rights: see ``runAs`` of ``add``.
 SYSTEM = 'lovely.remotetask.system'
 
-#: The permissions of a service: to look, to add and cancel, and all else.
+#: The permissions of a service: to read, to add and cancel, and to manage it.
 VIEW = 'zope.View'
 ADD = 'lovely.remotetask.Add'
 MANAGE = 'lovely.remotetask.Manage'
@@ -46,17 +47,17 @@ STATUSES = (QUEUED, PROCESSING, CANCELLED, ERROR, COMPLETED, DELAYED, CRONJOB,
 #: A job in one of these can be cancelled.
 NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
 
-#: What ``add`` does about another job of the same key: see ``onDuplicate``.
+#: What ``add`` may do about another job with its key: see ``onDuplicate``.
 ON_DUPLICATE = ('keep', 'replace', 'error')
 
-#: ``listJobs`` gives no more jobs in one page.
+#: The largest number of jobs in one page of ``listJobs``.
 MAX_PAGE = 1000
 
 
 # --- tasks -------------------------------------------------------------------
 
 class ITask(Interface):
-    """What can be done: a utility, looked up by the name given to ``add``."""
+    """Work that can be done: a utility that ``add`` looks up by its name."""
 
     inputSchema = Object(
         title='Input schema',
@@ -108,7 +109,6 @@ class IRetryPolicy(Interface):
         Arguments: ``failures`` (int >= 1), attempts that failed so far;
         ``rng`` (random.Random), the source of jitter.
         Returns: seconds (float), or None: give up, the job ends in ``error``.
-        Source: new.
         """
 
 
@@ -193,8 +193,8 @@ class IJob(Interface):
 
     submitter = TextLine(
         title='Submitter',
-        description='As whom the job runs, as the host writes it; None: on '
-                    "the application's own account.",
+        description='The principal as whom the job runs, as the host writes '
+                    "it; None: on the application's own account.",
         required=False,
         readonly=True)
 
@@ -228,8 +228,8 @@ class ICronJob(IJob):
 
     delay = Real(
         title='Delay',
-        description='Run once, this many seconds from now, whatever the '
-                    'fields say.  None: no delay.',
+        description='Run once, this many seconds from now; the fields do '
+                    'not count then.  None: no delay.',
         min=0,
         default=None,
         required=False)
@@ -303,8 +303,8 @@ class ITaskService(IContained):
         becomes of an add whose key another job has: ``'keep'``, nothing is
         added; ``'replace'``, the other one is cancelled, or, if it is
         running already, goes on without the key; ``'error'``; ``runAs``
-        (str), as whom the job runs: None, as whoever acts now; SYSTEM; or
-        another one, as the host writes its principals.
+        (str), the principal as whom the job runs: None, the one who acts now;
+        SYSTEM; or another one, as the host writes its principals.
         Returns: the job's id (int); with ``'keep'`` that of the other one.
         Raises: ValueError('Task does not exist'); InputRejected with the
         reason; DuplicateJob; NotPermitted for ``runAs`` without the
@@ -328,8 +328,7 @@ class ITaskService(IContained):
         Raises: as ``add``; InputRejected names all inputs that are refused,
         by their ``indexes`` (list of int).  Nothing is stored then.
         Txn: joins the caller's, all or nothing.
-        Cost: O(n log n); a tenth of as many ``add`` with a commit each.
-        Source: new.
+        Cost: O(n log n); a tenth of n calls of ``add`` with a commit each.
         """
 
     def addCronJob(task, input=None, minute=(), hour=(), dayOfMonth=(),
@@ -388,7 +387,7 @@ class ITaskService(IContained):
         Returns: how many were cancelled (int).
         Txn: the caller commits.  For any number of jobs, in transactions of
         their own, see ``lovely.remotetask.bulk``.
-        Cost: O(log n) each.  Source: new.
+        Cost: O(log n) each.
         """
 
     def getStatus(jobid):
@@ -420,7 +419,7 @@ class ITaskService(IContained):
         next page (str), None at the end.
         Raises: ValueError for an unknown status or a cursor of another
         listing.
-        Cost: O(limit + log n).  Source: new.
+        Cost: O(limit + log n).
         """
 
     def retryJob(jobid):
@@ -429,17 +428,17 @@ class ITaskService(IContained):
         One that waits for another attempt is ready at once.
         Raises: JobNotFound; InvalidTransition, naming both states;
         DuplicateJob where its key has got another holder.
-        Txn: the caller commits.  Source: new.
+        Txn: the caller commits.
         """
 
     def pause():
         """Let the workers start no further job.  Direct processing goes on.
 
-        Txn: the caller commits.  Source: new.
+        Txn: the caller commits.
         """
 
     def resume():
-        """Undo ``pause``.  Txn: the caller commits.  Source: new."""
+        """Undo ``pause``.  Txn: the caller commits."""
 
     def stats():
         """Figures for monitoring.
@@ -450,7 +449,7 @@ class ITaskService(IContained):
         oldest ready job has been waiting, or None; ``completedPerMinute``
         and ``errorPerMinute`` (float), about the last minute, without what
         has been cleaned; ``workers`` (int); ``paused`` (bool).
-        Cost: flat.  Source: new.
+        Cost: flat.
         """
 
     def listWorkers():
@@ -458,7 +457,6 @@ class ITaskService(IContained):
 
         Returns: a list of dicts: ``id`` (str), ``evidence`` (list of str),
         ``claims`` (list of job ids), ``slots`` (list of int).
-        Source: new.
         """
 
     def hasJobsWaiting(now=None):
@@ -555,7 +553,7 @@ class IProcessor(Interface):
 
 
 class IQueuedService(ITaskService):
-    """What the runtime knows of a service beyond ITaskService."""
+    """The attributes that the engine uses beyond those of ITaskService."""
 
     jobqueue = Attribute('The JobQueue behind ``jobs``.')
     clock = Attribute('The IClock of this service.')
@@ -567,11 +565,11 @@ class IQueuedService(ITaskService):
 # --- inside ------------------------------------------------------------------
 
 class IHost(Interface):
-    """What a framework decides: the one seam to it.
+    """The decisions of a framework: the one seam to it.
 
-    A framework's room registers its own as a utility, or finds it otherwise
-    (host.finders); a service asks for it with each call, a worker keeps the
-    one it was started with.  Source: new.
+    The package of a framework registers its host as a utility, or finds it by
+    other means (host.finders).  A service asks for the host with each call; a
+    worker keeps the host that it was started with.
     """
 
     def roots(connection):
@@ -592,27 +590,31 @@ class IHost(Interface):
         """The task utilities of a service: a new dict, name -> task."""
 
     def task(service, interface, name):
-        """One of them, or None.  Cost: flat: each ``add`` asks."""
+        """The task utility of this name, or None.
+
+        Cost: flat, because each ``add`` asks.
+        """
 
     def running(service, job):
         """A context manager: the site, request and principal of a run.
 
         Arguments: ``job``, which is run as its submitter; None: as the
-        system.  Everything is as before afterwards, whatever the task did.
+        system.  Afterwards all of these are as before, also where the task has
+        changed them.
         Gives: the service as the task is to see it.
         Raises: SubmitterGone.
         """
 
     def submitter():
-        """Who is acting now.
+        """The principal who is acting now.
 
         Returns: a text (str) by which ``running`` finds that principal again;
-        None: nobody, the code runs on the application's own account.
+        None: the code runs on the application's own account.
         Cost: each ``add`` asks.
         """
 
     def permits(service, permission):
-        """Has whoever is acting this permission on the service (bool)?
+        """Has the acting principal this permission on the service (bool)?
 
         Arguments: ``permission``, its id (str).  Code that runs on the
         application's own account has all of them.
@@ -621,13 +623,13 @@ class IHost(Interface):
     def pack(value):
         """An input in the form in which it is stored with a job.
 
-        Raises: InputRejected for what this host knows to be transient.
+        Raises: InputRejected for an object that ends with its request.
         """
 
     def unpack(service, value):
         """A stored input in the form in which a task gets it.
 
-        Raises: TaskError where what it refers to is not there any more.
+        Raises: TaskError where an object that it refers to is gone.
         """
 
     def path_of(service):
@@ -638,7 +640,7 @@ class IHost(Interface):
 
 
 class IClock(Interface):
-    """Where time comes from; tests pass their own.  Source: new."""
+    """Where time comes from; tests pass their own."""
 
     def now():
         """Seconds since 1970 (float), the wall clock."""
@@ -660,9 +662,9 @@ class ILiveness(Interface):
     def announce():
         """Give evidence by which others see that this process lives.
 
-        From then on the process holds what the evidence names: a lock, say.
-        To be called again with every beat: it returns the same evidence while
-        that is valid, and new evidence after it was lost.
+        From then on the process holds the thing that the evidence names, as a
+        lock.  It is called again with every beat, and returns the same
+        evidence while that is valid, and new evidence after it was lost.
         Returns: plain data that pickles: a tuple, first its kind (str); ()
         where this detector does not work here, for a reason that is logged
         once.

@@ -1,8 +1,8 @@
 """Jobs: what is stored about a piece of work.
 
-The machinery writes through ``Job.put``, which checks nothing (it knows what
-it writes; schema validation costs 36 us per job life); everybody else assigns
-attributes, and those are validated as in 0.5.2.
+The engine writes through ``Job.put``, which checks nothing: validation costs
+36 us per job.  Applications assign attributes, and these are validated as in
+0.5.2.
 
 These classes and their bases carry no class-level type annotations:
 zope.annotation keeps its data in an instance attribute of that very name.
@@ -48,7 +48,7 @@ class Failure(namedtuple('Failure', 'type message traceback attempt time')):
         """The record of an exception, its traceback bounded."""
         lines = ''.join(traceback.format_exception(error))
         if len(lines) > settings.TRACEBACK_CHARS:
-            # Where it was raised stands at the end.
+            # The end says where the error was raised.
             lines = '...\n' + lines[-settings.TRACEBACK_CHARS:]
         try:
             message = str(error)
@@ -64,19 +64,20 @@ class Failure(namedtuple('Failure', 'type message traceback attempt time')):
 
 
 class _Moment:
-    """An instant, stored in seconds since 1970, read as aware UTC."""
+    """An instant: stored in seconds since 1970, read as an aware UTC datetime.
+    """
 
     def __init__(self, field: Any, stored: str) -> None:
         self.field = field
         self.stored = stored
 
-    def __get__(self, job: Any, owner: Any) -> Any:
+    def __get__(self, job: Job | None, owner: type) -> Any:
         if job is None:
             return self
         seconds = job.__dict__.get(self.stored)
         return None if seconds is None else self.show(seconds)
 
-    def __set__(self, job: Any, value: datetime | None) -> None:
+    def __set__(self, job: Job, value: datetime | None) -> None:
         self.field.bind(job).validate(value)
         if value is not None:
             self.refuse(value)
@@ -92,25 +93,26 @@ class _Moment:
 
 
 class _LocalMoment(_Moment):
-    """The same instant, read as the naive local datetime of 0.5.2."""
+    """The same instant, read as a naive local datetime, as in 0.5.2."""
 
     def show(self, seconds: float) -> datetime:
         return as_local(seconds)
 
     def refuse(self, value: datetime) -> None:
-        # Whatever has a zone is an instant, too; 0.5.2 let it through.
+        # A datetime with a zone names an instant, too, and 0.5.2 took it.
         pass
 
 
-# Not by way of Job.__setattr__: it costs more than all the rest of a put().
+# Goes past Job.__setattr__, which costs more than the rest of a put().
 _set_changed = Persistent._p_changed.__set__
 
 # The form of a job's record.  A release that reads another form writes a
 # larger number; this one then leaves the record alone.
 _FORM = 1
 
-# What is stored of every job, in this order: new names go to the end, and no
-# name is ever taken out.  What is plain data of the last four is packed too.
+# The attributes that are stored of every job, in this order.  New names go to
+# the end, and no name is ever taken out, or stored jobs would be read wrongly.
+# Of the last four, only plain data is packed.
 _PACKED = ('id', 'task', 'status', 'createdAt', 'position', 'attempts',
            'startedAt', 'claim', 'ready_key', 'completedAt', 'priority',
            'failures', 'interruptions', 'delay', 'anchor', 'missing_since',
@@ -128,11 +130,12 @@ class Job(OwnAnnotations, Persistent):
 
     _fields = _JOB_FIELDS
 
-    id = IJob['id'].default
-    task = IJob['task'].default
-    status = IJob['status'].default
-    attempts = IJob['attempts'].default
-    priority = IJob['priority'].default
+    # The types stand in comments: see above.
+    id = IJob['id'].default             # type: int
+    task = IJob['task'].default         # type: str
+    status = IJob['status'].default     # type: str
+    attempts = IJob['attempts'].default     # type: int
+    priority = IJob['priority'].default     # type: int
 
     createdAt = _Moment(IJob['createdAt'], 'createdAt')
     startedAt = _Moment(IJob['startedAt'], 'startedAt')
@@ -141,20 +144,29 @@ class Job(OwnAnnotations, Persistent):
     started = _LocalMoment(IJob['started'], 'startedAt')
     completed = _LocalMoment(IJob['completed'], 'completedAt')
 
-    # What the machinery keeps.  Class attributes are the defaults, so that
-    # they take no room in a record that does not need them.
-    position = None     # (name of lanes, key): where the queue holds the job
+    # What the engine keeps.  Class attributes are the defaults, and a default
+    # takes no room in the record.
+    # (name of lanes, key): where the queue holds the job
+    position = None     # type: tuple[str, Any] | None
     # (worker id, slot, number): whose run this is
     claim = None        # type: tuple[str, int, int] | None
     failures = 0        # attempts charged to the task since its last success
-    delay = None        # seconds to wait once
-    anchor = None       # from when the delay or schedule counts, until a look
-    missing_since = None    # since when its task has been missing
-    ready_key = None    # its key among the ready ones, kept while it runs
+    # seconds to wait once
+    delay = None        # type: float | None
+    # from when the delay or schedule counts, until a look
+    anchor = None       # type: float | None
+    # since when its task has been missing
+    missing_since = None    # type: float | None
+    # its key among the ready ones, kept while it runs
+    ready_key = None    # type: int | None
     interruptions = 0   # how often its worker died while it ran
-    key = None          # its unique key
-    submitter = None    # as whom it runs: a text of the host's
+    # its unique key
+    key = None          # type: str | None
+    # the principal as whom it runs: a text that the host understands
+    submitter = None    # type: str | None
     recurring = False
+    # of a recurring job that has been placed
+    next = None         # type: NextRun | None
 
     def __init__(self, id: int, task: str, input: Any) -> None:
         self.id = id
@@ -163,15 +175,16 @@ class Job(OwnAnnotations, Persistent):
         self.put(createdAt=SYSTEM_CLOCK.now())
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # And no properties: the machinery reads these a dozen times per run.
-        # Of the class: asking a ghost loads it, while ZODB sets _p_serial.
+        # Not by properties: the engine reads these a dozen times per run.
+        # ``type(self)``: self._fields would load a ghost, and ZODB sets
+        # _p_serial while it loads one.
         field = type(self)._fields.get(name)
         if field is not None:
             field.bind(self).validate(value)
         super().__setattr__(name, value)
 
     def put(self, **values: Any) -> None:
-        """Write attributes without validation: for the machinery alone.
+        """Write attributes without validation: for the engine alone.
 
         None takes an attribute back to its default, which takes no room in
         the record.
@@ -180,7 +193,7 @@ class Job(OwnAnnotations, Persistent):
         if changed is None:
             self._p_activate()
         state = self.__dict__
-        # Tells __getstate__ that nobody else has changed the input.
+        # Tells __getstate__ that the application has not changed the input.
         state['_v_own'] = not changed or state.get('_v_own')
         for name, value in values.items():
             if value is None:
@@ -231,13 +244,14 @@ class Job(OwnAnnotations, Persistent):
         super().__setstate__(state)
 
     def mark_input(self) -> None:
-        """Have the input, as it is now, stored at the next commit."""
+        """Let the next commit store the input as it is then."""
         stored = self.__dict__.get('input')
         if type(stored) is not payload.Payload:
             if self._p_oid is not None and not self._p_changed:
                 self.put()
         elif stored._p_changed is not None:
-            # Where it is a ghost nobody has it, so nobody changed it.
+            # No code has a reference to what a ghost would hold: it is as it
+            # was stored.
             stored._p_changed = True
 
     @property
@@ -274,7 +288,7 @@ class Job(OwnAnnotations, Persistent):
             tuple(value) if isinstance(value, Failure) else value)
 
     def next_run(self, now: float) -> float | None:
-        """When this job runs next, seconds since 1970; None: never."""
+        """When this job runs next (seconds since 1970); None: never."""
         return None if self.delay is None else now + self.delay
 
     @property
@@ -288,7 +302,7 @@ class Job(OwnAnnotations, Persistent):
         return None if seconds is None else as_local(seconds)
 
     def due_at(self) -> float | None:
-        """The moment (seconds since 1970) the queue has noted for it."""
+        """When the queue makes it ready (seconds since 1970), or None."""
         position = self.position
         return (key_time(position[1])
                 if position and position[0] == 'due' else None)
@@ -300,9 +314,9 @@ class Job(OwnAnnotations, Persistent):
 class NextRun(Persistent):
     """When a recurring job runs next.
 
-    A record of its own: whoever notes the next time must not write the Job,
-    which may be running.  A task that takes longer than its period could
-    otherwise never commit.
+    A record of its own: the next time is noted while the job may be running,
+    and to write the Job would conflict with its run.  A task that takes longer
+    than its period could never commit.
     """
 
     def __init__(self, key: int) -> None:
@@ -323,8 +337,6 @@ class CronJob(Job):
     dayOfWeek = ICronJob['dayOfWeek'].default
     delay = None
 
-    next = None         # NextRun of a recurring job that has been placed
-
     def __init__(self, id: int, task: str, input: Any, minute: Any = (),
                  hour: Any = (), dayOfMonth: Any = (), month: Any = (),
                  dayOfWeek: Any = (), delay: float | None = None) -> None:
@@ -336,7 +348,7 @@ class CronJob(Job):
                delay: float | None = None) -> None:
         fields = schedule.check_fields(
             minute, hour, dayOfMonth, month, dayOfWeek)
-        # The form of 0.5.2 always passes a delay, 0 for none.
+        # The form of 0.5.2 always gives a delay: 0 if there is none.
         if delay == 0 and any(fields):
             delay = None
         schedule.check_delay(delay)

@@ -1,14 +1,16 @@
-"""What may be stored with a job, found out at add() and not at commit.
+"""Checks at add(), not at commit, whether a value can be stored with a job.
 
 A value that cannot be pickled fails deep inside a commit, far from the call
-that brought it; a result that cannot be pickled made 0.5.2 commit the same
-job again for ever.  So both are checked where they come in.
+that gave it; a result that cannot be pickled made 0.5.2 commit the same job
+again for ever.  So inputs are checked when they are added, and results when a
+task returns them.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from typing import Any
 
 from persistent import Persistent
@@ -18,6 +20,9 @@ from zodbpickle import pickle
 
 from lovely.remotetask import settings
 from lovely.remotetask.errors import InputRejected
+
+if TYPE_CHECKING:
+    from ZODB.Connection import Connection
 
 # An input or output whose pickle is longer (bytes) gets a record of its own,
 # so that a change of status does not write it again.
@@ -38,8 +43,8 @@ class Payload(Persistent):
 def weigh(value: Any, depth: int = _DEPTH) -> int | None:
     """About how long the pickle of plain data is (bytes); None: not plain.
 
-    Plain data needs no trial pickling, which is most of what a check costs.
-    Only exact types count: a subclass may pickle itself in any way.
+    Plain data needs no trial pickling, which is most of the cost of a check.
+    Only exact types are plain: a subclass may pickle itself in any way.
     """
     kind = type(value)
     if kind in _ATOMS:
@@ -56,7 +61,7 @@ def weigh(value: Any, depth: int = _DEPTH) -> int | None:
         return None
     total = 5
     for part in parts:
-        # Every add comes by here: most parts need no call of their own.
+        # Each add runs this loop: most parts need no call of their own.
         kind = type(part)
         if kind in _TEXTS:
             total += len(part) + 5
@@ -71,7 +76,8 @@ def weigh(value: Any, depth: int = _DEPTH) -> int | None:
 
 
 class _Counter:
-    """A file that forgets what is written and stops at the limit."""
+    """A file that counts what is written, keeps none of it, and has a limit.
+    """
 
     def __init__(self, limit: int) -> None:
         self.size = 0
@@ -89,7 +95,8 @@ def _too_long(size: int, limit: int) -> str:
             f'pass a ZODB Blob, or a reference to where the data is')
 
 
-def check(value: Any, jar: Any = None, limit: int | None = None) -> int:
+def check(value: Any, jar: Connection | None = None,
+          limit: int | None = None) -> int:
     """Make sure that a value can be stored with a job.
 
     Arguments: ``jar``, the ZODB connection it will be stored by, None
@@ -106,15 +113,15 @@ def check(value: Any, jar: Any = None, limit: int | None = None) -> int:
         if size > limit:
             raise InputRejected(_too_long(size, limit))
         return size
-    # What is no plain data gets a record of its own, however short it is: a
-    # class that is gone one day must not take the job's record with it.
+    # A value that is no plain data gets a record of its own, however short it
+    # is: without its class it cannot be loaded, and the job still can.
     return max(_trial(value, jar, limit), _INLINE_BYTES + 1)
 
 
-def _trial(value: Any, jar: Any, limit: int) -> int:
+def _trial(value: Any, jar: Connection | None, limit: int) -> int:
     out = _Counter(limit)
-    # Objects with no oid yet will be stored with the job: each is pickled as
-    # it will be then, without giving it an oid, for the caller may abort.
+    # Objects that have no oid yet will be stored with the job: each is pickled
+    # as it will be then.  None gets an oid here, for the caller may abort.
     todo = [value]
     seen: dict[int, Any] = {}
 
@@ -139,8 +146,8 @@ def _trial(value: Any, jar: Any, limit: int) -> int:
         obj = todo.pop()
         for refuse in refusals:
             refuse(obj)
-        # A persistent object is entered by its state, as ZODB does it, but
-        # the value itself is a reference like any other.
+        # ZODB stores a persistent object by its state.  The value itself is
+        # stored as a reference, where it is persistent.
         try:
             pickler.dump(obj.__getstate__() if id(obj) in seen else obj)
         except InputRejected:
@@ -155,7 +162,7 @@ def _trial(value: Any, jar: Any, limit: int) -> int:
 
 
 def _refuse_proxy(obj: Any) -> None:
-    # No security proxy exists before zope.security is loaded, and this room
+    # No security proxy exists before zope.security is loaded, and this module
     # must not load it.
     security = sys.modules.get('zope.security.proxy')
     if security is not None and type(obj) is security.Proxy:
@@ -166,8 +173,8 @@ def _refuse_proxy(obj: Any) -> None:
 
 
 def _refuse_wrapper(obj: Any) -> None:
-    # The same for Acquisition.  A host packs wrapped inputs where it finds
-    # them; what is left would be stored without its place, or not at all.
+    # The same for Acquisition.  The host has packed the wrapped inputs that it
+    # finds; one that is left would be stored without its place, or not at all.
     acquisition = sys.modules.get('Acquisition')
     if acquisition is not None and acquisition.aq_base(obj) is not obj:
         raise InputRejected(
@@ -177,12 +184,12 @@ def _refuse_wrapper(obj: Any) -> None:
             f'results, pass its path or the bare object (Acquisition.aq_base)')
 
 
-#: Called with each object that is about to be pickled in a trial; they raise
-#: InputRejected.  A host adds its own.
+#: Functions that are called with each object before its trial pickling, and
+#: raise InputRejected.  A host adds its own.
 refusals: list[Callable[[Any], None]] = [_refuse_proxy, _refuse_wrapper]
 
 
-def _refuse_foreign(obj: Any, jar: Any) -> None:
+def _refuse_foreign(obj: Any, jar: Connection | None) -> None:
     """Raise InputRejected for an object that ``jar`` cannot refer to."""
     other = obj._p_jar
     if jar is None or other is jar:
@@ -193,7 +200,7 @@ def _refuse_foreign(obj: Any, jar: Any) -> None:
         reachable = (ours.xrefs and ours.databases.get(name) is other.db()
                      and jar.get_connection(name) is other)
     except Exception:
-        # A connection that has been closed knows no database any more.
+        # A connection that has been closed no longer knows its database.
         reachable = False
     if not reachable:
         raise InputRejected(
@@ -204,7 +211,7 @@ def _refuse_foreign(obj: Any, jar: Any) -> None:
 
 def wrap(value: Any, size: int) -> Any:
     """The value as it is kept in a job record: itself, or a Payload."""
-    # A persistent object is a reference already, whatever it weighs.
+    # A persistent object is stored as a reference, however large it is.
     if size > _INLINE_BYTES and not isinstance(value, Persistent):
         return Payload(value)
     return value
@@ -214,8 +221,7 @@ def find_broken(value: Any) -> str | None:
     """The name of a class that is gone, if an instance of it is in here.
 
     ZODB loads such objects as placeholders that do nothing.
-    Cost: plain data is passed over; of all else at most 10,000 objects are
-    looked at.
+    Cost: looks at no more than 10,000 objects that are not plain.
     """
     todo = [value]
     seen: set[int] = set()
@@ -231,7 +237,7 @@ def find_broken(value: Any) -> str | None:
             todo += [*obj, *obj.values()]
         elif isinstance(obj, list | tuple | set | frozenset):
             todo += obj
-        # A persistent object is loaded by whoever uses it.
+        # A persistent object is not loaded here: the task may never use it.
         elif not isinstance(obj, Persistent):
             todo += getattr(obj, '__dict__', {}).values()
     return None

@@ -1,13 +1,14 @@
-"""Processors: what a service's thread runs.
+"""Processors: the targets of services' threads.
 
-Factories stay what they were in 0.5.2: ``factory(db, servicePath, **args)``
-gives a callable that runs until its thread's ``running`` is False.
+A factory is called as in 0.5.2: ``factory(db, servicePath, **args)`` gives a
+callable that runs until the ``running`` of its thread is False.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 
 from ZODB.POSException import ConflictError
@@ -32,31 +33,37 @@ from lovely.remotetask.run.executor import ServiceGone
 from lovely.remotetask.run.identity import LOOP
 from lovely.remotetask.run.worker import Worker
 
-# A processor never looks more often than this (seconds) for jobs whose time
-# is just coming.
+if TYPE_CHECKING:
+    from ZODB import DB
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.interfaces import IHost
+
+# A processor that waits for a job's time looks no more often than this
+# (seconds).
 _DUE_FLOOR = 0.01
 
-# How long a processor looks for a service that it has never seen (seconds):
+# How long (seconds) a processor looks for a service that it has never seen:
 # startProcessing() may be called in the transaction that adds the service.
 _SERVICE_PATIENCE = 30.0
 
-# How long a processor waits after the database failed it (seconds, doubling
-# up to BACKOFF_LAST).
+# How long (seconds) a processor waits after a first error of the database;
+# doubles up to BACKOFF_LAST.
 _BROKEN_FIRST = 0.1
 
 # Applications import ProcessorRequest from here, as in 0.5.2.
 __all__ = ['ERROR_MARKER', 'THREAD_STARTUP_WAIT', 'MultiProcessor',
            'ProcessorPublication', 'ProcessorRequest', 'SimpleProcessor']
 
-# Kept for those who import it.  Nothing sleeps for it any more: it capped
-# MultiProcessor below 20 jobs a second.
+# Kept for applications that import it.  No thread sleeps for it any more: that
+# kept MultiProcessor below 20 jobs per second.
 THREAD_STARTUP_WAIT = 0.05
 
 ERROR_MARKER = object()
 
-# Applications of 0.5.2 publish requests of their own with it.  Here, although
-# zope.app is for surfaces only: a class has its base from the start.  Where
-# that is not installed the look for it is all it costs, else 6 ms.
+# Applications of 0.5.2 publish requests of their own with it.  zope.app is for
+# surfaces only, and imported here all the same: a class needs its base when it
+# is made.  It costs 6 ms, and next to nothing where it is not installed.
 try:
     from zope.app.publication.zopepublication import ZopePublication
     from zope.security.management import newInteraction
@@ -69,7 +76,7 @@ except ImportError:
         Argument: ``db``, the ZODB database.
         """
 
-        def __init__(self, db: Any) -> None:
+        def __init__(self, db: DB) -> None:
             self.db = db
 else:
     class ProcessorPublication(ZopePublication):  # type: ignore[no-redef]
@@ -94,14 +101,14 @@ else:
 class SimpleProcessor:
     """Runs one job at a time.  See IProcessor"""
 
-    #: The IHost in whose way jobs are run; None: that of the path, or else
-    #: the one of whoever makes this.
-    host: Any = None
+    #: The IHost that runs the jobs; None: that of the path, or else that of
+    #: the thread that makes the processor.
+    host: IHost | Any = None
 
     #: How many jobs run at once.
     maxThreads = 1
 
-    def __init__(self, db: Any, servicePath: Sequence[str],
+    def __init__(self, db: DB, servicePath: Sequence[str],
                  waitTime: float = 1.0) -> None:
         self.db = db
         self.servicePath = servicePath
@@ -191,8 +198,8 @@ class SimpleProcessor:
     def _resize_pool(self, sign: int) -> None:
         """Make room for our connections beside the application's.
 
-        Each thread has one while its job runs; claims, and looks at other
-        workers, have one each.  ZODB warns when a pool is exceeded.
+        Each thread has one while its job runs; claims have one, and looks at
+        other workers have one.  ZODB warns when a pool is exceeded.
         """
         with threads.starting:
             self.db.setPoolSize(
@@ -204,7 +211,8 @@ class SimpleProcessor:
             monitor.unwatch(self.worker)
             self.worker.leave()
         except Exception:
-            # The database may be gone already; others find that we are.
+            # The database may be gone already; other workers will find that
+            # this one is.
             trace.exception('%s has left without a word',
                             self.worker.identity.id)
 
@@ -229,12 +237,12 @@ class SimpleProcessor:
                     log.error('%s any more: its processor stops; start the '
                               'service again once it is back', error)
                     return
-                # No notification comes with the commit that brings it.
+                # The commit that adds the service notifies of no queue.
                 rest = max(self.waitTime, WAIT_FLOOR)
             except ConflictError:
-                continue        # others were faster, CLAIM_TRIES times
+                continue        # other workers were faster, CLAIM_TRIES times
             except Exception as error:
-                # Once per kind of trouble, not once per look.
+                # Logged once, not with each try.
                 if not broken:
                     log.error('Processor: the database failed; trying again '
                               'until it answers', exc_info=error)
@@ -255,19 +263,19 @@ class SimpleProcessor:
             return rest
         return min(rest, database_edge.read(self.db, self._comes))
 
-    def _comes(self, connection: Any) -> float:
+    def _comes(self, connection: Connection) -> float:
         """In how many seconds there will be something to do, at the latest."""
         service = self.worker.executor.service(connection)
         queue = service.jobqueue
         if self._listener.watch(queue):
-            return 0.0          # it was not listened to until now
+            return 0.0          # no notification of it could come until now
         comes = [float('inf')]
         if not queue.paused:
             now = service.clock.now()
             comes += [max(key_time(head[0]) - now, _DUE_FLOOR)
                       for lanes in (queue.due, queue.waiting)
                       if (head := lanes.first()) is not None]
-            # The owner of a lane may be too busy for what lies there.
+            # The owner of a lane may be too busy for the jobs there.
             if queue.ready and self.worker.waits_for is not None:
                 comes.append(self.worker.waits_for)
         return min(comes)
@@ -277,9 +285,10 @@ class SimpleProcessor:
         return False
 
     def _work(self) -> bool:
-        """Run what there is to run; False: nothing."""
+        """Run jobs; False: there was none to run."""
         if type(self).processNext is not SimpleProcessor.processNext:
-            # An application that counts or wraps its jobs there.
+            # The processor of an application that counts or wraps its jobs in
+            # processNext.
             return self.processNext()
         claims = self.worker.claim_some()
         if claims:
@@ -287,7 +296,7 @@ class SimpleProcessor:
         return bool(claims)
 
     def _wind_up(self) -> None:
-        """What is left to do when the loop has ended."""
+        """Called when the loop has ended."""
 
 
 class MultiProcessor(SimpleProcessor):
@@ -324,11 +333,11 @@ class MultiProcessor(SimpleProcessor):
             self.worker.work(claims, self._goes_on)
         finally:
             # Before the event is set: the loop may wait for a free thread,
-            # and this one is alive for another moment.
+            # and counts this one as busy while it is in the list.
             self.threads.remove(threading.current_thread())
             self._listener.wake_event.set()
 
     def _wind_up(self) -> None:
-        # Whoever joins the named thread waits for its jobs as well.
+        # A caller that joins the named thread waits for its jobs as well.
         for thread in list(self.threads):
             thread.join()

@@ -1,4 +1,4 @@
-"""When a failed attempt is tried again: pure, with documented limits."""
+"""When a failed attempt is tried again."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import IRetryPolicy
 
 
-# Frozen: a policy is shared by all jobs of a task, and the default one by
-# all tasks.
+# Frozen: all jobs of a task share its policy, and all tasks the default one.
 @implementer(IRetryPolicy)
 @dataclass(frozen=True)
 class RetryPolicy:
@@ -22,7 +21,6 @@ class RetryPolicy:
     ``base`` (seconds), the upper bound of the first wait, doubled each time;
     ``cap`` (seconds), the upper bound of all waits.
     Raises: UsageError for numbers that make no sense.
-    Source: new.
     """
 
     retries: int = 3
@@ -35,7 +33,7 @@ class RetryPolicy:
                              f'number from 0 on')
         for name in ('base', 'cap'):
             value = getattr(self, name)
-            # "not 0 <=": that is how NaN is refused.
+            # Not "value < 0": NaN is refused, too.
             if (type(value) not in (int, float)
                     or not 0 <= value < float('inf')):
                 raise UsageError(f'{name} is {value!r}; give a number of '
@@ -47,7 +45,7 @@ class RetryPolicy:
             return None
         # 2.0 ** 1023 is the last power a float holds.
         bound = min(self.cap, self.base * 2.0 ** min(failures - 1, 1000))
-        # Full jitter: jobs that failed together must not come back together.
+        # Full jitter: jobs that failed together must not run again together.
         return rng.uniform(0.0, bound)
 
 

@@ -1,8 +1,8 @@
-"""When a cron job runs: pure functions of fields and a moment.
+"""When a cron job runs: functions of its fields and a moment, no more.
 
-The rules are those of 0.5.2 where they made sense: the smallest given field
-sets the granularity (minute, else hour, else day, else month), finer fields
-are at their minimum, and all given fields must match.  UTC.
+The smallest given field sets the granularity (minute, else hour, else day,
+else month), finer fields are at their minimum, and all given fields must
+match, as in 0.5.2.  UTC.
 
 Days are searched, not minutes: the search visits only months and days that
 the fields name.
@@ -69,8 +69,8 @@ def _check_field(name: str, values: Any, low: int,
             f'{name} is {values!r}; give a tuple of {wanted}')
     found = set()
     for value in values:
-        # True is an int, and means none of them; calendar.MONDAY is one, too,
-        # and means itself.
+        # True is an int, and is never meant as 1; calendar.MONDAY is an int,
+        # too, and is meant as 0.
         if (not isinstance(value, int) or isinstance(value, bool)
                 or not low <= value <= high):
             raise InvalidSchedule(
@@ -80,13 +80,10 @@ def _check_field(name: str, values: Any, low: int,
 
 
 def check_delay(delay: Any) -> None:
-    """Raise InvalidSchedule unless this is a delay in seconds, or None.
-
-    Source: new.
-    """
+    """Raise InvalidSchedule unless this is a delay in seconds, or None."""
     if delay is None:
         return
-    # "not >=" and not "<": that is how NaN is refused.
+    # Not "delay < 0": NaN is refused, too.
     if (type(delay) not in (int, float) or not delay >= 0
             or delay == float('inf')):
         raise InvalidSchedule(

@@ -1,5 +1,7 @@
-"""TaskService: the façade.  It delegates and owns no algorithm.
+"""TaskService: what an application calls.
 
+Each method checks its call, lets ``adding``, the queue or ``run`` do the work,
+and tells subscribers and processors of it.
 ``lovely.remotetask.service.TaskService`` is a name inside databases.
 """
 
@@ -19,7 +21,7 @@ from lovely.remotetask import adding
 from lovely.remotetask import events
 from lovely.remotetask import processor
 from lovely.remotetask.annotations import OwnAnnotations
-from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
@@ -32,6 +34,7 @@ from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import IQueuedService
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.job import CronJob
@@ -58,8 +61,9 @@ __all__ = ['TaskService', 'bootStrapSubscriber', 'getAutostartServiceNames']
 class TaskService(OwnAnnotations, Persistent):
     """See ITaskService"""
 
-    __parent__ = None
-    __name__ = None
+    # The types stand in comments: see job.
+    __parent__ = None       # type: Any
+    __name__ = None         # type: str | None
 
     taskInterface = ITask
     processorFactory = processor.SimpleProcessor
@@ -74,11 +78,11 @@ class TaskService(OwnAnnotations, Persistent):
         self.jobs = Blocks(self.family)
         self.jobqueue = JobQueue(self.jobs)
 
-    # Found anew each time: the same record is in every process that has the
-    # database open, of whatever host.
+    # Found anew each time: processes of different hosts may have this record
+    # in memory.
     @property
-    def host(self) -> Any:
-        """The IHost of whoever calls."""
+    def host(self) -> IHost:
+        """The IHost of the calling thread."""
         return current_host()
 
     def getAvailableTasks(self) -> dict[str, Any]:
@@ -86,11 +90,11 @@ class TaskService(OwnAnnotations, Persistent):
         return self.host.tasks(self, self.taskInterface)
 
     def _task(self, name: Any) -> Any:
-        """One of the available tasks; None where there is none."""
+        """The available task of this name, or None."""
         # Not type(self): that may be a wrapper of Acquisition.
         if (self.__class__.getAvailableTasks
                 is not TaskService.getAvailableTasks):
-            # A subclass may have its own idea of what is available.
+            # A subclass that overrides it decides which tasks there are.
             return self.getAvailableTasks().get(name)
         if not isinstance(name, str):
             return None
@@ -129,11 +133,11 @@ class TaskService(OwnAnnotations, Persistent):
             return CronJob(jobid, task, input, minute, hour, dayOfMonth,
                            month, dayOfWeek, delay)
 
-        def place(queue: Any, job: Any, number: int) -> None:
+        def place(queue: JobQueue, job: Job, number: int) -> None:
             queue.schedule(job, self.clock.now())
 
         adding.check_task(self, task, priority)
-        # A trial: an impossible schedule must not draw an id.
+        # Tried out first: a schedule that never occurs must not draw an id.
         if make(0, task, None).next_run(0) is None:
             raise InvalidSchedule(
                 'no schedule: give at least one of minute, hour, dayOfMonth, '
@@ -141,14 +145,14 @@ class TaskService(OwnAnnotations, Persistent):
         return adding.add_one(self, task, input, make, place, priority, key,
                           runAs=runAs)
 
-    def _placed(self, job: Any) -> None:
-        jar = hooks.jar_of(self)
+    def _placed(self, job: Job) -> None:
+        jar = caller.jar_of(self)
         adding.mark_input_at_commit(jar, job)
         notify_after_commit(self, jar)
 
     # -- change ---------------------------------------------------------------
 
-    def _job(self, jobid: Any) -> Any:
+    def _job(self, jobid: Any) -> Job:
         job = self.jobs.get(jobid)
         if job is None:
             raise JobNotFound(jobid)
@@ -208,14 +212,13 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         if self.jobqueue.paused:
             self.jobqueue.paused = False
-        notify_after_commit(self, hooks.jar_of(self))
+        notify_after_commit(self, caller.jar_of(self))
 
     # -- look -----------------------------------------------------------------
 
     def getStatus(self, jobid: int) -> str:
         """See ITaskService"""
-        status: str = self._job(jobid).status
-        return status
+        return self._job(jobid).status
 
     def getResult(self, jobid: int) -> Any:
         """See ITaskService"""
@@ -227,7 +230,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     def listJobs(self, status: str | None = None, task: str | None = None,
                  start: str | None = None,
-                 limit: int = 50) -> tuple[list[Any], str | None]:
+                 limit: int = 50) -> tuple[list[Job], str | None]:
         """See ITaskService"""
         return self.jobqueue.page(status, task, start, limit)
 
@@ -245,11 +248,11 @@ class TaskService(OwnAnnotations, Persistent):
 
     @property
     def _queue(self) -> QueueView:
-        """The jobs that wait, as a sequence: 0.5.2's queue, to look at."""
+        """The jobs that wait, as a sequence: 0.5.2's queue, to read only."""
         return QueueView(self.jobqueue)
 
     def _look(self, now: float | None) -> float:
-        """The moment of a look at the queue.
+        """The moment (seconds since 1970) of a look at the queue.
 
         A made-up ``now`` before a job was added moves that job's anchor.
         """
@@ -263,7 +266,7 @@ class TaskService(OwnAnnotations, Persistent):
     def claimNextJob(self, now: float | None = None) -> int | None:
         """See ITaskService"""
         worker = manual_worker()
-        jar = hooks.jar_of(self)
+        jar = caller.jar_of(self)
         queue = self.jobqueue
         queue.enroll(worker.id, () if jar is None else
                      liveness.for_database(jar.db()).announce(), beats=False)
@@ -278,7 +281,7 @@ class TaskService(OwnAnnotations, Persistent):
         now = self._look(now)
         moment = now
 
-        def pull() -> Any:
+        def pull() -> Job | None:
             if jobid is None:
                 return self.jobqueue.pull(moment)
             job = self.jobs.get(jobid)
@@ -300,12 +303,13 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         if self.__parent__ is None:
             return
-        if hooks.jar_of(self) is None:
+        jar = caller.jar_of(self)
+        if jar is None:
             raise ConfigurationError(
                 f'service {self.__name__!r} is in no database yet: add it '
                 f'to one and commit before you start it')
-        threads.start_thread(self, self._threadName(),
-                               self.host.path_of(self))
+        threads.start_thread(self, jar.db(), self._threadName(),
+                             self.host.path_of(self))
 
     def stopProcessing(self, wait: float | None = 1.0) -> None:
         """See ITaskService"""
@@ -325,7 +329,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     @property
     def _v_nextid(self) -> int | None:
-        """The id this connection will try next; None: it draws one."""
+        """The id that this connection tries next; None: it draws one."""
         return local(self.jobs).next_id
 
     @_v_nextid.setter
@@ -333,11 +337,7 @@ class TaskService(OwnAnnotations, Persistent):
         local(self.jobs).next_id = value
 
     def _generateId(self) -> int:
-        """An id that is not taken: consecutive ones in this connection.
-
-        Consecutive ids share a block, and only the connection that drew a
-        block adds to it: that keeps concurrent adders apart.
-        """
+        """An id that is not taken; see Blocks.draw_id."""
         return self.jobs.draw_id(local(self.jobs), self.family.maxint)
 
 
@@ -346,14 +346,14 @@ def make_service(container: Any, name: str,
                  ) -> TaskService:
     """Make a service, and put it into a container under a name.
 
-    Arguments: ``container``, a mapping, or what locates its items by itself;
+    Arguments: ``container``, a mapping, or a container that locates its items;
     ``factory``, makes the service.
     Returns: the service.
     Txn: the caller commits.
     """
     service = container[name] = factory()
     if service.__parent__ is None:
-        # A plain mapping locates nothing, and what is located nowhere does
-        # not start.
+        # A plain mapping locates none of its items, and a service that is
+        # located nowhere does not start.
         locate(service, container, name)
     return service

@@ -6,39 +6,41 @@
 SAFETY_SECONDS = 30.0
 
 #: The longest pickle (bytes) an input or output may have.  Longer ones belong
-#: into a Blob: they would fill every connection's cache that lists the job.
+#: into a Blob: they would fill the caches of connections that list the job.
 PAYLOAD_BYTES = 64 * 2**20
 
 #: How much of a traceback (characters) is stored with an error.
 TRACEBACK_CHARS = 16 * 1024
 
 #: How many jobs a bulk operation changes in one transaction: more would hold
-#: up whoever commits meanwhile, and lose more to a conflict.
+#: up other commits for longer, and lose more work to a conflict.
 BULK_BATCH = 500
 
-#: A job whose task is missing waits (seconds): first, at most, and until it
-#: ends in an error.  A worker may be started before the code is deployed.
+#: How long a job whose task is missing waits for it (seconds): at first, at
+#: most, and in all, until it ends in an error.  A worker may have been started
+#: before the code of the task was deployed.
 MISSING_FIRST = 10.0
 MISSING_LAST = 300.0
 MISSING_GIVE_UP = 24 * 3600.0
 
-#: The runs of groupable tasks share a commit until it has been so long
-#: (seconds), or so many: beyond, a commit is a small part of the cost.
+#: How long (seconds), and for how many jobs, the runs of groupable tasks go
+#: on before they share a commit: beyond, it is a small part of their cost.
 GROUP_SECONDS = 0.05
 GROUP_JOBS = 128
 
-#: Sign of life, how long without one a worker counts as dead, and how often
-#: others are looked at (seconds).
+#: How often a worker gives a sign of life, how long after the last one it
+#: counts as dead, and how often a worker looks at the others (seconds).
 BEAT_SECONDS = 10.0
 DEAD_SECONDS = 40.0
 LOOK_SECONDS = 1.0
 
-#: A job that was claimed by hand, and not run, comes back after this
-#: (seconds).
+#: How long (seconds) after ``claimNextJob()`` a job that was not run is
+#: queued again.
 MANUAL_SECONDS = 600.0
 
-#: After so many interruptions a job is taken for the cause of them.
+#: How often the workers of one job may die before that job is taken for the
+#: cause, and ends in an error.
 POISON = 5
 
-#: What running jobs get at the end of a process to come to theirs (seconds).
+#: How long (seconds) the end of a process waits for its running jobs.
 END_GRACE = 5.0

@@ -7,8 +7,7 @@
     </product-config>
 
 An entry is ``site@service``.  An empty site is the root; ``*`` on either side
-means all.  A service that is no utility of the site is found as an object in
-it.
+means all.  A service is found as a utility of the site, or as an object in it.
 """
 
 from __future__ import annotations
@@ -32,21 +31,21 @@ from lovely.remotetask.log import log
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
 
-# Where it is 0, no service is started: maintenance scripts fire the same event
-# as a server does, and would become workers.
+# Set to 0 in the environment, this keeps services from being started:
+# maintenance scripts fire the same event as a server, and would be workers.
 _SWITCH = 'LOVELY_REMOTETASK_AUTOSTART'
 
 _wanted: ContextVar[bool] = ContextVar('wanted', default=True)
 
 
 def starts_services() -> bool:
-    """May an application that starts now start its services?"""
+    """May an application that starts up now start its services?"""
     return _wanted.get() and os.environ.get(_SWITCH, '').strip() != '0'
 
 
 @contextmanager
 def not_starting() -> Iterator[None]:
-    """Applications that this thread starts within the block start no services.
+    """Within the block, applications that this thread starts start no service.
     """
     token = _wanted.set(False)
     try:
@@ -72,7 +71,7 @@ def bootStrapSubscriber(event: Any) -> None:
 
     Never raises: a wrong entry must not keep an application from starting.
     Arguments: ``event.database`` (ZODB.DB).
-    Txn: the calling thread's is left alone.
+    Txn: neither begins nor ends one of the calling thread.
     Source: 0.5.2.
     """
     if not starts_services():
@@ -120,11 +119,11 @@ def _start_service(name: str, service: TaskService, label: str) -> bool:
         if service.isProcessing():
             return False
         service.startProcessing()
-        # startProcessing() is silent about a service that is in no container.
+        # startProcessing() does nothing for a service that is in no container.
         if not service.isProcessing():
             return False
     except Exception:
-        # The other services are started all the same.
+        # Logged and not raised, so that the other services are started.
         log.exception('service %s on site %s could not be started', name,
                       label)
         return False

@@ -1,4 +1,4 @@
-"""Tasks: from a function, by decorator, and what is asked of them.
+"""Tasks: made of functions, declared by a decorator, checked by schemas.
 
 ``TaskError``, ``SimpleTask`` and ``EchoTask`` are names inside databases of
 0.5.2 and stay in this module.
@@ -11,6 +11,7 @@ import reprlib
 from collections.abc import Callable
 from collections.abc import Mapping
 from types import ModuleType
+from typing import TYPE_CHECKING
 from typing import Any
 
 from zope.component import getSiteManager
@@ -26,10 +27,13 @@ from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.interfaces import ITask
 
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+
 __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
            'scan', 'marks', 'task_option', 'set_options', 'check_against']
 
-#: What a task that says nothing has: see ITaskOptions.
+#: The options of a task that sets none: see ITaskOptions.
 _DEFAULTS: dict[str, Any] = {
     'retry': None, 'timeout': None, 'groupable': False, 'remote': None,
     'limit': None}
@@ -40,7 +44,6 @@ def task_option(task: Any, name: str) -> Any:
 
     Arguments: ``task`` (ITask, or None for one that is missing); ``name``, a
     name of ITaskOptions.
-    Source: new.
     """
     return getattr(task, name, _DEFAULTS[name])
 
@@ -58,7 +61,7 @@ class SimpleTask:
     def __init__(self, func: Callable[[Any], Any]) -> None:
         self.func = func
 
-    def __call__(self, service: Any, jobid: int, input: Any) -> Any:
+    def __call__(self, service: TaskService, jobid: int, input: Any) -> Any:
         return self.func(input)
 
     def __repr__(self) -> str:
@@ -75,7 +78,7 @@ class EchoTask:
     inputSchema = None
     outputSchema = None
 
-    def __call__(self, service: Any, jobid: int, input: Any) -> Any:
+    def __call__(self, service: TaskService, jobid: int, input: Any) -> Any:
         return input
 
     def __repr__(self) -> str:
@@ -89,7 +92,6 @@ class FunctionTask(SimpleTask):
     options as in ITaskOptions, ``inputSchema``, ``outputSchema``.
     Raises: TypeError for a function that cannot be a task, or an option that
     tasks do not have.
-    Source: new.
     """
 
     def __init__(self, func: Callable[..., Any], **options: Any) -> None:
@@ -97,21 +99,20 @@ class FunctionTask(SimpleTask):
         self._whole = takes_whole_call(func)
         set_options(self, options)
 
-    def __call__(self, service: Any, jobid: int, input: Any) -> Any:
+    def __call__(self, service: TaskService, jobid: int, input: Any) -> Any:
         if self._whole:
-            # What mypy knows of func is what 0.5.2 knew.
+            # For mypy, func takes one argument, as that of SimpleTask does.
             return self.func(service, jobid, input)  # type: ignore[call-arg]
         return self.func(input)
 
 
 def takes_whole_call(func: Callable[..., Any]) -> bool:
-    """Is this ``f(service, jobid, input)``, and not ``f(input)``?
+    """Is ``func`` called as ``f(service, jobid, input)``, not ``f(input)``?
 
     Raises: TypeError for anything else, by the count of required positional
     arguments.
-    Source: new.
     """
-    # Their call would return before any of the work is done.
+    # A call of these would return before any of the work is done.
     if (inspect.iscoroutinefunction(func) or inspect.isgeneratorfunction(func)
             or inspect.isasyncgenfunction(func)):
         raise TypeError(
@@ -138,7 +139,6 @@ def set_options(made: Any, options: dict[str, Any]) -> None:
     Arguments: ``options``, names and values of ITaskOptions; ``inputSchema``
     and ``outputSchema`` count as such.
     Raises: TypeError for a name or value that cannot be one.
-    Source: new.
     """
     unknown = set(options) - {*_CHECKS, 'inputSchema', 'outputSchema'}
     if unknown:
@@ -160,7 +160,7 @@ def _is_schema(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    # A bool is an int, too, and never meant as seconds.
+    # A bool is an int, too, and is never meant as a number of seconds.
     return (isinstance(value, int | float) and not isinstance(value, bool)
             and 0 < value < float('inf'))
 
@@ -181,8 +181,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
               'a whole number from 1 on'),
 }
 
-# The mark @task leaves on a function: it stays the plain function it was, so
-# that it can be called, imported and pickled as if nothing had happened.
+# The attribute in which @task leaves its mark: the function stays a function,
+# and can be called, imported and pickled as before.
 _MARK = '__remotetask__'
 
 
@@ -195,13 +195,12 @@ def task(name: str | Callable[..., Any] | None = None,
     Returns: the function itself, marked; ``scan`` registers it.
     Raises: TypeError for a function that cannot be one, or an option that
     tasks do not have.
-    Source: new.
     """
     def mark(func: Callable[..., Any]) -> Callable[..., Any]:
         if not inspect.isfunction(func):
             raise TypeError(f'@task is for functions, and {func!r} is none; '
                             f'register it as an ITask utility instead')
-        # Made now, so that a mistake shows where it was made.
+        # Made now, so that the error comes from the line of the mistake.
         made = FunctionTask(func, **options)
         named = name if isinstance(name, str) and name else func.__name__
         setattr(func, _MARK, (*marks(func), (named, made)))
@@ -215,10 +214,7 @@ def task(name: str | Callable[..., Any] | None = None,
 
 
 def marks(func: Any) -> tuple[tuple[str, FunctionTask], ...]:
-    """What ``@task`` left on a function: names and tasks, mostly one.
-
-    Source: new.
-    """
+    """The names and tasks that ``@task`` left on a function, mostly one."""
     return getattr(func, _MARK, ())
 
 
@@ -229,18 +225,17 @@ def scan(module: ModuleType, registry: Any = None) -> list[str]:
     Returns: their names, sorted.
     Raises: ConfigurationError for two tasks of one name; nothing is
     registered then.
-    Source: new.
     """
     registry = getSiteManager() if registry is None else registry
     found: dict[str, FunctionTask] = {}
     for value in vars(module).values():
-        # What a module imports belongs to the module it comes from.
+        # A function that is imported belongs to the module it comes from.
         if (not inspect.isfunction(value)
                 or value.__module__ != module.__name__):
             continue
         for name, made in marks(value):
-            # The same one again: under a second name in the module, or in a
-            # wrapper, for functools.wraps copies the mark.
+            # A task may be met twice: under a second name in the module, or in
+            # a wrapper, for functools.wraps copies the mark.
             if found.setdefault(name, made) is not made:
                 raise ConfigurationError(
                     f'module {module.__name__} defines two tasks named '
@@ -255,19 +250,18 @@ def scan(module: ModuleType, registry: Any = None) -> list[str]:
 
 _absent = object()
 
-# A value that is refused may be a whole document; a message is a line.
+# A refused value may be a whole document, and a message is one line.
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
 
 
 def check_against(schema: Any, value: Any) -> list[str]:
-    """What is wrong with a value, as the schema of a task sees it.
+    """The violations of a task's schema by a value.
 
     Arguments: ``schema``, a zope.schema field; or an interface, whose fields
     name keys (of a mapping) or attributes (of anything else); or None.
-    Returns: a sentence for each violation; empty if there is none.  What the
-    schema does not name is let through, as 0.5.2 let everything through.
-    Source: new.
+    Returns: a sentence for each violation; empty if there is none.  Parts that
+    the schema does not name are let through: 0.5.2 let all through.
     """
     if schema is None:
         return []
@@ -292,7 +286,7 @@ def check_against(schema: Any, value: Any) -> list[str]:
 def _violations(field: Any, value: Any, name: str, owner: Any) -> list[str]:
     try:
         field.bind(owner).validate(value)
-    # Wider than ValidationError: a field's own constraint may raise this.
+    # Not ValidationError alone: the constraint of a field may raise Invalid.
     except Invalid as error:
         reason = _reason(error).strip().rstrip('.')
         return [f'{name} is {_short.repr(value)}: {reason}']

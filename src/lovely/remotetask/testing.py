@@ -13,7 +13,7 @@ from lovely.remotetask.service import TaskService
 try:
     from zc.queue.interfaces import IQueue
 except ImportError:
-    # Whoever has no zc.queue cannot ask for its interface either.
+    # Without zc.queue no application can ask for its interface either.
     IQueue = None
 
 
@@ -24,7 +24,7 @@ class ExceptionTask:
     inputSchema = None
     outputSchema = None
 
-    def __call__(self, service: Any, jobid: int, input: Any) -> Any:
+    def __call__(self, service: TaskService, jobid: int, input: Any) -> Any:
         return 1 / 0
 
     def __repr__(self) -> str:

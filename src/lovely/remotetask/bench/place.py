@@ -1,8 +1,11 @@
 """The database under test, and the benchmark's own corner of it."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 from typing import Any
 
 import transaction
@@ -15,6 +18,9 @@ from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.edge import db
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.service import TaskService
+
+if TYPE_CHECKING:
+    from ZODB.Connection import Connection
 
 #: All that the benchmark stores is below this name of the root.
 NAME = 'remotetask-bench'
@@ -98,7 +104,7 @@ class Place:
 
     def remove(self) -> None:
         """Remove the folder, with all that is in it; after ``close``."""
-        def remove(connection: Any) -> None:
+        def remove(connection: Connection) -> None:
             connection.root().pop(NAME, None)
 
         # Opened anew: after a commit that has failed halfway a storage may
@@ -112,9 +118,9 @@ class Place:
 
     def service(self, name: str) -> list[str]:
         """Make a new service.  Returns: its path."""
-        def make(connection: Any) -> None:
+        def make(connection: Connection) -> None:
             folder = connection.root()[NAME]
-            service: Any = TaskService()
+            service = TaskService()
             folder[name] = service
             service.__parent__ = folder
             service.__name__ = name
@@ -143,7 +149,7 @@ class Place:
             service_of(connection, path)))
 
 
-def _make(connection: Any) -> None:
+def _make(connection: Connection) -> None:
     root = connection.root()
     if NAME in root:
         raise Failure(
@@ -151,7 +157,8 @@ def _make(connection: Any) -> None:
             f'benchmark runs there, or was killed',
             'wait for it, or delete that name from the root, or use another '
             'database')
-    folder = root[NAME] = PersistentMapping()
+    folder: PersistentMapping[str, Any] = PersistentMapping()
+    root[NAME] = folder
     folder['raw'] = Raw()
 
 
@@ -163,7 +170,7 @@ def _kind(storage: Any) -> str:
     return {'ClientStorage': 'ZEO'}.get(name, name)
 
 
-def service_of(connection: Any, path: list[str]) -> Any:
+def service_of(connection: Connection, path: list[str]) -> Any:
     """The object at a path from the root."""
     found = connection.root()
     for name in path:
@@ -171,7 +178,7 @@ def service_of(connection: Any, path: list[str]) -> Any:
     return found
 
 
-def add_many(service: Any, task: str, inputs: list[Any]) -> None:
+def add_many(service: TaskService, task: str, inputs: list[Any]) -> None:
     """Add jobs in the current transaction."""
     service.addMany(task, inputs)
 
@@ -186,7 +193,7 @@ class Client:
         self.connection = place.database.open(self._manager)
         self.conflicts = 0
 
-    def __enter__(self) -> 'Client':
+    def __enter__(self) -> Client:
         return self
 
     def __exit__(self, *error: object) -> None:

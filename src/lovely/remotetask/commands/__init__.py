@@ -1,7 +1,7 @@
 """External commands as tasks: declared in advance, run without a shell.
 
 A command is a list of arguments that the application declares.  Input may
-fill in arguments or arrive on stdin; it never chooses what is run.
+fill in arguments or arrive on stdin; it never chooses the program.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import signal
 from collections.abc import Iterable
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from typing import Any
 
 from zope.interface import implementer
@@ -24,12 +25,15 @@ from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskOptions
 from lovely.remotetask.task import set_options
 
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+
 __all__ = ['CommandTask']
 
 _PLACEHOLDER = re.compile(r'\{([A-Za-z_][A-Za-z0-9_]*)\}')
 
-#: What a command sees of the worker's environment.  The rest stays here: it
-#: holds the passwords of databases.
+#: The variables of the worker's environment that a command gets.  The others
+#: may hold the passwords of databases.
 INHERITED = ('PATH', 'HOME', 'LANG', 'LC_ALL', 'LC_CTYPE', 'TMPDIR', 'TZ')
 
 #: How much of stderr (characters) an error quotes.
@@ -44,7 +48,7 @@ class CommandTask:
     that is exactly ``{name}`` is replaced by the value of ``name`` in the
     input, a dict.  ``stdin``: None, or how the input is written to stdin
     instead: ``'text'`` (str, as UTF-8), ``'bytes'``, ``'json'``.
-    ``output``: ``'text'`` (UTF-8; what is none is replaced) or ``'bytes'``.
+    ``output``: ``'text'`` (UTF-8; other bytes are replaced) or ``'bytes'``.
     ``timeout``, seconds until the command is stopped, with everything that
     it started; ``grace``, seconds (float) between asking and killing, and
     for what the command left behind to close its output.  ``max_output``,
@@ -59,7 +63,6 @@ class CommandTask:
     the call, TaskError, final at once: an exit code that is not 0, the time
     limit, input that does not fit, a program that is not there.  With a
     ``retry`` policy, an exit code that is not 0 follows that.
-    Source: new.
     """
 
     inputSchema = None
@@ -69,8 +72,8 @@ class CommandTask:
     remote = False
     limit = None
 
-    #: The engine need not watch the time as well: this does it, and takes a
-    #: moment longer to clean up.
+    #: The engine does not watch the time: the call does, and takes a moment
+    #: longer to clean up.
     limits_itself = True
 
     def __init__(self, argv: Iterable[str | os.PathLike[str]], *,
@@ -121,7 +124,7 @@ class CommandTask:
     def __repr__(self) -> str:
         return f'<{type(self).__name__} {self.program}>'
 
-    def __call__(self, service: Any, jobid: int,
+    def __call__(self, service: TaskService, jobid: int,
                  input: Any) -> dict[str, Any]:
         done = self._run(self._fill_in(input), self._stdin_of(input))
         if not done.in_time:
@@ -131,7 +134,7 @@ class CommandTask:
                 f'raise its timeout or give it less to do'
                 f'{_quote(done.stderr)}')
         if done.returncode:
-            # Somebody who says how to retry wants to.
+            # A declaration that says how to retry wants retries.
             kind = TaskError if self.retry is None else RuntimeFault
             raise kind(f'{self.program} {_ending(done.returncode)}'
                        f'{_quote(done.stderr)}')
@@ -207,7 +210,8 @@ class CommandTask:
                 return input.encode()
             if wanted == 'bytes' and isinstance(input, bytes | bytearray):
                 return bytes(input)
-        # Not JSON at all; a NaN, half a character; nested in itself.
+        # In this order: a value that JSON has not; a NaN or half a character;
+        # a value nested in itself.
         except (TypeError, ValueError, RecursionError) as error:
             raise TaskError(f'the input of {self.program} cannot be written '
                             f'to its stdin as {wanted}: {error}') from error
@@ -228,8 +232,8 @@ class CommandTask:
             return childprocess.run(
                 argv, data, timeout=self.timeout, grace=self.grace,
                 max_output=self.max_output, env=env, cwd=self.cwd)
-        # What is not caught here may pass (no memory, no process left), and
-        # follows the retry policy.
+        # Other errors may pass (no memory, no process left), and follow the
+        # retry policy.
         except FileNotFoundError as error:
             if self.cwd is not None and not os.path.isdir(self.cwd):
                 raise TaskError(
@@ -257,7 +261,7 @@ def _checked_argv(argv: Any) -> tuple[str, ...]:
         _check_text(part, 'an argument of the command')
     if not checked or not checked[0]:
         raise UsageError('the command is empty; give at least a program')
-    # Whoever may add a job must not choose what is run.
+    # A user who may add a job must not choose the program.
     if _PLACEHOLDER.fullmatch(checked[0]):
         raise UsageError(f'the program is {checked[0]!r}; the input may fill '
                          f'in arguments, not the program')

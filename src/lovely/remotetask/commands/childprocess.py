@@ -28,13 +28,13 @@ from lovely.remotetask.log import log
 
 _CHUNK = 64 * 1024
 
-# How often (seconds) we look whether the child has ended: its output says
-# nothing about that.  First soon, for most end with their output, then
-# rarely, for a conversion may take hours.
+# How often (seconds) we look whether the child has ended: the end of its
+# output does not say that.  At first often, for most children end with their
+# output, then rarely, for a conversion may take hours.
 _FIRST_LOOK = 0.0005
 _LAST_LOOK = 0.1
 
-# How long (seconds) the end of this process waits for its children's.
+# How long (seconds) this process, at its end, waits for its children.
 _LAST_CALL = 5.0
 
 
@@ -75,14 +75,13 @@ def run(argv: Sequence[str], data: bytes | None, *, timeout: float,
     ``env``, the whole environment; ``cwd``, a directory.
     Raises: OSError for a program that cannot be started; RuntimeFault;
     RetryLater where this process ends first.
-    Source: new.
     """
     started = time.monotonic()
     start: Start = Future()
-    # Before the child is started, or the end of this process could come in
-    # between and would not know of it.
+    # Before the child is started: otherwise this process could end in between,
+    # and would not know of the child.
     _running.add(start)
-    # First, for it may fail as well: no file left to open.
+    # Before the child is started, because it may fail: no file left to open.
     with selectors.DefaultSelector() as ready:
         try:
             _start(start, argv, bufsize=0, cwd=cwd, env=env,
@@ -93,11 +92,11 @@ def run(argv: Sequence[str], data: bytes | None, *, timeout: float,
             in_time = child.serve(started + timeout)
             if not in_time:
                 _signal(process, signal.SIGTERM)
-            # For the last output: of the child, when it was told to stop;
-            # else of processes that it left behind.
+            # Waits for the last output: of a child that was told to stop, or
+            # of processes that a child left behind.
             child.serve(time.monotonic() + grace, to_the_end=True)
         finally:
-            # Also when we were interrupted: Ctrl-C does not reach a process
+            # Done after an interrupt, too: Ctrl-C does not reach a process
             # that has a session of its own.  Where the start was interrupted,
             # the starting thread buries the child.
             start.add_done_callback(partial(_bury, patience=grace))
@@ -110,7 +109,7 @@ def run(argv: Sequence[str], data: bytes | None, *, timeout: float,
 
 
 def _ended(argv: Sequence[str]) -> RetryLater:
-    """It is not the command's fault: the job is to run again, uncharged."""
+    """The error by which the job runs again, uncharged: our process ends."""
     return RetryLater(0.0, reason=f'the process that ran {argv[0]} ended')
 
 
@@ -134,7 +133,7 @@ def _start(start: Start, argv: Sequence[str], **options: Any) -> None:
 
     try:
         threading.Thread(target=run, daemon=True).start()
-    # There is no room for another thread.
+    # The system has no room for another thread.
     except RuntimeError as error:
         start.set_exception(error)
 
@@ -143,8 +142,8 @@ def _signal(process: subprocess.Popen[bytes], number: int) -> None:
     """Send a signal to the whole group, if there still is one."""
     try:
         os.killpg(process.pid, number)
-    # Gone, on some systems when only dead ones are left in it; or a
-    # set-user-id program, which we may not kill.
+    # The group is gone, on some systems when only dead processes are left in
+    # it; or it holds a set-user-id program, which we may not kill.
     except (ProcessLookupError, PermissionError):
         pass
 
@@ -168,7 +167,7 @@ def _bury(start: Start, patience: float) -> None:
 
 
 class _Kept:
-    """What is kept of an output: its first bytes, or its last."""
+    """The part of an output that is kept: its first bytes, or its last."""
 
     def __init__(self, size: int, last: bool) -> None:
         self.kept = bytearray()
@@ -177,8 +176,8 @@ class _Kept:
         self._last = last
 
     def add(self, chunk: bytes) -> None:
-        """Take what was read.  Everything is read, so that the command does
-        not block; what is too much is dropped at once."""
+        """Add a chunk.  All output is read, so that the command does not
+        block; bytes beyond the limit are dropped at once."""
         self.kept += chunk
         over = len(self.kept) - self._size
         if over > 0:
@@ -210,8 +209,8 @@ class _Child:
                                self._reader(kept))
                 self._outputs += 1
         if process.stdin is not None:
-            # The command may read slowly or never: then the write takes what
-            # the pipe holds, and the outputs go on being read.
+            # The command may read slowly or never: then a write fills the pipe
+            # and returns, and we go on reading the outputs.
             os.set_blocking(process.stdin.fileno(), False)
             ready.register(process.stdin, selectors.EVENT_WRITE, self._write)
 
@@ -255,7 +254,7 @@ class _Child:
             sent = os.write(pipe.fileno(), self._data[:_CHUNK])
         except BlockingIOError:
             return
-        # It needs no more of its input, and that is its own affair.
+        # The command needs no more of its input, and that is no error.
         except BrokenPipeError:
             sent = len(self._data)
         self._data = self._data[sent:]
@@ -268,8 +267,8 @@ def _is_over(process: subprocess.Popen[bytes]) -> bool:
     """Has it ended?
 
     Its exit status stays uncollected where the system allows that: until we
-    have killed what is left of its group, the number of the group must not
-    go to a stranger.
+    have killed the rest of its group, the system must not give the number of
+    the group to another process.
     """
     if not hasattr(os, 'waitid'):
         return process.poll() is not None
@@ -286,10 +285,10 @@ def _is_over(process: subprocess.Popen[bytes]) -> bool:
 
 # --- the end of our process ------------------------------------------------
 
-# Our children, from before their start.  They have sessions of their own and
-# hear no Ctrl-C; and the threads that wait for them are daemons, which the end
-# of the process stops without a word.  Commands would outlive the server, and
-# run beside the second run of their job.
+# Our children, noted before their start.  They have sessions of their own, so
+# Ctrl-C does not reach them; the threads that wait for them are daemons, which
+# the end of the process stops.  Without this, commands would outlive the
+# server and run beside the second run of their job.
 _running: set[Start] = set()
 _ending = threading.Event()
 

@@ -1,2 +1,1 @@
-"""The only doors out: transactions, our own and the caller's, time, and files.
-"""
+"""The only doors out: transactions, time, and files that are private."""

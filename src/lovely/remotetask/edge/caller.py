@@ -1,32 +1,40 @@
-"""What we ask of the transaction of whoever calls us.
+"""What we ask of the transaction that the caller has begun.
 
-It is theirs: nothing here begins, commits or aborts it.
+It belongs to the caller: nothing here begins, commits or aborts it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from typing import Any
+from typing import TypeVar
 
 from transaction.interfaces import NoTransaction
 
+if TYPE_CHECKING:
+    from persistent import Persistent
+    from ZODB.Connection import Connection
 
-def jar_of(obj: Any) -> Any:
+_T = TypeVar('_T')
+
+
+def jar_of(obj: Any) -> Connection | None:
     """The ZODB connection of an object, or of what it is located in.
 
     Returns: the connection, or None.  An object that was added in this
     transaction has none of its own yet.
     """
     while obj is not None:
-        jar = getattr(obj, '_p_jar', None)
+        jar: Connection | None = getattr(obj, '_p_jar', None)
         if jar is not None:
             return jar
         obj = getattr(obj, '__parent__', None)
     return None
 
 
-def current(jar: Any) -> Any:
-    """The transaction a connection takes part in; None without one."""
+def current(jar: Connection | None) -> Any:
+    """The transaction that a connection takes part in, or None."""
     if jar is None:
         return None
     try:
@@ -35,7 +43,7 @@ def current(jar: Any) -> Any:
         return None
 
 
-#: Under this a transaction keeps what was asked for in it.
+#: The key under which a transaction keeps the calls it has been asked for.
 _ASKED = object()
 
 
@@ -48,12 +56,12 @@ def _asked(running: Any) -> dict[Any, list[Any]]:
     return found
 
 
-def after_commit(jar: Any, function: Callable[..., None],
+def after_commit(jar: Connection | None, function: Callable[..., None],
                  *arguments: Any) -> None:
-    """Call ``function(*arguments)`` once the current transaction committed.
+    """Call ``function(*arguments)`` once the current transaction commits.
 
-    Hooks are per transaction, not per call: 1,000 adds need one.  Must not
-    touch the database: the transaction is over.
+    Equal calls are made once per transaction: 1,000 adds need one.
+    ``function`` must not touch the database: the transaction is over.
     """
     running = current(jar)
     if running is None:
@@ -70,8 +78,8 @@ def _if_committed(success: bool, function: Callable[..., None],
         function(*arguments)
 
 
-def before_commit(jar: Any, function: Callable[[Any], None],
-                  *items: Any) -> None:
+def before_commit(jar: Connection | None, function: Callable[[_T], None],
+                  *items: _T) -> None:
     """Call ``function(item)`` when the current transaction begins to commit.
 
     One hook per transaction and function, however many items.
@@ -86,27 +94,27 @@ def before_commit(jar: Any, function: Callable[[Any], None],
     asked[function].extend(items)
 
 
-def _each(function: Callable[[Any], None], items: list[Any]) -> None:
+def _each(function: Callable[[_T], None], items: list[_T]) -> None:
     for item in items:
         function(item)
 
 
-def read_current(jar: Any, obj: Any) -> None:
+def read_current(jar: Connection | None, obj: Persistent) -> None:
     """Let the current transaction conflict if this object changes meanwhile.
 
-    A transaction that writes nothing at all commits nothing either, and has
-    nothing to lose.
+    A transaction that writes nothing is not checked: it has nothing to lose.
     """
     if obj._p_jar is not None and obj._p_jar is jar:
         before_commit(jar, _read_current, obj)
 
 
-def _read_current(obj: Any) -> None:
+def _read_current(obj: Persistent) -> None:
     jar = obj._p_jar
     running = current(jar)
-    # What was added in this transaction may have gone with a savepoint.
+    # The object may have been added in this transaction, and its connection
+    # have left that again when a savepoint was rolled back.
     if running is None or not running._resources:
         return
-    # Others may have joined, and we not.
+    # Other data managers may have joined, and this connection not.
     jar._register()
     jar.readCurrent(obj)

@@ -48,11 +48,12 @@ def as_seconds(moment: datetime) -> float:
 
 _TIME_TAG = 4
 
-# Not the module-level generator: applications seed that one to predict job
-# ids, which are drawn from it.  Nor the system's: that costs a call of it for
-# each key.
+# Not the module-level generator: job ids are drawn from that, and
+# applications seed it to predict them.  Not random.SystemRandom either: it
+# costs a system call for each key.
 KEY_RANDOM = random.Random()
-# Else a child's keys would be its parent's, and meet them everywhere.
+# Without this a child would draw the keys of its parent, and each of them
+# would meet one of the parent's.
 os.register_at_fork(after_in_child=KEY_RANDOM.seed)
 
 
@@ -60,8 +61,9 @@ def time_key(seconds: float) -> int:
     """The key of a moment (seconds since 1970), in lanes ordered by time.
 
     Microseconds since 1970 and a random tag, which spreads equal moments over
-    the lanes: whole seconds are multiples of 64, and would all meet in one.
-    Good for 18,000 years: delays of a century are ordinary here.
+    the lanes: whole seconds are multiples of 64, so without it all of them
+    would stand in one lane.
+    Lasts for 18,000 years: applications use delays of a century.
     """
     return ((int(seconds * 1_000_000) << _TIME_TAG)
             + KEY_RANDOM.getrandbits(_TIME_TAG))
@@ -70,8 +72,8 @@ def time_key(seconds: float) -> int:
 def last_key(seconds: float) -> int:
     """The largest key that counts as due at a moment.
 
-    One millisecond is given: equal moments move on by a microsecond when
-    their tags meet, and are due all the same.
+    It counts a millisecond more: where the tags of equal moments meet, a key
+    moves on by a microsecond, and its job is due all the same.
     """
     return ((int(seconds * 1_000_000) + 1000) << _TIME_TAG) - 1
 

@@ -1,42 +1,51 @@
-"""The database edge: the only module that opens, begins, commits, retries.
+"""The transactions that we begin, and the connections for them.
 
-Two kinds of transactions meet here.  The machinery's own are short, run on a
-private explicit manager and are retried alone.  A task's transaction uses the
-thread's ``transaction.manager``, so that mail and SQL managers join it and the
-task's own commit or abort mean what they say.
+There are two kinds.  ``read`` and ``write`` serve the engine itself: short
+transactions on a private explicit manager; ``write`` repeats its own after a
+conflict.  A ``Session`` serves the run of a task, on the thread's
+``transaction.manager``, so that mail and SQL managers join it, and a commit
+or abort in the task means what it says.  A run is repeated by the executor.
 """
 
 from __future__ import annotations
 
-import itertools
 import random
 import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextlib import suppress
+from typing import TYPE_CHECKING
 from typing import Any
+from typing import TypeVar
 
 import transaction
+from persistent import Persistent
 from transaction.interfaces import NoTransaction
 from ZODB.POSException import ConflictError
 
 from lovely.remotetask.edge.caller import current
 from lovely.remotetask.errors import RollbackImpossible
 
-#: How often a short machinery transaction is tried before it gives up, and
-#: how long it pauses in between (seconds, the upper bound of the jitter).
+if TYPE_CHECKING:
+    from ZODB import DB
+    from ZODB.Connection import Connection
+
+#: How often a short transaction of the engine is tried before it gives up,
+#: and how long it pauses in between (seconds, the upper bound of the jitter).
 CLAIM_TRIES = 20
 _PAUSE_FIRST = 0.0005
 _PAUSE_LAST = 0.05
 
+_T = TypeVar('_T')
+
 _jitter = random.SystemRandom()
 
 
-# --- short transactions of the machinery -----------------------------------
+# --- short transactions of the engine ----------------------------------------
 
 @contextmanager
-def _private(database: Any) -> Iterator[tuple[Any, Any]]:
+def _private(database: DB) -> Iterator[tuple[Connection, Any]]:
     manager = transaction.TransactionManager(explicit=True)
     manager.begin()
     connection = database.open(manager)
@@ -48,28 +57,30 @@ def _private(database: Any) -> Iterator[tuple[Any, Any]]:
         connection.close()
 
 
-def read(database: Any, function: Callable[[Any], Any]) -> Any:
+def read(database: DB, function: Callable[[Connection], _T]) -> _T:
     """Call ``function(connection)`` on a snapshot of its own.
 
-    Returns: what it returned.
-    Txn: aborted always.
+    Returns: the result of ``function``.
+    Txn: always aborted.
     """
     with _private(database) as (connection, _):
         return function(connection)
 
 
-def write(database: Any, function: Callable[[Any], Any],
-          tries: int = CLAIM_TRIES) -> Any:
+def write(database: DB, function: Callable[[Connection], _T],
+          tries: int = CLAIM_TRIES) -> _T:
     """Call ``function(connection)`` and commit; again after a conflict.
 
-    Returns: what it returned.
-    Raises: the ConflictError of the last of ``tries``; at once what is no
-    conflict, such as a lost connection: that takes its own time.
-    Txn: one of its own, retried alone: ``function`` must have no other
-    effects than on the connection.
+    Returns: the result of ``function``.
+    Raises: the ConflictError of the last of ``tries``; any other error at
+    once: one about a lost connection has taken its time already.
+    Txn: one of its own, repeated after a conflict: ``function`` must have no
+    effects but on the connection.
     """
     with _private(database) as (connection, manager):
-        for attempt in itertools.count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 result = function(connection)
                 manager.commit()
@@ -78,21 +89,23 @@ def write(database: Any, function: Callable[[Any], Any],
                 manager.abort()
                 if attempt >= tries:
                     raise
-            # Those that met must not meet again: full jitter, doubling.
+            # Transactions that met must not meet again: full jitter, and a
+            # bound that doubles.
             time.sleep(_jitter.uniform(
                 0, min(_PAUSE_FIRST * 2 ** attempt, _PAUSE_LAST)))
             manager.begin()
 
 
-def close(database: Any) -> None:
-    """Close a database, also under a job that outlived its grace."""
+def close(database: DB) -> None:
+    """Close a database, even while a job still runs at the process's end."""
     if any(info['opened'] for info in database.connectionDebugInfo()):
-        # That job's thread uses its connection still: DB.close() would take
-        # it away under its hands, and fails.  The process is about to end;
-        # what others wait for is the storage's lock and its index.
+        # The thread of that job still uses its connection: DB.close() would
+        # close that too, and fails.  The process is about to end; other
+        # processes wait for the storage's lock and its index only.
         database.storage.close()
     else:
-        # Not an instance's own: a host may have put this one there.
+        # Not database.close(): a host may have replaced that by a function
+        # that calls this one.
         type(database).close(database)
 
 
@@ -101,18 +114,18 @@ def close(database: Any) -> None:
 class Session:
     """One connection on the thread's transaction manager, for some runs."""
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: DB) -> None:
         self.manager = transaction.manager
         self.connection = database.open(self.manager)
         self._guard = _Guard()
         self.manager.registerSynch(self._guard)
-        # Has the connection been brought up to date a moment ago?
+        # Was the connection brought up to date by the last commit?
         self._current = False
 
     def begin(self) -> None:
-        """A fresh transaction; whatever was left of another is aborted.
+        """Begin a fresh transaction; an open one is aborted.
 
-        The end of a commit has shown the connection what is new; asking once
+        A commit of ours has brought the connection up to date; to ask once
         more costs a query on RelStorage, and 11 us elsewhere.
         """
         if not self._current or not self._is_over():
@@ -120,9 +133,9 @@ class Session:
         self._current = False
 
     def _is_over(self) -> bool:
-        """Has nobody begun another transaction since the last one?"""
+        """Has no other transaction begun since the last one?"""
         manager = getattr(self.manager, 'manager', self.manager)
-        # In explicit mode nothing begins by itself.
+        # In explicit mode no transaction begins by itself.
         return (not manager.explicit
                 and getattr(manager, '_txn', self) is None)
 
@@ -130,16 +143,16 @@ class Session:
         """Say in the undo log whose transaction this is."""
         running = self.manager.get()
         if user:
-            # Not setUser(), which puts a path before it: a host's text has
-            # its own.
+            # Not setUser(), which puts a path before the name: the text of a
+            # host holds its own.
             running.user = user
         running.note(note)
 
-    def read_current(self, obj: Any) -> None:
+    def read_current(self, obj: Persistent) -> None:
         """Let the current transaction conflict if this object has changed.
 
-        Also one in which the connection has no part yet: a task may commit
-        to other databases only.
+        This holds for a transaction that the connection has not joined, too:
+        a task may commit to other databases only.
         """
         join = getattr(self.connection, '_register', None)
         if join is not None:
@@ -147,21 +160,20 @@ class Session:
         self.connection.readCurrent(obj)
 
     def is_alone(self) -> bool:
-        """Has nothing but our connection joined the transaction?"""
+        """Has our connection alone joined the transaction?"""
         joined = getattr(self.manager.get(), '_resources', None)
         return joined is not None and all(
             manager is self.connection for manager in joined)
 
     def is_untouched(self) -> bool:
-        """Has nobody joined the transaction?  Then there is nothing to undo.
-        """
+        """Has no data manager joined the transaction?"""
         return not getattr(self.manager.get(), '_resources', True)
 
     def guard(self, check: Callable[[], None] | None) -> None:
         """Call ``check()`` before every commit of this thread from now on.
 
-        Also of transactions that somebody else begins: a task may end its
-        own, as often as it likes.
+        This includes transactions that a task begins: it may end the one of
+        its run and begin others, as often as it likes.
         Arguments: ``check``; None: from now on commits pass.
         """
         self._guard.check = check
@@ -204,7 +216,8 @@ class _Guard:
         try:
             self.check()
         except Exception as error:
-            # An abort comes by here, too, and must not be disturbed.
+            # Not raised here: an abort calls this method, too, and must not
+            # fail.
             current.join(_Refusal(error))
 
 
@@ -217,7 +230,7 @@ class _Refusal:
         self._error = error
 
     def sortKey(self) -> str:
-        return ''       # before anybody has done anything
+        return ''       # first: before any data manager has begun
 
     def tpc_begin(self, current: Any) -> None:
         raise self._error
@@ -227,7 +240,7 @@ class _Refusal:
 
     commit = tpc_vote = tpc_finish = tpc_abort = abort
 
-    def savepoint(self) -> Any:
+    def savepoint(self) -> _Refusal:
         return self
 
     def rollback(self) -> None:
@@ -235,10 +248,10 @@ class _Refusal:
 
 
 @contextmanager
-def session(database: Any) -> Iterator[Session]:
+def session(database: DB) -> Iterator[Session]:
     """A fresh transaction of this thread, with a connection that takes part.
 
-    Txn: whoever uses it commits; what is not committed is aborted.
+    Txn: the caller commits; a transaction that is not committed is aborted.
     """
     transaction.begin()
     opened = Session(database)
@@ -254,11 +267,11 @@ def begin() -> None:
 
 
 @contextmanager
-def snapshot(database: Any) -> Iterator[Any]:
+def snapshot(database: DB) -> Iterator[Connection]:
     """A connection that leaves the thread's transaction alone.
 
-    For start-ups that run in somebody else's transaction.
-    Txn: aborted always.
+    For start-ups, which run in a transaction of their host.
+    Txn: always aborted.
     """
     with _private(database) as (connection, _):
         yield connection
@@ -271,12 +284,12 @@ _COMMIT_FAILED = 'Commit failed'
 
 
 class Savepoint:
-    """Can undo what the caller's transaction does from here on.
+    """Undoes what the caller's transaction does after this was made.
 
-    Arguments: ``jar``, a connection; None: nothing can be undone.
+    Arguments: ``jar``, a connection; None: ``rollback`` undoes nothing.
     """
 
-    def __init__(self, jar: Any) -> None:
+    def __init__(self, jar: Connection | None) -> None:
         self._manager = None if jar is None else jar.transaction_manager
         self._transaction = current(jar)
         if self._transaction is None:
@@ -291,8 +304,8 @@ class Savepoint:
     def rollback(self) -> None:
         """Undo it.
 
-        A transaction that the task has ended by itself is not ours to roll
-        back: what it committed stays, the rest is aborted.
+        Where the task has ended that transaction, what it has committed
+        stays, and the open one is aborted.
         Raises: RollbackImpossible, naming the manager that has no savepoint.
         """
         if self._manager is None or self._transaction is None:
@@ -312,7 +325,7 @@ class Savepoint:
             self._manager.begin()
 
     def ended(self) -> bool:
-        """Has somebody ended the transaction, well or badly?"""
+        """Has the transaction ended, well or badly?"""
         if self._manager is None:
             return False
         try:

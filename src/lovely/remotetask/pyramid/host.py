@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import cast
 
 from pyramid.exceptions import ConfigurationError as PyramidError
 from pyramid.interfaces import IRequestFactory
@@ -25,7 +26,7 @@ from zope.component.hooks import setSite
 from zope.interface import implementer
 
 from lovely.remotetask import host
-from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.log import log
@@ -114,7 +115,9 @@ class PyramidHost(host.PlainHost):
     def running(self, service: TaskService, job: Job | None
                 ) -> Iterator[TaskService]:
         """See IHost"""
-        with self.prepared(hooks.jar_of(service), host.runs_as(job)):
+        # A service without a connection is in no database, and runs nothing.
+        connection = cast('Connection', caller.jar_of(service))
+        with self.prepared(connection, host.runs_as(job)):
             yield service
 
     @contextmanager

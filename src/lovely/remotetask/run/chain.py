@@ -6,7 +6,6 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
-from typing import Any
 
 from transaction.interfaces import TransientError
 
@@ -22,6 +21,7 @@ from lovely.remotetask.store.workers import Retired
 
 if TYPE_CHECKING:
     from lovely.remotetask.run.worker import Worker
+    from lovely.remotetask.service import TaskService
 
 # While one job follows another in shared commits, what is due is looked for
 # this often (seconds).
@@ -79,7 +79,7 @@ class Chain:
                 worker.alone[slot] = _CHAIN_PENALTY
             raise
 
-    def _take(self, service: Any) -> list[Claim]:
+    def _take(self, service: TaskService) -> list[Claim]:
         queue, now = service.jobqueue, SYSTEM_CLOCK.monotonic()
         if queue.paused:
             return []

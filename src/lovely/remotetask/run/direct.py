@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from typing import Any
 
 from transaction.interfaces import TransientError
 
 from lovely.remotetask import events
-from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run.identity import manual_worker
@@ -19,8 +20,13 @@ from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
+if TYPE_CHECKING:
+    from lovely.remotetask.interfaces import IHost
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
 
-def run_here(service: Any, host: Any, pull: Callable[[], Any],
+
+def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
              now: float) -> bool:
     """Run a job in the caller's transaction, site and interaction.
 
@@ -31,7 +37,7 @@ def run_here(service: Any, host: Any, pull: Callable[[], Any],
     """
     queue = service.jobqueue
     # Before the pull: undoing a run puts the job back where it was.
-    savepoint = db.Savepoint(hooks.jar_of(service))
+    savepoint = db.Savepoint(caller.jar_of(service))
     job = pull()
     if job is None:
         return False
@@ -57,7 +63,7 @@ def run_here(service: Any, host: Any, pull: Callable[[], Any],
     return True
 
 
-def _end_here(service: Any, jobid: int, token: Token, now: float,
+def _end_here(service: TaskService, jobid: int, token: Token, now: float,
               error: BaseException | None, output: Any, size: int) -> None:
     job = service.jobs.get(jobid)
     # A job that was added in this transaction went with it when the task
@@ -72,4 +78,4 @@ def _end_here(service: Any, jobid: int, token: Token, now: float,
     event = store_failure(service, job, error, now, retry_delay=None)
     events.notify(event)
     # It may have been put off, and some worker has to come back for it.
-    notify_after_commit(service, hooks.jar_of(service))
+    notify_after_commit(service, caller.jar_of(service))

@@ -17,7 +17,9 @@ from contextlib import AbstractContextManager
 from contextlib import contextmanager
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Any
+from typing import TypeVar
 
 from transaction.interfaces import TransientError
 
@@ -44,6 +46,14 @@ from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.keys import reserved
 from lovely.remotetask.task import task_option
 
+if TYPE_CHECKING:
+    from ZODB import DB
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.interfaces import IHost
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
+
 # While the worker stops, a run that conflicts is tried so often and then
 # given back.
 _CONFLICTS_WHEN_STOPPING = 3
@@ -61,12 +71,13 @@ _STORE_TRIES = 100
 # its snapshot is old, and a claim from it would conflict.
 _CHAIN_SECONDS = 0.05
 
+_T = TypeVar('_T')
+
 _jitter = random.SystemRandom()
 
 
 class ServiceGone(RuntimeFault):
     """There is no service at the path a worker was given."""
-
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,7 @@ class Claim:
 
 
 #: Finds the next jobs for the transaction that finishes some: see Worker.
-ClaimNext = Callable[[Any], list[Claim]]
+ClaimNext = Callable[['TaskService'], list[Claim]]
 ClaimsNext = Callable[[bool], AbstractContextManager[ClaimNext | None]]
 
 
@@ -100,7 +111,7 @@ class Guard:
     can commit nothing any more.
     """
 
-    def __init__(self, session: db.Session, job: Any,
+    def __init__(self, session: db.Session, job: Job,
                  token: Token) -> None:
         self._session = session
         self._job = job
@@ -124,21 +135,21 @@ class Executor:
     ``pace``, how long the runs of each task take.
     """
 
-    def __init__(self, database: Any, path: Sequence[str], host: Any) -> None:
+    def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
         self.database = database
         self.path = path
         self.host = host
         self.stopping = threading.Event()
         self.run_times = RunTimes()
 
-    def service(self, connection: Any) -> Any:
+    def service(self, connection: Connection) -> TaskService:
         """The service, through this connection; raises ServiceGone."""
         service = self.host.find_service(connection, self.path)
         if service is None:
             raise ServiceGone(f'there is no service at {"/".join(self.path)}')
         return service
 
-    def write(self, function: Callable[[Any], Any]) -> Any:
+    def write(self, function: Callable[[TaskService], _T]) -> _T:
         """Call ``function(service)`` in a short transaction of its own."""
         return db.write(self.database, lambda connection: function(
             self.service(connection)))
@@ -190,14 +201,14 @@ class Executor:
 
         Txn: a short one of its own.
         """
-        def put_back(service: Any) -> bool:
+        def put_back(service: TaskService) -> bool:
             job = service.jobs.get(claim.jobid)
             if job is None or job.claim != claim.token:
                 return False
             service.jobqueue.requeue(job)
             return True
 
-        given: bool = self.write(put_back)
+        given = self.write(put_back)
         if given:
             wakeup.notify(self.database)
         return given
@@ -233,7 +244,7 @@ class Executor:
                 return following
 
     @contextmanager
-    def transaction(self, session: db.Session) -> Iterator[Any]:
+    def transaction(self, session: db.Session) -> Iterator[TaskService]:
         """A fresh transaction; gives the service in it.
 
         Txn: aborted if it ends with an exception, unguarded afterwards.
@@ -247,7 +258,8 @@ class Executor:
             session.abort()
             raise
 
-    def call(self, service: Any, job: Any, claim: Claim) -> tuple[Any, int]:
+    def call(self, service: TaskService, job: Job,
+             claim: Claim) -> tuple[Any, int]:
         """Call the task of a job that is ours; see steps.call_task."""
         events.notify(events.JobStarted(service, job))
         task = find_task(service, self.host, job.task)
@@ -255,7 +267,7 @@ class Executor:
         return call_task(task, service, self.host, job,
                          self.stopping.is_set, lambda: self._is_ours(claim))
 
-    def ids(self, service: Any, claim: Claim) -> Any:
+    def ids(self, service: TaskService, claim: Claim) -> reserved:
         """Ids for the jobs that the task adds, reserved with the claim.
 
         A long task works on an old snapshot; drawing a block from that would
@@ -264,7 +276,7 @@ class Executor:
         return reserved(service.jobs,
                         service.jobqueue.slots[claim.slot].claims.ids)
 
-    def own(self, service: Any, claim: Claim) -> Any:
+    def own(self, service: TaskService, claim: Claim) -> Job:
         """The job, if it still is ours; raises LeaseLost."""
         job = service.jobs.get(claim.jobid)
         if job is None or job.claim != claim.token:
@@ -345,8 +357,8 @@ class Executor:
                                  f'{job.task} job {claim.jobid} failed')
                 session.commit()
 
-    def _retry_delay(self, service: Any, job: Any, error: BaseException,
-                     now: float) -> float | None:
+    def _retry_delay(self, service: TaskService, job: Job,
+                     error: BaseException, now: float) -> float | None:
         """Seconds until the next attempt; None: the error is final."""
         if isinstance(error, WrongWorker):
             return self._missing_delay(job, now)
@@ -357,7 +369,7 @@ class Executor:
         delay: float | None = policy.delay(job.failures + 1, _jitter)
         return delay
 
-    def _missing_delay(self, job: Any, now: float) -> float | None:
+    def _missing_delay(self, job: Job, now: float) -> float | None:
         """A missing task may be about to be registered: a deployment."""
         since = job.missing_since or now
         job.put(missing_since=since)

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from itertools import groupby
+from typing import TYPE_CHECKING
 from typing import Any
 
 from transaction.interfaces import TransientError
@@ -33,6 +34,10 @@ from lovely.remotetask.log import trace
 from lovely.remotetask.run.executor import Claim
 from lovely.remotetask.run.executor import ClaimsNext
 from lovely.remotetask.run.executor import Executor
+
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
 
 
 class EndedByTask(RuntimeFault):
@@ -86,7 +91,7 @@ class Group:
     def _together(self, session: db.Session, claims_next: ClaimsNext
                   ) -> tuple[list[Claim], list[tuple[Claim, Exception]]]:
         executor = self._executor
-        ended: list[tuple[Claim, Any, Any, int]] = []
+        ended: list[tuple[Claim, Job, Any, int]] = []
         failed: list[tuple[Claim, Exception]] = []
         began = SYSTEM_CLOCK.monotonic()
         with executor.transaction(session) as service:
@@ -130,8 +135,8 @@ class Group:
                 session.commit()
         return following, failed
 
-    def _end(self, service: Any,
-             ended: list[tuple[Claim, Any, Any, int]]) -> None:
+    def _end(self, service: TaskService,
+             ended: list[tuple[Claim, Job, Any, int]]) -> None:
         """Note the ends of jobs, each as its submitter."""
         queue, host = service.jobqueue, self._executor.host
         # One after another with the same submitter share a context: entering
@@ -144,8 +149,8 @@ class Group:
                                  claim.slot)
                     events.notify(events.JobFinished(seen, job))
 
-    def _run(self, service: Any, claim: Claim,
-             shared: _SharedTransaction) -> tuple[Any, Any, int]:
+    def _run(self, service: TaskService, claim: Claim,
+             shared: _SharedTransaction) -> tuple[Job, Any, int]:
         executor = self._executor
         job = executor.own(service, claim)
         shared.mark()

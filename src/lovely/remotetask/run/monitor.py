@@ -16,7 +16,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
@@ -29,12 +29,20 @@ from lovely.remotetask.peers import wakeup
 from lovely.remotetask.run.executor import ServiceGone
 from lovely.remotetask.run.identity import DIRECT
 from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.store.claiming import Token
+
+if TYPE_CHECKING:
+    from ZODB import DB
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.service import TaskService
+    from lovely.remotetask.store.queue import JobQueue
 
 # Where no other process can open the storage there is nobody to look at but
 # our own threads.
 _LOOK_ALONE_SECONDS = 10.0
 
-_monitors: weakref.WeakKeyDictionary[Any, Monitor]
+_monitors: weakref.WeakKeyDictionary[DB, Monitor]
 _monitors = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -77,14 +85,14 @@ def watching(worker: Worker) -> Iterator[None]:
 class Monitor:
     """Watches over the workers of one database in this process."""
 
-    def __init__(self, database: Any) -> None:
+    def __init__(self, database: DB) -> None:
         self._database = database
         self._life = liveness.for_database(database)
         self._workers: list[Worker] = []
         self._changed = threading.Event()
         self._ended = False
         # Claims of ours that no thread was running at the last look.
-        self._orphans: set[tuple[str, int]] = set()
+        self._orphans: set[Token] = set()
         # A worker is looked at by its own thread once, and by ours.
         self._looking = threading.Lock()
 
@@ -129,7 +137,7 @@ class Monitor:
         """Count the beats of all our workers on, in one commit."""
         evidence = self._life.announce()
 
-        def beat(connection: Any) -> None:
+        def beat(connection: Connection) -> None:
             for worker in workers:
                 try:
                     service = worker.executor.service(connection)
@@ -167,7 +175,7 @@ class Monitor:
         except Exception:
             trace.exception('the other workers cannot be looked at')
 
-    def _find(self, worker: Worker, service: Any
+    def _find(self, worker: Worker, service: TaskService
               ) -> tuple[list[str], list[int], list[int]]:
         queue = service.jobqueue
         ours = {one.identity.id for one in self._workers}
@@ -185,11 +193,12 @@ class Monitor:
                     > settings.MANUAL_SECONDS]
         return dead, self._without_thread(worker, queue), stale
 
-    def _without_thread(self, worker: Worker, queue: Any) -> list[int]:
+    def _without_thread(self, worker: Worker, queue: JobQueue) -> list[int]:
         """Jobs claimed by our worker that no thread of ours runs."""
-        claims = {queue.jobs[jobid].claim: jobid
+        claims = {claim: jobid
                   for jobid in queue.claims_of(worker.identity.id)
-                  if jobid not in worker.active}
+                  if jobid not in worker.active
+                  and (claim := queue.jobs[jobid].claim) is not None}
         # Twice in a row: a claim is committed before its thread knows.
         lost = [jobid for claim, jobid in claims.items()
                 if claim in self._orphans and jobid not in worker.active]
@@ -210,7 +219,7 @@ class Monitor:
             trace.info('worker %s is gone', name)
 
     def _put_back(self, worker: Worker, jobid: int, charged: bool) -> None:
-        def put_back(service: Any) -> bool:
+        def put_back(service: TaskService) -> bool:
             queue = service.jobqueue
             job = service.jobs.get(jobid)
             if job is None or jobid not in set(queue.running()):

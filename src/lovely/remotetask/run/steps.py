@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from typing import Any
 
 from transaction.interfaces import TransientError
@@ -10,7 +11,7 @@ from transaction.interfaces import TransientError
 from lovely.remotetask import context
 from lovely.remotetask import events
 from lovely.remotetask import payload
-from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import RetryLater
@@ -22,6 +23,11 @@ from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import task_option
 
+if TYPE_CHECKING:
+    from lovely.remotetask.interfaces import IHost
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
+
 # A job may ask for a rest (RetryLater) no shorter than this (seconds): with
 # 0 a direct process() would never end.
 _SHORTEST_REST = 1.0
@@ -31,7 +37,7 @@ class TaskMissing(WrongWorker):
     """No task has the name that the job asks for."""
 
 
-def find_task(service: Any, host: Any, name: str) -> Any:
+def find_task(service: TaskService, host: IHost, name: str) -> Any:
     """The task utility of a job; raises TaskMissing."""
     task = host.task(service, service.taskInterface, name)
     if task is None:
@@ -39,7 +45,7 @@ def find_task(service: Any, host: Any, name: str) -> Any:
     return task
 
 
-def load_input(service: Any, host: Any, job: Any) -> Any:
+def load_input(service: TaskService, host: IHost, job: Job) -> Any:
     """A job's input, as the task gets it.
 
     Raises: TaskError where its classes, or what it refers to, are gone.
@@ -62,7 +68,7 @@ def load_input(service: Any, host: Any, job: Any) -> Any:
     return host.unpack(service, value)
 
 
-def call_task(task: Any, service: Any, host: Any, job: Any,
+def call_task(task: Any, service: TaskService, host: IHost, job: Job,
               is_stopping: Callable[[], bool] = lambda: False,
               is_ours: Callable[[], bool] = lambda: True
               ) -> tuple[Any, int]:
@@ -90,7 +96,7 @@ def call_task(task: Any, service: Any, host: Any, job: Any,
         raise TaskError('the result does not fit the task\'s outputSchema: '
                         + '; '.join(violations))
     try:
-        return output, payload.check(output, hooks.jar_of(service))
+        return output, payload.check(output, caller.jar_of(service))
     except InputRejected as reason:
         raise TaskError(f'the result cannot be stored: {reason}') from reason
 
@@ -111,13 +117,14 @@ def retry_at(error: RetryLater, now: float) -> float:
     return now + max(error.delay or 0.0, _SHORTEST_REST)
 
 
-def store_failure(service: Any, job: Any, error: BaseException, now: float,
-           retry_delay: float | None, slot: int = DIRECT_SLOT) -> Any:
+def store_failure(service: TaskService, job: Job, error: BaseException,
+                  now: float, retry_delay: float | None,
+                  slot: int = DIRECT_SLOT) -> events.JobEvent:
     """Store how a run failed.
 
     Arguments: ``retry_delay``, seconds until another attempt; None: the
     error is final.
-    Returns: the event that tells of it, or None.
+    Returns: the event that tells of it.
     """
     queue = service.jobqueue
     if isinstance(error, RetryLater):

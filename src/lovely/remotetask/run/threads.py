@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
-from lovely.remotetask.edge import caller as hooks
+from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
@@ -60,7 +60,7 @@ starting = threading.Lock()
 
 def threads_of(service: TaskService, name: str) -> list[Any]:
     """The live threads of a service that have not been told to stop."""
-    jar = hooks.jar_of(service)
+    jar = caller.jar_of(service)
     database = None if jar is None else jar.db()
     # Not by their class: an application may run a processor in a thread that
     # it has made itself.
@@ -71,9 +71,9 @@ def threads_of(service: TaskService, name: str) -> list[Any]:
             and getattr(thread, 'running', False)]
 
 
-def start_thread(service: TaskService, name: str, path: Sequence[str]) -> None:
+def start_thread(service: TaskService, database: DB, name: str,
+                 path: Sequence[str]) -> None:
     """Start the thread of a service, unless one runs."""
-    database = hooks.jar_of(service).db()
     with starting:
         if threads_of(service, name):
             return

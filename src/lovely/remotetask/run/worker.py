@@ -18,7 +18,6 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from typing import Any
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
@@ -37,6 +36,9 @@ from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.workers import Retired
 
 if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.interfaces import IHost
     from lovely.remotetask.service import TaskService
 
 # What waits in a group behind a run that takes longer than this (seconds) is
@@ -62,7 +64,7 @@ class Worker:
     in the same commit conflicted.
     """
 
-    def __init__(self, database: Any, path: Sequence[str], host: Any) -> None:
+    def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
         self.database = database
         self.executor = Executor(database, path, host)
         self.stopping = self.executor.stopping
@@ -92,7 +94,7 @@ class Worker:
         self._threads = threads or self._threads
         identity = Identity(self._role)
 
-        def enroll(service: Any) -> list[int]:
+        def enroll(service: TaskService) -> list[int]:
             queue = service.jobqueue
             queue.enroll(identity.id, life.announce(), life.needs_beat)
             return [queue.take_slot(identity.id)
@@ -139,7 +141,7 @@ class Worker:
         return self._claim(None, alone=False)
 
     def _claim(self, jobid: int | None, alone: bool) -> list[Claim]:
-        def take(service: Any) -> list[Claim]:
+        def take(service: TaskService) -> list[Claim]:
             queue = service.jobqueue
             # Looking writes nothing: an idle worker commits nothing.  Not
             # has_waiting(): what a dead worker left in our lanes is removed.
@@ -156,7 +158,7 @@ class Worker:
             began = SYSTEM_CLOCK.monotonic()
             while True:
                 try:
-                    claims: list[Claim] = self.executor.write(take)
+                    claims = self.executor.write(take)
                     break
                 except Retired:
                     self.enroll()

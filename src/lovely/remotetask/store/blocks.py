@@ -9,11 +9,20 @@ import random
 from collections.abc import Callable
 from collections.abc import Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 from typing import Any
+from typing import overload
 
 from BTrees.Interfaces import IBTree
 from persistent import Persistent
 from zope.interface import implementer
+
+if TYPE_CHECKING:
+    from BTrees._tree import Collection
+    from BTrees.IOBTree import IOBTree
+
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.store.keys import Local
 
 _SHIFT = 4      # blocks of 16 ids: the best of 8, 16, 32 and 64 (engine 2e)
 
@@ -30,7 +39,8 @@ class Blocks(Persistent):
     """
 
     def __init__(self, family: Any) -> None:
-        self._tree = family.IO.BTree()
+        # block number -> a bucket of that block's ids
+        self._tree: IOBTree[Collection[int, Job]] = family.IO.BTree()
         self._last = family.maxint >> _SHIFT
 
     def _block(self, key: Any) -> Any:
@@ -45,7 +55,7 @@ class Blocks(Persistent):
         """Is there a block for this id?  (Ids are drawn with this.)"""
         return key >> _SHIFT in self._tree
 
-    def draw_id(self, mine: Any, last: int) -> int:
+    def draw_id(self, mine: Local, last: int) -> int:
         """An id that is not taken: consecutive ones in one connection.
 
         Only the connection that drew a block adds to it: that keeps
@@ -70,8 +80,7 @@ class Blocks(Persistent):
             enters = jobid % 16 == 0 and not drawn and mine.own_end is None
             if (jobid <= last and jobid not in self
                     and not (enters and self.has_block(jobid))):
-                found: int = jobid
-                return found
+                return jobid
             mine.next_id = None
 
     def reserve(self, draw: Callable[[int], int]) -> tuple[int, int]:
@@ -102,11 +111,17 @@ class Blocks(Persistent):
     def __contains__(self, key: Any) -> bool:
         return key in self._block(key)
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: Any) -> Job:
         block = self._block(key)
         if key not in block:
             raise KeyError(key)
         return block[key]
+
+    @overload
+    def get(self, key: Any) -> Job | None: ...
+
+    @overload
+    def get(self, key: Any, default: Any) -> Any: ...
 
     def get(self, key: Any, default: Any = None) -> Any:
         # One look: each step of a run comes by here.

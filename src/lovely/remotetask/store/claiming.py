@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.interfaces import PROCESSING
@@ -45,6 +46,15 @@ Fits = Callable[[Job, int], bool]
 
 class Claiming(Timetable):
     """The part of a queue that gives jobs to threads."""
+
+    if TYPE_CHECKING:
+        # JobQueue has these: a claim starts jobs, and the end of a worker
+        # puts its jobs back.
+        def start(self, job: Job, token: Token, now: float) -> None: ...
+
+        def requeue(self, job: Job) -> None: ...
+
+        def interrupt(self, job: Job, now: float) -> None: ...
 
     # -- a claim --------------------------------------------------------------
 

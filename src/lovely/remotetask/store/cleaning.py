@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
+from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.interfaces import COMPLETED
+
+if TYPE_CHECKING:
+    from lovely.remotetask.store.log import Log
+    from lovely.remotetask.store.queue import JobQueue
 
 # A thread that has ended a job within this time (seconds) is at work: a clean
 # leaves to it what both would write.
@@ -22,7 +27,7 @@ _LOGS = ('completed', 'error')
 _PRUNE = -1
 
 
-def clean(queue: Any, status: str) -> None:
+def clean(queue: JobQueue, status: str) -> None:
     """See JobQueue.clean"""
     if status == COMPLETED:
         # What threads have completed, and would note later.  Not in the steps
@@ -41,7 +46,7 @@ def clean(queue: Any, status: str) -> None:
             break
 
 
-def some(queue: Any, status: str, start: str | None, limit: int,
+def some(queue: JobQueue, status: str, start: str | None, limit: int,
          skip_live: bool = False, spare: bool = True
          ) -> tuple[int, str | None]:
     """See JobQueue.clean_step
@@ -63,7 +68,7 @@ def some(queue: Any, status: str, start: str | None, limit: int,
     return removed, str(entries[limit][0]) if len(entries) > limit else None
 
 
-def _some_of_logs(queue: Any, status: str, start: str | None, limit: int,
+def _some_of_logs(queue: JobQueue, status: str, start: str | None, limit: int,
                   skip_live: bool, spare: bool) -> tuple[int, str | None]:
     removed = looks = 0
     first, begin = (None, 0) if start is None else _parse(start)
@@ -96,14 +101,14 @@ def _some_of_logs(queue: Any, status: str, start: str | None, limit: int,
     return removed, None
 
 
-def _is_busy(log: Any) -> bool:
+def _is_busy(log: Log) -> bool:
     """Has anything ended here within the last seconds?"""
     last: Any = log.buckets[log.buckets.maxKey()] if log.buckets else ()
     since = SYSTEM_CLOCK.now() - _BUSY_SECONDS
     return bool(last) and key_time(last.maxKey()) > since
 
 
-def _buckets(log: Any, begin: int) -> Iterator[int]:
+def _buckets(log: Log, begin: int) -> Iterator[int]:
     """The numbers of a log's buckets; it may change meanwhile."""
     last = log.buckets.maxKey() if log.buckets else -1
     while begin <= last:
@@ -112,7 +117,7 @@ def _buckets(log: Any, begin: int) -> Iterator[int]:
         begin += 1
 
 
-def _empty(queue: Any, status: str, slot: int,
+def _empty(queue: JobQueue, status: str, slot: int,
            bucket: int) -> tuple[int, int]:
     """Clean one bucket; how many jobs that removed, and were looked at."""
     log = getattr(queue.slots[slot], status)
@@ -135,7 +140,7 @@ def _parse(start: str) -> tuple[int, int]:
     return int(number), int(bucket)
 
 
-def _is_at(queue: Any, jobid: int, place: Any) -> bool:
+def _is_at(queue: JobQueue, jobid: int, place: tuple[str, Any]) -> bool:
     """Does this entry speak of a job that is still there, and placed here?
 
     ``del service.jobs[id]`` leaves the entry behind.
@@ -144,7 +149,7 @@ def _is_at(queue: Any, jobid: int, place: Any) -> bool:
     return job is not None and job.position == place
 
 
-def _remove(queue: Any, jobid: int, status: str) -> int:
+def _remove(queue: JobQueue, jobid: int, status: str) -> int:
     job = queue.jobs[jobid]
     if job.status != status:
         queue.rehome(job)       # its status was assigned from outside

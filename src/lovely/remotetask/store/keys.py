@@ -5,6 +5,8 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+from persistent import Persistent
+
 from lovely.remotetask.edge.clock import KEY_RANDOM
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import time_key
@@ -12,7 +14,6 @@ from lovely.remotetask.store.log import Log
 
 _EPOCH_2020 = 1_577_836_800     # 2020-01-01 UTC: its microseconds fit 50 bits
 _READY_TAG = 10
-
 
 
 class Local:
@@ -31,7 +32,7 @@ _locals: weakref.WeakKeyDictionary[Any, dict[Any, Local]] = (
     weakref.WeakKeyDictionary())
 
 
-def local(persistent: Any) -> Local:
+def local(persistent: Persistent) -> Local:
     """The unstored state of a persistent object in its connection."""
     holder = persistent._p_jar
     if holder is None:
@@ -47,7 +48,7 @@ def local(persistent: Any) -> Local:
         return mine
 
 
-def ready_key(priority: int, queue: Any) -> int:
+def ready_key(priority: int, queue: Persistent) -> int:
     """The key of a job that becomes ready now: priority, time, random tag.
 
     Arguments: ``priority``, -4 to 3; ``queue``, whose connection's earlier
@@ -103,7 +104,8 @@ class reserved:
     a block of ids that is there already, or None.
     """
 
-    def __init__(self, persistent: Any, ids: tuple[int, int] | None) -> None:
+    def __init__(self, persistent: Persistent,
+                 ids: tuple[int, int] | None) -> None:
         self._mine = local(persistent)
         self._ids = ids
 

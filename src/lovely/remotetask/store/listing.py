@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from itertools import chain
 from itertools import islice
+from typing import TYPE_CHECKING
 from typing import Any
+
+from persistent import Persistent
 
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.interfaces import CANCELLED
@@ -18,6 +21,10 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
+
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.store.queue import JobQueue
 
 # How many entries one page of a listing looks at when it filters by task.
 _PAGE_LOOKS = 1000
@@ -41,8 +48,8 @@ _ALL = ('running', 'ready', 'waiting', 'due', 'later', 'error', 'completed',
         'cancelled')
 
 
-def page(queue: Any, status: str | None, task: str | None, start: str | None,
-         limit: int) -> tuple[list[Any], str | None]:
+def page(queue: JobQueue, status: str | None, task: str | None,
+         start: str | None, limit: int) -> tuple[list[Job], str | None]:
     """See ITaskService.listJobs"""
     if status is not None and status not in STATUSES:
         raise ValueError(f'unknown status {status!r}; one of '
@@ -50,7 +57,7 @@ def page(queue: Any, status: str | None, task: str | None, start: str | None,
     if not 1 <= limit <= 1000:
         raise ValueError(f'limit is {limit!r}; from 1 to 1000')
     names = _ALL if status is None else _LANES[status]
-    found: list[Any] = []
+    found: list[Job] = []
     looks = 0
     for name, key, jobid in _entries(queue, names, start):
         # The cursor is the first entry of the next page, so that a page
@@ -66,7 +73,7 @@ def page(queue: Any, status: str | None, task: str | None, start: str | None,
     return found, None
 
 
-def _elsewhere(job: Any, name: str) -> bool:
+def _elsewhere(job: Job, name: str) -> bool:
     """Does this job stand in another lane, too, and is listed there?
 
     A recurring job is noted in ``due`` while it is queued or runs.
@@ -74,7 +81,7 @@ def _elsewhere(job: Any, name: str) -> bool:
     return name == 'due' and job.status not in (DELAYED, CRONJOB)
 
 
-def _entries(queue: Any, names: tuple[str, ...],
+def _entries(queue: JobQueue, names: tuple[str, ...],
              start: str | None) -> Iterator[tuple[str, int, int]]:
     key: int | None = None
     if start is not None:
@@ -89,7 +96,8 @@ def _entries(queue: Any, names: tuple[str, ...],
     for name in names:
         if name == 'running':
             ids = sorted(queue.running(), reverse=True)
-            entries: Any = ((i, i) for i in ids if key is None or i <= key)
+            entries: Iterator[tuple[int, int]] = (
+                (i, i) for i in ids if key is None or i <= key)
         elif name in ('due', 'waiting'):
             # Scheduled: the next run first.
             lanes = getattr(queue, name)
@@ -109,7 +117,7 @@ def _entries(queue: Any, names: tuple[str, ...],
         key = None
 
 
-def stats(queue: Any, now: float) -> dict[str, Any]:
+def stats(queue: JobQueue, now: float) -> dict[str, Any]:
     """See ITaskService.stats"""
     parts = queue.ready.parts()
     for lanes in (queue.waiting, queue.due, queue.later, queue.cancelled):
@@ -136,7 +144,7 @@ def stats(queue: Any, now: float) -> dict[str, Any]:
     }
 
 
-def _fetch(queue: Any, parts: Iterable[Any]) -> None:
+def _fetch(queue: JobQueue, parts: Iterable[Persistent]) -> None:
     """Load objects in one round trip to a server, not in one for each."""
     # Only ghosts have no answer to this.
     cold = [part for part in parts if part._p_changed is None]
@@ -144,7 +152,7 @@ def _fetch(queue: Any, parts: Iterable[Any]) -> None:
         queue._p_jar.prefetch(cold)
 
 
-def _rate(queue: Any, name: str, now: float) -> float:
+def _rate(queue: JobQueue, name: str, now: float) -> float:
     """How many jobs ended per minute lately, from the logs' last entries.
 
     Of a slot that ended more in the last minute than are looked at, the rate
@@ -164,7 +172,7 @@ def _rate(queue: Any, name: str, now: float) -> float:
     return round(total, 1)
 
 
-def workers(queue: Any) -> list[dict[str, Any]]:
+def workers(queue: JobQueue) -> list[dict[str, Any]]:
     """See ITaskService.listWorkers"""
     return [{'id': worker,
              'evidence': [str(part[0]) for part in record.evidence],
@@ -180,7 +188,7 @@ class QueueView:
     job that was added last.
     """
 
-    def __init__(self, queue: Any) -> None:
+    def __init__(self, queue: JobQueue) -> None:
         self._queue = queue
 
     def __len__(self) -> int:
@@ -190,7 +198,7 @@ class QueueView:
     def __bool__(self) -> bool:
         return self._queue.ready.any() or bool(self._queue.waiting)
 
-    def _jobs(self, backwards: bool) -> Iterator[Any]:
+    def _jobs(self, backwards: bool) -> Iterator[Job]:
         queue = self._queue
         ready = queue.ready.down() if backwards else queue.ready.up()
         waiting = queue.waiting.down() if backwards else queue.waiting.up()
@@ -199,7 +207,7 @@ class QueueView:
         for part in reversed(parts) if backwards else parts:
             yield from (job for job in part if job is not None)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Job]:
         return self._jobs(backwards=False)
 
     def __getitem__(self, index: Any) -> Any:

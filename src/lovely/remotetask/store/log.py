@@ -27,7 +27,7 @@ class Log(Persistent):
     """
 
     def __init__(self) -> None:
-        self.buckets = LOBTree()
+        self.buckets: LOBTree[LLBucket] = LOBTree()
         self._count = Length()
 
     def extend(self, entries: Iterable[tuple[int, int]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
@@ -20,6 +21,9 @@ from lovely.remotetask.store.uniques import UniqueKeys
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.store.workers import Workers
 
+if TYPE_CHECKING:
+    from lovely.remotetask.store.blocks import Blocks
+
 #: What is noted in a slot's logs: the place of such a job is
 #: ``(name, (slot, moment))``; that of others ``(name of lanes, key)``.
 LOGS = ('completed', 'error')
@@ -28,7 +32,7 @@ LOGS = ('completed', 'error')
 class Places(Workers):
     """The lanes of a queue, beside the logs of its slots."""
 
-    def __init__(self, jobs: Any) -> None:
+    def __init__(self, jobs: Blocks) -> None:
         super().__init__(jobs)
         self.ready = Ready(jobs, self.slots)
         # Fewer lanes where producers and workers do not meet.

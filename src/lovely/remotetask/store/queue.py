@@ -81,7 +81,7 @@ class JobQueue(Claiming):
 
     # -- running --------------------------------------------------------------
 
-    def restart(self, job: Any, token: Token, now: float) -> bool:
+    def restart(self, job: Job, token: Token, now: float) -> bool:
         """Start a job again whose start was undone with a transaction.
 
         Returns: False if there is nothing to go on with: the job is over.
@@ -146,7 +146,7 @@ class JobQueue(Claiming):
         """End a run with an error record."""
         self._end(job, ERROR, now, slot, error=tuple(failure))
 
-    def _end(self, job: Any, status: str, now: float, slot: int,
+    def _end(self, job: Job, status: str, now: float, slot: int,
              **values: Any) -> None:
         values.update(claim=None, completedAt=now, failures=None,
                       missing_since=None)
@@ -195,8 +195,7 @@ class JobQueue(Claiming):
         """Remove every trace of a job that is about to be deleted."""
         self._unnote_next(job)
         self.take_out(job)
-        if job.key is not None:
-            self.uniques.release(job)
+        self.uniques.release(job)
 
     def clean(self, status: str) -> None:
         """Delete all jobs with this final status.  Cost: O(such jobs)."""
@@ -230,6 +229,6 @@ class JobQueue(Claiming):
         return found
 
     def page(self, status: str | None, task: str | None, start: str | None,
-             limit: int) -> tuple[list[Any], str | None]:
+             limit: int) -> tuple[list[Job], str | None]:
         """See ITaskService.listJobs."""
         return listing.page(self, status, task, start, limit)

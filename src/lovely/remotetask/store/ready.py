@@ -23,6 +23,7 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.claims import Claims
 from lovely.remotetask.store.claims import Left
+from lovely.remotetask.store.claims import Slot
 from lovely.remotetask.store.keys import ready_time
 from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.store.lanes import Lanes
@@ -43,7 +44,7 @@ class Ready(Persistent):
     whose claims tell which entries they have left behind.
     """
 
-    def __init__(self, jobs: Blocks, slots: IOBTree) -> None:
+    def __init__(self, jobs: Blocks, slots: IOBTree[Slot]) -> None:
         self._jobs = jobs
         self._slots = slots
         self._lanes = Lanes(LANES)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
@@ -61,7 +59,7 @@ class Timetable(Places):
             self.put_in(job, 'due', key, anchor=anchor,
                         status=self._move(job, DELAYED))
 
-    def _note_next(self, job: Any, key: int) -> None:
+    def _note_next(self, job: Job, key: int) -> None:
         """Note a recurring job's next run, without writing the job."""
         note = job.next
         if note is None:
@@ -71,7 +69,7 @@ class Timetable(Places):
             self.due.discard(note.key, job.id)
         note.key = self.due.insert(key, job.id)
 
-    def _unnote_next(self, job: Any) -> None:
+    def _unnote_next(self, job: Job) -> None:
         note = getattr(job, 'next', None)
         if note is not None:
             self.due.discard(note.key, job.id)
@@ -110,7 +108,7 @@ class Timetable(Places):
                 if job is not None:
                     self._make_ready(job, lanes is self.due, key, now)
 
-    def _make_ready(self, job: Any, is_due: bool, key: int,
+    def _make_ready(self, job: Job, is_due: bool, key: int,
                     now: float) -> None:
         if states.is_final(job.status):
             return              # its status was assigned from outside
@@ -118,7 +116,7 @@ class Timetable(Places):
             # After the time it was due at, too: see last_key.
             when = job.next_run(max(now, key_time(key)))
             if when is not None:
-                job.next.key = self.due.insert(time_key(when), job.id)
+                self._note_next(job, time_key(when))
             if job.status != CRONJOB:
                 return          # still queued or running: this time is missed
             if when is None:

@@ -5,6 +5,7 @@ Source: new; design section 5.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from typing import Any
 from zlib import crc32
 
@@ -13,6 +14,10 @@ from persistent import Persistent
 
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.store import states
+
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.store.blocks import Blocks
 
 # The longest unique key (characters): each add with a key writes a bucket
 # of dozens of them.
@@ -40,14 +45,15 @@ class UniqueKeys(Persistent):
     """
 
     def __init__(self) -> None:
-        self._trees = tuple(OLBTree() for _ in range(_SHARDS))
+        self._trees: tuple[OLBTree[str], ...] = tuple(
+            OLBTree() for _ in range(_SHARDS))
 
-    def _tree(self, key: str) -> Any:
+    def _tree(self, key: str) -> OLBTree[str]:
         # Not hash(): that of a text differs from process to process.
         return self._trees[
             crc32(key.encode('utf-8', 'surrogatepass')) % _SHARDS]
 
-    def holder(self, key: str, jobs: Any) -> Any:
+    def holder(self, key: str, jobs: Blocks) -> Job | None:
         """The job that has this key, over or not; None: nobody has.
 
         Arguments: ``jobs``, the mapping of all jobs.
@@ -57,7 +63,7 @@ class UniqueKeys(Persistent):
         # A job may have been deleted behind our back, and its id used again.
         return job if job is not None and job.key == key else None
 
-    def take(self, key: str, job: Any, before: Any) -> None:
+    def take(self, key: str, job: Job, before: Job | None) -> None:
         """Give the key to a job.
 
         Arguments: ``before``, its holder so far, or None.
@@ -69,8 +75,11 @@ class UniqueKeys(Persistent):
         job.put(key=key)
         self._tree(key)[key] = job.id
 
-    def release(self, job: Any) -> None:
-        """Forget the key of a job that is about to be deleted."""
-        tree = self._tree(job.key)
-        if tree.get(job.key) == job.id:
-            del tree[job.key]
+    def release(self, job: Job) -> None:
+        """Forget the key, if any, of a job that is about to be deleted."""
+        key = job.key
+        if key is None:
+            return
+        tree = self._tree(key)
+        if tree.get(key) == job.id:
+            del tree[key]

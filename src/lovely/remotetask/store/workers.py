@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
+from typing import Any
 
 from BTrees.IOBTree import IOBTree
 from BTrees.OOBTree import OOBTree
@@ -38,7 +39,7 @@ class WorkerRecord(Persistent):
     (ILiveness); ``beat``, None where nobody watches that.
     """
 
-    def __init__(self, evidence: tuple[object, ...],
+    def __init__(self, evidence: tuple[Any, ...],
                  beat: Beat | None) -> None:
         self.evidence = evidence
         self.beat = beat
@@ -54,9 +55,9 @@ class Workers(Persistent):
     def __init__(self, jobs: Blocks) -> None:
         self.jobs = jobs
         self.slots = IOBTree({DIRECT_SLOT: Slot(None)})
-        self.workers = OOBTree()
+        self.workers: OOBTree[str, WorkerRecord] = OOBTree()
 
-    def enroll(self, worker: str, evidence: tuple[object, ...],
+    def enroll(self, worker: str, evidence: tuple[Any, ...],
                beats: bool) -> None:
         """Make a worker known.
 

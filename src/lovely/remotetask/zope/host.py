@@ -137,7 +137,7 @@ class ZopeHost(PlainHost):
             return nobody
         place, found, name = submitter.partition(_FOLDER)
         path = f'{place}{_FOLDER}'.strip() if found else ''
-        app = service.getPhysicalRoot()
+        app = _application(service)
         folder = _at(app, tuple(path.split('/'))) if found else None
         if folder is None:
             raise SubmitterGone(
@@ -290,13 +290,18 @@ def _pack(value: Any) -> Any:
 def _unpack(service: TaskService, value: Any) -> Any:
     if type(value) is not Wrapped:
         return value
-    found = _at(service.getPhysicalRoot(), value.path)
+    found = _at(_application(service), value.path)
     if found is None or aq_base(found)._p_oid != value.object._p_oid:
         raise TaskError(
             f'{"/".join(value.path)}, an input of this job, is not there any '
             f'more: it was moved or deleted after the job was added; add a '
             f'new job with the object of today')
     return found
+
+
+def _application(service: Any) -> Any:
+    """The application that a service of Zope is in."""
+    return service.getPhysicalRoot()
 
 
 def _at(app: Any, path: tuple[str, ...]) -> Any:

@@ -12,7 +12,7 @@ from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import ITaskService
 
 if TYPE_CHECKING:
-    from lovely.remotetask.service import TaskService
+    from lovely.remotetask.zope.service import TaskService as ZopeTaskService
 
 try:
     from five.localsitemanager import make_objectmanager_site
@@ -21,7 +21,7 @@ except ImportError:
     make_objectmanager_site = PersistentComponents = None
 
 
-def register(service: TaskService, name: str | None = None) -> None:
+def register(service: ZopeTaskService, name: str | None = None) -> None:
     """Let a service be found by ``getUtility(ITaskService, name)``.
 
     It becomes a utility of the folder that it is in, which becomes a site

@@ -43,7 +43,8 @@ WAIT_FLOOR = 0.05
 class _Service(Protocol):
     """The part of a TaskService that is used here."""
 
-    jobqueue: Queue
+    @property
+    def jobqueue(self) -> Queue: ...
 
 
 class Listener:

@@ -14,16 +14,23 @@ from lovely.remotetask.peers.forks import call_after_fork
 
 
 class _Lanes(Protocol):
-    lengths: Sequence[Length]
+    @property
+    def lengths(self) -> Sequence[Length]: ...
 
 
 class Queue(Protocol):
     """The part of a JobQueue that is used here."""
 
     _p_oid: bytes
-    ready: _Lanes
-    due: _Lanes
-    waiting: _Lanes
+
+    @property
+    def ready(self) -> _Lanes: ...
+
+    @property
+    def due(self) -> _Lanes: ...
+
+    @property
+    def waiting(self) -> _Lanes: ...
 
 
 class WakeEvent(threading.Event):

@@ -1,0 +1,4 @@
+from BTrees._tree import K
+from BTrees._tree import Tree
+
+class OLBTree(Tree[K, int]): ...

@@ -1,0 +1,1 @@
+from ZODB.DB import DB as DB

@@ -1,0 +1,19 @@
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import MutableMapping
+from typing import Any
+from typing import TypeVar
+
+from persistent import Persistent
+
+_K = TypeVar('_K')
+_V = TypeVar('_V')
+
+class PersistentMapping(Persistent, MutableMapping[_K, _V]):
+    data: dict[_K, _V]
+    def __init__(self, values: Mapping[_K, _V] = ..., **kw: Any) -> None: ...
+    def __getitem__(self, key: _K) -> _V: ...
+    def __setitem__(self, key: _K, value: _V) -> None: ...
+    def __delitem__(self, key: _K) -> None: ...
+    def __iter__(self) -> Iterator[_K]: ...
+    def __len__(self) -> int: ...
