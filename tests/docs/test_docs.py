@@ -12,6 +12,8 @@ import pytest
 import transaction
 from zope.testing.cleanup import cleanUp
 
+from lovely.remotetask import settings
+
 ROOT = Path(__file__).parents[2]
 README = ROOT / 'README.rst'
 DOCUMENTS = sorted(
@@ -119,3 +121,13 @@ def test_ci_runs_the_line_of_the_readme(tmp_path):
     command, = command_below('Test it')
     assert done.returncode == 0, done.stderr
     assert f'ran: {command} (1)' in done.stdout.splitlines()
+
+
+def test_the_page_of_settings_has_each_with_its_default():
+    page = ROOT / 'docs' / 'reference' / 'settings.rst'
+    rows = re.findall(r'^``([A-Z_]+)`` +([0-9.]+) ',
+                      page.read_text(encoding='utf-8'), re.M)
+    assert {name: float(default) for name, default in rows} == {
+        name: number for name, number in vars(settings).items()
+        if name.isupper() and not name.startswith('_')}
+    assert len(rows) == len(set(rows))
