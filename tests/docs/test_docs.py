@@ -1,5 +1,6 @@
 """Every example in the documentation runs as it is printed."""
 
+import ast
 import doctest
 import os
 import re
@@ -16,6 +17,7 @@ from lovely.remotetask import settings
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / 'README.rst'
+SOURCE = Path(settings.__file__).parent
 DOCUMENTS = sorted(
     path for path in (ROOT / 'docs').rglob('*.rst')
     if '>>> ' in path.read_text(encoding='utf-8'))
@@ -131,3 +133,18 @@ def test_the_page_of_settings_has_each_with_its_default():
         name: number for name, number in vars(settings).items()
         if name.isupper() and not name.startswith('_')}
     assert len(rows) == len(set(rows))
+
+
+def test_the_functions_that_the_page_on_the_inside_names_are_there():
+    page = ROOT / 'docs' / 'explanation' / 'inside.rst'
+    named = re.findall(r'``([a-z_/]+\.py)``:\s+``([A-Za-z_.]+)``',
+                       page.read_text(encoding='utf-8'))
+    assert len(named) > 30
+    for file, function in named:
+        body = ast.parse((SOURCE / file).read_text(encoding='utf-8')).body
+        for name in function.split('.'):
+            found = [item for item in body
+                     if isinstance(item, ast.ClassDef | ast.FunctionDef)
+                     and item.name == name]
+            assert found, f'{file} has no {function}'
+            body = found[0].body
