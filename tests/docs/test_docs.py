@@ -1,5 +1,6 @@
 """Every example in the documentation runs as it is printed."""
 
+import ast
 import doctest
 import os
 import re
@@ -12,8 +13,11 @@ import pytest
 import transaction
 from zope.testing.cleanup import cleanUp
 
+from lovely.remotetask import settings
+
 ROOT = Path(__file__).parents[2]
 README = ROOT / 'README.rst'
+SOURCE = Path(settings.__file__).parent
 DOCUMENTS = sorted(
     path for path in (ROOT / 'docs').rglob('*.rst')
     if '>>> ' in path.read_text(encoding='utf-8'))
@@ -119,3 +123,28 @@ def test_ci_runs_the_line_of_the_readme(tmp_path):
     command, = command_below('Test it')
     assert done.returncode == 0, done.stderr
     assert f'ran: {command} (1)' in done.stdout.splitlines()
+
+
+def test_the_page_of_settings_has_each_with_its_default():
+    page = ROOT / 'docs' / 'reference' / 'settings.rst'
+    rows = re.findall(r'^``([A-Z_]+)`` +([0-9.]+) ',
+                      page.read_text(encoding='utf-8'), re.M)
+    assert {name: float(default) for name, default in rows} == {
+        name: number for name, number in vars(settings).items()
+        if name.isupper() and not name.startswith('_')}
+    assert len(rows) == len(set(rows))
+
+
+def test_the_functions_that_the_page_on_the_inside_names_are_there():
+    page = ROOT / 'docs' / 'explanation' / 'inside.rst'
+    named = re.findall(r'``([a-z_/]+\.py)``:\s+``([A-Za-z_.]+)``',
+                       page.read_text(encoding='utf-8'))
+    assert len(named) > 30
+    for file, function in named:
+        body = ast.parse((SOURCE / file).read_text(encoding='utf-8')).body
+        for name in function.split('.'):
+            found = [item for item in body
+                     if isinstance(item, ast.ClassDef | ast.FunctionDef)
+                     and item.name == name]
+            assert found, f'{file} has no {function}'
+            body = found[0].body

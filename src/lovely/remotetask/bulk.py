@@ -48,8 +48,9 @@ def clean(database: DB, path: Sequence[str], host: IHost,
     Arguments: ``database`` (ZODB.DB); ``path``, of the service; ``host``
     (IHost); ``status``, the final statuses to remove; ``progress``, called
     after each transaction with the number of jobs so far.
-    Returns: how many were removed (int), by status.  Beside a busy worker,
-    up to 16 jobs per thread that have just ended may be left.
+    Returns: how many were removed (int), by status.  Beside a busy worker
+    each thread may leave up to 16 jobs of its log, and what its page has
+    completed, until it ends that page.
     Raises: UsageError, before anything is removed; the ConflictError of a
     transaction that met others again and again.
     Txn: its own, of at most settings.BULK_BATCH jobs each.

@@ -1,4 +1,20 @@
-"""Numbers that an operator may change: see docs/reference/settings.rst."""
+"""Numbers that an operator may change: see docs/reference/settings.rst.
+
+Each is changed by an environment variable, LOVELY_REMOTETASK_ and its name,
+that is there when this module is imported, or by an assignment to the
+attribute before processors start.  For that, every user reads ``settings.X``
+at the time of use: ``from ...settings import X`` would keep the old number.
+"""
+
+import math
+import os
+from typing import TypeVar
+
+from lovely.remotetask.errors import ConfigurationError
+
+_PREFIX = 'LOVELY_REMOTETASK_'
+
+_Number = TypeVar('_Number', int, float)
 
 #: How often (seconds) an idle processor looks at its queue without a
 #: notification, where notifications work (see peers/wakeup): one may get
@@ -44,3 +60,27 @@ POISON = 5
 
 #: How long (seconds) the end of a process waits for its running jobs.
 END_GRACE = 5.0
+
+
+def _from_environment(name: str, default: _Number) -> _Number:
+    """The number that the environment gives, of the default's type."""
+    variable = _PREFIX + name
+    given = os.environ.get(variable)
+    if given is None:
+        return default
+    try:
+        number = type(default)(given)
+    except ValueError:
+        number = type(default)(0)
+    if not 0 < number < math.inf:
+        kind = 'whole number' if isinstance(default, int) else 'number'
+        raise ConfigurationError(
+            f'{variable} is {given!r}; give a {kind} greater than 0, or '
+            f'remove the variable: the default is {default}')
+    return number
+
+
+# The numbers stand above as plain assignments, for readers and for mypy.
+for _name, _default in list(globals().items()):
+    if _name.isupper() and not _name.startswith('_'):
+        globals()[_name] = _from_environment(_name, _default)

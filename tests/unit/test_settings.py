@@ -1,0 +1,83 @@
+"""Each number of the settings can be changed by the environment."""
+
+import os
+import runpy
+import subprocess
+import sys
+
+import pytest
+
+from lovely.remotetask import settings
+from lovely.remotetask.errors import ConfigurationError
+
+NAMES = sorted(name for name in vars(settings)
+               if name.isupper() and not name.startswith('_'))
+WHOLE = ['BULK_BATCH', 'GROUP_JOBS', 'PAYLOAD_BYTES', 'POISON',
+         'TRACEBACK_CHARS']
+
+
+@pytest.fixture(autouse=True)
+def untouched(monkeypatch):
+    """No variable of the user's environment counts."""
+    for name in NAMES:
+        monkeypatch.delenv(f'LOVELY_REMOTETASK_{name}', raising=False)
+
+
+def read():
+    """The settings, as a process reads them when it imports the module."""
+    return runpy.run_path(settings.__file__)
+
+
+def defaults():
+    return {name: read()[name] for name in NAMES}
+
+
+def test_which_numbers_are_whole():
+    assert [name for name, number in defaults().items()
+            if isinstance(number, int)] == WHOLE
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_each_is_read_from_the_environment(name, monkeypatch):
+    others = defaults()
+    kind = type(others.pop(name))
+    monkeypatch.setenv(f'LOVELY_REMOTETASK_{name}', '7')
+    found = read()
+    assert found[name] == 7
+    assert type(found[name]) is kind
+    assert {other: found[other] for other in others} == others
+
+
+def test_a_fraction_where_that_makes_sense(monkeypatch):
+    monkeypatch.setenv('LOVELY_REMOTETASK_GROUP_SECONDS', '0.25')
+    assert read()['GROUP_SECONDS'] == 0.25
+
+
+@pytest.mark.parametrize('given', [
+    '', 'ten', '0', '-1', 'nan', 'inf', '-inf', '10s'])
+@pytest.mark.parametrize('name', ['BEAT_SECONDS', 'POISON'])
+def test_a_bad_value_is_refused(name, given, monkeypatch):
+    variable = f'LOVELY_REMOTETASK_{name}'
+    monkeypatch.setenv(variable, given)
+    with pytest.raises(ConfigurationError) as caught:
+        read()
+    message = str(caught.value)
+    assert f'{variable} is {given!r}' in message
+    assert 'number greater than 0' in message
+
+
+@pytest.mark.parametrize('given', ['2.5', '1e3'])
+def test_a_whole_number_is_no_fraction(given, monkeypatch):
+    monkeypatch.setenv('LOVELY_REMOTETASK_BULK_BATCH', given)
+    with pytest.raises(ConfigurationError, match='give a whole number'):
+        read()
+
+
+def test_a_user_of_the_command_line_reads_one_line():
+    done = subprocess.run(
+        [sys.executable, '-m', 'lovely.remotetask.cli', 'serve'],
+        env={**os.environ, 'LOVELY_REMOTETASK_POISON': 'never'},
+        capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    line, = done.stderr.splitlines()
+    assert line.startswith("remotetask: LOVELY_REMOTETASK_POISON is 'never'")
