@@ -1,11 +1,20 @@
-"""Real processes: `remotetask` as a user runs it."""
+"""Real processes: `remotetask` as a user runs it.
 
+Servers and workers are started as a user starts them.  Commands that end by
+themselves are forked from a process that has the libraries loaded: there are
+hundreds, and most of their time would go into imports.
+"""
+
+import contextlib
+import json
 import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 
 import pytest
@@ -73,13 +82,97 @@ def environ(tmp_path_factory):
                     'TMPDIR': str(home)}
 
 
+#: Forks a process for each command.  It has no thread, and nothing of ours is
+#: imported before the fork.
+_FORKS = '''
+import gc, importlib, json, os, runpy, socket, sys
+
+for name in ('BTrees.Length', 'ZODB.FileStorage', 'click', 'email',
+             'importlib.metadata', 'transaction', 'xmlrpc.client',
+             'zodburi.resolvers', 'zope.component.hooks',
+             'zope.configuration.xmlconfig', 'zope.location', 'zope.schema',
+             'zope.publisher.base', 'zope.security.checker'):
+    importlib.import_module(name)
+# Or each process would go through all of it, and copy it, at its end.
+gc.freeze()
+wire = socket.socket(fileno=int(sys.argv[1]))
+while True:
+    request, ends, _, _ = socket.recv_fds(wire, 1 << 20, 3)
+    if not request:
+        sys.exit()
+    pid = os.fork()
+    if not pid:
+        break
+    for end in ends:
+        os.close(end)
+    wire.send(b'%d' % pid)
+    wire.send(b'%d' % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+wire.close()
+for number, end in enumerate(ends):
+    os.dup2(end, number)
+    os.close(end)
+request = json.loads(request)
+os.chdir(request['cwd'])
+os.environ.clear()
+os.environ.update(request['environ'])
+sys.path[0] = request['cwd']
+sys.argv[1:] = request['arguments']
+runpy.run_module('lovely.remotetask.cli', run_name='__main__', alter_sys=True)
+'''
+
+
+class Forks:
+    """Runs commands one after the other."""
+
+    def __init__(self):
+        # Each message is received as it was sent.
+        self._wire, other = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with other:
+            self._process = subprocess.Popen(
+                [sys.executable, '-c', _FORKS, str(other.fileno())],
+                pass_fds=[other.fileno()])
+        self._wire.settimeout(DEADLINE)
+
+    def run(self, arguments, environ, cwd, input):
+        with contextlib.ExitStack() as files:
+            stdin, stdout, stderr = (files.enter_context(
+                tempfile.TemporaryFile('w+', encoding='utf-8'))
+                for _ in range(3))
+            stdin.write(input or '')
+            stdin.seek(0)
+            socket.send_fds(self._wire, [json.dumps({
+                'arguments': arguments, 'environ': environ, 'cwd': str(cwd),
+                }).encode()], [file.fileno()
+                               for file in (stdin, stdout, stderr)])
+            pid = int(self._wire.recv(100))
+            try:
+                code = int(self._wire.recv(100))
+            except TimeoutError:
+                os.kill(pid, signal.SIGKILL)
+                raise
+            stdout.seek(0), stderr.seek(0)
+            return subprocess.CompletedProcess(
+                arguments, code, stdout.read(), stderr.read())
+
+    def close(self):
+        self._wire.close()
+        assert self._process.wait(DEADLINE) == 0
+
+
+@pytest.fixture(scope='session')
+def forks():
+    forks = Forks()
+    yield forks
+    forks.close()
+
+
 @pytest.fixture
-def remotetask(environ, tmp_path):
+def remotetask(forks, environ, tmp_path):
     """``remotetask(*arguments)`` runs one command to its end."""
     def run(*arguments, input=None, cwd=tmp_path, **more):
-        return subprocess.run(
-            [*CLI, *map(str, arguments)], capture_output=True, text=True,
-            input=input, env=environ | more, cwd=cwd, timeout=DEADLINE)
+        return forks.run(list(map(str, arguments)), environ | more, cwd,
+                         input)
 
     return run
 
