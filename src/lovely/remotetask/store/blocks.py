@@ -18,8 +18,8 @@ from persistent import Persistent
 from zope.interface import implementer
 
 if TYPE_CHECKING:
-    from BTrees._tree import Collection
     from BTrees.IOBTree import IOBTree
+    from BTrees.IOBTree import IOBucket
 
     from lovely.remotetask.job import Job
     from lovely.remotetask.store.keys import Local
@@ -40,7 +40,7 @@ class Blocks(Persistent):
 
     def __init__(self, family: Any) -> None:
         # block number -> a bucket of that block's ids
-        self._tree: IOBTree[Collection[int, Job]] = family.IO.BTree()
+        self._tree: IOBTree[IOBucket[Job]] = family.IO.BTree()
         self._last = family.maxint >> _SHIFT
 
     def _block(self, key: Any) -> Any:
