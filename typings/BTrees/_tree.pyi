@@ -51,6 +51,4 @@ class Collection(Persistent, Generic[K, V]):
                   ) -> Iterator[tuple[K, V]]: ...
 
 class Tree(Collection[K, V]):
-    # A bucket of the same kind, whatever is kept in it.
-    _bucket_type: type[Collection[K, Any]]
     def insert(self, key: K, value: V) -> int: ...

@@ -1,4 +1,4 @@
-"""Claims what follows in the commit that finishes a job."""
+"""Claims the next jobs in the commit that finishes a job."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from lovely.remotetask.run.worker import Worker
     from lovely.remotetask.service import TaskService
 
-# While one job follows another in shared commits, what is due is looked for
-# this often (seconds).
+# How often (seconds) a thread that runs one job after another in shared
+# commits looks for jobs whose time has come.
 _DUE_LOOK = 0.05
 
-# After a conflict of a shared finish and claim a thread finishes so many jobs
-# alone: what conflicts once does so again.
+# How many jobs a thread finishes alone after a finish and a claim in one
+# commit have conflicted: if they do once, they do again.
 _CHAIN_PENALTY = 100
 
 
 class ClaimFailed(TransientError):
-    """What was to follow a job could not be claimed in its commit."""
+    """The next jobs could not be claimed in the commit of a finished one."""
 
 
 class Chain:
-    """Claims what follows in the commit that finishes some jobs of a slot."""
+    """Claims the next jobs of a slot in the commit that finishes some."""
 
     def __init__(self, worker: Worker, slot: int,
                  go_on: Callable[[], bool]) -> None:
@@ -45,23 +45,23 @@ class Chain:
         self._slot = slot
         self._go_on = go_on
         self._ended = self._looked = SYSTEM_CLOCK.monotonic()
-        # What the latest commit has claimed, if it gets through.
+        # The claims of the latest commit, if it gets through.
         self._taken: list[Claim] = []
         self.cursor = ReadCursor()
 
     def goes_on(self) -> bool:
-        """Is another job to be run in this thread?"""
+        """Is this thread to run another job?"""
         return not self._worker.stopping.is_set() and self._go_on()
 
     @contextmanager
     def __call__(self, quick: bool) -> Iterator[ClaimNext | None]:
-        """What finds the next jobs for a finish's commit; None: not now."""
+        """Gives a function that claims in a finish's commit; None: not now."""
         worker, slot = self._worker, self._slot
         alone = worker.alone.get(slot, 0)
         now, last = SYSTEM_CLOCK.monotonic(), self._ended
         self._ended, self._taken = now, []
-        # After a pause others may be about to help with what lies in our
-        # lanes; whoever goes on without one is left alone there.
+        # After a pause another worker may be claiming from our lanes; then we
+        # claim in a transaction of our own.
         if (not quick or alone or now - last > GRACE_FIRST / 2
                 or not self.goes_on()):
             worker.alone[slot] = max(0, alone - 1)
@@ -72,8 +72,8 @@ class Chain:
             self.cursor.committed()
         except BaseException as error:
             self.cursor.aborted()
-            # The only way in which a claim can undo finished work; what
-            # conflicts once does so again.
+            # Only here can a claim undo finished work: if it conflicts once,
+            # it does so again.
             if self._taken and isinstance(error, TransientError):
                 worker.sharedConflicts += 1
                 worker.alone[slot] = _CHAIN_PENALTY
@@ -84,8 +84,8 @@ class Chain:
         if queue.paused:
             return []
         if now - self._looked > _DUE_LOOK:
-            # What is due is for a claim of its own: bringing it in writes
-            # what others write.
+            # Jobs whose time has come are for a claim of its own: to make them
+            # ready writes lanes that others write.
             if queue.has_due(service.clock.now()):
                 return []
             self._looked = now
@@ -95,17 +95,17 @@ class Chain:
         except TransientError:
             raise
         except Exception as error:
-            # Not the fault of the job that has just been run: it is run
-            # again, and finishes alone.
+            # Not the fault of the job that has just run: it runs again, and
+            # finishes alone.
             log.exception('A claim has failed; the job before it runs again')
             self._worker.alone[self._slot] = _CHAIN_PENALTY
             raise ClaimFailed(str(error)) from error
         return self._taken
 
     def remove_taken(self, session: db.Session) -> None:
-        """Remove from the lanes what was claimed here.
+        """Remove the entries of the jobs that were claimed here.
 
-        Txn: one of its own on the session, retried alone.
+        Txn: one of its own on the session, repeated after a conflict.
         """
         tries = 0
         while self.cursor.taken:
@@ -116,12 +116,12 @@ class Chain:
                     session.commit()
                 self.cursor.removed()
             except Retired:
-                return      # that has removed it
+                return      # to retire a worker removes them
             except TransientError:
                 tries += 1
                 if tries == db.CLAIM_TRIES:
-                    return      # the next page, or the slot's next owner
+                    return      # a later page or owner of the slot does it
             except Exception:
-                # Nothing depends on it, and the next claim will tell.
+                # No job depends on it, and the next claim reports the error.
                 trace.exception('what was claimed stays in its lanes')
                 return

@@ -36,7 +36,7 @@ def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
     Raises, Txn: see ITaskService.processNext.
     """
     queue = service.jobqueue
-    # Before the pull: undoing a run puts the job back where it was.
+    # Before the pull, so that a rollback puts the job back to its place.
     savepoint = db.Savepoint(caller.jar_of(service))
     job = pull()
     if job is None:
@@ -51,7 +51,7 @@ def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
         output, size = call_task(
             find_task(service, host, job.task), service, host, job)
     except (TransientError, KeyboardInterrupt):
-        # Whoever called knows how to run the whole transaction again.
+        # The caller runs its whole transaction again.
         savepoint.rollback()
         raise
     except BaseException as raised:
@@ -66,8 +66,8 @@ def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
 def _end_here(service: TaskService, jobid: int, token: Token, now: float,
               error: BaseException | None, output: Any, size: int) -> None:
     job = service.jobs.get(jobid)
-    # A job that was added in this transaction went with it when the task
-    # aborted: there is nobody left to ask about it.
+    # A job that was added in this transaction is gone where the task has
+    # aborted it.
     if job is None or not service.jobqueue.restart(job, token, now):
         return
     if error is None:
@@ -77,5 +77,5 @@ def _end_here(service: TaskService, jobid: int, token: Token, now: float,
     log_failure(error)
     event = store_failure(service, job, error, now, retry_delay=None)
     events.notify(event)
-    # It may have been put off, and some worker has to come back for it.
+    # The job may wait for another attempt: an idle worker has to know of it.
     notify_after_commit(service, caller.jar_of(service))

@@ -1,8 +1,8 @@
 """Ends the processors of a host's server before a signal ends the server.
 
-A process that is killed by SIGTERM, as many servers are, calls no exit
-handlers, and some servers close the database before they call them.  Either
-would leave the running jobs for other workers to find.
+A process that SIGTERM kills, as it does many servers, calls no exit handlers,
+and other servers close the database before they call them.  In both cases the
+running jobs would wait until another worker finds them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def end_first(number: int, default: object, raised: type[BaseException],
     A handler that the server itself has installed for the signal is kept.
     Arguments: ``number``, of the signal; ``default``, its handler in a
     process that has not changed it; ``raised``, the exception in the main
-    thread by which the server ends; ``given_back``, called before that if
-    jobs still run.
+    thread by which the server ends; ``given_back``, called before that where
+    running jobs were given back.
     """
     # Only the main thread may install handlers.
     if (threading.current_thread() is threading.main_thread()
@@ -47,8 +47,9 @@ class _Ending:
         if self._asked:
             raise self._raised
         self._asked = True
-        # Requests are answered meanwhile.  Not by threading: the main thread
-        # may hold any of its locks, and does not go on before we return.
+        # In a thread, so that the server answers requests meanwhile.  Not by
+        # threading: the main thread may hold a lock of it, and does not go on
+        # before this handler returns.
         _thread.start_new_thread(self._end, (number,))
 
     def _end(self, number: int) -> None:

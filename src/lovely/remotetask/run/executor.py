@@ -1,9 +1,8 @@
-"""Running one job: small named steps over one record.
+"""The executor: runs one claimed job in transactions of its own.
 
 A run ends in exactly one way: finished, failed, parked for another attempt,
-given back, cancelled, or dropped because it is no longer ours.  ``Executor``
-runs a claimed job in transactions of its own; what it shares with direct
-processing is in ``steps``.
+given back, cancelled, or dropped because it is no longer ours.  The steps that
+direct processing takes as well are in ``steps``.
 """
 
 from __future__ import annotations
@@ -54,21 +53,22 @@ if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
 
-# While the worker stops, a run that conflicts is tried so often and then
+# How often a run that conflicts is tried while the worker stops; then it is
 # given back.
 _CONFLICTS_WHEN_STOPPING = 3
 
-# After this many conflicts in a row a run backs off (seconds, doubling).
+# After how many conflicts in a row a run backs off, and how long at first and
+# at most (seconds; doubles).
 _CONFLICTS_BEFORE_BACKOFF = 10
 _BACKOFF_FIRST = 0.05
 BACKOFF_LAST = 5.0
 
-# How often a failure is tried to be stored, with a growing back-off: some
-# minutes of a full disk or a lost connection.
+# How often we try to store a failure, with a growing back-off: that outlasts
+# some minutes of a full disk or a lost connection.
 _STORE_TRIES = 100
 
-# A task that took longer than this (seconds) finishes in a commit of its own:
-# its snapshot is old, and a claim from it would conflict.
+# A task that took longer than this (seconds) finishes in a commit without a
+# claim: its snapshot is old, and the claim would conflict.
 _CHAIN_SECONDS = 0.05
 
 _T = TypeVar('_T')
@@ -93,22 +93,22 @@ class Claim:
     task: str = ''
 
 
-#: Finds the next jobs for the transaction that finishes some: see Worker.
+#: Claims the next jobs in the transaction that finishes some: see Chain.
 ClaimNext = Callable[['TaskService'], list[Claim]]
 ClaimsNext = Callable[[bool], AbstractContextManager[ClaimNext | None]]
 
 
 def no_claim(quick: bool) -> AbstractContextManager[ClaimNext | None]:
-    """Finish and leave it at that."""
+    """A ``claims_next`` by which a finish claims no further jobs."""
     return nullcontext()
 
 
 class Guard:
-    """Lets no transaction of a task commit once its job is not ours.
+    """Lets no transaction of a task commit once its job is no longer ours.
 
-    Every commit on the task's transaction manager is checked, the task's own
-    included: a worker that was declared dead, or a run that was cancelled,
-    can commit nothing any more.
+    Each commit on the task's transaction manager is checked, also the commits
+    that the task makes: a worker that was declared dead, or a run that was
+    cancelled, can no longer commit.
     """
 
     def __init__(self, session: db.Session, job: Job,
@@ -122,7 +122,7 @@ class Guard:
         # A task may cancel its own job, and commit that.
         if self._job.claim != self._token and not self._job._p_changed:
             raise LeaseLost(f'job {self._job.id} is no longer ours')
-        # And if that changes before this commit is through, it conflicts.
+        # If the claim changes before this commit is through, it conflicts.
         self._session.read_current(self._job)
 
 
@@ -132,7 +132,7 @@ class Executor:
     Arguments: ``database`` (ZODB.DB); ``path`` (sequence of str), where the
     service is; ``host`` (IHost).
     Attributes: ``stopping``, an event; once it is set no attempt follows;
-    ``pace``, how long the runs of each task take.
+    ``run_times`` (RunTimes), how long the runs of each task take.
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
@@ -158,11 +158,12 @@ class Executor:
 
     def run(self, claim: Claim, session: db.Session,
             claims_next: ClaimsNext = no_claim) -> list[Claim]:
-        """Run a claimed job to its end, whatever the task does.
+        """Run a claimed job to its end, also where the task fails.
 
         Arguments: ``session``, the connection to run it on;
-        ``claims_next(quick)``, a context that gives what claims the next jobs
-        in the same commit, or None; ``quick`` says whether this run was.
+        ``claims_next(quick)``, a context that gives the function which claims
+        the next jobs in the same commit, or None; ``quick`` says whether this
+        run was.
         Returns: the next jobs, if their claim was part of the last commit.
         Txn: one per attempt; a conflict runs the task again from the start,
         uncharged, and is no error.
@@ -178,8 +179,8 @@ class Executor:
                 self._back_off(conflicts)
                 if (self.stopping.is_set()
                         and conflicts >= _CONFLICTS_WHEN_STOPPING):
-                    # It may conflict for ever; another worker, or the next
-                    # start, goes on with it.
+                    # It may conflict for ever; another worker, or this one
+                    # after its next start, runs it.
                     self.give_back(claim)
                     return []
             except (LeaseLost, ServiceGone) as error:
@@ -189,7 +190,7 @@ class Executor:
                 self.give_back(claim)
                 return []
             except KeyboardInterrupt:
-                # Somebody at a terminal stops us, not the task.
+                # A user at a terminal stops the process, not the task.
                 self.give_back(claim)
                 raise
             except BaseException as error:
@@ -223,13 +224,14 @@ class Executor:
                   self.ids(service, claim)):
                 began = SYSTEM_CLOCK.monotonic()
                 output, size = self.call(seen, job, claim)
-                # The task may have ended its transaction: look again, in
-                # the one that is going to be committed.
+                # The task may have ended its transaction: check again, in the
+                # one that is about to be committed.
                 job = self.own(service, claim)
                 seconds = SYSTEM_CLOCK.monotonic() - began
                 self.run_times.learn(job.task, seconds)
                 quick = seconds < _CHAIN_SECONDS and session.is_alone()
-                # From here on the job is written, which guards it better.
+                # From here on the job is written: if it is no longer ours, the
+                # commit conflicts.
                 session.guard(None)
                 with claims_next(quick) as take:
                     service.jobqueue.finish(
@@ -245,15 +247,15 @@ class Executor:
 
     @contextmanager
     def transaction(self, session: db.Session) -> Iterator[TaskService]:
-        """A fresh transaction; gives the service in it.
+        """Begin a fresh transaction; gives the service in it.
 
-        Txn: aborted if it ends with an exception, unguarded afterwards.
+        Txn: an exception aborts it, and ends the guard.
         """
         session.begin()
         try:
             yield self.service(session.connection)
         except BaseException:
-            # At once: SQL managers that joined may hold locks.
+            # At once: SQL managers that have joined may hold locks.
             session.guard(None)
             session.abort()
             raise
@@ -270,8 +272,8 @@ class Executor:
     def ids(self, service: TaskService, claim: Claim) -> reserved:
         """Ids for the jobs that the task adds, reserved with the claim.
 
-        A long task works on an old snapshot; drawing a block from that would
-        conflict with whoever has drawn one since.
+        A long task works on an old snapshot: to draw a block of ids from that
+        would conflict with each connection that has drawn one since.
         """
         return reserved(service.jobs,
                         service.jobqueue.slots[claim.slot].claims.ids)
@@ -291,7 +293,7 @@ class Executor:
         except (LeaseLost, ServiceGone):
             return False
         except Exception:
-            return True         # the database does not answer: nobody knows
+            return True         # unknown: the database does not answer
         return True
 
     def _back_off(self, conflicts: int) -> None:
@@ -306,11 +308,11 @@ class Executor:
              session: db.Session) -> None:
         """Store a failure in a transaction of its own, until it is stored.
 
-        The attempt's writes are gone; what subscribers write is committed
-        with the error, unless they fail themselves.
+        The writes of the attempt are gone; those of subscribers are committed
+        with the error, unless a subscriber fails.
         """
         if not self._is_ours(claim):
-            # What a cancelled run raises interests nobody.
+            # The error of a run that was cancelled is not stored.
             trace.info('job %s: dropped', claim.jobid)
             return
         log_failure(error)
@@ -318,7 +320,7 @@ class Executor:
         for tries in range(1, _STORE_TRIES + 1):
             try:
                 self._store_failure(claim, error, session, telling)
-                # Whoever is free when its time comes has to know of that.
+                # An idle worker has to know when the next attempt is due.
                 wakeup.notify(self.database)
                 return
             except (LeaseLost, ServiceGone) as reason:
@@ -342,7 +344,8 @@ class Executor:
                        session: db.Session, telling: bool) -> None:
         with self.transaction(session) as service:
             job = self.own(service, claim)
-            # Storing it must not need what the run has failed for.
+            # Where the principal or the task is missing, the failure is stored
+            # as the system.
             known = telling and not isinstance(
                 error, SubmitterGone | WrongWorker)
             with self.host.running(
@@ -370,11 +373,14 @@ class Executor:
         return delay
 
     def _missing_delay(self, job: Job, now: float) -> float | None:
-        """A missing task may be about to be registered: a deployment."""
+        """Seconds until we look for a missing task again; None: give up.
+
+        A deployment may be about to register it.
+        """
         since = job.missing_since or now
         job.put(missing_since=since)
         if now - since >= settings.MISSING_GIVE_UP:
             return None
-        # Doubles with the time that has passed already.
+        # As long as it has been missing, so that the delay doubles each time.
         return min(max(settings.MISSING_FIRST, now - since),
                    settings.MISSING_LAST)

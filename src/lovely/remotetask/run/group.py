@@ -6,7 +6,7 @@
                         |
                         +-> it failed: roll back to its savepoint; its error
                         |   is stored after the group
-                        +-> whatever else happens, a conflict above all:
+                        +-> a conflict, or any other error:
                             abort, and run each job alone
 
 A job that has been run here is not noted as ended before all have been run:
@@ -48,7 +48,7 @@ class Group:
     """Some claimed jobs that one thread runs.
 
     Attributes: ``waiting`` (deque of Claim): what has not been begun.  The
-    thread takes from its left; whoever gives jobs back takes from its right.
+    thread takes from its left; jobs are given back from its right.
     """
 
     def __init__(self, executor: Executor, claims: Iterable[Claim]) -> None:
@@ -124,7 +124,8 @@ class Group:
             with claims_next(quick) as take:
                 self._end(service, ended)
                 if shared.ended():
-                    raise EndedByTask('somebody who was told of the ends')
+                    raise EndedByTask(
+                        'a subscriber of the events of these jobs')
                 following = take(service) if take else []
                 if not following:
                     for slot in {claim.slot for claim, *_ in ended}:
@@ -183,7 +184,7 @@ class _SharedTransaction:
         raise EndedByTask('a groupable task must not commit')
 
     def ended(self) -> bool:
-        """Has somebody ended it, or tried to?"""
+        """Has the transaction ended, or was its end tried?"""
         current = self._session.manager.get()
         return current is not self._transaction or current.status != 'Active'
 

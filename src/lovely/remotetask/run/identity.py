@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from lovely.remotetask.store.claiming import Token
 
-#: Roles of workers; their ids begin with them.  A loop runs jobs until it is
-#: stopped, and has lanes of its own; a processor may be called job by job;
-#: what ``service.claimNextJob()`` claims is run directly by its caller.
+#: The roles of workers, with which their ids begin.  A loop runs jobs until it
+#: is stopped, and has lanes of its own; a processor may be called job by job;
+#: a direct worker claims by ``service.claimNextJob()``, whose caller runs the
+#: job.
 LOOP = 'loop'
 PROCESSOR = 'processor'
 DIRECT = 'direct'
@@ -22,9 +23,9 @@ class Identity:
     """A worker in its own process: makes the tokens of its claims.
 
     A token is (worker id, slot, number): no two claims ever share one, and
-    no two clocks need to agree on that.
+    that depends on no clock.
 
-    Arguments: ``role`` (str), for people who read the database.
+    Arguments: ``role`` (str), one of the above.
     """
 
     def __init__(self, role: str) -> None:
@@ -37,7 +38,7 @@ class Identity:
         return self.id, slot, next(self._numbers)
 
     def tokens(self, slot: int) -> Iterator[Token]:
-        """Such tokens without an end."""
+        """Such tokens, without end."""
         while True:
             yield self.token(slot)
 
@@ -46,7 +47,7 @@ _manual: dict[int, Identity] = {}
 
 
 def manual_worker() -> Identity:
-    """The worker of this process for what is run by hand."""
+    """The worker of this process for jobs that are run directly."""
     # Keyed by the process: a fork must not go on with its parent's numbers.
     pid = os.getpid()
     if pid not in _manual:

@@ -10,12 +10,12 @@ from lovely.remotetask.run.identity import LOOP
 from lovely.remotetask.store.queue import JobQueue
 from lovely.remotetask.store.ready import LANES
 
-#: How long the head of a foreign lane must lie still before it is taken
-#: (seconds): at least, and as a multiple of the own commits' average time.
+#: How long the head of another worker's lane must stand still before it is
+#: taken: at least (seconds), and as a multiple of our commits' average time.
 GRACE_FIRST = 0.05
 _GRACE_COMMITS = 20
 
-# So many times longer for a thread that has jobs in its own lanes.
+# How many times longer that is for a thread that has jobs in its own lanes.
 _PATIENCE_WITH_WORK = 20
 
 
@@ -23,8 +23,8 @@ class LaneShares:
     """Which lanes of a queue the threads of this worker take from.
 
     Lanes are shared out among the threads of all workers, so that they do not
-    meet; a head of somebody else's lane that lies still is taken all the
-    same: its owner may be busy, or dead.
+    meet.  The head of another thread's lane is taken all the same once it has
+    stood still for a while: its owner may be busy, or dead.
     """
 
     def __init__(self) -> None:
@@ -34,12 +34,12 @@ class LaneShares:
         self._next_look = 0.0
 
     def took(self, seconds: float) -> None:
-        """Learn how long a claim's commit takes."""
+        """Note how long the commit of a claim took (seconds)."""
         self._average += (seconds - self._average) / 8
 
     @property
     def grace(self) -> float:
-        """How long (seconds) a foreign head must lie still."""
+        """How long (seconds) another lane's head must stand still."""
         # A commit in progress must not look like a stand-still.
         return max(GRACE_FIRST, _GRACE_COMMITS * self._average)
 

@@ -1,13 +1,13 @@
-"""Signs of life, and rescue: one thread per process and database.
+"""Monitors give signs of life and rescue jobs: a thread per database.
 
 ::
 
-    every LOOK_SECONDS   look at the workers of each service we run jobs of;
+    every LOOK_SECONDS   look at the workers of each service that we run;
                          retire the dead ones: their jobs are queued again
     every BEAT_SECONDS   count our own beats on, where others watch them
 
-A wrong verdict costs repeated work, never correctness: whoever was retired by
-mistake can commit nothing any more, and goes on under a new id.
+A wrong verdict costs repeated work, never correctness: a worker that was
+retired by mistake can no longer commit, and goes on under a new id.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
     from lovely.remotetask.store.queue import JobQueue
 
-# Where no other process can open the storage there is nobody to look at but
-# our own threads.
+# How often (seconds) that is done where no other process can open the storage,
+# and only our own threads may have failed.
 _LOOK_ALONE_SECONDS = 10.0
 
 _monitors: weakref.WeakKeyDictionary[DB, Monitor]
@@ -48,9 +48,9 @@ _lock = threading.Lock()
 
 
 def watch(worker: Worker) -> None:
-    """Give signs of life for a worker, and rescue what others leave behind.
+    """Give signs of life for a worker, and rescue the jobs of dead ones.
 
-    What earlier processes left behind is rescued before this returns.
+    Jobs that earlier processes have left are rescued before this returns.
     """
     with _lock:
         monitor = _monitors.get(worker.database)
@@ -62,7 +62,7 @@ def watch(worker: Worker) -> None:
 
 
 def unwatch(worker: Worker) -> None:
-    """Stop doing so."""
+    """End what ``watch`` has begun for a worker."""
     with _lock:
         monitor = _monitors.get(worker.database)
         if monitor is not None:
@@ -71,7 +71,7 @@ def unwatch(worker: Worker) -> None:
 
 @contextmanager
 def watching(worker: Worker) -> Iterator[None]:
-    """Give signs of life meanwhile, where others look for them."""
+    """Within the block, ``watch`` a worker, where others look for its beat."""
     if not liveness.for_database(worker.database).needs_beat:
         yield
         return
@@ -91,9 +91,9 @@ class Monitor:
         self._workers: list[Worker] = []
         self._changed = threading.Event()
         self._ended = False
-        # Claims of ours that no thread was running at the last look.
+        # Our claims that no thread was running at the last look.
         self._orphans: set[Token] = set()
-        # A worker is looked at by its own thread once, and by ours.
+        # Held for a look: a worker's own thread makes one, ours all others.
         self._looking = threading.Lock()
 
     def start(self) -> None:
@@ -147,14 +147,14 @@ class Monitor:
                 if record is None or record.beat is None:
                     continue
                 record.beat.count += 1
-                # A lock that was lost has been taken anew meanwhile.
+                # The evidence is new where a lock was lost and taken anew.
                 if record.evidence != evidence:
                     record.evidence = evidence
 
         try:
             db.write(self._database, beat)
         except Exception:
-            # Others will take us for dead, and be wrong or right.
+            # Other workers will take us for dead, rightly or not.
             trace.exception('no sign of life could be given')
 
     # -- rescue ---------------------------------------------------------------
@@ -194,12 +194,12 @@ class Monitor:
         return dead, self._without_thread(worker, queue), stale
 
     def _without_thread(self, worker: Worker, queue: JobQueue) -> list[int]:
-        """Jobs claimed by our worker that no thread of ours runs."""
+        """The jobs that our worker has claimed and no thread of ours runs."""
         claims = {claim: jobid
                   for jobid in queue.claims_of(worker.identity.id)
                   if jobid not in worker.active
                   and (claim := queue.jobs[jobid].claim) is not None}
-        # Twice in a row: a claim is committed before its thread knows.
+        # In two looks in a row: a claim is committed before its thread knows.
         lost = [jobid for claim, jobid in claims.items()
                 if claim in self._orphans and jobid not in worker.active]
         mine = worker.identity.id

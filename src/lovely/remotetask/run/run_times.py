@@ -12,10 +12,10 @@ from lovely.remotetask.task import task_option
 
 
 class RunTimes:
-    """What a process has learned of the tasks it runs.
+    """How long the runs of each task took in this process.
 
-    Only a guess at how many jobs fit into one commit: a process that starts
-    anew runs the first job of each task alone.
+    From that it guesses how many jobs fit into one commit: a process that has
+    just started runs the first job of each task alone.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class RunTimes:
     def learn(self, name: str, seconds: float) -> None:
         """Note how long a run of this task took."""
         before = self._seconds.get(name)
-        # A slow one counts at once, and is forgotten slowly.
+        # A slow run counts at once, and is forgotten slowly.
         if before is None or seconds > before:
             self._seconds[name] = seconds
         else:
@@ -71,7 +71,7 @@ class RunTimes:
 
         def more(job: Job, count: int) -> bool:
             nonlocal left
-            # A job whose worker died while it ran shall take no other along.
+            # A job whose worker died while it ran must take no other with it.
             left -= (settings.GROUP_SECONDS + 1 if job.interruptions
                      else cost(job.task))
             return left >= 0 and count < settings.GROUP_JOBS

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
 
-# A job may ask for a rest (RetryLater) no shorter than this (seconds): with
-# 0 a direct process() would never end.
+# The shortest rest (seconds) that a task gets by RetryLater: with 0 a direct
+# process() would never end.
 _SHORTEST_REST = 1.0
 
 
@@ -48,7 +48,7 @@ def find_task(service: TaskService, host: IHost, name: str) -> Any:
 def load_input(service: TaskService, host: IHost, job: Job) -> Any:
     """A job's input, as the task gets it.
 
-    Raises: TaskError where its classes, or what it refers to, are gone.
+    Raises: TaskError where its classes, or objects it refers to, are gone.
     """
     try:
         value = job.input
@@ -56,7 +56,7 @@ def load_input(service: TaskService, host: IHost, job: Job) -> Any:
     except TransientError:
         raise
     except Exception as error:
-        # ZODB wraps what happened in an error that says nothing of it.
+        # ZODB raises an error that does not name the cause.
         reason = error.__cause__ or error.__context__ or error
         raise TaskError(
             f'cannot load input: {type(reason).__name__}: {reason}; mend its '
@@ -80,7 +80,8 @@ def call_task(task: Any, service: TaskService, host: IHost, job: Job,
     Raises: what the task raises; TaskError for a result that does not fit
     its schema or cannot be stored.
     """
-    # A command ends itself, and what it left behind, somewhat later.
+    # A command keeps its limit by itself, and takes a moment longer to end its
+    # processes.
     limit = (None if getattr(task, 'limits_itself', False)
              else task_option(task, 'timeout'))
     current = context.JobContext(
@@ -111,7 +112,7 @@ def log_failure(error: BaseException) -> None:
 
 
 def retry_at(error: RetryLater, now: float) -> float:
-    """Until when a job that asked for it rests."""
+    """The moment (seconds since 1970) until which a job rests."""
     if error.when is not None:
         return max(error.when.timestamp(), now + _SHORTEST_REST)
     return now + max(error.delay or 0.0, _SHORTEST_REST)
@@ -135,7 +136,7 @@ def store_failure(service: TaskService, job: Job, error: BaseException,
         return events.JobCancelled(service, job)
     failure = Failure.of(error, job.attempts or 0, now)
     if retry_delay is not None:
-        # Nobody's code has failed where there was none to run.
+        # Without a task, none of the application's code has failed.
         queue.park(job, now + retry_delay, failure,
                    charged=not isinstance(error, WrongWorker))
         return events.JobRetried(service, job)

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class ServiceThread(threading.Thread):
     """The thread of a service, which runs its processor.
 
-    Applications find it by its ``name``, as in 0.5.2.  A daemon: a job that
-    does not end must not keep the process from ending.
+    Applications find it by its ``name``, as in 0.5.2.  It is a daemon: a job
+    that does not end must not keep the process from ending.
     Arguments: ``processor``, a callable that runs until ``running`` is False;
     ``name`` (str); ``database`` (ZODB.DB), in which the service is.
     Attributes: ``running`` (bool), see IProcessor; ``over``, an event that is
@@ -62,8 +62,8 @@ def threads_of(service: TaskService, name: str) -> list[Any]:
     """The live threads of a service that have not been told to stop."""
     jar = caller.jar_of(service)
     database = None if jar is None else jar.db()
-    # Not by their class: an application may run a processor in a thread that
-    # it has made itself.
+    # Not by class: an application may run a processor in a thread that it has
+    # made itself.
     return [thread for thread in threading.enumerate()
             if thread.name == name
             # Another database of this process may hold an equal path.
@@ -85,7 +85,7 @@ def start_thread(service: TaskService, database: DB, name: str,
 def stop_threads(service: TaskService, name: str, wait: float | None) -> None:
     """Tell the threads of a service to stop, and wait for them.
 
-    Arguments: ``wait``, at most so long (seconds); None: until they end.
+    Arguments: ``wait``, for how long at most (seconds); None: until they end.
     """
     stopping = threads_of(service, name)
     for thread in stopping:
@@ -106,10 +106,10 @@ def stop_threads(service: TaskService, name: str, wait: float | None) -> None:
 # --- the loops of processors -------------------------------------------------
 
 class Loop:
-    """The loop of a processor of ours, in a thread of this process.
+    """The loop of one of our processors, in a thread of this process.
 
     Arguments: ``worker``, for which it claims; ``wake_event``, for which it
-    waits while there is nothing to do.
+    waits while there is no job to run.
     Attributes: ``ended``, an event.
     """
 
@@ -119,7 +119,7 @@ class Loop:
         self.ended = threading.Event()
 
 
-#: By the thread: ours, or one that an application has made for a processor.
+#: Thread -> Loop; the thread is ours, or one that an application has made.
 loops: dict[threading.Thread, Loop] = {}
 
 
@@ -131,7 +131,7 @@ def looping(worker: Worker, wake_event: threading.Event) -> Iterator[None]:
     try:
         yield
     finally:
-        # The thread may outlive the loop by a moment; it runs no more.
+        # The thread may outlive the loop by a moment, and runs no more jobs.
         thread.running = False
         loops.pop(thread, None)
         loop.ended.set()
@@ -140,7 +140,7 @@ def looping(worker: Worker, wake_event: threading.Event) -> Iterator[None]:
 def tell_to_stop(thread: Any) -> None:
     """Let the processor of a thread claim nothing more, and end soon."""
     thread.running = False
-    # A processor of an application's own has no loop of ours; it looks at
+    # A processor that an application has written has no Loop; it looks at
     # ``running`` alone.
     loop = loops.get(thread)
     if loop is not None:
@@ -154,9 +154,9 @@ def tell_to_stop(thread: Any) -> None:
 def end_all(grace: float | None = None) -> int:
     """End the processors of this process in an orderly way.
 
-    They claim nothing more; running jobs get ``grace`` seconds to come
-    to their end (default: settings.END_GRACE), then they are given back,
-    uncharged, and their runs can commit nothing any more.
+    They claim no further jobs.  Running jobs get ``grace`` seconds (default:
+    settings.END_GRACE) to end; then they are given back, uncharged, and their
+    runs can no longer commit.
     Returns: how many jobs were given back.
     """
     running = list(loops.items())
@@ -170,8 +170,8 @@ def end_all(grace: float | None = None) -> int:
             continue
         if loop.ended.wait(max(0.0, deadline - SYSTEM_CLOCK.monotonic())):
             continue
-        # A second call, at the exit of the interpreter, must not wait for
-        # this job once more.
+        # A second call, at the exit of the interpreter, must not wait for the
+        # same job again.
         loops.pop(thread, None)
         try:
             given += loop.worker.leave()
@@ -181,8 +181,8 @@ def end_all(grace: float | None = None) -> int:
     return given
 
 
-# Daemon threads end with the interpreter without their ``finally``; this is
-# called while they still live.
+# Daemon threads end with the interpreter without their ``finally``; this runs
+# while they still live.
 atexit.register(end_all)
-# A fork has its parent's loops in memory, and none of their threads.
+# A fork has the loops of its parent in memory, and none of their threads.
 os.register_at_fork(after_in_child=loops.clear)

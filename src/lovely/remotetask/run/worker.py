@@ -6,8 +6,8 @@
       ^                     |
       |  Retired            +-> leave
 
-Everything it does is under its id.  Whoever declares it dead retires that id;
-the next claim notices and enrolls under a new one.
+A worker claims under its id.  A monitor that declares it dead retires that id;
+the next claim then raises Retired, and the worker enrolls under a new one.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from lovely.remotetask.interfaces import IHost
     from lovely.remotetask.service import TaskService
 
-# What waits in a group behind a run that takes longer than this (seconds) is
-# given back, for others to run.
+# The jobs of a group that wait behind a run that takes longer than this
+# (seconds) are given back, for other threads to run.
 _GROUP_PATIENCE = 1.0
 
-# So many jobs are run on one open connection before it is opened anew.
+# How many times a thread runs jobs on one connection before it opens another.
 _SESSION_JOBS = 100
 
 # How many claimed entries a thread collects before it removes them from the
@@ -57,9 +57,9 @@ class Worker:
     """Runs the jobs of one service in some threads of this process.
 
     Arguments: as Executor's.
-    Attributes: ``identity``; ``active``, job id -> Claim, what this process
-    has to end; ``groups``, slot -> Group, what runs with one commit now;
-    ``alone``, slot -> how many jobs it still finishes alone;
+    Attributes: ``identity``; ``active``, job id -> Claim, the jobs that this
+    worker has to end; ``groups``, slot -> Group, the jobs that run with one
+    commit now; ``alone``, slot -> how many jobs it still finishes alone;
     ``sharedConflicts`` (int), how often a finish was repeated because a claim
     in the same commit conflicted.
     """
@@ -74,7 +74,7 @@ class Worker:
         self.sharedConflicts = 0
         self._role, self._threads = PROCESSOR, 1
         self.identity = Identity(self._role)
-        # Slots that no thread uses now.
+        # The slots that no thread uses now.
         self._idle: list[int] = []
         self._claiming = threading.Lock()
         self._lanes = LaneShares()
@@ -85,8 +85,8 @@ class Worker:
                threads: int | None = None) -> None:
         """Become known, under a new id, with a slot for each thread.
 
-        Arguments: ``role``: a LOOP gets lanes of its own; what is run by
-        hand may not come back for them.
+        Arguments: ``role``: a LOOP gets lanes of its own, the others may not
+        come back for them; ``threads``, how many.
         Txn: a short one of its own.
         """
         life = liveness.for_database(self.database)
@@ -100,8 +100,8 @@ class Worker:
             return [queue.take_slot(identity.id)
                     for _ in range(self._threads)]
 
-        # Also where the old id was retired: its slots are gone with it, and
-        # threads that still use them come back with nothing.
+        # If the old id was retired, its slots are gone with it, and threads
+        # that still use them can claim no more.
         self._idle = self.executor.write(enroll)
         self.identity = identity
 
@@ -127,14 +127,14 @@ class Worker:
     def claim(self, jobid: int | None = None) -> Claim | None:
         """Take a job: the next one, or this one if it is queued or claimed.
 
-        Txn: a short one of its own, retried alone.
+        Txn: a short one of its own, repeated after a conflict.
         """
         for claim in self._claim(jobid, alone=True):
             return claim
         return None
 
     def claim_some(self) -> list[Claim]:
-        """Take the next job, and what may share a commit with it.
+        """Take the next job, and others that may share a commit with it.
 
         Txn: as ``claim``.
         """
@@ -143,13 +143,15 @@ class Worker:
     def _claim(self, jobid: int | None, alone: bool) -> list[Claim]:
         def take(service: TaskService) -> list[Claim]:
             queue = service.jobqueue
-            # Looking writes nothing: an idle worker commits nothing.  Not
-            # has_waiting(): what a dead worker left in our lanes is removed.
+            # A look writes nothing, so an idle worker commits nothing.  Not
+            # has_waiting(): the claim removes entries that a dead worker has
+            # left in our lanes.
             if jobid is None and (queue.paused or not (
                     any(True for _ in queue.ready.heads())
                     or queue.has_due(service.clock.now()))):
                 return []
-            # None is idle where jobs are run by hand in several threads.
+            # No slot is idle where an application runs jobs by processNext in
+            # several threads.
             slots = tuple(self._idle) or (
                 queue.take_slot(self.identity.id),)
             return self._take(service, slots, jobid, alone)
@@ -184,7 +186,7 @@ class Worker:
 
     def take_ahead(self, service: TaskService, slot: int, cursor: ReadCursor
                    ) -> list[Claim]:
-        """Claim what follows, in the commit that ends what runs now."""
+        """Claim the next jobs, in the commit that ends the running ones."""
         queue = service.jobqueue
         return _claims(queue.claim_ahead(
             self.identity.tokens(slot), service.clock.now(), cursor,
@@ -208,7 +210,7 @@ class Worker:
 
     @property
     def waits_for(self) -> float | None:
-        """Seconds until a job of others may be helped with; None: no such."""
+        """Seconds until a job of another's lane may be taken, or None."""
         return self._lanes.waits_for
 
     # -- run ------------------------------------------------------------------
@@ -226,19 +228,19 @@ class Worker:
             self._free(claim)
 
     def work(self, claims: list[Claim], go_on: Callable[[], bool]) -> None:
-        """Run claimed jobs of one slot, and what can be had after them.
+        """Run claimed jobs of one slot, and the jobs claimed after them.
 
         The next jobs are claimed in the commit that finishes some, where
         that is safe, so that a job costs one commit.
-        Arguments: ``go_on()``: False: nothing more is to be claimed.
+        Arguments: ``go_on()``: False: no further jobs are to be claimed.
         Txn: see Executor.run and Group.run.
         """
         first = claims[0]
         chain = Chain(self, first.slot, go_on)
         try:
             while claims:
-                # A connection of its own for a while, not for ever: what
-                # was set for the pool meanwhile counts for new ones.
+                # One connection for a while, not for ever: settings of the
+                # pool that change meanwhile count for new ones.
                 with db.session(self.database) as session:
                     for _ in range(_SESSION_JOBS):
                         claims = self._step(claims, session, chain)
@@ -263,7 +265,7 @@ class Worker:
                 self._forget(claims)
             return following
         if self.executor.run_times.is_alone(claims[0].task):
-            # That was found out after these had been claimed together.
+            # Found out after these jobs had been claimed together.
             if not chain.goes_on():
                 for claim in claims:
                     self.give_back(claim)
@@ -292,7 +294,7 @@ class Worker:
             self._idle.append(claim.slot)
 
     def hand_over(self) -> None:
-        """Give back what waits behind a job that takes its time."""
+        """Give back the jobs that wait behind one that takes long."""
         for group in list(self.groups.values()):
             while group.waiting and group.waits() > _GROUP_PATIENCE:
                 with suppress(IndexError):      # begun at this very moment

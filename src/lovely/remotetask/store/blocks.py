@@ -1,4 +1,4 @@
-"""Blocks: what holds all jobs, and looks like one IOBTree.
+"""Blocks: the mapping of all jobs, which behaves like one IOBTree.
 
 Built from plain BTrees classes, as the lanes are.
 """
@@ -18,13 +18,13 @@ from persistent import Persistent
 from zope.interface import implementer
 
 if TYPE_CHECKING:
-    from BTrees._tree import Collection
     from BTrees.IOBTree import IOBTree
+    from BTrees.IOBTree import IOBucket
 
     from lovely.remotetask.job import Job
     from lovely.remotetask.store.keys import Local
 
-_SHIFT = 4      # blocks of 16 ids: the best of 8, 16, 32 and 64 (engine 2e)
+_SHIFT = 4      # blocks of 16 ids: the fastest of 8, 16, 32 and 64
 
 
 @implementer(IBTree)
@@ -32,20 +32,20 @@ class Blocks(Persistent):
     """A mapping int -> object that behaves like an IOBTree.
 
     Consecutive ids share a bucket of 16, and only the connection that drew a
-    block adds to it: four producers conflict 1-3 times in 1,000 adds instead
-    of 94 with one flat tree, and an add writes half the bytes.
+    block adds to it: four producers conflict 1 to 3 times in 1,000 adds, with
+    one flat tree 94 times, and an add writes half the bytes.
 
     Arguments: ``family``, BTrees.family32 or family64.
     """
 
     def __init__(self, family: Any) -> None:
         # block number -> a bucket of that block's ids
-        self._tree: IOBTree[Collection[int, Job]] = family.IO.BTree()
+        self._tree: IOBTree[IOBucket[Job]] = family.IO.BTree()
         self._last = family.maxint >> _SHIFT
 
     def _block(self, key: Any) -> Any:
-        # Keys that are no integers are in no BTree either; they are not
-        # errors when only looked for.
+        # A key that is no integer is in no IOBTree, and to look for it is no
+        # error there.
         try:
             return self._tree.get(key >> _SHIFT, ())
         except TypeError:
@@ -58,8 +58,8 @@ class Blocks(Persistent):
     def draw_id(self, mine: Local, last: int) -> int:
         """An id that is not taken: consecutive ones in one connection.
 
-        Only the connection that drew a block adds to it: that keeps
-        concurrent adders apart.
+        Consecutive ids share a block, and only the connection that drew a
+        block adds to it: that keeps concurrent adders apart.
         Arguments: ``mine``, the connection's Local; ``last``, the largest id.
         """
         while True:
@@ -71,8 +71,8 @@ class Blocks(Persistent):
             jobid = mine.next_id
             drawn = jobid is None
             if jobid is None:
-                # The module-level generator: applications seed it to predict
-                # ids.
+                # From the module-level generator: applications seed it to
+                # predict ids.
                 jobid = random.randrange(0, last)
             mine.next_id = jobid + 1
             if jobid == mine.own_end:
@@ -86,8 +86,8 @@ class Blocks(Persistent):
     def reserve(self, draw: Callable[[int], int]) -> tuple[int, int]:
         """Make an empty block, for ids that are given out later.
 
-        Whoever adds to a block that is there already writes nothing that
-        others write, however old its snapshot is.
+        A connection that adds to a block of its own which is there already
+        writes no object that others write, however old its snapshot is.
         Arguments: ``draw(n)``, a random int below ``n``.
         Returns: its first id, and the one behind its last.
         """
@@ -124,7 +124,7 @@ class Blocks(Persistent):
     def get(self, key: Any, default: Any) -> Any: ...
 
     def get(self, key: Any, default: Any = None) -> Any:
-        # One look: each step of a run comes by here.
+        # One look into the block: each step of a run calls this.
         block = self._block(key)
         return block.get(key, default) if block else default
 
@@ -132,7 +132,8 @@ class Blocks(Persistent):
         block = self._block(key)
         if block == ():
             block = self._tree._bucket_type()
-            # Before the tree: a key that is no id must change nothing.
+            # First into the bucket: a key that is no id must not change the
+            # tree.
             block[key] = value
             self._tree[key >> _SHIFT] = block
         else:
@@ -141,7 +142,7 @@ class Blocks(Persistent):
     def __delitem__(self, key: int) -> None:
         block = self._block(key)
         if key not in block:
-            self._tree.get(key)         # TypeError for what is no integer
+            self._tree.get(key)         # TypeError for a key of another type
             if not isinstance(key, int):
                 raise TypeError('expected integer key')
             raise KeyError(key)
@@ -186,7 +187,7 @@ class Blocks(Persistent):
         self._tree.clear()
 
     def byValue(self, minValue: Any) -> list[tuple[Any, int]]:
-        # Jobs have no order; older BTrees offer it all the same.
+        # An IOBTree has it, although jobs have no order.
         return sorted(((value, key) for key, value in self.items()
                        if value >= minValue), reverse=True)
 
@@ -200,7 +201,7 @@ class Blocks(Persistent):
                          'no key satisfies the conditions')
 
     def maxKey(self, key: int | None = None) -> int:
-        # From the right: a listing of all keys would load all blocks.
+        # From the right: to list all keys would load all blocks.
         tree = self._tree
         number = None if key is None else key >> _SHIFT
         while tree:
@@ -277,8 +278,8 @@ class _Items:
 
     def __iter__(self) -> Iterator[Any]:
         low, high, excludemin, excludemax = self._limits
-        # An end that is excluded without a limit is that of the whole tree,
-        # not the end of each block.
+        # To exclude an end without a limit means the end of the whole tree,
+        # not that of each block.
         if low is None and excludemin and self._blocks:
             low = self._blocks.minKey()
         if high is None and excludemax and self._blocks:

@@ -3,15 +3,15 @@
 ::
 
     claim_this   one job by its id          }  in a transaction of its own:
-    claim_next   what runs next             }  the entries are removed
-    claim_ahead  what follows on the page      in the commit that ends a job:
+    claim_next   the jobs that run next     }  the entries are removed
+    claim_ahead  the next jobs of the page     in the commit that ends a job:
                                                the entries stay in the lanes
-    log_ended    what the page has completed is noted in the slot's log
-    remove_left  the page is closed; what it left in the lanes is removed
+    log_ended    the slot's log notes the jobs that the page has completed
+    remove_left  the page is closed; its entries are removed from the lanes
     retire       the worker is gone: its jobs go back, its slots are free
 
-A claim of any kind writes the Job.  The first two write the slot's claims as
-well, the third does so when it turns to a new page; in between it ends a job
+Each claim writes the Job.  The first two write the slot's claims as well; the
+third does so when it turns to a new page, and in between its commit ends a job
 that carries a token of the slot.  ``retire`` writes the claims of each slot
 and each such job, so that a claim at the same moment conflicts with it.
 """
@@ -34,10 +34,11 @@ from lovely.remotetask.store.keys import draw
 from lovely.remotetask.store.timetable import Timetable
 from lovely.remotetask.store.workers import Retired
 
-#: (worker id, slot, number): whose run this is; no two claims share one.
+#: (worker id, slot, number): the worker and slot that run a job, and the
+#: number of the claim.  No two claims share a token.
 Token = tuple[str, int, int]
 
-#: ``lanes()``: the numbers of those that may be taken from, None: all.
+#: ``lanes()``: the numbers of the lanes to take jobs from; None: all.
 Lanes = Callable[[], Collection[int] | None]
 
 #: ``fits(job, count)``: may this job share a commit with the ``count`` before?
@@ -76,21 +77,21 @@ class Claiming(Timetable):
     def claim_next(self, tokens: Iterator[Token], now: float,
                    lanes: Collection[int] | None = None,
                    fits: Fits | None = None) -> list[Job]:
-        """Claim what runs next, and take it out of its lanes.
+        """Claim the jobs that run next, and take them out of their lanes.
 
         Arguments: ``tokens``, an endless iterator; ``lanes``, the numbers of
         those to take from, None: all; ``fits``: may more than one job be
         claimed?
         Returns: the jobs, in the order in which they are to run.
         Raises: Retired if the slot is not the worker's (any more).
-        Txn: writes lanes that others write: wants one of its own.
+        Txn: writes lanes that others write, and so needs one of its own.
         """
         token = next(tokens)
         slot = self._own(*token[:2])
         self._make_due_ready(now)
         chosen: list[tuple[int, Job]] = []
         for key, job in self._queued(lanes):
-            # Asked of the first, too: may others join it?
+            # Asked of the first job, too: may others join it?
             more = fits is not None and fits(job, len(chosen))
             if chosen and not more:
                 break
@@ -107,12 +108,12 @@ class Claiming(Timetable):
     def claim_ahead(self, tokens: Iterator[Token], now: float,
                     cursor: ReadCursor, lanes: Lanes, fits: Fits | None = None
                     ) -> list[Job]:
-        """Claim what follows on the page, and leave the lanes as they are.
+        """Claim the next jobs of the page, and leave the lanes as they are.
 
         Arguments, Returns, Raises: as ``claim_next``; ``cursor``, the
         thread's plan; ``lanes()``, asked when the thread looks at them.
-        Txn: writes the jobs, and when it turns to a new page what the slot
-        alone writes: may be part of the commit that ends a job.
+        Txn: writes the jobs and, when it turns to a new page, records that
+        this slot alone writes: may be part of the commit that ends a job.
         """
         token = next(tokens)
         slot = self._own(*token[:2])
@@ -162,7 +163,7 @@ class Claiming(Timetable):
                 ) -> Iterator[tuple[int, Job]]:
         """The jobs to run next, with their keys; the caller may take each.
 
-        Entries of jobs that are gone are removed by the way.
+        On its way it removes the entries of jobs that are gone.
         """
         left: set[int] | None = None
         for key, jobid in self.ready.entries(lanes):
@@ -185,7 +186,7 @@ class Claiming(Timetable):
     def _start_all(self, chosen: list[tuple[int, Job]], token: Token,
                    tokens: Iterator[Token], now: float) -> None:
         for key, job in chosen:
-            # Nothing else is to be done of what start() does.
+            # start() would do no more than this for them.
             job.put(status=PROCESSING, claim=token, position=None,
                     ready_key=key, startedAt=now,
                     attempts=(job.attempts or 0) + 1)
@@ -205,7 +206,7 @@ class Claiming(Timetable):
 
     def _turn(self, slot: Slot, number: int, entries: Entries,
               ahead: bool) -> None:
-        """Let a slot go on with a new page, before its jobs are started."""
+        """Give a slot a new page, before the jobs on it are started."""
         carried = [(-1, job.id) for job in self.claimed(number)]
         self._close(slot, number)
         chosen = {jobid for _, jobid in entries}
@@ -221,17 +222,17 @@ class Claiming(Timetable):
         slot.claims.leave(self.ready.left_of(slot.claims))
 
     def log_ended(self, number: int) -> None:
-        """Note in a slot's log what its page has completed.
+        """Note in a slot's log the jobs that its page has completed.
 
-        Called in the commit that ends a job and does not go on with the page.
+        Called in the commit that ends a job and claims none of the page.
         """
         self.slots[number].completed.extend(self.unlogged(number))
 
     def remove_left(self, worker: str, number: int) -> None:
-        """Close a slot's page; remove what it has left in the lanes.
+        """Close a slot's page; remove its entries from the lanes.
 
         Raises: Retired if the slot is not the worker's (any more).
-        Txn: writes lanes that others write: wants one of its own.
+        Txn: writes lanes that others write, and so needs one of its own.
         """
         slot = self._own(worker, number)
         carried = [(-1, job.id) for job in self.claimed(number)]
@@ -248,15 +249,17 @@ class Claiming(Timetable):
     def retire(self, worker: str, now: float, charged: bool) -> list[int]:
         """Take a worker out: put its jobs back, free its slots.
 
-        Arguments: ``charged``: it died, and its jobs count that.
+        Arguments: ``charged``: True if it died, so that its jobs count an
+        interruption.
         Returns: the ids of the jobs.
-        Txn: writes its slots' claims, so a claim of its conflicts.
+        Txn: writes the claims of its slots: a claim of the worker at the same
+        time conflicts.
         """
         found: list[Job] = []
         for number in self.slots_of(worker):
             slot = self.slots[number]
             found += self.claimed(number)
-            # Its next owner begins with nothing left in the lanes.
+            # The next owner of the slot has no entries left in the lanes.
             self._end_page(slot, number, [])
             slot.owner = None
         self.workers.pop(worker, None)

@@ -1,4 +1,4 @@
-"""What a worker's thread has claimed, and what it has ended: slots.
+"""Slots: which jobs a worker's thread has claimed, and which it has ended.
 
 ::
 
@@ -12,7 +12,7 @@
 A thread plans a page of jobs and writes that down once.  A commit that ends
 one job of the page and claims the next writes those two Job records and
 nothing else: the page says which jobs may carry a claim of this slot, and the
-jobs say how far the slot has come.
+jobs say which of them the slot has ended.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def pack(entries: Entries) -> bytes:
 
 
 def unpack(packed: bytes) -> Entries:
-    """What ``pack`` was given."""
+    """The entries that ``pack`` was given."""
     numbers = iter(struct.unpack(f'<{len(packed) // 8}q', packed))
     return list(zip(numbers, numbers, strict=True))
 
@@ -56,13 +56,13 @@ class Left(Persistent):
 
 
 class Claims(Persistent):
-    """What one thread has claimed; written when it turns to a new page.
+    """The claims of one thread; written when it turns to a new page.
 
     Attributes: ``ahead`` (bool): the jobs of the page are claimed without a
-    removal of their entries; ``left`` (tuple of Left): what earlier pages
-    have left in the lanes; ``taken`` (int), how many entries that are.
-    ``ids``, (first, end): what tasks may give to the jobs they add, in a
-    block that is there before they start.
+    removal of their entries; ``left`` (tuple of Left), the entries that
+    earlier pages have left in the lanes; ``taken`` (int), how many they are;
+    ``ids``, (first, end), the ids for jobs that tasks of the slot add, in a
+    block that is there before the tasks start.
     """
 
     def __init__(self) -> None:
@@ -81,30 +81,30 @@ class Claims(Persistent):
         return unpack(self._page)
 
     def turn(self, entries: Entries, ahead: bool) -> None:
-        """Go on with a new page."""
+        """Turn to a new page."""
         self._page, self.ahead = pack(entries), ahead
 
     def leave(self, entries: Entries) -> None:
-        """Note what the page leaves in the lanes."""
+        """Note the entries that the page leaves in the lanes."""
         if entries:
             self.left = (*self.left, Left(entries))
             self.taken += len(entries)
 
     def leave_nothing(self) -> None:
-        """Note that all of that has been removed."""
+        """Note that all those entries have been removed."""
         if self.left:
             self.left, self.taken = (), 0
 
 
 class Slot(Persistent):
-    """One thread's place: what it claims, and what it has ended.
+    """One thread's place in the database: its claims, and logs of its ends.
 
-    A number and not a worker's id: a fleet that restarts daily has as many
-    logs as it ever had threads at once.
-    Attributes: ``owner``, the id of the worker whose thread this is, None: it
-    is free; ``claims``; ``completed``, ``error``, logs.
+    Slots have numbers and are used again: workers that restart daily need no
+    more logs than there ever were threads at once.
+    Attributes: ``owner``, the id of the worker whose thread has the slot,
+    None: it is free; ``claims`` (Claims); ``completed``, ``error`` (Log).
     The owner stands here and not in the claims: each claim of any thread
-    looks at the owners of all slots, and must load nothing for that.
+    looks at the owners of all slots, and must load no claims for that.
     """
 
     def __init__(self, owner: str | None) -> None:

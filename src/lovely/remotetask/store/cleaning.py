@@ -17,28 +17,30 @@ if TYPE_CHECKING:
     from lovely.remotetask.store.queue import JobQueue
 
 # A thread that has ended a job within this time (seconds) is at work: a clean
-# leaves to it what both would write.
+# leaves to it the records that both would write.
 _BUSY_SECONDS = 5.0
 
-#: What is noted in slots' logs; all else that is over is ``cancelled``.
+#: Jobs with these statuses stand in the slots' logs; other jobs that are over
+#: are cancelled, and stand in lanes.
 _LOGS = ('completed', 'error')
 
-# In place of a bucket's number: all have been seen, the empty ones go.
+# In place of a bucket's number: all buckets have been seen, and the empty ones
+# are to be taken out.
 _PRUNE = -1
 
 
 def clean(queue: JobQueue, status: str) -> None:
     """See JobQueue.clean"""
     if status == COMPLETED:
-        # What threads have completed, and would note later.  Not in the steps
-        # of a bulk clean: where one comes after another, a thread could never
-        # commit that itself.
+        # Note the jobs that threads have completed and would note later.  Not
+        # in the steps of a bulk clean: one step after the other would conflict
+        # with the thread that notes them, and it could never commit.
         for number in queue.slots:
             queue.log_ended(number)
     start: str | None = None
     while True:
-        # Live slots are pruned by their threads: that may conflict, and this
-        # is somebody's whole transaction.
+        # The threads of live slots prune their logs: to do it here may
+        # conflict, and would undo the caller's whole transaction.
         pruning = start is not None and _parse(start)[1] == _PRUNE
         _, start = some(queue, status, start, settings.BULK_BATCH,
                         skip_live=pruning, spare=False)
@@ -51,8 +53,8 @@ def some(queue: JobQueue, status: str, start: str | None, limit: int,
          ) -> tuple[int, str | None]:
     """See JobQueue.clean_step
 
-    Arguments: ``spare``: leave what a thread that runs a job has just ended.
-    One step after the other could undo its work for ever.
+    Arguments: ``spare``: leave the jobs that a thread which still runs one has
+    just ended: one step after the other could undo its work for ever.
     """
     if status in _LOGS:
         return _some_of_logs(queue, status, start, limit, skip_live, spare)
@@ -76,19 +78,20 @@ def _some_of_logs(queue: JobQueue, status: str, start: str | None, limit: int,
         log = getattr(slot, status)
         live = slot.owner is not None
         if begin == _PRUNE:
-            # By itself, for its thread may be opening a new bucket; and while
-            # that works, it takes them out as it goes.
+            # In a step of its own, for the slot's thread may be opening a new
+            # bucket; while it works, it takes empty buckets out by itself.
             more = not skip_live and not _is_busy(log) and log.prune()
             return removed, (_text(number, _PRUNE) if more
                              else _text(number + 1, 0))
         for bucket in _buckets(log, begin):
-            # The one that a live thread writes is cleaned by itself: its
-            # finish and we may conflict, and little work is lost then.
+            # The bucket that a live thread writes is cleaned in a step of its
+            # own: it may conflict with a finish, and then little work is lost.
             shared = live and bucket == log.buckets.maxKey()
             if looks >= limit or (shared and looks):
                 return removed, _text(number, bucket)
             looks += 1
-            # So busy that what is in it has just ended: it stays.
+            # The jobs of a busy thread's last bucket have just ended: they
+            # stay.
             if not (shared and (skip_live or (spare and _is_busy(log)
                                 and queue.claimed(number)))):
                 count, some = _empty(queue, status, number, bucket)
@@ -119,7 +122,10 @@ def _buckets(log: Log, begin: int) -> Iterator[int]:
 
 def _empty(queue: JobQueue, status: str, slot: int,
            bucket: int) -> tuple[int, int]:
-    """Clean one bucket; how many jobs that removed, and were looked at."""
+    """Clean one bucket.
+
+    Returns: how many jobs that has removed, and how many it looked at.
+    """
     log = getattr(queue.slots[slot], status)
     entries = list(log.buckets[bucket].items())
     removed = 0
@@ -141,7 +147,7 @@ def _parse(start: str) -> tuple[int, int]:
 
 
 def _is_at(queue: JobQueue, jobid: int, place: tuple[str, Any]) -> bool:
-    """Does this entry speak of a job that is still there, and placed here?
+    """Is the job of this entry still there, and does it stand here?
 
     ``del service.jobs[id]`` leaves the entry behind.
     """
@@ -156,6 +162,6 @@ def _remove(queue: JobQueue, jobid: int, status: str) -> int:
         return 0
     queue.forget(job)
     del queue.jobs[jobid]
-    # One transaction may delete more jobs than fit into memory.
+    # Out of memory: one transaction may delete more jobs than fit into it.
     job._p_deactivate()
     return 1

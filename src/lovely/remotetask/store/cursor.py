@@ -1,4 +1,4 @@
-"""What one thread takes next from its lanes, without removing it there."""
+"""Read cursors: the next jobs of a thread, whose entries stay in the lanes."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from lovely.remotetask.store.ready import Ready
 # How many jobs a thread plans at once: a page of its slot.
 _PAGE_JOBS = 32
 
-# For so long (seconds) a thread that runs one job after another goes on with
-# its plan: a job of a higher priority may have to wait that much.
+# How long (seconds) a thread that runs one job after another goes on with its
+# plan: a job of a higher priority may have to wait so long.
 _LOOK_SECONDS = 0.005
 
 
 class ReadCursor:
     """A thread's plan, and which entries it has left behind in the lanes.
 
-    Never stored; it knows keys and ids only, for connections come and go.
+    Never stored.  It holds keys and ids, no objects, for the thread changes
+    its connection.
     Attributes: ``plan`` (deque of (key, job id)), the entries to come, which
     stand on the page that the slot has stored; ``taken`` (int), how many
-    entries have been claimed, and not removed yet.
+    claimed entries are still in the lanes.
     """
 
     def __init__(self) -> None:
         self.plan: deque[tuple[int, int]] = deque()
         self.taken = 0
-        # Entries that are in the lanes and are no use any more.
+        # The keys of entries in the lanes that are no longer needed.
         self._passed: set[int] = set()
         self._claimed: list[int] = []
         self._until = 0.0
@@ -39,7 +40,7 @@ class ReadCursor:
     def is_current(self, ready: Ready,
                    lanes: Callable[[], Iterable[int] | None],
                    now: float) -> bool:
-        """Does the plan still begin with what runs next in these lanes?
+        """Does the plan still begin with the next job of these lanes?
 
         Arguments: ``lanes()``, asked for a look; ``now``, seconds
         (monotonic).
@@ -56,14 +57,15 @@ class ReadCursor:
 
     def look(self, ready: Ready, lanes: Iterable[int] | None,
              now: float) -> None:
-        """Plan anew from these lanes.  What was planned still waits."""
+        """Plan anew from these lanes.  Jobs of the old plan still wait."""
         self.plan.clear()
         self._until = now + _LOOK_SECONDS
         self._entries = ready.entries(lanes, self._passed)
         self.extend()
 
     def extend(self) -> bool:
-        """Plan more, after a look of the same transaction; False: no more."""
+        """Plan more jobs, in the transaction of the look; False: none is left.
+        """
         self.plan.extend(islice(self._entries, _PAGE_JOBS))
         return bool(self.plan)
 
@@ -72,24 +74,24 @@ class ReadCursor:
         self._passed.add(key)
 
     def claim(self, key: int) -> None:
-        """Note a claim, which only a commit makes good."""
+        """Note a claim, which counts once it is committed."""
         self._claimed.append(key)
-        # At once: the same transaction may look again.
+        # Not in committed(): the same transaction may look again.
         self._passed.add(key)
 
     def committed(self) -> None:
-        """What was claimed is ours."""
+        """The transaction that claimed was committed."""
         self.taken += len(self._claimed)
         self._claimed = []
 
     def aborted(self) -> None:
-        """What was claimed is not; nor is the page stored."""
+        """It was aborted: neither claims nor page are stored."""
         self._passed.difference_update(self._claimed)
         self._claimed = []
         self.plan.clear()
 
     def removed(self) -> None:
-        """What was left behind is out of the lanes, and no page is open."""
+        """The claimed entries are out of the lanes, and no page is open."""
         self.taken = 0
         self._passed = set()
         self.plan.clear()

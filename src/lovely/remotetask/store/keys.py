@@ -1,4 +1,4 @@
-"""Keys: in which order things stand, and what a connection knows of it."""
+"""Keys: the order of entries, and the ids and keys a connection gives next."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ _READY_TAG = 10
 
 
 class Local:
-    """What one connection knows about one persistent object; never stored."""
+    """A connection's notes about one persistent object; never stored."""
 
     def __init__(self) -> None:
         self.next_id: int | None = None
-        self.own_end: int | None = None     # of the block that is ours
-        self.reserved: tuple[int, int] | None = None    # to be used first
+        # The end of the block that this connection has drawn.
+        self.own_end: int | None = None
+        # Ids to be given first, see reserved.
+        self.reserved: tuple[int, int] | None = None
+        # The time of the latest ready key (microseconds).
         self.last_us = 0
 
 
-# Keyed by the connection, never in _v_ attributes: those vanish with the
-# object from the cache, and with them the id block and the order of adds.
+# Keyed by the connection, not in _v_ attributes: those vanish when the object
+# leaves the cache, and with them the block of ids and the order of adds.
 _locals: weakref.WeakKeyDictionary[Any, dict[Any, Local]] = (
     weakref.WeakKeyDictionary())
 
@@ -41,7 +44,7 @@ def local(persistent: Persistent) -> Local:
     try:
         return _locals[holder][key]
     except KeyError:
-        # What a new object knew before it was stored goes on.
+        # The notes about a new object go on once it is stored.
         before = {} if key is None else _locals.pop(persistent, {})
         mine = before.get(None) or Local()
         _locals.setdefault(holder, {})[key] = mine
@@ -51,10 +54,10 @@ def local(persistent: Persistent) -> Local:
 def ready_key(priority: int, queue: Persistent) -> int:
     """The key of a job that becomes ready now: priority, time, random tag.
 
-    Arguments: ``priority``, -4 to 3; ``queue``, whose connection's earlier
-    keys are smaller.
-    Returns: an int of 63 bits.  50 bits of time last until 2055; beyond, jobs
-    of one priority run in random order, and nothing else breaks.
+    Arguments: ``priority``, -4 to 3; ``queue``: the earlier keys of its
+    connection are smaller.
+    Returns: an int of 63 bits.  50 bits of time last until 2055; after that,
+    jobs of one priority run in random order, and nothing else breaks.
     """
     mine = local(queue)
     us = int((SYSTEM_CLOCK.now() - _EPOCH_2020) * 1_000_000)
@@ -65,7 +68,7 @@ def ready_key(priority: int, queue: Persistent) -> int:
             + KEY_RANDOM.getrandbits(_READY_TAG))
 
 
-# database, or a log that is in none -> oid -> the latest moment given out.
+# A database, or a log that is in none -> oid -> the latest moment of that log.
 _moments: weakref.WeakKeyDictionary[Any, dict[Any, int]] = (
     weakref.WeakKeyDictionary())
 
@@ -73,9 +76,9 @@ _moments: weakref.WeakKeyDictionary[Any, dict[Any, int]] = (
 def next_moment(log: Log, now: float) -> int:
     """The moment at which a job ends, for a log.
 
-    Later than all others of the log, also where clocks go back, and although
-    the log hears of some only with the end of a page: pages of a listing
-    start in the middle of it.
+    It is later than all others of the log, although clocks may go back, and
+    although some are noted only at the end of a page: a page of a listing
+    starts at a moment, and would show jobs twice or not at all.
     """
     jar = log._p_jar
     holder, oid = (log, None) if jar is None else (jar.db(), log._p_oid)
@@ -93,15 +96,15 @@ def ready_time(key: int) -> float:
 
 
 def draw(limit: int) -> int:
-    """A random int below ``limit``; leaves the module-level generator be."""
+    """A random int below ``limit``, not from the module-level generator."""
     return KEY_RANDOM.randrange(limit)
 
 
 class reserved:
     """Within the block, jobs that this connection adds get these ids first.
 
-    Arguments: ``persistent``, the mapping of jobs; ``ids``, (first, end), in
-    a block of ids that is there already, or None.
+    Arguments: ``persistent``, the mapping of jobs; ``ids``, (first, end), or
+    None; their block of ids is there already.
     """
 
     def __init__(self, persistent: Persistent,
@@ -113,10 +116,10 @@ class reserved:
         mine = self._mine
         self._before = mine.next_id, mine.own_end, mine.reserved
         if self._ids is not None:
-            # Looked at when a job is added: most tasks add none.
+            # Checked when a job is added: most tasks add none.
             mine.next_id, mine.own_end, mine.reserved = None, None, self._ids
 
     def __exit__(self, *error: object) -> None:
         mine = self._mine
-        # The connection goes back to the pool, and the ids to their slot.
+        # The connection goes back to the pool; the ids stay with their slot.
         mine.next_id, mine.own_end, mine.reserved = self._before

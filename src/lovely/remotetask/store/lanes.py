@@ -1,4 +1,4 @@
-"""Lanes: what orders the jobs that wait.
+"""Lanes: the order of the jobs that wait.
 
 Built from plain BTrees classes, never from subclasses: conflicts are
 resolved in the ZEO server, and a server that has not installed this package
@@ -24,11 +24,9 @@ SENT = -2**62
 class Lanes(Persistent):
     """An ordered multiset, key (int) -> job id, that many may write at once.
 
-    The keys are spread over ``count`` trees by ``key % count``.  Deleting the
-    first key of a bucket never resolves against another write there, so each
-    tree starts with a sentinel that no one takes.
-
-    Source: design section 3; measured in facts/engine 2e.
+    The keys are spread over ``count`` trees by ``key % count``.  A transaction
+    that deletes the first key of a bucket conflicts with each other write
+    there, so each tree begins with a sentinel that is never taken.
     """
 
     def __init__(self, count: int) -> None:
@@ -38,8 +36,8 @@ class Lanes(Persistent):
     def insert(self, key: int, jobid: int) -> int:
         """Add an entry.
 
-        Returns: the key it got: a taken one moves on within its lane, for
-        an assignment would silently replace another job.
+        Returns: the key it got: where ``key`` is taken, the next free one of
+        its lane, for an assignment would replace another job unnoticed.
         Cost: O(log n).
         """
         count = len(self.trees)
@@ -66,7 +64,7 @@ class Lanes(Persistent):
         return True
 
     def get(self, key: int) -> int | None:
-        """The job id that stands at a key; None: there is no entry."""
+        """The job id at a key; None: there is no entry."""
         found: int | None = self.trees[key % len(self.trees)].get(key)
         return found
 
@@ -84,7 +82,7 @@ class Lanes(Persistent):
 
     def heads(self, lanes: Iterable[int] | None = None,
               skip: Container[int] = ()) -> Iterator[tuple[int, int]]:
-        """Each lane that holds anything, with its first key.
+        """The number and the first key of each lane that has an entry.
 
         Arguments: ``lanes``, the numbers of those to look at, None: all;
         ``skip``, keys that do not count.
@@ -98,7 +96,7 @@ class Lanes(Persistent):
                     break
 
     def following(self, key: int, skip: Container[int] = ()) -> int | None:
-        """The key behind this one in its lane; None: it is the last.
+        """The key behind this one in its lane, or None at the end.
 
         Arguments: ``skip``, keys that do not count.
         """

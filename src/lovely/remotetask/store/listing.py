@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.store.queue import JobQueue
 
-# How many entries one page of a listing looks at when it filters by task.
+# At how many entries one page of a listing looks while it filters by task.
 _PAGE_LOOKS = 1000
 
-# How many of its latest entries each log is asked for when rates are told.
+# How many of the latest entries of each log a rate is computed from.
 _RATE_LOOKS = 32
 
-#: status -> the lanes such jobs stand in, in the order they are listed.
+#: status -> the lanes in which such jobs stand, in the order of a listing.
 _LANES = {
     PROCESSING: ('running',),
     QUEUED: ('ready', 'waiting'),
@@ -43,7 +43,7 @@ _LANES = {
     COMPLETED: ('completed',),
     CANCELLED: ('cancelled',),
 }
-# All of them: what moves first, what is over last.
+# Every lane in the order of a listing: running jobs first, ended ones last.
 _ALL = ('running', 'ready', 'waiting', 'due', 'later', 'error', 'completed',
         'cancelled')
 
@@ -74,9 +74,9 @@ def page(queue: JobQueue, status: str | None, task: str | None,
 
 
 def _elsewhere(job: Job, name: str) -> bool:
-    """Does this job stand in another lane, too, and is listed there?
+    """Is this job listed by another lane than this one?
 
-    A recurring job is noted in ``due`` while it is queued or runs.
+    A recurring job stands in ``due`` also while it is queued or runs.
     """
     return name == 'due' and job.status not in (DELAYED, CRONJOB)
 
@@ -145,8 +145,8 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
 
 
 def _fetch(queue: JobQueue, parts: Iterable[Persistent]) -> None:
-    """Load objects in one round trip to a server, not in one for each."""
-    # Only ghosts have no answer to this.
+    """Load objects in one round trip to a server, not one for each."""
+    # None: it is a ghost.
     cold = [part for part in parts if part._p_changed is None]
     if cold:
         queue._p_jar.prefetch(cold)
@@ -155,8 +155,8 @@ def _fetch(queue: JobQueue, parts: Iterable[Persistent]) -> None:
 def _rate(queue: JobQueue, name: str, now: float) -> float:
     """How many jobs ended per minute lately, from the logs' last entries.
 
-    Of a slot that ended more in the last minute than are looked at, the rate
-    is that of those.
+    Where a slot has ended more in the last minute than are looked at, its rate
+    is computed from those.
     """
     total = 0.0
     for number, slot in queue.slots.items():
@@ -184,8 +184,8 @@ def workers(queue: JobQueue) -> list[dict[str, Any]]:
 class QueueView:
     """The queue as 0.5.2 showed it: a sequence of the jobs that wait.
 
-    Its ends are found without loading what lies between; ``view[-1]`` is the
-    job that was added last.
+    Both ends are found without loading the jobs between them; ``view[-1]`` is
+    the job that was added last.
     """
 
     def __init__(self, queue: JobQueue) -> None:

@@ -1,4 +1,4 @@
-"""Logs: what has ended, in the order of its end.
+"""Logs: the jobs that have ended, in the order of their ends.
 
 Built from plain BTrees classes, as the lanes are.
 """
@@ -13,17 +13,17 @@ from BTrees.LLBTree import LLBucket
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
-# Entries of a bucket: 32 equal it, and no buckets at all cost twice.
+# Entries per bucket: 32 cost the same, and one tree without buckets twice.
 _CHUNK = 16
 
-# How many emptied buckets of a log are taken out at once: each is loaded.
+# How many empty buckets of a log are taken out at once: each is loaded for it.
 _PRUNE_BATCH = 64
 
 
 class Log(Persistent):
-    """Moments (int) -> job ids, which rise; one slot alone adds to its end.
+    """A mapping moment (int) -> job id, to whose end one slot alone adds.
 
-    A bucket stands under the first moment that it ever held.
+    A bucket's key is the first moment that it ever held.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Log(Persistent):
             self._count.change(added)
 
     def latest(self) -> int:
-        """The last moment that was noted, or less once that is cleaned."""
+        """The last moment that was noted, or less where it was cleaned."""
         if not self.buckets:
             return -1
         last: int = self.buckets.maxKey()
@@ -77,10 +77,11 @@ class Log(Persistent):
             return None
 
     def prune(self) -> bool:
-        """Take out empty buckets at the front; for the slot, or if it is free.
+        """Take out empty buckets at the front, at most a batch of them.
 
-        Returns: may there be more?  A finish must not wait for those of a
-        large clean, so each call takes out a batch.
+        To be called by the slot's thread, or for a slot that is free.  A
+        finish must not wait for all the buckets of a large clean.
+        Returns: False if no more are there.
         """
         for _ in range(_PRUNE_BATCH):
             if not self.buckets:

@@ -1,4 +1,4 @@
-"""Where the jobs of a queue are kept: its lanes and logs, and moving there."""
+"""Places: the lanes and logs of a queue, and how a job moves between them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from lovely.remotetask.store.workers import Workers
 if TYPE_CHECKING:
     from lovely.remotetask.store.blocks import Blocks
 
-#: What is noted in a slot's logs: the place of such a job is
-#: ``(name, (slot, moment))``; that of others ``(name of lanes, key)``.
+#: The names of a slot's logs.  The position of a job there is ``(name, (slot,
+#: moment))``; that of any other job is ``(name of lanes, key)``.
 LOGS = ('completed', 'error')
 
 
@@ -35,7 +35,7 @@ class Places(Workers):
     def __init__(self, jobs: Blocks) -> None:
         super().__init__(jobs)
         self.ready = Ready(jobs, self.slots)
-        # Fewer lanes where producers and workers do not meet.
+        # Fewer lanes here, where producers and workers do not meet.
         self.due = Lanes(16)
         self.waiting = Lanes(16)
         self.later = Lanes(16)
@@ -48,8 +48,8 @@ class Places(Workers):
         job.put(position=(name, key), **values)
 
     def take_out(self, job: Job) -> None:
-        # A job may have been deleted and its id used again, or its place
-        # may be from another queue: discard() looks whose entry it is.
+        # A job may have been deleted and its id used again, or its position
+        # may be from another queue: discard() checks whose the entry is.
         if job.position is not None:
             name, key = job.position
             if name in LOGS:
@@ -67,8 +67,8 @@ class Places(Workers):
             **values: Any) -> None:
         """Give a job that is over its place in a slot's log.
 
-        What a thread completes is noted there later, with the rest of its
-        page: see claiming.log_ended.
+        A job that a thread completes is noted there later, with the others of
+        its page: see Claiming.log_ended.
         """
         self.take_out(job)
         log = getattr(self.slots[number], name)
@@ -78,7 +78,8 @@ class Places(Workers):
         job.put(position=(name, (number, moment)), **values)
 
     def rehome(self, job: Job) -> None:
-        """Let a job whose status was assigned from outside be found by it."""
+        """Move a job to the place of a status that was assigned from outside.
+        """
         if job.status in LOGS:
             self.log(job, job.status, DIRECT_SLOT, SYSTEM_CLOCK.now())
         elif job.status == CANCELLED:
@@ -93,6 +94,6 @@ class Places(Workers):
                     status=self._move(job, QUEUED))
 
     def shelve(self, job: Job) -> None:
-        """Keep the job until ``startJob``."""
+        """Keep the job back until ``startJob``."""
         self.put_in(job, 'later', time_key(SYSTEM_CLOCK.now()),
                     status=self._move(job, STARTLATER))

@@ -151,8 +151,8 @@ class JobQueue(Claiming):
         values.update(claim=None, completedAt=now, failures=None,
                       missing_since=None)
         if job.recurring and job.next is not None:
-            # Between its runs a recurring job is a cron job, whatever came
-            # of this one; its next time stands in ``due`` already.
+            # Between its runs a recurring job is a cron job, also after a
+            # run that failed; its next time stands in ``due`` already.
             self.take_out(job)
             job.put(status=self._move(job, CRONJOB), position=None, **values)
         else:

@@ -1,10 +1,10 @@
-"""The ready jobs: in which order they run, and which entries are real.
+"""The ready jobs: in which order they run, and which entries are live.
 
 An entry of a lane is live while its job waits there.  A thread that runs one
 job after another leaves behind the entries of the jobs that it has claimed,
-and removes many at once: removing one writes its bucket, 60 numbers on
-average, which is a third of what running a short job costs.  Nobody but this
-module and the claims that take from here knows of such entries.
+and removes many at once: to remove one writes its bucket, 60 numbers on
+average, which is a third of the cost of a short job.  Only this module and
+``claiming`` know of entries that were left.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from lovely.remotetask.store.lanes import down
 if TYPE_CHECKING:
     from BTrees.IOBTree import IOBTree
 
-#: Lanes where producers and workers meet; each worker thread has some of its
-#: own.  Stored for ever, with the service.
+#: How many lanes there are; each thread of a worker has some of its own.  The
+#: number is stored with each service, for ever.
 LANES = 64
 
 
@@ -60,8 +60,8 @@ class Ready(Persistent):
     def beside(self, key: int) -> int:
         """The next key of the same lane.
 
-        A job that goes back to its place gets this one, never its old key:
-        the thread that has claimed it there may remove that entry later.
+        A job that goes back to its place gets this key, never its old one: the
+        thread that has claimed it may remove the old entry later.
         """
         return key + len(self._lanes.trees)
 
@@ -99,7 +99,7 @@ class Ready(Persistent):
               ) -> Iterator[tuple[int, Job]]:
         left: set[int] | None = None
         for key, jobid in entries:
-            # A left entry costs no look at its job, once they are known.
+            # Once the left entries are known, their jobs are not looked at.
             if left is not None and key in left:
                 continue
             job = self.live(key, jobid)
@@ -111,8 +111,8 @@ class Ready(Persistent):
     def any(self) -> bool:
         """Does any job wait here?
 
-        Cost: one look for each lane; entries that were left are at the front,
-        so the look is from the back.
+        Cost: one look for each lane, at its end: entries that were left are at
+        the front.
         """
         left: set[int] | None = None
         for tree in self._lanes.trees:
@@ -128,8 +128,8 @@ class Ready(Persistent):
     def count(self) -> int:
         """How many jobs wait here: all entries but those left behind.
 
-        Cost: O(lanes + slots); no lane is loaded for it, but for entries of
-        pages that are being worked on.
+        Cost: O(lanes + slots); lanes are loaded only for the entries of pages
+        that threads work on.
         """
         total = len(self._lanes)
         for slot in self._slots.values():
@@ -137,9 +137,9 @@ class Ready(Persistent):
         return max(0, total)
 
     def oldest(self) -> float | None:
-        """Since when (seconds since 1970) one of these jobs waits; or None.
+        """Since when (seconds since 1970) the oldest of them waits, or None.
 
-        Of each lane and priority the first one is asked.
+        Looks at the first live job of each lane.
         """
         found: float | None = None
         left = self.left()
@@ -162,7 +162,7 @@ class Ready(Persistent):
         return self._lanes.lengths
 
     def parts(self) -> list[Persistent]:
-        """The objects that a look at all of this loads."""
+        """The objects that a look at all ready jobs loads."""
         return [*self._lanes.trees, *self._lanes.lengths]
 
     # -- taking ---------------------------------------------------------------
@@ -206,7 +206,7 @@ class Ready(Persistent):
                 and self.stands(key, jobid) is False]
 
     def remove_left(self, left: Iterable[Left]) -> None:
-        """Take out of the lanes what was left there."""
+        """Take entries that were left there out of the lanes."""
         for part in left:
             for key, jobid in part.entries():
                 # A job never comes back to a key that it was claimed at.

@@ -20,7 +20,7 @@
     retryJob, which queues what failed or was cancelled once more.
     rescue and give-back lead from processing to queued.
 
-Nothing here knows the database: the queue asks before it writes.
+The queue asks here before it writes; nothing here knows the database.
 """
 
 from lovely.remotetask.errors import InvalidTransition

@@ -23,7 +23,7 @@ _DUE_BATCH = 60
 
 
 class Timetable(Places):
-    """The part of a queue that knows of times."""
+    """Places jobs by their next run, and makes them ready when it comes."""
 
     def schedule(self, job: Job, now: float) -> None:
         """Place a job with a schedule by its next run after ``now``.
@@ -38,15 +38,15 @@ class Timetable(Places):
         self._schedule_at(job, when, anchor=now)
 
     def schedule_at(self, job: Job, when: float) -> None:
-        """Place a job to run once, at ``when``; no clock moves that."""
+        """Place a job to run once, at ``when``; made-up clocks move it not."""
         self._schedule_at(job, when, anchor=None)
 
     def _schedule_at(self, job: Job, when: float,
                      anchor: float | None) -> None:
         key = time_key(when)
         if job.status == PROCESSING and not job.recurring:
-            # Its schedule was replaced by a delay while it runs: this run
-            # is the one it asks for.
+            # Its schedule was replaced by a delay while it runs: the delay is
+            # fulfilled by this run.
             self._unnote_next(job)
         elif job.recurring:
             if job.status not in (QUEUED, PROCESSING):
@@ -82,7 +82,7 @@ class Timetable(Places):
                 or self.waiting.first(limit) is not None)
 
     def reanchor(self, now: float) -> None:
-        """Let scheduled jobs count from an earlier, made-up ``now``.
+        """Let scheduled jobs count from a made-up ``now`` before their add.
 
         Cost: O(scheduled jobs).
         """
@@ -95,7 +95,7 @@ class Timetable(Places):
                 self._schedule_at(job, when, anchor=None)
 
     def _make_due_ready(self, now: float) -> None:
-        """Make ready what is due, at most DUE_BATCH jobs."""
+        """Make ready the jobs that are due, at most _DUE_BATCH of a kind."""
         limit = last_key(now)
         for lanes in (self.due, self.waiting):
             for _ in range(_DUE_BATCH):
@@ -113,15 +113,15 @@ class Timetable(Places):
         if states.is_final(job.status):
             return              # its status was assigned from outside
         if is_due and job.recurring:
-            # After the time it was due at, too: see last_key.
+            # Not before the time it was due at: see last_key.
             when = job.next_run(max(now, key_time(key)))
             if when is not None:
                 self._note_next(job, time_key(when))
             if job.status != CRONJOB:
                 return          # still queued or running: this time is missed
             if when is None:
-                # Its fields were assigned one by one, into a date that
-                # never comes or until none was left.
+                # Its fields were assigned one by one: they name a date that
+                # never comes, or all are empty.
                 job.put(next=None)
                 failure = Failure(
                     'InvalidSchedule', 'its schedule never occurs', '',

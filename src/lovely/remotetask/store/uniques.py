@@ -1,7 +1,4 @@
-"""Unique keys: which job holds a name that no two jobs may have at once.
-
-Source: new; design section 5.
-"""
+"""Unique keys: which job holds a key that no two jobs may have at once."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ _SHARDS = 64
 
 
 def check_key(key: Any) -> None:
-    """Raise UsageError for what cannot be a unique key."""
+    """Raise UsageError unless this can be a unique key."""
     if not isinstance(key, str) or not 1 <= len(key) <= _KEY_CHARS:
         raise UsageError(f'key is {key!r:.80}; give a text of 1 to '
                          f'{_KEY_CHARS} characters')
@@ -36,12 +33,12 @@ def check_key(key: Any) -> None:
 class UniqueKeys(Persistent):
     """A mapping key (str) -> job id, which many may write at once.
 
-    An entry outlives its job's end: whoever wants the key looks at the job,
-    so that a finish need not write here.  Two that take one key at the same
-    time write the same entry: one of them conflicts.
+    An entry stays when its job ends, so that a finish need not write here: an
+    add with the key looks at the job.  Two transactions that take one key at
+    the same time write the same entry, and one of them conflicts.
 
     Built from plain BTrees classes, as the lanes are, and spread over many
-    trees: a split conflicts with every other write in a small tree.
+    trees: a split conflicts with each other write in a small tree.
     """
 
     def __init__(self) -> None:
@@ -49,28 +46,28 @@ class UniqueKeys(Persistent):
             OLBTree() for _ in range(_SHARDS))
 
     def _tree(self, key: str) -> OLBTree[str]:
-        # Not hash(): that of a text differs from process to process.
+        # Not hash(): its value for a text differs from process to process.
         return self._trees[
             crc32(key.encode('utf-8', 'surrogatepass')) % _SHARDS]
 
     def holder(self, key: str, jobs: Blocks) -> Job | None:
-        """The job that has this key, over or not; None: nobody has.
+        """The job that has this key, over or not; None: no job has it.
 
         Arguments: ``jobs``, the mapping of all jobs.
         Cost: O(log n).
         """
         job = jobs.get(self._tree(key).get(key))
-        # A job may have been deleted behind our back, and its id used again.
+        # ``del service.jobs[id]`` leaves the entry, and the id is used again.
         return job if job is not None and job.key == key else None
 
     def take(self, key: str, job: Job, before: Job | None) -> None:
         """Give the key to a job.
 
-        Arguments: ``before``, its holder so far, or None.
+        Arguments: ``before``, the holder of the key until now, or None.
         """
         if before is not None and states.is_final(before.status):
-            # Written, so that a retry of it at the same moment conflicts.
-            # Never if it runs: that would undo its work.
+            # Written, so that a retry of it at the same time conflicts.  Never
+            # while it runs: that would undo its work.
             before.put(key=None)
         job.put(key=key)
         self._tree(key)[key] = job.id

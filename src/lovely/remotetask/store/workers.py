@@ -17,7 +17,7 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.claims import Slot
 
-#: The slot of direct processing; nobody owns it.
+#: The slot of direct processing; it has no owner.
 DIRECT_SLOT = 0
 
 
@@ -26,7 +26,7 @@ class Retired(RuntimeFault):
 
 
 class Beat(Persistent):
-    """A sign of life; a record of its own, for it is written while jobs run.
+    """A sign of life: a record of its own, for it is written while jobs run.
     """
 
     count = 0
@@ -35,8 +35,8 @@ class Beat(Persistent):
 class WorkerRecord(Persistent):
     """A worker as the database knows it.
 
-    Attributes: ``evidence``, what others tell by whether it lives
-    (ILiveness); ``beat``, None where nobody watches that.
+    Attributes: ``evidence``, by which other workers find out whether it lives
+    (ILiveness); ``beat`` (Beat), None where no worker watches it.
     """
 
     def __init__(self, evidence: tuple[Any, ...],
@@ -62,7 +62,7 @@ class Workers(Persistent):
         """Make a worker known.
 
         Arguments: ``worker``, its id; ``evidence``, see ILiveness;
-        ``beats``: does it give signs of life?
+        ``beats``: True if it gives signs of life.
         """
         if worker not in self.workers:
             self.workers[worker] = WorkerRecord(
@@ -92,8 +92,8 @@ class Workers(Persistent):
     def claimed(self, number: int) -> list[Job]:
         """The jobs that run under claims of a slot.
 
-        A job carries the token of its claim, and that names the slot: it runs
-        under the claim of one slot, on however many pages it stands.
+        A job may stand on pages of several slots.  It runs under the claim of
+        one, which the token that it carries names.
         Cost: O(jobs of a page).
         """
         slot = self.slots[number]
@@ -117,7 +117,7 @@ class Workers(Persistent):
                 yield job.id
 
     def unlogged(self, number: int) -> list[tuple[int, int]]:
-        """What a slot has completed and not noted in its log yet.
+        """The jobs that a slot has completed and not noted in its log yet.
 
         Returns: (moment, job id), in their order; see claims.
         Cost: O(jobs of a page).
@@ -137,9 +137,9 @@ class Workers(Persistent):
 
     def ended(self, name: str, start: int | None = None
               ) -> Iterator[tuple[int, int]]:
-        """What has ended so, (moment, job id), latest first; lazy.
+        """The jobs that have ended so, (moment, job id), latest first; lazy.
 
-        Arguments: ``name``, COMPLETED or ERROR; ``start``, the latest moment.
+        Arguments: ``name``, COMPLETED or ERROR; ``start``: none later than it.
         """
         parts = []
         for number, slot in self.slots.items():
