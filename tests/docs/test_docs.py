@@ -127,7 +127,7 @@ def test_ci_runs_the_line_of_the_readme(tmp_path):
 
 def test_the_page_of_settings_has_each_with_its_default():
     page = ROOT / 'docs' / 'reference' / 'settings.rst'
-    rows = re.findall(r'^``([A-Z_]+)`` +([0-9.]+) ',
+    rows = re.findall(r'^``([A-Z_]+)`` +\w+ +([0-9.]+) ',
                       page.read_text(encoding='utf-8'), re.M)
     assert {name: float(default) for name, default in rows} == {
         name: number for name, number in vars(settings).items()

@@ -41,9 +41,11 @@ def test_which_numbers_are_whole():
 def test_each_is_read_from_the_environment(name, monkeypatch):
     others = defaults()
     kind = type(others.pop(name))
-    monkeypatch.setenv(f'LOVELY_REMOTETASK_{name}', '7')
+    # Beats may not be rarer than what they are to tell.
+    number = 7 if name == 'BEAT_SECONDS' else 90
+    monkeypatch.setenv(f'LOVELY_REMOTETASK_{name}', str(number))
     found = read()
-    assert found[name] == 7
+    assert found[name] == number
     assert type(found[name]) is kind
     assert {other: found[other] for other in others} == others
 
@@ -71,6 +73,16 @@ def test_a_whole_number_is_no_fraction(given, monkeypatch):
     monkeypatch.setenv('LOVELY_REMOTETASK_BULK_BATCH', given)
     with pytest.raises(ConfigurationError, match='give a whole number'):
         read()
+
+
+@pytest.mark.parametrize('name, given', [
+    ('BEAT_SECONDS', '21'), ('DEAD_SECONDS', '19')])
+def test_a_late_beat_must_not_look_like_death(name, given, monkeypatch):
+    monkeypatch.setenv(f'LOVELY_REMOTETASK_{name}', given)
+    with pytest.raises(ConfigurationError) as caught:
+        read()
+    assert 'LOVELY_REMOTETASK_DEAD_SECONDS is ' in str(caught.value)
+    assert 'LOVELY_REMOTETASK_BEAT_SECONDS' in str(caught.value)
 
 
 def test_a_user_of_the_command_line_reads_one_line():

@@ -84,3 +84,11 @@ def _from_environment(name: str, default: _Number) -> _Number:
 for _name, _default in list(globals().items()):
     if _name.isupper() and not _name.startswith('_'):
         globals()[_name] = _from_environment(_name, _default)
+
+# Here, too: Liveness checks it in a processor's thread, where the error would
+# be logged again and again, and no job would run.
+if DEAD_SECONDS < 2 * BEAT_SECONDS:
+    raise ConfigurationError(
+        f'{_PREFIX}DEAD_SECONDS is {DEAD_SECONDS} with {_PREFIX}BEAT_SECONDS '
+        f'{BEAT_SECONDS}; make it twice that or more: one late beat must not '
+        f'cost a living worker its jobs')
