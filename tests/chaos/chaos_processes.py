@@ -42,6 +42,23 @@ def pids(service):
     return {int(name.split(':')[2]) for name in service.jobqueue.workers}
 
 
+# Not runzeo: its SIGTERM raises SystemExit wherever the server is just then.
+# In the middle of a call that can become the answer of the call, and the
+# server lives on.
+_SERVER = '''
+import signal, sys
+import ZEO
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+path, host, port = sys.argv[1:]
+_, stop = ZEO.server(path, port=(host, int(port)), zeo_conf={
+    # Who is stopped between the two phases of a commit keeps everybody else
+    # from committing.
+    'transaction_timeout': 10})
+signal.sigwait({signal.SIGTERM})
+stop()
+'''
+
+
 class Server:
     """A ZEO server in a process of its own, over a FileStorage."""
 
@@ -56,11 +73,8 @@ class Server:
         host, port = self.address
         with open(self.directory / 'zeo.log', 'ab') as log:
             self.process = subprocess.Popen(
-                [sys.executable, '-m', 'ZEO.runzeo', '-a', f'{host}:{port}',
-                 '-f', self.directory / 'Data.fs',
-                 # Who is stopped between the two phases of a commit keeps
-                 # everybody else from committing.
-                 '-t', '10'],
+                [sys.executable, '-c', _SERVER, self.directory / 'Data.fs',
+                 host, str(port)],
                 cwd=self.directory, stdout=log, stderr=log)
         wait_until(self._answers, what='ZEO server')
 

@@ -4,6 +4,7 @@ A short form of the whole run (run.py says how the long one is started), and
 each way to die once.
 """
 
+import json
 import signal
 import time
 
@@ -22,7 +23,7 @@ def test_a_short_run(tmp_path, tasks):
         figures = chaos.run(deadline=180)
     finally:
         chaos.close()
-    assert figures['ok'], figures
+    assert figures['ok'], json.dumps(figures, indent=1)
 
 
 def judge(world, *jobs):
