@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 from BTrees.Length import Length
 from persistent import Persistent
-from ZODB.POSException import StateLoadError
 
 from lovely.remotetask.job import Job
 from lovely.remotetask.store.blocks import Blocks
@@ -75,7 +74,7 @@ class Ready(Persistent):
         job = self._jobs.get(jobid)
         try:
             return job is not None and job.position == ('ready', key)
-        except StateLoadError:
+        except _UNREADABLE:
             return None         # ZODB has logged the reason
 
     def live(self, key: int, jobid: int) -> Job | None:
