@@ -4,7 +4,6 @@ import pickle
 
 import pytest
 import transaction
-from ZODB.POSException import StateLoadError
 
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.job import Job
@@ -31,11 +30,12 @@ def test_a_job_says_what_is_to_be_done(application, service, register, newer):
     jobid = service.add('echo', 'newer')
     transaction.commit()
     service.jobs[jobid]._p_invalidate()
-    with pytest.raises(StateLoadError) as raised:
+    with pytest.raises(Exception) as raised:
         service.getStatus(jobid)
-    assert isinstance(raised.value.__cause__, NewerRecord)
-    assert f'job {jobid} (form 2, this one knows 1): upgrade' in str(
-        raised.value.__cause__)
+    # Later ZODBs than 6.0 wrap it.
+    reason = raised.value.__cause__ or raised.value
+    assert isinstance(reason, NewerRecord)
+    assert f'job {jobid} (form 2, this one knows 1): upgrade' in str(reason)
 
 
 def test_others_run_and_it_stays(application, service, register, newer):

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 from BTrees.Length import Length
 from persistent import Persistent
+from ZODB import POSException
 
+from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.job import Job
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.claims import Claims
@@ -30,6 +32,10 @@ from lovely.remotetask.store.lanes import down
 
 if TYPE_CHECKING:
     from BTrees.IOBTree import IOBTree
+
+# ZODB 6.0 raises what reading a record has raised, later ones wrap it.
+_UNREADABLE = (NewerRecord,
+               getattr(POSException, 'StateLoadError', NewerRecord))
 
 #: How many lanes there are; each thread of a worker has some of its own.  The
 #: number is stored with each service, for ever.
