@@ -47,12 +47,12 @@ def test_the_first_run_of_a_task_is_alone(pace):
 @pytest.mark.parametrize('parts', [1, 2, 4, 16])
 def test_as_many_as_fit_into_the_time(pace, parts):
     pace.learn('short', GROUP_SECONDS / parts * 0.999)
-    assert group(pace, [job()] * 100) == parts
+    assert group(pace, [job()] * 200) == parts
 
 
 def test_never_more_than_the_limit(pace):
     pace.learn('short', 0.0)
-    assert group(pace, [job()] * 100) == GROUP_JOBS
+    assert group(pace, [job()] * 200) == GROUP_JOBS
 
 
 def test_what_takes_longer_than_all_the_time_is_alone(pace):
@@ -79,11 +79,11 @@ def test_what_was_interrupted_is_alone(pace):
 def test_a_slow_run_counts_at_once_and_is_forgotten_slowly(pace):
     pace.learn('short', 0.0)
     pace.learn('short', GROUP_SECONDS)
-    assert group(pace, [job()] * 100) == 1
+    assert group(pace, [job()] * 200) == 1
     sizes = []
     for _ in range(40):
         pace.learn('short', 0.0)
-        sizes.append(group(pace, [job()] * 100))
+        sizes.append(group(pace, [job()] * 200))
     assert sizes == sorted(sizes)
     assert sizes[0] == 1 and sizes[-1] == GROUP_JOBS
     # One quick run is not enough, nor are two.
