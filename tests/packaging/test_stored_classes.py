@@ -1,0 +1,73 @@
+"""The paths of the classes in databases, which may never change.
+
+A class that moves, or loses its name, makes the objects of every database
+unreadable: leave an alias at its old path.  A new class gets its line here
+together with the release that stores it.
+"""
+
+import importlib
+import pkgutil
+
+from persistent import Persistent
+
+import lovely.remotetask
+
+#: They need their host; tests/hosts/kit looks at their classes in it.
+HOSTS = ('generations', 'plone', 'pyramid', 'zope', 'ztk')
+
+#: What a database may hold.
+STORED = {
+    'lovely.remotetask.job.CronJob',
+    'lovely.remotetask.job.Job',
+    'lovely.remotetask.job.NextRun',
+    'lovely.remotetask.payload.Payload',
+    'lovely.remotetask.service.TaskService',
+    'lovely.remotetask.store.blocks.Blocks',
+    'lovely.remotetask.store.claims.Claims',
+    'lovely.remotetask.store.claims.Left',
+    'lovely.remotetask.store.claims.Slot',
+    'lovely.remotetask.store.lanes.Lanes',
+    'lovely.remotetask.store.log.Log',
+    'lovely.remotetask.store.queue.JobQueue',
+    'lovely.remotetask.store.ready.Ready',
+    'lovely.remotetask.store.uniques.UniqueKeys',
+    'lovely.remotetask.store.workers.Beat',
+    'lovely.remotetask.store.workers.WorkerRecord',
+    'lovely.remotetask.store.workers.Workers',
+    # In databases of tests.
+    'lovely.remotetask.testing.QueueStub',
+    'lovely.remotetask.testing.TaskServiceStub',
+}
+
+#: Parts of JobQueue: no object is of these classes alone.
+PARTS = {
+    'lovely.remotetask.store.claiming.Claiming',
+    'lovely.remotetask.store.places.Places',
+    'lovely.remotetask.store.timetable.Timetable',
+}
+
+#: Their objects are gone when a command has ended.
+FOR_A_WHILE = {'lovely.remotetask.bench.place.Raw'}
+
+
+def modules():
+    """Every module of the package that no host brings."""
+    prefix = f'{lovely.remotetask.__name__}.'
+    for found in pkgutil.walk_packages(lovely.remotetask.__path__, prefix):
+        name = found.name.removeprefix(prefix)
+        # To import this one is to run the command line.
+        if name.partition('.')[0] not in HOSTS and name != 'cli.__main__':
+            yield importlib.import_module(found.name)
+
+
+def stored(module):
+    """The paths of the persistent classes that a module defines."""
+    return {f'{thing.__module__}.{thing.__qualname__}'
+            for thing in vars(module).values()
+            if isinstance(thing, type) and issubclass(thing, Persistent)
+            and thing.__module__ == module.__name__}
+
+
+def test_no_stored_class_moves_and_none_is_new():
+    found = set().union(*map(stored, modules()))
+    assert found == STORED | PARTS | FOR_A_WHILE
