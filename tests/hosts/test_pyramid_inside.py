@@ -10,5 +10,4 @@ def test_kit(inside):
 
 
 def test_applications(inside):
-    inside('pyramid', 'inside_pyramid/check_application.py',
-           'inside_pyramid/check_private_parts.py')
+    inside('pyramid', 'inside_pyramid/check_application.py')

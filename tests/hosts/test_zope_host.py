@@ -13,8 +13,7 @@ def test_the_kit(inside):
 
 
 def test_the_host(inside):
-    inside('zope', 'inside_zope/check_host.py',
-           'inside_zope/check_private_parts.py')
+    inside('zope', 'inside_zope/check_host.py')
 
 
 # It starts a Zope of its own each time, in a process of its own.

@@ -243,12 +243,12 @@ def prefetch(tmp_path):
 @part('RelStorage 4.3.0',
       'peers/postgres: on PostgreSQL no notification wakes workers, and no '
       'lock tells which of them live.')
-def adapter(shared_postgresql):
+def adapter(postgresql):
     """RelStorage._adapter is of relstorage.adapters.postgresql, and its
     connmanager opens a session by open(application_name=...)"""
     options = Options(keep_history=False)
     storage = RelStorage(
-        PostgreSQLAdapter(shared_postgresql, options), options=options)
+        PostgreSQLAdapter(postgresql, options), options=options)
     adapter = storage._adapter
     assert any(cls.__module__.startswith('relstorage.adapters.postgresql')
                for cls in type(adapter).__mro__)
