@@ -2,7 +2,7 @@
 
 They are no promise of theirs: a new release may lack one.  Then a test here
 fails with a sentence, before an application does without one.  The hosts'
-parts are looked at in the hosts: tests/hosts/inside_*/check_private_parts.py.
+parts are for the hosts' own tests to look at.
 """
 
 import threading
