@@ -44,7 +44,7 @@ class Chaos:
         # Many runs of a job may be interrupted here, through no fault of it.
         self.database.make(poison=10**6)
         self.spawner = Spawner(self.server.address, directory, scale)
-        self.producer = Producer(self.server.address, seed)
+        self.producer = Producer(self.server.address, directory, seed)
         self.alive = []
         self._next = dict.fromkeys(
             ('takeover', 'stop', 'cancel', 'look'), 0.0)

@@ -283,13 +283,16 @@ class Database:
 
 
 class Producer:
-    """The producer's process."""
+    """The producer's process; its errors go to producer.log."""
 
-    def __init__(self, address, seed):
-        self.process = subprocess.Popen(
-            [sys.executable, HERE / 'chaos_producer.py', address[0],
-             str(address[1]), str(seed)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, address, directory, seed):
+        self._log = directory / 'producer.log'
+        with open(self._log, 'ab') as log:
+            self.process = subprocess.Popen(
+                [sys.executable, HERE / 'chaos_producer.py', address[0],
+                 str(address[1]), str(seed)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+                text=True)
         self.lines = Lines(self.process.stdout)
         self._allowed = 0
 
@@ -297,6 +300,8 @@ class Producer:
         """Let it add jobs up to this number."""
         if number > self._allowed:
             self._allowed = number
+            # A broken pipe tells nothing of why the producer has ended.
+            assert self.process.poll() is None, self._log.read_text()
             self.process.stdin.write(f'{number}\n')
             self.process.stdin.flush()
 

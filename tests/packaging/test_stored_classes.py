@@ -8,7 +8,9 @@ together with the release that stores it.
 import importlib
 import pkgutil
 
+import pytest
 from persistent import Persistent
+from zope.component import getGlobalSiteManager
 
 import lovely.remotetask
 
@@ -68,6 +70,18 @@ def stored(module):
             and thing.__module__ == module.__name__}
 
 
-def test_no_stored_class_moves_and_none_is_new():
+@pytest.fixture
+def registrations():
+    """The registry is as before: the demo's modules register their tasks."""
+    registry = getGlobalSiteManager()
+    before = list(registry.registeredUtilities())
+    yield
+    for found in list(registry.registeredUtilities()):
+        if found not in before:
+            registry.unregisterUtility(
+                found.component, found.provided, found.name)
+
+
+def test_no_stored_class_moves_and_none_is_new(registrations):
     found = set().union(*map(stored, modules()))
     assert found == STORED | PARTS | FOR_A_WHILE

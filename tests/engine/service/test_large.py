@@ -108,8 +108,10 @@ def test_a_look_loads_as_many_objects_as_among_few(filled, name):
         assert found
         counts.append(count)
     few, many = counts
-    # Deeper trees: a bucket and its parent for each of the 64 lanes at most.
-    assert many <= few + 2 * 64
+    # Deeper trees: a bucket and its parent for each of the 64 lanes at most,
+    # and the bucket of ``jobs`` that holds the first job of a lane: where
+    # the ids begin is random, so that these are a few more or less.
+    assert many <= few + 3 * 64
     assert many <= 500
 
 
