@@ -12,6 +12,7 @@ import threading
 import time
 import types
 import uuid
+from contextlib import contextmanager
 from wsgiref import simple_server
 
 import pytest
@@ -220,9 +221,9 @@ def missing(reason):
     pytest.skip(reason)
 
 
-@pytest.fixture
-def postgresql():
-    """The dsn of an empty database of this test's own, dropped afterwards."""
+@contextmanager
+def _postgresql():
+    """The dsn of an empty database, dropped afterwards."""
     server = os.environ.get('REMOTETASK_POSTGRESQL',
                             'host=127.0.0.1 port=5432 user=postgres')
     try:
@@ -239,6 +240,26 @@ def postgresql():
     name = f'remotetask_{uuid.uuid4().hex[:12]}'
     cursor.execute(f'CREATE DATABASE {name}')
     yield f'{server} dbname={name}'
-    # Whoever was killed in the test may still be connected for a moment.
+    # A process that was killed in a test may still be connected for a moment.
     cursor.execute(f'DROP DATABASE {name} WITH (FORCE)')
     connection.close()
+
+
+@pytest.fixture
+def postgresql():
+    """The dsn of an empty database of this test's own."""
+    with _postgresql() as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope='session')
+def shared_postgresql():
+    """The dsn of a database for tests that write to folders of their own."""
+    with _postgresql() as dsn:
+        yield dsn
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """``-n auto``: two per core, for half of a test's time is waiting."""
+    return 2 * (os.cpu_count() or 1)

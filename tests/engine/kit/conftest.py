@@ -264,7 +264,11 @@ def world(request, tmp_path, components):
         def opener():
             return DB(DemoStorage())
     elif kind == 'postgresql':
-        dsn = request.getfixturevalue('postgresql')
+        # A database takes longer to make than most tests to run.
+        # Tests that look at its sessions have one of their own.
+        dsn = request.getfixturevalue(
+            'postgresql' if 'pg' in request.fixturenames
+            else 'shared_postgresql')
 
         def opener():
             return _relstorage(dsn)
