@@ -247,6 +247,8 @@ class World:
                 if self.shared:
                     liveness.for_database(database).close()
                 database.close()
+            self._databases.clear()
+            self.db = None
 
 
 def _relstorage(dsn):

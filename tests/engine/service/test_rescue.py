@@ -1,8 +1,10 @@
 """What becomes of jobs whose worker is gone, and of workers that are not."""
 
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 
 import pytest
 import transaction
@@ -11,6 +13,7 @@ from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
 
+from lovely.remotetask import TaskService
 from lovely.remotetask.context import currentJob
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import LeaseLost
@@ -206,6 +209,31 @@ def test_a_claim_without_a_thread_is_found(
     transaction.begin()
     assert service.getStatus(jobid) == 'queued'
     assert service.jobs[jobid].interruptions == 1
+
+
+def test_nothing_keeps_a_database_whose_workers_have_left(tmp_path, register):
+    """Nor its threads and sessions: an application may open many."""
+    register(lambda input: input, 'echo')
+
+    def use():
+        database = DB(FileStorage(str(tmp_path / 'Other.fs')))
+        with database.transaction() as connection:
+            service = connection.root()['tasks'] = TaskService()
+            service.add('echo')
+        processor = SimpleProcessor(database, ['tasks'])
+        with database.transaction():
+            monitor.watch(processor.worker)
+            assert processor.processNext() is True
+            monitor.unwatch(processor.worker)
+        for thread in threading.enumerate():
+            if thread.name == 'remotetask-monitor':
+                thread.join(DEADLINE)
+        database.close()
+        return weakref.ref(database)
+
+    gone = use()
+    gc.collect()
+    assert gone() is None
 
 
 def test_paused_workers_start_nothing(application, service, register):

@@ -13,9 +13,9 @@ retired by mistake can no longer commit, and goes on under a new id.
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lovely.remotetask import settings
@@ -26,6 +26,7 @@ from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
+from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.executor import ServiceGone
 from lovely.remotetask.run.identity import DIRECT
 from lovely.remotetask.run.worker import Worker
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
 # and only our own threads may have failed.
 _LOOK_ALONE_SECONDS = 10.0
 
-_monitors: weakref.WeakKeyDictionary[DB, Monitor]
-_monitors = weakref.WeakKeyDictionary()
+# Those whose threads run.  An entry goes with its thread: a monitor refers to
+# its database, and would keep a closed one and its sessions for ever.
+_monitors: dict[DB, Monitor] = {}
 _lock = threading.Lock()
 
 
@@ -54,15 +56,15 @@ def watch(worker: Worker) -> None:
     """
     with _lock:
         monitor = _monitors.get(worker.database)
-        if monitor is None or not monitor.add(worker):
+        if monitor is None:
             monitor = _monitors[worker.database] = Monitor(worker.database)
-            monitor.add(worker)
             monitor.start()
+        monitor.add(worker)
     monitor.look(worker)
 
 
 def unwatch(worker: Worker) -> None:
-    """End what ``watch`` has begun for a worker."""
+    """End what ``watch`` has begun for a worker, if it was called."""
     with _lock:
         monitor = _monitors.get(worker.database)
         if monitor is not None:
@@ -82,6 +84,17 @@ def watching(worker: Worker) -> Iterator[None]:
         unwatch(worker)
 
 
+def _forget() -> None:
+    # The threads are missing in the child of a fork, and the one that may have
+    # held the lock is, too.
+    global _lock
+    _lock = threading.Lock()
+    _monitors.clear()
+
+
+call_after_fork(_forget)
+
+
 class Monitor:
     """Watches over the workers of one database in this process."""
 
@@ -90,7 +103,6 @@ class Monitor:
         self._life = liveness.for_database(database)
         self._workers: list[Worker] = []
         self._changed = threading.Event()
-        self._ended = False
         # Our claims that no thread was running at the last look.
         self._orphans: set[Token] = set()
         # Held for a look: a worker's own thread makes one, ours all others.
@@ -100,14 +112,13 @@ class Monitor:
         threading.Thread(target=self._run, daemon=True,
                          name='remotetask-monitor').start()
 
-    def add(self, worker: Worker) -> bool:
-        """Watch over a worker, too; False if this monitor has ended."""
-        if not self._ended:
-            self._workers.append(worker)
-        return not self._ended
+    def add(self, worker: Worker) -> None:
+        """Watch over a worker, too."""
+        self._workers.append(worker)
 
     def remove(self, worker: Worker) -> None:
-        self._workers.remove(worker)
+        with suppress(ValueError):
+            self._workers.remove(worker)
         self._changed.set()
 
     def _run(self) -> None:
@@ -120,7 +131,7 @@ class Monitor:
             with _lock:
                 workers = list(self._workers)
                 if not workers:
-                    self._ended = True
+                    del _monitors[self._database]
                     return
             for worker in workers:
                 worker.hand_over()
