@@ -6,6 +6,7 @@ folders and site managers, zope.component's hooks.
 
 import logging
 import os
+import random
 import signal
 import sys
 import threading
@@ -29,6 +30,7 @@ from zope.site.site import LocalSiteManager
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.run import executor
 from lovely.remotetask.run.threads import tell_to_stop
 from lovely.remotetask.task import SimpleTask
 from lovely.remotetask.web.app import Application as WebApplication
@@ -126,6 +128,16 @@ def register(components):
         return task
 
     return register
+
+
+@pytest.fixture
+def longest_waits(monkeypatch):
+    """A retry waits for as long as it may: at random, it might not wait."""
+    class Longest(random.Random):
+        def uniform(self, first, last):
+            return last
+
+    monkeypatch.setattr(executor, '_jitter', Longest())
 
 
 @pytest.fixture

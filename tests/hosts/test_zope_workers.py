@@ -2,9 +2,9 @@
 
 import concurrent.futures
 import re
+import resource
 import signal
 import subprocess
-import time
 from collections import Counter
 
 import pytest
@@ -227,14 +227,20 @@ def test_what_it_adds_to_a_start(environment, tmp_path):
         print(threading.active_count())
         '''
     took = {True: [], False: []}
+
+    def used():
+        # Not the time of a clock: other tests run beside this one.
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return children.ru_utime + children.ru_stime
+
     for _ in range(5):
         for included in took:
             instance.slug.unlink(missing_ok=True)
             if included:
                 instance.slug.write_text(instances.SLUG)
-            began = time.perf_counter()
+            before = used()
             assert instance.console(script).strip() == '1'
-            took[included].append(time.perf_counter() - began)
+            took[included].append(used() - before)
     more = min(took[True]) - min(took[False])
     print(f'the package added {more * 1000:.0f} ms to a start of '
           f'{min(took[False]) * 1000:.0f} ms')

@@ -82,6 +82,7 @@ def test_partial_writes_of_a_failing_task_are_gone(application, run):
     assert not hasattr(application.root, 'half')
 
 
+@pytest.mark.usefixtures('longest_waits')
 def test_anything_raised_is_retried_and_the_worker_lives(
         service, register, processor, run, log):
     @register

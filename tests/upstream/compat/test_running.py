@@ -159,6 +159,7 @@ GENERIC = ('ERROR Caught a generic exception, preventing thread from '
            'crashing')
 
 
+@pytest.mark.usefixtures('longest_waits')
 @pytest.mark.parametrize('direct', [True, False])
 def test_a_failing_task_is_logged_once_with_its_traceback(
         direct, service, register, run_all, caplog):

@@ -26,6 +26,7 @@ def run_until_final(service, processor, clock, *ids):
     raise AssertionError('no end after a minute')
 
 
+@pytest.mark.usefixtures('longest_waits')
 def test_a_failing_task_ran_4_times_within_3_ms(
         clock, service, register, processor, log):
     @register
@@ -197,6 +198,7 @@ def test_a_task_that_conflicts_for_ever_can_be_stopped(
         thread.join(DEADLINE)
 
 
+@pytest.mark.usefixtures('longest_waits')
 @pytest.mark.parametrize('raised', [SystemExit, GeneratorExit])
 def test_systemexit_in_a_task_killed_the_thread_silently(
         raised, service, register, wait_for, thread_of, log):
