@@ -13,6 +13,7 @@ from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import TaskError
+from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.retry import NO_RETRY
 from lovely.remotetask.retry import RetryPolicy
@@ -48,17 +49,23 @@ def test_effects_and_result_are_stored_together(world, task):
     @task
     def work(service, jobid, input):
         world.effect(service, 'work')
-        seen.append((world.status(jobid), world.effects()))
+        seen.append(world.see(lambda service: (
+            service.getStatus(jobid), service.jobs[jobid].attempts,
+            [job.id for job in service.listJobs('processing')[0]])))
+        seen.append(world.effects())
         return {'got': input}
 
     jobid = world.add('work', [1, 2])
     assert world.drain() == 1
     # While it ran nobody saw its effects, and everybody that it ran.
-    assert seen == [('processing', {})]
+    assert seen == [('processing', 1, [jobid]), {}]
     assert job_of(world, jobid) == {
         'status': 'completed', 'attempts': 1, 'failures': 0, 'claim': None,
         'output': {'got': [1, 2]}, 'interruptions': 0}
     assert world.effects() == {'work': 1}
+    started, completed = world.see(lambda service: (
+        service.jobs[jobid].startedAt, service.jobs[jobid].completedAt))
+    assert started <= completed
 
 
 @pytest.mark.parametrize('error', [
@@ -78,6 +85,8 @@ def test_partial_writes_of_a_failing_task_are_gone(world, task, error):
     assert world.status(jobid) == {
         'CancelJob': 'cancelled', 'RetryLater': 'queued'}.get(
             type(error).__name__, 'error')
+    if world.status(jobid) == 'error':
+        assert world.see(lambda service: service.getError(jobid)) == 'no'
 
 
 def test_a_failure_is_retried_by_the_policy_of_its_task(world, task):
@@ -111,7 +120,8 @@ def test_after_the_last_retry_comes_the_error(world, task):
     assert 'raise ValueError' in error.traceback
 
 
-def test_a_conflict_runs_the_task_again_and_is_not_charged(world, task):
+def test_a_conflict_runs_the_task_again_and_is_not_charged(
+        world, task, log):
     runs = []
 
     @task(retry=NO_RETRY)
@@ -121,16 +131,18 @@ def test_a_conflict_runs_the_task_again_and_is_not_charged(world, task):
         if len(runs) == 1:
             # Somebody else writes the same object meanwhile.
             world.do(lambda service: world.effect(service, 'work'))
-        elif len(runs) == 2:
-            raise TransientError('and this one is of the task itself')
+        elif len(runs) < 6:
+            raise TransientError('and these are of the task itself')
+        return 'done'
 
     jobid = world.add('work')
     assert world.drain() == 1
-    assert len(runs) == 3
+    assert len(runs) == 6
     assert world.effects() == {'work': 2}
     job = job_of(world, jobid)
     assert (job['status'], job['attempts'], job['failures']) == (
         'completed', 1, 0)
+    assert job['output'] == 'done' and log == []
 
 
 def test_follow_up_jobs_are_added_with_the_finish(world, task):
@@ -164,17 +176,21 @@ def test_a_task_may_commit_by_itself(world, task):
 
 
 def test_a_task_may_abort_its_transaction(world, task):
-    @task
+    @task(retry=NO_RETRY)
     def work(service, jobid, input):
         world.effect(service, 'aborted')
         transaction.abort()
-        world.effect(service, 'kept')
+        world.effect(service, input)
+        if input == 'lost':
+            raise ValueError('after an abort')
         return 'done'
 
-    jobid = world.add('work')
-    assert world.drain() == 1
+    kept, lost = world.add('work', 'kept'), world.add('work', 'lost')
+    assert world.drain() == 2
     assert world.effects() == {'kept': 1}
-    assert job_of(world, jobid)['output'] == 'done'
+    assert job_of(world, kept)['output'] == 'done'
+    assert [world.status(jobid) for jobid in (kept, lost)] == [
+        'completed', 'error']
 
 
 @pytest.mark.parametrize('look', ['with a fresh snapshot', 'with an old one'])
@@ -247,26 +263,29 @@ def test_a_retired_run_that_swallows_it_commits_nothing_either(world, task):
 def test_a_task_knows_its_job(world, task):
     seen = []
 
-    @task(retry=AT_ONCE)
+    # A limit that is far away cancels nothing.
+    @task(retry=AT_ONCE, timeout=3600)
     def work(service, jobid, input):
         current = currentJob()
         seen.append((current.id == jobid, current.task, current.attempt,
                      current.idempotencyKey, current.cancelled))
-        if len(seen) in (1, 2):
+        if len(seen) < 4:
             raise ValueError
 
     first = world.add('work')
     world.start()
-    world.until_over(first)
+    assert world.until_over(first) == ['error']
+    world.do(lambda service: service.retryJob(first))
+    assert world.until_over(first) == ['completed']
     world.until_over(world.add('work'))
     keys = [key for *_, key, _ in seen]
     assert [row[:3] for row in seen] == [
         (True, 'work', 1), (True, 'work', 2), (True, 'work', 3),
-        (True, 'work', 1)]
+        (True, 'work', 4), (True, 'work', 1)]
     assert not any(cancelled for *_, cancelled in seen)
     # The same in all attempts, and another in another job.
-    assert len(set(keys[:3])) == 1 and keys[3] not in keys[:3]
-    with pytest.raises(Exception, match='no job is running'):
+    assert len(set(keys[:4])) == 1 and keys[4] not in keys[:4]
+    with pytest.raises(UsageError, match='no job is running'):
         currentJob()
 
 
@@ -337,7 +356,7 @@ def test_a_task_over_its_limit_fails_and_is_retried(world, task):
     @task(timeout=0.05, retry=AT_ONCE)
     def work(service, jobid, input):
         current = currentJob()
-        attempts.append(current.attempt)
+        attempts.append((current.attempt, service.jobs[jobid].failures))
         world.effect(service, 'work')
         pause = threading.Event()
         deadline = time.monotonic() + DEADLINE
@@ -345,37 +364,47 @@ def test_a_task_over_its_limit_fails_and_is_retried(world, task):
             if input == 'asks':
                 current.check()
             elif current.timedOut:
+                assert current.cancelled
                 return 'too late'
             pause.wait(0.01)
 
     jobs = [world.add('work', how) for how in ('asks', 'ignores it')]
     world.start()
     assert world.until_over(*jobs) == ['error', 'error']
-    assert sorted(attempts) == [1, 1, 2, 2, 3, 3]
+    assert sorted(attempts) == [
+        (1, 0), (1, 0), (2, 1), (2, 1), (3, 2), (3, 2)]
     for jobid in jobs:
         error = world.see(lambda service, jobid=jobid:
                           service.jobs[jobid].error)
         assert error.type == 'lovely.remotetask.errors.JobTimeout'
-        assert 'its limit of 0.05 seconds' in error.message
+        assert 'longer than its limit of 0.05 seconds' in error.message
+        assert job_of(world, jobid)['output'] is None
     assert world.effects() == {}
 
 
-def test_a_missing_task_is_waited_for(world, task):
+def test_a_missing_task_is_waited_for(world, task, log):
     @task
     def work(service, jobid, input):
         return 'done'
 
-    jobid = world.add('work')
+    jobs = asked, patient = world.add('work'), world.add('work')
     utility = zope.component.getUtility(ITask, 'work')
     zope.component.getGlobalSiteManager().unregisterUtility(
         utility, ITask, 'work')
-    assert world.drain() == 1
-    assert world.status(jobid) == 'queued'
-    assert 'not found' in world.see(lambda service: service.getError(jobid))
+    assert world.drain() == 2
+    for jobid in jobs:
+        job = job_of(world, jobid)
+        assert (job['status'], job['failures']) == ('queued', 0)
+        assert world.see(lambda service, jobid=jobid: service.getError(
+            jobid)) == 'Task "work" not found!'
+    assert log == ['ERROR Task "work" not found!'] * 2
     zope.component.provideUtility(utility, ITask, 'work')
-    world.do(lambda service: service.retryJob(jobid))
+    world.do(lambda service: service.retryJob(asked))
     assert world.drain() == 1
-    assert world.status(jobid) == 'completed'
+    assert [world.status(jobid) for jobid in jobs] == ['completed', 'queued']
+    # Its time comes by itself.
+    world.do(lambda service: service.process(service.clock.now() + 11))
+    assert world.see(lambda service: service.getResult(patient)) == 'done'
 
 
 def test_a_refused_commit_stays_refused_when_tried_again(world, task):

@@ -161,7 +161,8 @@ def test_a_running_job_is_not_replaced_but_loses_its_key(
     world.start()
     held.wait()
     after = world.add('hold', key='a', onDuplicate='replace')
-    assert world.status(jobid) == 'processing'
+    assert (world.status(jobid), world.status(after)) == (
+        'processing', 'queued')
     assert world.add('hold', key='a') == after
     held.go.set()
     assert world.until_over(jobid, after) == ['completed', 'completed']

@@ -113,16 +113,22 @@ def test_the_jobs_of_a_dead_worker_run_again(world, ran):
 def test_five_deaths_are_poison(world, ran):
     jobid = world.add('note', 1)
     for number in range(5):
-        assert world.status(jobid) == 'queued', number
+        assert world.see(lambda service: (
+            service.getStatus(jobid), service.jobs[jobid].interruptions)
+            ) == ('queued', number)
         worker = world.processor().worker
         assert worker.claim().jobid == jobid
         world.do(lambda service, worker=worker: service.jobqueue.retire(
             worker.identity.id, service.clock.now(), charged=True))
-    assert world.status(jobid) == 'error'
+    assert world.see(lambda service: (
+        service.getStatus(jobid), service.jobs[jobid].interruptions)
+        ) == ('error', 5)
     assert 'poison' in world.see(lambda service: service.getError(jobid))
     assert world.drain() == 0 and ran == []
+    # Its cause may have been found.
     world.do(lambda service: service.retryJob(jobid))
     assert world.drain() == 1 and len(ran) == 1
+    assert world.status(jobid) == 'completed'
 
 
 def test_a_false_takeover_costs_work_but_doubles_nothing(world, held):

@@ -8,21 +8,12 @@ import weakref
 
 import pytest
 import transaction
-import zope.component
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
-from ZODB.POSException import ConflictError
 
 from lovely.remotetask import TaskService
-from lovely.remotetask.context import currentJob
-from lovely.remotetask.errors import InvalidTransition
-from lovely.remotetask.errors import LeaseLost
-from lovely.remotetask.errors import UsageError
-from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.run import monitor
-from lovely.remotetask.run import threads
-from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 20
 
@@ -74,70 +65,6 @@ def test_the_next_opener_runs_what_a_killed_process_had_claimed(
     assert service.listWorkers() == []
 
 
-def test_a_job_that_kills_its_worker_ends_as_poison(
-        application, service, register, killed, wait_for):
-    register(lambda input: input, 'echo')
-    jobid = service.add('echo')
-    transaction.commit()
-    for number in range(1, 6):
-        service = killed()
-        worker = SimpleProcessor(application.db, ['tasks']).worker
-        monitor.watch(worker)
-        monitor.unwatch(worker)
-        transaction.begin()
-        assert service.jobs[jobid].interruptions == number
-    assert service.getStatus(jobid) == 'error'
-    assert 'poison' in service.getError(jobid)
-    # Its cause may have been found.
-    service.retryJob(jobid)
-    service.process()
-    assert service.getStatus(jobid) == 'completed'
-
-
-def test_a_retired_worker_can_commit_nothing_and_goes_on(
-        application, service, log):
-    inside, go = threading.Event(), threading.Event()
-    refused = []
-
-    def task(service, jobid, input):
-        root = service._p_jar.root()['Application']
-        root.effects = getattr(root, 'effects', 0) + 1
-        if not go.is_set():
-            inside.set()
-            assert go.wait(DEADLINE)
-            try:
-                transaction.commit()
-            # Seen before the commit, or by it.
-            except (LeaseLost, ConflictError) as error:
-                refused.append(str(error))
-                transaction.abort()
-                raise
-
-    zope.component.provideUtility(FunctionTask(task), ITask, 'task')
-    jobid = service.add('task')
-    transaction.commit()
-    service.startProcessing()
-    assert inside.wait(DEADLINE)
-    transaction.begin()
-    (worker,) = service.listWorkers()
-    assert worker['claims'] == [jobid]
-    # Somebody takes it for dead, wrongly.
-    service.jobqueue.retire(worker['id'], service.clock.now(), charged=True)
-    transaction.commit()
-    go.set()
-    deadline = threading.Event()
-    for _ in range(2000):
-        transaction.begin()
-        if service.getStatus(jobid) == 'completed':
-            break
-        deadline.wait(0.01)
-    service.stopProcessing(wait=None)
-    transaction.begin()
-    assert service.getStatus(jobid) == 'completed'
-    assert application.root.effects == 1
-    assert len(refused) == 1
-
-
 def test_what_was_claimed_by_hand_comes_back(
         application, service, register, log):
     register(lambda input: input, 'echo')
@@ -163,34 +90,6 @@ def test_what_was_claimed_by_hand_comes_back(
     transaction.begin()
     assert service.getStatus(jobid) == 'queued'
     assert service.jobs[jobid].interruptions == 0
-
-
-def test_the_end_of_a_process_gives_running_jobs_back(
-        application, service, register, log):
-    inside, go = threading.Event(), threading.Event()
-
-    @register
-    def hold(input):
-        inside.set()
-        assert go.wait(DEADLINE)
-
-    jobid = service.add('hold')
-    transaction.commit()
-    service.startProcessing()
-    assert inside.wait(DEADLINE)
-    assert threads.end_all(grace=0.01) == 1
-    transaction.begin()
-    job = service.jobs[jobid]
-    assert (job.status, job.interruptions) == ('queued', 0)
-    (thread,) = (t for t in threading.enumerate()
-                 if t.name == 'remotetasks.tasks')
-    go.set()
-    thread.join(DEADLINE)
-    transaction.begin()
-    # What came too late counts nothing.
-    assert service.getStatus(jobid) == 'queued'
-    service.process()
-    assert service.getStatus(jobid) == 'completed'
 
 
 def test_a_claim_without_a_thread_is_found(
@@ -232,84 +131,8 @@ def test_nothing_keeps_a_database_whose_workers_have_left(tmp_path, register):
         return weakref.ref(database)
 
     gone = use()
-    gc.collect()
+    # The first round takes the jobs, the second one the connection: it cannot
+    # be seen from its cache, which holds them, that the two are a cycle.
+    for _ in range(2):
+        gc.collect()
     assert gone() is None
-
-
-def test_paused_workers_start_nothing(application, service, register):
-    register(lambda input: input, 'echo')
-    jobid = service.add('echo')
-    service.pause()
-    transaction.commit()
-    processor = SimpleProcessor(application.db, ['tasks'])
-    assert processor.processNext() is False
-    transaction.begin()
-    assert service.stats()['paused'] is True
-    service.resume()
-    transaction.commit()
-    assert processor.processNext() is True
-    transaction.begin()
-    assert service.getStatus(jobid) == 'completed'
-
-
-def test_retry_job_says_what_is_not_allowed(service, register):
-    register(lambda input: input, 'echo')
-    jobid = service.add('echo')
-    service.process()
-    with pytest.raises(InvalidTransition, match="'completed'.*'queued'"):
-        service.retryJob(jobid)
-    other = service.add('echo', 1)
-    service.cancel(other)
-    service.retryJob(other)
-    service.process()
-    assert service.getResult(other) == 1
-
-
-def test_a_task_knows_its_job(application, service):
-    seen = []
-
-    def task(service, jobid, input):
-        job = currentJob()
-        seen.append((job.id == jobid, job.attempt, job.idempotencyKey,
-                     job.cancelled))
-        if len(seen) < 2:
-            raise ValueError('once more')
-
-    zope.component.provideUtility(FunctionTask(task), ITask, 'task')
-    with pytest.raises(UsageError):
-        currentJob()
-    jobid = service.add('task')
-    transaction.commit()
-    processor = SimpleProcessor(application.db, ['tasks'])
-    assert processor.processNext()
-    transaction.begin()
-    service.retryJob(jobid)
-    transaction.commit()
-    assert processor.processNext()
-    (mine, first, key, cancelled), (again, second, same, _) = seen
-    assert mine and again and not cancelled
-    assert (first, second) == (1, 2)
-    assert key == same
-
-
-def test_a_task_that_takes_too_long_is_an_error(
-        application, service, monkeypatch):
-    def task(service, jobid, input):
-        job = currentJob()
-        assert not job.cancelled
-        monkeypatch.setattr('time.monotonic', lambda: original() + 100)
-        assert job.cancelled and job.timedOut
-        return 'too late'
-
-    import time
-    original = time.monotonic
-    zope.component.provideUtility(
-        FunctionTask(task, timeout=50), ITask, 'task')
-    jobid = service.add('task')
-    transaction.commit()
-    SimpleProcessor(application.db, ['tasks']).processNext()
-    transaction.begin()
-    job = service.jobs[jobid]
-    assert job.status == 'queued' and job.failures == 1
-    assert 'longer than its limit of 50' in str(job.error)
-    assert job.output is None

@@ -82,15 +82,6 @@ def test_replace(service, ran, events):
     assert ran == ['new']
 
 
-def test_replace_leaves_alone_what_runs(service):
-    old = service.add('note', 'old', key='a')
-    assert service.claimNextJob() == old
-    new = service.add('note', 'new', key='a', onDuplicate='replace')
-    assert (service.getStatus(old), service.getStatus(new)) == (
-        'processing', 'queued')
-    assert service.add('note', key='a') == new
-
-
 def test_error(service):
     jobid = service.add('note', key='a')
     with pytest.raises(DuplicateJob) as caught:
@@ -179,15 +170,3 @@ def test_a_plain_add_writes_nothing_for_it(service):
     service.add('note', key='a')
     assert not {id(obj) for obj in jar._registered_objects}.isdisjoint(
         map(id, trees))
-
-
-def test_keys_of_cleaned_jobs_are_forgotten(service):
-    for number in range(50):
-        service.add('note', key=f'key {number}')
-    service.process()
-    left = service.add('note', key='key 7')
-    transaction.commit()
-    service.clean()
-    transaction.commit()
-    trees = service.jobqueue.uniques._trees
-    assert [dict(tree) for tree in trees if tree] == [{'key 7': left}]
