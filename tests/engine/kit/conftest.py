@@ -10,6 +10,9 @@ zeo-foreign       the same, and the server cannot import ``lovely``
 postgresql        RelStorage, history-free, on a real server
 ================  ======================================================
 
+A test about some kinds only asks for ``shared``, ``zeo`` or ``pg`` instead:
+it is generated for those kinds alone, and so none is ever skipped.
+
 A server without our package (hosts.md trap 13) is one whose imports of
 ``lovely`` fail: that is all a missing package does, and it is true of wheels
 and editable installs alike.  The server proves it before it says its port.
@@ -41,7 +44,12 @@ from lovely.remotetask.run.threads import tell_to_stop
 
 DEADLINE = 30
 
-KINDS = ('filestorage', 'demostorage', 'zeo', 'zeo-foreign', 'postgresql')
+SHARED = ('zeo', 'zeo-foreign', 'postgresql')
+
+KINDS = ('filestorage', 'demostorage', *SHARED)
+
+#: Fixture -> the kinds that a test with this fixture is about.
+ABOUT = {'shared': SHARED, 'zeo': ('zeo',), 'pg': ('postgresql',)}
 
 _SERVER = '''
 import importlib.util
@@ -120,7 +128,7 @@ class World:
 
     def __init__(self, kind, opener, locks):
         self.kind = kind
-        self.shared = kind in ('zeo', 'zeo-foreign', 'postgresql')
+        self.shared = kind in SHARED
         self._opener = opener
         self._locks = str(locks)
         self._databases = []
@@ -256,7 +264,15 @@ def _relstorage(dsn):
     return DB(RelStorage(PostgreSQLAdapter(dsn, options), options=options))
 
 
-@pytest.fixture(params=KINDS)
+def pytest_generate_tests(metafunc):
+    if 'world' in metafunc.fixturenames:
+        kinds = [ABOUT[name] for name in metafunc.fixturenames
+                 if name in ABOUT]
+        metafunc.parametrize(
+            'world', kinds[0] if kinds else KINDS, indirect=True)
+
+
+@pytest.fixture
 def world(request, tmp_path, components):
     kind = request.param
     if kind == 'filestorage':
@@ -283,3 +299,39 @@ def world(request, tmp_path, components):
     world = World(kind, opener, tmp_path / 'locks')
     yield world
     world.close()
+
+
+@pytest.fixture
+def shared(world):
+    """A world whose storage several processes can have open."""
+    return world
+
+
+@pytest.fixture
+def zeo(world):
+    """A world on ZEO."""
+    return world
+
+
+@pytest.fixture
+def pg(world, postgresql):
+    """A world in a PostgreSQL database of its own.
+
+    Attributes more: ``name``, the database's; ``ask(statement)``, what its
+    server answers, asked from outside of that database.
+    """
+    # Where the driver is missing, the other kinds are tested all the same.
+    import psycopg2
+
+    world.name = postgresql.split('dbname=')[1]
+    server = psycopg2.connect(postgresql.replace(world.name, 'postgres'))
+    server.autocommit = True
+    cursor = server.cursor()
+
+    def ask(statement):
+        cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else None
+
+    world.ask = ask
+    yield world
+    server.close()

@@ -12,7 +12,6 @@ import time
 import types
 import weakref
 
-import psycopg2
 import pytest
 import ZEO
 import ZODB.mvccadapter
@@ -82,13 +81,6 @@ def idle(world, echo):
         return thread.processor
 
     return idle
-
-
-@pytest.fixture
-def shared(world):
-    if not world.shared:
-        pytest.skip('no other process can open this storage')
-    return world
 
 
 @pytest.mark.parametrize('factory', [Simple, Multi])
@@ -239,33 +231,6 @@ def test_nothing_of_a_processor_stays(world, idle):
 
 
 # --- what breaks -------------------------------------------------------------
-
-@pytest.fixture
-def zeo(world):
-    if world.kind != 'zeo':
-        pytest.skip('about ZEO')
-    return world
-
-
-@pytest.fixture
-def pg(world, request):
-    if world.kind != 'postgresql':
-        pytest.skip('about PostgreSQL')
-    world.name = request.getfixturevalue('postgresql').split('dbname=')[1]
-    server = psycopg2.connect(
-        request.getfixturevalue('postgresql').replace(
-            world.name, 'postgres'))
-    server.autocommit = True
-    cursor = server.cursor()
-
-    def ask(statement):
-        cursor.execute(statement)
-        return cursor.fetchall() if cursor.description else None
-
-    world.ask = ask
-    yield world
-    server.close()
-
 
 def warnings(log):
     return [line for line in log if line.startswith('WARNING')]
