@@ -275,3 +275,15 @@ def shared_postgresql():
 def pytest_xdist_auto_num_workers(config):
     """``-n auto``: two per core, for half of a test's time is waiting."""
     return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_finish(session):
+    """Leave out Hypothesis' plugin where no test uses Hypothesis.
+
+    Its summary imports all of Hypothesis in any case, which takes longer than
+    all tests of ``unit``.
+    """
+    plugins = session.config.pluginmanager
+    plugin = plugins.get_plugin('hypothesispytest')
+    if plugin is not None and 'hypothesis' not in sys.modules:
+        plugins.unregister(plugin)

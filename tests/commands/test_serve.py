@@ -315,3 +315,10 @@ def test_without_the_extra_a_line_says_so(environ, tmp_path):
         line = one_line(run)
         assert missing in line
         assert f"pip install 'lovely.remotetask[{extra}]'" in line
+
+
+def test_a_setting_that_is_wrong_is_said_in_one_line(remotetask):
+    done = remotetask('serve', LOVELY_REMOTETASK_POISON='never')
+    assert done.returncode == 1
+    line, = done.stderr.splitlines()
+    assert line.startswith("remotetask: LOVELY_REMOTETASK_POISON is 'never'")
