@@ -11,6 +11,7 @@ from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.store.workers import LOOP
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.log import Log
@@ -92,8 +93,8 @@ def _some_of_logs(queue: JobQueue, status: str, start: str | None, limit: int,
             looks += 1
             # The jobs of a busy thread's last bucket have just ended: they
             # stay.
-            if not (shared and (skip_live or (spare and _is_busy(log)
-                                and queue.claimed(number)))):
+            if not (shared and (skip_live or (spare and _goes_on(
+                    queue, number, log)))):
                 count, some = _empty(queue, status, number, bucket)
                 removed, looks = removed + count, looks + some
             if shared:
@@ -109,6 +110,21 @@ def _is_busy(log: Log) -> bool:
     last: Any = log.buckets[log.buckets.maxKey()] if log.buckets else ()
     since = SYSTEM_CLOCK.now() - _BUSY_SECONDS
     return bool(last) and key_time(last.maxKey()) > since
+
+
+def _goes_on(queue: JobQueue, number: int, log: Log) -> bool:
+    """Will this slot's thread soon write the last bucket of the log again?
+
+    It has just ended a job, and runs another or will find one at once.
+    """
+    if not _is_busy(log):
+        return False
+    if queue.claimed(number):
+        return True
+    # Between two jobs.  Of a worker that is called job by job, nothing says
+    # that it is called again.
+    owner = queue.slots[number].owner
+    return owner is not None and owner.startswith(LOOP) and queue.ready.any()
 
 
 def _buckets(log: Log, begin: int) -> Iterator[int]:

@@ -17,6 +17,14 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.claims import Slot
 
+#: The roles of workers, with which their ids begin.  A loop runs jobs until it
+#: is stopped, and has lanes of its own; a processor may be called job by job;
+#: a direct worker claims by ``service.claimNextJob()``, whose caller runs the
+#: job.
+LOOP = 'loop'
+PROCESSOR = 'processor'
+DIRECT = 'direct'
+
 #: The slot of direct processing; it has no owner.
 DIRECT_SLOT = 0
 
