@@ -57,6 +57,22 @@ def _private(database: DB) -> Iterator[tuple[Connection, Any]]:
         connection.close()
 
 
+def _commit(manager: Any) -> None:
+    """Commit.
+
+    Raises: ConflictError, too, where an oid was given out twice.  A ZEO server
+    that was killed gives out anew those that its clients hold for objects
+    which they have not stored yet; the next try takes other ones.
+    """
+    try:
+        manager.commit()
+    except ValueError as error:
+        # Connection._store_objects and the cache have no class for it.
+        if 'same oid' not in str(error):
+            raise
+        raise ConflictError(f'an oid was given out twice: {error}') from error
+
+
 def read(database: DB, function: Callable[[Connection], _T]) -> _T:
     """Call ``function(connection)`` on a snapshot of its own.
 
@@ -83,7 +99,7 @@ def write(database: DB, function: Callable[[Connection], _T],
             attempt += 1
             try:
                 result = function(connection)
-                manager.commit()
+                _commit(manager)
                 return result
             except ConflictError:
                 manager.abort()
@@ -179,7 +195,7 @@ class Session:
         self._guard.check = check
 
     def commit(self) -> None:
-        self.manager.commit()
+        _commit(self.manager)
         self._current = True
 
     def abort(self) -> None:
