@@ -243,6 +243,35 @@ def test_a_claim_without_a_thread_is_found(
     assert service.jobs[jobid].interruptions == 1
 
 
+def test_an_application_may_close_its_database_then(
+        application, service, monkeypatch):
+    """What a monitor has begun, it ends before its worker has left."""
+    transaction.commit()
+    worker = SimpleProcessor(application.db, ['tasks']).worker
+    begun, go, happened = threading.Event(), threading.Event(), []
+    monitor.watch(worker)
+
+    def look(worker):
+        begun.set()
+        assert go.wait(DEADLINE)
+        happened.append('looked')
+
+    watching = monitor._monitors[application.db]
+    monkeypatch.setattr(watching, 'look', look)
+    watching._changed.set()
+    assert begun.wait(DEADLINE)
+
+    def leave():
+        monitor.unwatch(worker)
+        happened.append('left')
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    go.set()
+    thread.join(DEADLINE)
+    assert happened == ['looked', 'left']
+
+
 def test_nothing_keeps_a_database_whose_workers_have_left():
     """Nor its threads and sessions: an application may open many.
 
