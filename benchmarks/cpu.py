@@ -34,8 +34,8 @@ from ZODB.FileStorage import FileStorage
 
 from lovely.remotetask.bench.pace import Stopwatch
 from lovely.remotetask.host import current as current_host
-from lovely.remotetask.run.identity import LOOP
 from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.run.worker_id import LOOP
 from lovely.remotetask.store.cursor import ReadCursor
 
 #: The service is asked this often (seconds) whether jobs wait.

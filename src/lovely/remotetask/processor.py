@@ -30,8 +30,8 @@ from lovely.remotetask.run import threads
 from lovely.remotetask.run.executor import BACKOFF_LAST
 from lovely.remotetask.run.executor import Claim
 from lovely.remotetask.run.executor import ServiceGone
-from lovely.remotetask.run.identity import LOOP
 from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.run.worker_id import LOOP
 
 if TYPE_CHECKING:
     from ZODB import DB

@@ -43,13 +43,12 @@ from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run import direct
 from lovely.remotetask.run import threads
-from lovely.remotetask.run.identity import manual_worker
+from lovely.remotetask.run.worker_id import manual_worker
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
-from lovely.remotetask.store import listing
 from lovely.remotetask.store.blocks import Blocks
-from lovely.remotetask.store.keys import local
 from lovely.remotetask.store.listing import QueueView
+from lovely.remotetask.store.local import local
 from lovely.remotetask.store.queue import JobQueue
 
 # 0.5.2 had the start-up in this module, and ZCML files name it here.
@@ -236,11 +235,11 @@ class TaskService(OwnAnnotations, Persistent):
 
     def stats(self) -> dict[str, Any]:
         """See ITaskService"""
-        return listing.stats(self.jobqueue, self.clock.now())
+        return self.jobqueue.stats(self.clock.now())
 
     def listWorkers(self) -> list[dict[str, Any]]:
         """See ITaskService"""
-        return listing.workers(self.jobqueue)
+        return self.jobqueue.list_workers()
 
     def hasJobsWaiting(self, now: float | None = None) -> bool:
         """See ITaskService"""

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from collections.abc import Sequence
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.run.identity import LOOP
+from lovely.remotetask.run.worker_id import LOOP
 from lovely.remotetask.store.queue import JobQueue
 from lovely.remotetask.store.ready import LANES
 

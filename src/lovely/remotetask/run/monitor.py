@@ -28,8 +28,8 @@ from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.executor import ServiceGone
-from lovely.remotetask.run.identity import DIRECT
 from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.run.worker_id import DIRECT
 from lovely.remotetask.store.claiming import Token
 
 if TYPE_CHECKING:
