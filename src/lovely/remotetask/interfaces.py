@@ -552,16 +552,6 @@ class IProcessor(Interface):
         """
 
 
-class IQueuedService(ITaskService):
-    """The attributes that the engine uses beyond those of ITaskService."""
-
-    jobqueue = Attribute('The JobQueue behind ``jobs``.')
-    clock = Attribute('The IClock of this service.')
-    raiseErrors = Attribute(
-        'True: direct processing raises a failed task\'s exception after it '
-        'has been stored.  For tests.')
-
-
 # --- inside ------------------------------------------------------------------
 
 class IHost(Interface):

@@ -35,8 +35,8 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import IHost
-from lovely.remotetask.interfaces import IQueuedService
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers import liveness
@@ -56,9 +56,14 @@ __all__ = ['TaskService', 'bootStrapSubscriber', 'getAutostartServiceNames']
 
 
 # mypy-zope knows no IContained: zope.location ships no types.
-@implementer(IQueuedService)  # type: ignore[misc]
+@implementer(ITaskService)  # type: ignore[misc]
 class TaskService(OwnAnnotations, Persistent):
-    """See ITaskService"""
+    """See ITaskService
+
+    Attributes beyond the interface: ``jobqueue``, the JobQueue behind
+    ``jobs``; ``clock`` (IClock); ``raiseErrors`` (bool), for tests: direct
+    processing raises the exception of a failed task once it is stored.
+    """
 
     # The types stand in comments: see job.
     __parent__ = None       # type: Any

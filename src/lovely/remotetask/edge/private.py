@@ -46,12 +46,18 @@ def check(found: os.stat_result, forbidden: int) -> None:
     ``forbidden``, the rights that others must not have (mode bits).
     Raises: NotPrivate.
     """
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise NotPrivate(
-            'is a link, or belongs to another user',
-            'remove it, or set XDG_RUNTIME_DIR to a directory of your own')
+    cure = 'remove it, or set XDG_RUNTIME_DIR to a directory of your own'
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotPrivate('is a symbolic link' if stat.S_ISLNK(found.st_mode)
+                         else 'is no directory', cure)
+    if found.st_uid != os.geteuid():
+        raise NotPrivate(f'belongs to the user {found.st_uid}, not to '
+                         f'{os.geteuid()}', cure)
     if found.st_mode & forbidden:
-        raise NotPrivate('is open to other users', 'run chmod 700 on it')
+        verb = 'write to' if found.st_mode & 0o022 else 'look into'
+        raise NotPrivate(
+            f'is open to other users: others may {verb} it (mode '
+            f'{stat.S_IMODE(found.st_mode):04o})', 'run chmod 700 on it')
 
 
 def _is_own(directory: str) -> bool:
