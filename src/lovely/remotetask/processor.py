@@ -18,11 +18,11 @@ from lovely.remotetask import events
 from lovely.remotetask.edge import db as database_edge
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
+from lovely.remotetask.host import ProcessorRequest
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
-from lovely.remotetask.participation import ProcessorRequest
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.wakeup import WAIT_FLOOR
 from lovely.remotetask.run import monitor

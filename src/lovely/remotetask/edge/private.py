@@ -48,11 +48,11 @@ def check(found: os.stat_result, forbidden: int) -> None:
     """
     cure = 'remove it, or set XDG_RUNTIME_DIR to a directory of your own'
     if not stat.S_ISDIR(found.st_mode):
-        raise NotPrivate('is a symbolic link' if stat.S_ISLNK(found.st_mode)
-                         else 'is no directory', cure)
+        raise NotPrivate('is a link, or a file, which another user may have '
+                         'put there', cure)
     if found.st_uid != os.geteuid():
         raise NotPrivate(f'belongs to the user {found.st_uid}, not to '
-                         f'{os.geteuid()}', cure)
+                         f'{os.geteuid()}: another user has made it', cure)
     if found.st_mode & forbidden:
         verb = 'write to' if found.st_mode & 0o022 else 'look into'
         raise NotPrivate(
