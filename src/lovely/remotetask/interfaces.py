@@ -599,8 +599,9 @@ class IHost(Interface):
         """The principal who is acting now.
 
         Returns: a text (str) by which ``running`` finds that principal again;
-        None: the code runs on the application's own account.
-        Cost: each ``add`` asks.
+        None: the code runs on the application's own account, or (in Pyramid)
+        in a request without a login.
+        Cost: flat, because each ``add`` asks.
         """
 
     def permits(service, permission):

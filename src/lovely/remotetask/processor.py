@@ -131,9 +131,11 @@ class SimpleProcessor:
 
         Arguments: ``method``, its name; ``args``, positional;
         ``errorValue``, what to return after an exception.
-        Returns: what the method returned; after an exception, which is
-        logged, ``errorValue`` or else the exception.  Never raises.
-        Txn: committed here.  Source: 0.5.2.
+        Returns: what the method returned; after an Exception, which is
+        logged, ``errorValue`` or else the exception.
+        Raises: only what is no Exception, such as SystemExit.
+        Txn: committed here, aborted after an exception; a conflict is one,
+        too.  Source: 0.5.2.
         """
         try:
             with database_edge.session(self.db) as session:

@@ -42,7 +42,8 @@ def places(name: str) -> list[Path]:
 def check(found: os.stat_result, forbidden: int) -> None:
     """Refuse a directory that other users can do something with.
 
-    Arguments: ``found``, what lstat says of it: a link is not what we made;
+    Arguments: ``found``, what lstat says of it, or fstat of the open one; not
+    stat, which looks through a link that another user may have made;
     ``forbidden``, the rights that others must not have (mode bits).
     Raises: NotPrivate.
     """

@@ -17,6 +17,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.store.lanes import prefetch
+from lovely.remotetask.store.log import LOGS
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
@@ -96,7 +97,7 @@ def _entries(queue: JobQueue, names: tuple[str, ...],
             lanes = getattr(queue, name)
             prefetch(lanes.trees)
             entries = lanes.up() if key is None else lanes.up(key)
-        elif name in ('completed', 'error'):
+        elif name in LOGS:
             entries = queue.ended(name, key)
         elif name == 'ready':
             prefetch(queue.ready.parts())
