@@ -113,7 +113,11 @@ def write(database: DB, function: Callable[[Connection], _T],
 
 
 def close(database: DB) -> None:
-    """Close a database, even while a job still runs at the process's end."""
+    """Close a database at the process's end.
+
+    While a connection is open, as that of a job which still runs, only the
+    storage is closed.
+    """
     if any(info['opened'] for info in database.connectionDebugInfo()):
         # The thread of that job still uses its connection: DB.close() would
         # close that too, and fails.  The process is about to end; other

@@ -11,6 +11,7 @@ from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.workers import LOOP
 
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 # A thread that has ended a job within this time (seconds) is at work: a clean
 # leaves to it the records that both would write.
 _BUSY_SECONDS = 5.0
-
-#: Jobs with these statuses stand in the slots' logs; other jobs that are over
-#: are cancelled, and stand in lanes.
-_LOGS = ('completed', 'error')
 
 # In place of a bucket's number: all buckets have been seen, and the empty ones
 # are to be taken out.
@@ -57,8 +54,9 @@ def some(queue: JobQueue, status: str, start: str | None, limit: int,
     Arguments: ``spare``: leave the jobs that a thread which still runs one has
     just ended: one step after the other could undo its work for ever.
     """
-    if status in _LOGS:
+    if status in LOGS:
         return _some_of_logs(queue, status, start, limit, skip_live, spare)
+    # The other jobs that are over are cancelled, and stand in lanes.
     lanes = queue.cancelled
     entries = list(islice(lanes.up() if start is None
                           else lanes.up(int(start)), limit + 1))

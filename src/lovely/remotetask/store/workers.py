@@ -118,6 +118,14 @@ class Workers(Persistent):
         return [job.id for number in self.slots_of(worker)
                 for job in self.claimed(number)]
 
+    def list_workers(self) -> list[dict[str, Any]]:
+        """See ITaskService.listWorkers"""
+        return [{'id': worker,
+                 'evidence': [str(part[0]) for part in record.evidence],
+                 'claims': self.claims_of(worker),
+                 'slots': self.slots_of(worker)}
+                for worker, record in self.workers.items()]
+
     def running(self) -> Iterator[int]:
         """The ids of the jobs that run."""
         for number in self.slots:
