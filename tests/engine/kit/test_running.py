@@ -49,6 +49,8 @@ def test_effects_and_result_are_stored_together(world, task):
     def work(service, jobid, input):
         world.effect(service, 'work')
         seen.append((world.status(jobid), world.effects()))
+        assert world.see(lambda service: [
+            job.id for job in service.listJobs('processing')[0]]) == [jobid]
         return {'got': input}
 
     jobid = world.add('work', [1, 2])
@@ -59,6 +61,8 @@ def test_effects_and_result_are_stored_together(world, task):
         'status': 'completed', 'attempts': 1, 'failures': 0, 'claim': None,
         'output': {'got': [1, 2]}, 'interruptions': 0}
     assert world.effects() == {'work': 1}
+    assert world.see(lambda service: service.jobs[jobid].startedAt
+                     <= service.jobs[jobid].completedAt)
 
 
 @pytest.mark.parametrize('error', [
@@ -111,7 +115,7 @@ def test_after_the_last_retry_comes_the_error(world, task):
     assert 'raise ValueError' in error.traceback
 
 
-def test_a_conflict_runs_the_task_again_and_is_not_charged(world, task):
+def test_a_conflict_runs_the_task_again_and_is_not_charged(world, task, log):
     runs = []
 
     @task(retry=NO_RETRY)
@@ -131,6 +135,7 @@ def test_a_conflict_runs_the_task_again_and_is_not_charged(world, task):
     job = job_of(world, jobid)
     assert (job['status'], job['attempts'], job['failures']) == (
         'completed', 1, 0)
+    assert log == []
 
 
 def test_follow_up_jobs_are_added_with_the_finish(world, task):

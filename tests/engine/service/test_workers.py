@@ -5,13 +5,11 @@ import threading
 import pytest
 import transaction
 import zope.component
-from transaction.interfaces import TransientError
 from zope.component.hooks import getSite
 from zope.component.hooks import setSite
 from zope.security.management import queryInteraction
 
 from lovely.remotetask import events
-from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import ProcessorRequest
@@ -51,37 +49,6 @@ def subscribe():
     zope.event.subscribers[:] = before
 
 
-def test_a_job_is_visible_while_it_runs(application, service, register, run):
-    seen = []
-
-    @register
-    def look(input):
-        again, close = application.fresh(service)
-        (job,) = again.jobs.values()
-        seen.append((job.status, job.attempts))
-        seen.append([j.id for j in again.listJobs('processing')[0]])
-        close()
-
-    job = run('look')
-    assert seen == [('processing', 1), [job.id]]
-    assert job.status == 'completed'
-    assert job.startedAt <= job.completedAt
-
-
-def test_partial_writes_of_a_failing_task_are_gone(application, run):
-    class Failing:
-        inputSchema = outputSchema = None
-
-        def __call__(self, service, jobid, input):
-            service._p_jar.root()['Application'].half = True
-            raise TaskError('no')
-
-    zope.component.provideUtility(Failing(), ITask, 'fail')
-    job = run('fail')
-    assert job.status == 'error' and str(job.error) == 'no'
-    assert not hasattr(application.root, 'half')
-
-
 @pytest.mark.usefixtures('longest_waits')
 def test_anything_raised_is_retried_and_the_worker_lives(
         service, register, processor, run, log):
@@ -97,88 +64,6 @@ def test_anything_raised_is_retried_and_the_worker_lives(
     assert log == ['ERROR Caught a generic exception, preventing thread from '
                    'crashing']
     assert service.getResult(job.id) is None
-
-
-def test_the_policy_of_a_task_counts(register, run, service):
-    @register
-    def fails(input):
-        raise ValueError('no')
-
-    task = zope.component.getUtility(ITask, 'fails')
-    task.retry = NO_RETRY
-    job = run('fails')
-    assert job.status == 'error' and job.attempts == 1
-
-
-def test_a_conflict_runs_the_task_again_uncharged(register, run, log):
-    calls = []
-
-    @register
-    def conflicts(input):
-        calls.append(input)
-        if len(calls) < 5:
-            raise TransientError
-        return 'done'
-
-    job = run('conflicts')
-    assert job.status == 'completed' and job.output == 'done'
-    assert (job.failures, job.attempts, len(calls)) == (0, 1, 5)
-    assert log == []
-
-
-def test_a_conflict_at_commit_runs_the_task_again(
-        application, register, run, service):
-    calls = []
-
-    class Touch:
-        inputSchema = outputSchema = None
-
-        def __call__(self, service, jobid, input):
-            calls.append(jobid)
-            root = service._p_jar.root()['Application']
-            root.touched = len(calls)
-            if len(calls) == 1:
-                other, close = application.fresh(service)
-                other._p_jar.root()['Application'].touched = 'elsewhere'
-                other._p_jar.transaction_manager.commit()
-                close()
-            return root.touched
-
-    zope.component.provideUtility(Touch(), ITask, 'touch')
-    job = run('touch')
-    assert job.status == 'completed' and len(calls) == 2
-    assert application.root.touched == 2
-
-
-def test_cancel_while_it_runs_undoes_its_effects(
-        application, service, run, register):
-    class Cancelled:
-        inputSchema = outputSchema = None
-
-        def __call__(self, service, jobid, input):
-            service._p_jar.root()['Application'].effect = True
-            other, close = application.fresh(service)
-            other.cancel(jobid)
-            other._p_jar.transaction_manager.commit()
-            close()
-
-    zope.component.provideUtility(Cancelled(), ITask, 'cancelled')
-    job = run('cancelled')
-    assert job.status == 'cancelled'
-    assert not hasattr(application.root, 'effect')
-
-
-def test_a_task_may_cancel_its_job(application, run):
-    class Cancels:
-        inputSchema = outputSchema = None
-
-        def __call__(self, service, jobid, input):
-            service._p_jar.root()['Application'].effect = True
-            raise CancelJob
-
-    zope.component.provideUtility(Cancels(), ITask, 'cancels')
-    assert run('cancels').status == 'cancelled'
-    assert not hasattr(application.root, 'effect')
 
 
 @pytest.mark.parametrize('ends', ['commit', 'abort'])
@@ -351,28 +236,6 @@ def test_many_threads_at_once_but_no_more(application, service, register):
     transaction.begin()
     assert {service.getStatus(i) for i in ids} == {'completed'}
     assert max(most) == 3
-
-
-def test_two_processors_run_each_job_once(application, service, register):
-    calls = []
-    register(lambda input: calls.append(input), 'count')
-    for n in range(60):
-        service.add('count', n)
-    transaction.commit()
-
-    def drain():
-        processor = SimpleProcessor(application.db, ['tasks'])
-        while processor.processNext():
-            pass
-
-    threads = [threading.Thread(target=drain) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    transaction.begin()
-    assert service.jobqueue.counts()['completed'] == 60
-    assert sorted(calls) == list(range(60))
 
 
 def test_stop_says_what_still_runs(service, register, log):
