@@ -43,6 +43,10 @@ DEADLINE = 30
 
 KINDS = ('filestorage', 'demostorage', 'zeo', 'zeo-foreign', 'postgresql')
 
+#: A test with one of these fixtures is about some kinds only.
+KINDS_OF = {'shared': ('zeo', 'zeo-foreign', 'postgresql'), 'zeo': ('zeo',),
+            'pg': ('postgresql',)}
+
 _SERVER = '''
 import importlib.util
 import sys
@@ -120,7 +124,7 @@ class World:
 
     def __init__(self, kind, opener, locks):
         self.kind = kind
-        self.shared = kind in ('zeo', 'zeo-foreign', 'postgresql')
+        self.shared = kind in KINDS_OF['shared']
         self._opener = opener
         self._locks = str(locks)
         self._databases = []
@@ -256,7 +260,16 @@ def _relstorage(dsn):
     return DB(RelStorage(PostgreSQLAdapter(dsn, options), options=options))
 
 
-@pytest.fixture(params=KINDS)
+def pytest_generate_tests(metafunc):
+    """``world``: one of each kind that the test is about."""
+    if 'world' in metafunc.fixturenames:
+        kinds = [of for name, of in KINDS_OF.items()
+                 if name in metafunc.fixturenames]
+        metafunc.parametrize('world', kinds[0] if kinds else KINDS,
+                             indirect=True)
+
+
+@pytest.fixture
 def world(request, tmp_path, components):
     kind = request.param
     if kind == 'filestorage':
