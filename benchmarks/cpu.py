@@ -34,9 +34,9 @@ from ZODB.FileStorage import FileStorage
 
 from lovely.remotetask.bench.pace import Stopwatch
 from lovely.remotetask.host import current as current_host
-from lovely.remotetask.run.identity import LOOP
 from lovely.remotetask.run.worker import Worker
 from lovely.remotetask.store.cursor import ReadCursor
+from lovely.remotetask.store.workers import LOOP
 
 #: The service is asked this often (seconds) whether jobs wait.
 LOOK_EVERY = 0.01

@@ -138,7 +138,8 @@ def test_storages(storage, measures, request, script, tmp_path):
         'file': 'FileStorage', 'zeo': 'ZEO'}.get(storage, 'PostgreSQL')
     check(report, measures)
     if storage != 'file':
-        assert report['measures']['latency']['other_process_p50_ms'] > 0
+        # It may start before the commit of its add returns: 0.0 is right, too.
+        assert None not in map(report['measures']['latency'].get, SHARED)
 
 
 def test_cpu(script, tmp_path):

@@ -10,7 +10,8 @@ import pytest
 
 from lovely.remotetask import TaskService
 from lovely.remotetask.task import SimpleTask
-from lovely.remotetask.web import rpc
+from lovely.remotetask.web import xmlrpc_calls
+from lovely.remotetask.web import xmlrpc_faults
 from lovely.remotetask.web.methods import INTROSPECTION
 from lovely.remotetask.web.methods import METHODS
 from lovely.remotetask.xmlrpc import RemoteTaskServiceXMLRPCAPI
@@ -205,9 +206,9 @@ def test_integers_over_31_bits_are_sent_as_i8(web, tasks, service):
     jobid = web.call('add', 'big')
     service(lambda service: service.process())
     assert web.call('getResult', jobid) == [2 ** 31, -2 ** 63]
-    body = rpc.dump(2 ** 40)
+    body = xmlrpc_calls.dump(2 ** 40)
     assert b'<i8>1099511627776</i8>' in body
-    assert b'<int>5</int>' in rpc.dump(5)
+    assert b'<int>5</int>' in xmlrpc_calls.dump(5)
 
 
 def test_i8_is_accepted(web, service):
@@ -227,7 +228,7 @@ def test_digits_are_an_id(web):
 
 
 def test_error_text_that_xml_cannot_carry_is_cleaned():
-    body = rpc.dump_fault(1, 'a\x1bb')
+    body = xmlrpc_faults.dump_fault(1, 'a\x1bb')
     with pytest.raises(xmlrpc.client.Fault, match='a\ufffdb'):
         xmlrpc.client.loads(body)
 
@@ -299,11 +300,11 @@ def test_a_hundred_thousand_levels_cost_nothing(web):
             + b'</param></params></methodCall>')
     started = time.process_time()
     # Over the limit of a body; so give it to the parser itself.
-    name, _ = rpc.parse(body)
+    name, _ = xmlrpc_calls.parse(body)
     assert name == 'add'
     with pytest.raises(xmlrpc.client.Fault, match='32 levels'):
-        xmlrpc.client.loads(rpc.respond(body, lambda function, writes:
-                                        function(TaskService())))
+        xmlrpc.client.loads(xmlrpc_calls.respond(
+            body, lambda function, writes: function(TaskService())))
     assert time.process_time() - started < 2
 
 

@@ -130,9 +130,11 @@ def cleaning(transact: Transact, status: Sequence[str],
 def cancelling(transact: Transact, status: str, task: str | None,
                start: str | None = None) -> Iterator[tuple[
                    int, str | None]]:
-    """Cancel in steps, as ``cleaning``.
+    """Cancel in steps: each step of this generator is one transaction.
 
-    Yields: number of jobs cancelled by this transaction, and the ``start``.
+    Arguments: ``start``, that of an earlier cancel to go on with.
+    Yields: number of jobs cancelled by this transaction, and the ``start`` of
+    a cancel that goes on from here; None at the end.
     """
 
     def step(service: TaskService) -> tuple[int, str | None]:

@@ -22,19 +22,14 @@ __all__ = ['notify']
 class JobEvent:
     """Something happened to a job.
 
+    No IObjectEvent: zope.component does not call subscribers for (IJob,
+    JobEvent).
     Attributes: ``service`` (ITaskService), ``job`` (IJob).
     """
 
     def __init__(self, service: TaskService, job: Job) -> None:
         self.service = service
         self.job = job
-
-    # An alias of ``job``, for subscribers that are written for any event with
-    # an object.  These are no IObjectEvents: zope.component does not call
-    # subscribers for (IJob, JobEvent).
-    @property
-    def object(self) -> Job:
-        return self.job
 
 
 class JobAdded(JobEvent):

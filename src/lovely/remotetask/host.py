@@ -1,7 +1,7 @@
 """The one seam to the frameworks, and the plain host behind it.
 
-zope.security is not a dependency; where it is installed, a job runs in an
-interaction of its own, as in 0.5.2.
+zope.security and zope.publisher are no dependencies; where they are
+installed, a job runs in an interaction of its own, as in 0.5.2.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.interfaces import SYSTEM
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.participation import ProcessorRequest
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -38,6 +37,14 @@ if TYPE_CHECKING:
 
     from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
+
+# An application asks "am I in a job?" by isinstance(participation,
+# ProcessorRequest) and registers multi-adapters for it, so it is a request
+# where there are requests.
+try:
+    from zope.publisher.base import BaseRequest
+except ImportError:
+    BaseRequest = None
 
 _T = TypeVar('_T')
 
@@ -251,6 +258,33 @@ def in_site(site: Any) -> Iterator[None]:
         yield
     finally:
         setSite(before)
+
+
+class _Participation:
+    """A participation where zope.publisher is not installed."""
+
+    interaction = None
+    principal = None
+
+    def __init__(self, *args: Any) -> None:
+        self.args = args
+
+    def setPrincipal(self, principal: Any) -> None:
+        """See zope.publisher.interfaces.IPublicationRequest"""
+        self.principal = principal
+
+
+if BaseRequest is None:
+    ProcessorRequest: Any = type(
+        'ProcessorRequest', (_Participation,),
+        {'__doc__': 'The participation in which a job runs.',
+         '__module__': __name__})
+else:
+    class ProcessorRequest(BaseRequest):  # type: ignore[no-redef]
+        """The participation in which a job runs: a request of nobody's."""
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(None, {}, positional=args)
 
 
 @contextmanager

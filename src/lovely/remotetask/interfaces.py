@@ -552,16 +552,6 @@ class IProcessor(Interface):
         """
 
 
-class IQueuedService(ITaskService):
-    """The attributes that the engine uses beyond those of ITaskService."""
-
-    jobqueue = Attribute('The JobQueue behind ``jobs``.')
-    clock = Attribute('The IClock of this service.')
-    raiseErrors = Attribute(
-        'True: direct processing raises a failed task\'s exception after it '
-        'has been stored.  For tests.')
-
-
 # --- inside ------------------------------------------------------------------
 
 class IHost(Interface):
@@ -609,8 +599,9 @@ class IHost(Interface):
         """The principal who is acting now.
 
         Returns: a text (str) by which ``running`` finds that principal again;
-        None: the code runs on the application's own account.
-        Cost: each ``add`` asks.
+        None: the code runs on the application's own account, or (in Pyramid)
+        in a request without a login.
+        Cost: flat, because each ``add`` asks.
         """
 
     def permits(service, permission):

@@ -18,11 +18,11 @@ from lovely.remotetask import events
 from lovely.remotetask.edge import db as database_edge
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
+from lovely.remotetask.host import ProcessorRequest
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
-from lovely.remotetask.participation import ProcessorRequest
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.wakeup import WAIT_FLOOR
 from lovely.remotetask.run import monitor
@@ -30,8 +30,8 @@ from lovely.remotetask.run import threads
 from lovely.remotetask.run.executor import BACKOFF_LAST
 from lovely.remotetask.run.executor import Claim
 from lovely.remotetask.run.executor import ServiceGone
-from lovely.remotetask.run.identity import LOOP
 from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.store.workers import LOOP
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -131,9 +131,11 @@ class SimpleProcessor:
 
         Arguments: ``method``, its name; ``args``, positional;
         ``errorValue``, what to return after an exception.
-        Returns: what the method returned; after an exception, which is
-        logged, ``errorValue`` or else the exception.  Never raises.
-        Txn: committed here.  Source: 0.5.2.
+        Returns: what the method returned; after an Exception, which is
+        logged, ``errorValue`` or else the exception.
+        Raises: only what is no Exception, such as SystemExit.
+        Txn: committed here, aborted after an exception; a conflict is one,
+        too.  Source: 0.5.2.
         """
         try:
             with database_edge.session(self.db) as session:

@@ -35,21 +35,20 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import IHost
-from lovely.remotetask.interfaces import IQueuedService
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run import direct
 from lovely.remotetask.run import threads
-from lovely.remotetask.run.identity import manual_worker
+from lovely.remotetask.run.worker_id import manual_worker
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
-from lovely.remotetask.store import listing
 from lovely.remotetask.store.blocks import Blocks
-from lovely.remotetask.store.keys import local
 from lovely.remotetask.store.listing import QueueView
+from lovely.remotetask.store.local import local
 from lovely.remotetask.store.queue import JobQueue
 
 # 0.5.2 had the start-up in this module, and ZCML files name it here.
@@ -57,9 +56,14 @@ __all__ = ['TaskService', 'bootStrapSubscriber', 'getAutostartServiceNames']
 
 
 # mypy-zope knows no IContained: zope.location ships no types.
-@implementer(IQueuedService)  # type: ignore[misc]
+@implementer(ITaskService)  # type: ignore[misc]
 class TaskService(OwnAnnotations, Persistent):
-    """See ITaskService"""
+    """See ITaskService
+
+    Attributes beyond the interface: ``jobqueue``, the JobQueue behind
+    ``jobs``; ``clock`` (IClock); ``raiseErrors`` (bool), for tests: direct
+    processing raises the exception of a failed task once it is stored.
+    """
 
     # The types stand in comments: see job.
     __parent__ = None       # type: Any
@@ -236,11 +240,11 @@ class TaskService(OwnAnnotations, Persistent):
 
     def stats(self) -> dict[str, Any]:
         """See ITaskService"""
-        return listing.stats(self.jobqueue, self.clock.now())
+        return self.jobqueue.stats(self.clock.now())
 
     def listWorkers(self) -> list[dict[str, Any]]:
         """See ITaskService"""
-        return listing.workers(self.jobqueue)
+        return self.jobqueue.list_workers()
 
     def hasJobsWaiting(self, now: float | None = None) -> bool:
         """See ITaskService"""

@@ -45,7 +45,9 @@ def starts_services() -> bool:
 
 @contextmanager
 def not_starting() -> Iterator[None]:
-    """Within the block, applications that this thread starts start no service.
+    """Within the block, applications start none of their services.
+
+    Those that this thread starts; ``startProcessing()`` itself still works.
     """
     token = _wanted.set(False)
     try:

@@ -9,6 +9,7 @@ from transaction.interfaces import TransientError
 from lovely.remotetask import bulk
 from lovely.remotetask.edge import db as edge
 from lovely.remotetask.host import PLAIN
+from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 30
@@ -155,6 +156,18 @@ def test_a_clean_beside_a_worker_spoils_nothing(world, work):
     assert sum(counted) == len(ids)
     assert stats(world, 'completed', 'queued') == (0, 0)
     assert not world.see(lambda service: len(service.jobs))
+
+
+def test_a_clean_leaves_what_a_thread_writes_next(world, work):
+    """To take it away would undo the next finish, and do so at each step."""
+    ids = add(world, 2)
+    worker = world.processor().worker
+    worker.enroll(LOOP, 1)
+    worker.work(worker.claim_some()[:1], lambda: False)
+    assert stats(world, 'completed', 'processing', 'queued') == (1, 0, 1)
+    assert sum(clean(world).values()) == 0
+    world.do(lambda service: service.cancel(ids[1]))
+    assert clean(world) == {'cancelled': 1, 'error': 0, 'completed': 1}
 
 
 def test_holes_that_open_while_a_bucket_is_left_are_counted(world, work):

@@ -13,8 +13,8 @@ from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import ITask
-from lovely.remotetask.run.identity import LOOP
 from lovely.remotetask.run.threads import tell_to_stop
+from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 30

@@ -11,7 +11,7 @@ from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.run import threads
-from lovely.remotetask.run.identity import LOOP
+from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 30

@@ -395,7 +395,6 @@ def test_a_pooler_that_shares_sessions_is_recognised(
 
 def test_other_databases_have_no_such_lock(opened):
     detector = PostgresLock(opened(MappingStorage()))
-    assert not detector.available
     assert detector.announce() == ()
     assert detector.alive(('pg', '5@1', 0x6c72746b, 17), 1) is None
 

@@ -163,9 +163,11 @@ def test_a_removed_service_stops_its_thread(application, service, log):
     service.add('done')
     transaction.commit()
     assert done.wait(DEADLINE)
+    # The thread may look by itself, and is no longer listed once it has ended.
+    loop = threads.loops[thread]
     del application.root['tasks']
     transaction.commit()
-    threads.loops[thread].wake_event.set()
+    loop.wake_event.set()
     thread.join(DEADLINE)
     assert not thread.is_alive()
     assert len(log) == 1 and 'there is no service at tasks' in log[0]

@@ -23,7 +23,6 @@ from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.interfaces import ILiveness
 from lovely.remotetask.interfaces import IProcessor
-from lovely.remotetask.interfaces import IQueuedService
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskOptions
@@ -54,9 +53,7 @@ def double(input):
 TABLE = [
     (ITaskService, TaskService, lambda app: TaskService()),
     (ITaskService, TaskService, lambda app: app.service()),
-    (IQueuedService, TaskService, lambda app: TaskService()),
     (ITaskService, TaskServiceStub, lambda app: TaskServiceStub()),
-    (IQueuedService, TaskServiceStub, lambda app: TaskServiceStub()),
     (IJob, Job, lambda app: Job(1, 'echo', {})),
     (IJob, CronJob, lambda app: CronJob(1, 'echo', {})),
     (ICronJob, CronJob, lambda app: CronJob(1, 'echo', {}, minute=(1,))),

@@ -16,11 +16,15 @@ from ZODB.FileStorage import FileStorage
 
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.edge import db
+from lovely.remotetask.host import PLAIN
+from lovely.remotetask.host import visit
 from lovely.remotetask.peers import liveness
-from lovely.remotetask.service import TaskService
+from lovely.remotetask.service import make_service
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
+
+    from lovely.remotetask.service import TaskService
 
 #: All that the benchmark stores is below this name of the root.
 NAME = 'remotetask-bench'
@@ -119,11 +123,7 @@ class Place:
     def service(self, name: str) -> list[str]:
         """Make a new service.  Returns: its path."""
         def make(connection: Connection) -> None:
-            folder = connection.root()[NAME]
-            service = TaskService()
-            folder[name] = service
-            service.__parent__ = folder
-            service.__name__ = name
+            make_service(connection.root()[NAME], name)
 
         self.stop.check()
         db.write(self.database, make)
@@ -139,14 +139,12 @@ class Place:
     def do(self, path: list[str], function: Callable[[Any], Any]) -> Any:
         """Call ``function(service)`` and commit."""
         self.stop.check()
-        return db.write(self.database, lambda connection: function(
-            service_of(connection, path)))
+        return visit(self.database, path, PLAIN, function, writes=True)
 
     def see(self, path: list[str], function: Callable[[Any], Any]) -> Any:
         """Call ``function(service)`` on a snapshot of its own."""
         self.stop.check()
-        return db.read(self.database, lambda connection: function(
-            service_of(connection, path)))
+        return visit(self.database, path, PLAIN, function, writes=False)
 
 
 def _make(connection: Connection) -> None:

@@ -57,7 +57,10 @@ def add(bench: Bench) -> Figures:
 
 
 def claim(bench: Bench) -> Figures:
-    """Claims and finishes jobs in commits of their own, as a direct call."""
+    """Claims a job in one commit, and runs and finishes it in the next.
+
+    As an application does that calls its processor job by job.
+    """
     place, sizes = bench.place, bench.sizes
     path = place.service('claim')
     processor = SimpleProcessor(place.database, path)

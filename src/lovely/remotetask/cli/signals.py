@@ -13,7 +13,7 @@ class Signals:
     flag, and would hold the lock that setting it needs.
     A command owns its process, so it also prints its end, keeps the exit
     code, and ends at once by the second signal; for a host's server see
-    run.ending.
+    run.sigterm.
     Arguments: ``kind``, the exception's class, made without arguments;
     ``name``, of the command, for its last line.
     """

@@ -57,6 +57,22 @@ def _private(database: DB) -> Iterator[tuple[Connection, Any]]:
         connection.close()
 
 
+def _commit(manager: Any) -> None:
+    """Commit.
+
+    Raises: ConflictError, too, where an oid was given out twice.  A ZEO server
+    that was killed gives out anew those that its clients hold for objects
+    which they have not stored yet; the next try takes other ones.
+    """
+    try:
+        manager.commit()
+    except ValueError as error:
+        # Connection._store_objects and the cache have no class for it.
+        if 'same oid' not in str(error):
+            raise
+        raise ConflictError(f'an oid was given out twice: {error}') from error
+
+
 def read(database: DB, function: Callable[[Connection], _T]) -> _T:
     """Call ``function(connection)`` on a snapshot of its own.
 
@@ -83,7 +99,7 @@ def write(database: DB, function: Callable[[Connection], _T],
             attempt += 1
             try:
                 result = function(connection)
-                manager.commit()
+                _commit(manager)
                 return result
             except ConflictError:
                 manager.abort()
@@ -97,7 +113,11 @@ def write(database: DB, function: Callable[[Connection], _T],
 
 
 def close(database: DB) -> None:
-    """Close a database, even while a job still runs at the process's end."""
+    """Close a database at the process's end.
+
+    While a connection is open, as that of a job which still runs, only the
+    storage is closed.
+    """
     if any(info['opened'] for info in database.connectionDebugInfo()):
         # The thread of that job still uses its connection: DB.close() would
         # close that too, and fails.  The process is about to end; other
@@ -179,7 +199,7 @@ class Session:
         self._guard.check = check
 
     def commit(self) -> None:
-        self.manager.commit()
+        _commit(self.manager)
         self._current = True
 
     def abort(self) -> None:

@@ -42,16 +42,23 @@ def places(name: str) -> list[Path]:
 def check(found: os.stat_result, forbidden: int) -> None:
     """Refuse a directory that other users can do something with.
 
-    Arguments: ``found``, what lstat says of it: a link is not what we made;
+    Arguments: ``found``, what lstat says of it, or fstat of the open one; not
+    stat, which looks through a link that another user may have made;
     ``forbidden``, the rights that others must not have (mode bits).
     Raises: NotPrivate.
     """
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise NotPrivate(
-            'is a link, or belongs to another user',
-            'remove it, or set XDG_RUNTIME_DIR to a directory of your own')
+    cure = 'remove it, or set XDG_RUNTIME_DIR to a directory of your own'
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotPrivate('is a link, or a file, which another user may have '
+                         'put there', cure)
+    if found.st_uid != os.geteuid():
+        raise NotPrivate(f'belongs to the user {found.st_uid}, not to '
+                         f'{os.geteuid()}: another user has made it', cure)
     if found.st_mode & forbidden:
-        raise NotPrivate('is open to other users', 'run chmod 700 on it')
+        verb = 'write to' if found.st_mode & 0o022 else 'look into'
+        raise NotPrivate(
+            f'is open to other users: others may {verb} it (mode '
+            f'{stat.S_IMODE(found.st_mode):04o})', 'run chmod 700 on it')
 
 
 def _is_own(directory: str) -> bool:

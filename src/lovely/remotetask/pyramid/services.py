@@ -13,7 +13,7 @@ from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.log import log
-from lovely.remotetask.run.ending import end_first
+from lovely.remotetask.run.sigterm import end_first
 from lovely.remotetask.service import make_service
 from lovely.remotetask.startup import starts_services
 

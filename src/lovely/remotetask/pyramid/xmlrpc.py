@@ -1,4 +1,4 @@
-"""The view that answers XML-RPC calls by ``web.rpc``."""
+"""The view that answers XML-RPC calls by ``web.xmlrpc_calls``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pyramid.response import Response
 
 from lovely.remotetask.errors import RemoteTaskError
 from lovely.remotetask.pyramid.services import task_service
-from lovely.remotetask.web import rpc
+from lovely.remotetask.web import xmlrpc_calls
 from lovely.remotetask.web.app import DEFAULT_LIMIT
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def make_view(service: str) -> Callable[[Any], Response]:
                 request.tm.doom()
                 raise
 
-        return Response(body=rpc.respond(request.body, run),
+        return Response(body=xmlrpc_calls.respond(request.body, run),
                         content_type='text/xml', charset='utf-8')
 
     return view

@@ -12,11 +12,11 @@ from lovely.remotetask import events
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.peers.wakeup import notify_after_commit
-from lovely.remotetask.run.identity import manual_worker
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
 from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
+from lovely.remotetask.run.worker_id import manual_worker
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.workers import DIRECT_SLOT
 

@@ -42,7 +42,7 @@ from lovely.remotetask.run.steps import find_task
 from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.store.claiming import Token
-from lovely.remotetask.store.keys import reserved
+from lovely.remotetask.store.local import reserved
 from lovely.remotetask.task import task_option
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from collections.abc import Sequence
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.run.identity import LOOP
 from lovely.remotetask.store.queue import JobQueue
 from lovely.remotetask.store.ready import LANES
+from lovely.remotetask.store.workers import LOOP
 
 #: How long the head of another worker's lane must stand still before it is
 #: taken: at least (seconds), and as a multiple of our commits' average time.

@@ -28,9 +28,9 @@ from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.executor import ServiceGone
-from lovely.remotetask.run.identity import DIRECT
 from lovely.remotetask.run.worker import Worker
 from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.workers import DIRECT
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -64,11 +64,17 @@ def watch(worker: Worker) -> None:
 
 
 def unwatch(worker: Worker) -> None:
-    """End what ``watch`` has begun for a worker, if it was called."""
+    """End what ``watch`` has begun for a worker, if it was called.
+
+    When this returns, nothing looks at the database for this worker any more:
+    the application may close it.
+    """
     with _lock:
         monitor = _monitors.get(worker.database)
         if monitor is not None:
             monitor.remove(worker)
+    if monitor is not None:
+        monitor.wait()
 
 
 @contextmanager
@@ -107,6 +113,7 @@ class Monitor:
         self._orphans: set[Token] = set()
         # Held for a look: a worker's own thread makes one, ours all others.
         self._looking = threading.Lock()
+        self._round = threading.Lock()
 
     def start(self) -> None:
         threading.Thread(target=self._run, daemon=True,
@@ -121,6 +128,11 @@ class Monitor:
             self._workers.remove(worker)
         self._changed.set()
 
+    def wait(self) -> None:
+        """Wait until our thread uses the database no more, for this round."""
+        with self._round:
+            pass
+
     def _run(self) -> None:
         pause = (settings.LOOK_SECONDS if self._life.needs_beat
                  else _LOOK_ALONE_SECONDS)
@@ -128,19 +140,22 @@ class Monitor:
         while True:
             self._changed.wait(pause)
             self._changed.clear()
-            with _lock:
-                workers = list(self._workers)
-                if not workers:
-                    del _monitors[self._database]
-                    return
-            for worker in workers:
-                worker.hand_over()
-                self.look(worker)
-            now = SYSTEM_CLOCK.monotonic()
-            if (self._life.needs_beat
-                    and now - last_beat >= settings.BEAT_SECONDS):
-                last_beat = now
-                self._beat(workers)
+            with self._round:
+                # The workers are read within the round: one that is removed
+                # before is not looked at, one that is removed later waits.
+                with _lock:
+                    workers = list(self._workers)
+                    if not workers:
+                        del _monitors[self._database]
+                        return
+                for worker in workers:
+                    worker.hand_over()
+                    self.look(worker)
+                now = SYSTEM_CLOCK.monotonic()
+                if (self._life.needs_beat
+                        and now - last_beat >= settings.BEAT_SECONDS):
+                    last_beat = now
+                    self._beat(workers)
 
     # -- beat -----------------------------------------------------------------
 

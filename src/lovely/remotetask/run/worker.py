@@ -29,10 +29,10 @@ from lovely.remotetask.run.executor import Claim
 from lovely.remotetask.run.executor import Executor
 from lovely.remotetask.run.executor import ServiceGone
 from lovely.remotetask.run.group import Group
-from lovely.remotetask.run.identity import PROCESSOR
-from lovely.remotetask.run.identity import Identity
 from lovely.remotetask.run.lane_shares import LaneShares
+from lovely.remotetask.run.worker_id import Identity
 from lovely.remotetask.store.cursor import ReadCursor
+from lovely.remotetask.store.workers import PROCESSOR
 from lovely.remotetask.store.workers import Retired
 
 if TYPE_CHECKING:

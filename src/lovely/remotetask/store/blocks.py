@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from BTrees.IOBTree import IOBucket
 
     from lovely.remotetask.job import Job
-    from lovely.remotetask.store.keys import Local
+    from lovely.remotetask.store.local import Local
 
 _SHIFT = 4      # blocks of 16 ids: the fastest of 8, 16, 32 and 64
 

@@ -23,6 +23,7 @@ from collections.abc import Collection
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from lovely.remotetask.edge.clock import KEY_RANDOM
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
@@ -30,7 +31,6 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.store.claims import Entries
 from lovely.remotetask.store.claims import Slot
 from lovely.remotetask.store.cursor import ReadCursor
-from lovely.remotetask.store.keys import draw
 from lovely.remotetask.store.timetable import Timetable
 from lovely.remotetask.store.workers import Retired
 
@@ -215,7 +215,7 @@ class Claiming(Timetable):
              *entries], ahead)
         ids = slot.claims.ids
         if ids is None or self.jobs.free(ids) is None:
-            slot.claims.ids = self.jobs.reserve(draw)
+            slot.claims.ids = self.jobs.reserve(KEY_RANDOM.randrange)
 
     def _close(self, slot: Slot, number: int) -> None:
         self.log_ended(number)

@@ -11,6 +11,8 @@ from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.store.log import LOGS
+from lovely.remotetask.store.workers import LOOP
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.log import Log
@@ -19,10 +21,6 @@ if TYPE_CHECKING:
 # A thread that has ended a job within this time (seconds) is at work: a clean
 # leaves to it the records that both would write.
 _BUSY_SECONDS = 5.0
-
-#: Jobs with these statuses stand in the slots' logs; other jobs that are over
-#: are cancelled, and stand in lanes.
-_LOGS = ('completed', 'error')
 
 # In place of a bucket's number: all buckets have been seen, and the empty ones
 # are to be taken out.
@@ -56,8 +54,9 @@ def some(queue: JobQueue, status: str, start: str | None, limit: int,
     Arguments: ``spare``: leave the jobs that a thread which still runs one has
     just ended: one step after the other could undo its work for ever.
     """
-    if status in _LOGS:
+    if status in LOGS:
         return _some_of_logs(queue, status, start, limit, skip_live, spare)
+    # The other jobs that are over are cancelled, and stand in lanes.
     lanes = queue.cancelled
     entries = list(islice(lanes.up() if start is None
                           else lanes.up(int(start)), limit + 1))
@@ -92,8 +91,8 @@ def _some_of_logs(queue: JobQueue, status: str, start: str | None, limit: int,
             looks += 1
             # The jobs of a busy thread's last bucket have just ended: they
             # stay.
-            if not (shared and (skip_live or (spare and _is_busy(log)
-                                and queue.claimed(number)))):
+            if not (shared and (skip_live or (spare and _goes_on(
+                    queue, number, log)))):
                 count, some = _empty(queue, status, number, bucket)
                 removed, looks = removed + count, looks + some
             if shared:
@@ -109,6 +108,21 @@ def _is_busy(log: Log) -> bool:
     last: Any = log.buckets[log.buckets.maxKey()] if log.buckets else ()
     since = SYSTEM_CLOCK.now() - _BUSY_SECONDS
     return bool(last) and key_time(last.maxKey()) > since
+
+
+def _goes_on(queue: JobQueue, number: int, log: Log) -> bool:
+    """Will this slot's thread soon write the last bucket of the log again?
+
+    It has just ended a job, and runs another or will find one at once.
+    """
+    if not _is_busy(log):
+        return False
+    if queue.claimed(number):
+        return True
+    # Between two jobs.  Of a worker that is called job by job, nothing says
+    # that it is called again.
+    owner = queue.slots[number].owner
+    return owner is not None and owner.startswith(LOOP) and queue.ready.any()
 
 
 def _buckets(log: Log, begin: int) -> Iterator[int]:

@@ -147,3 +147,9 @@ def down(tree: LLBTree, start: int | None = None
         key = tree.maxKey(key - 1)
 
 
+def prefetch(parts: Iterable[Persistent]) -> None:
+    """Load objects in one round trip to a server, not one for each."""
+    # None: it is a ghost.
+    cold = [part for part in parts if part._p_changed is None]
+    if cold:
+        cold[0]._p_jar.prefetch(cold)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from collections.abc import Iterator
-from itertools import chain
-from itertools import islice
 from typing import TYPE_CHECKING
 from typing import Any
 
-from persistent import Persistent
-
-from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.store.lanes import prefetch
+from lovely.remotetask.store.log import LOGS
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
@@ -28,9 +25,6 @@ if TYPE_CHECKING:
 
 # At how many entries one page of a listing looks while it filters by task.
 _PAGE_LOOKS = 1000
-
-# How many of the latest entries of each log a rate is computed from.
-_RATE_LOOKS = 32
 
 #: status -> the lanes in which such jobs stand, in the order of a listing.
 _LANES = {
@@ -54,8 +48,8 @@ def page(queue: JobQueue, status: str | None, task: str | None,
     if status is not None and status not in STATUSES:
         raise ValueError(f'unknown status {status!r}; one of '
                          f'{", ".join(map(repr, STATUSES))}')
-    if not 1 <= limit <= 1000:
-        raise ValueError(f'limit is {limit!r}; from 1 to 1000')
+    if not 1 <= limit <= MAX_PAGE:
+        raise ValueError(f'limit is {limit!r}; from 1 to {MAX_PAGE}')
     names = _ALL if status is None else _LANES[status]
     found: list[Job] = []
     looks = 0
@@ -101,84 +95,20 @@ def _entries(queue: JobQueue, names: tuple[str, ...],
         elif name in ('due', 'waiting'):
             # Scheduled: the next run first.
             lanes = getattr(queue, name)
-            _fetch(queue, lanes.trees)
+            prefetch(lanes.trees)
             entries = lanes.up() if key is None else lanes.up(key)
-        elif name in ('completed', 'error'):
+        elif name in LOGS:
             entries = queue.ended(name, key)
         elif name == 'ready':
-            _fetch(queue, queue.ready.parts())
+            prefetch(queue.ready.parts())
             entries = ((at, job.id) for at, job in queue.ready.down(key))
         else:
             lanes = getattr(queue, name)
-            _fetch(queue, lanes.trees)
+            prefetch(lanes.trees)
             entries = lanes.down(key)
         for at, jobid in entries:
             yield name, at, jobid
         key = None
-
-
-def stats(queue: JobQueue, now: float) -> dict[str, Any]:
-    """See ITaskService.stats"""
-    parts = queue.ready.parts()
-    for lanes in (queue.waiting, queue.due, queue.later, queue.cancelled):
-        parts += lanes.lengths
-    _fetch(queue, parts)
-    _fetch(queue, [job for slot in queue.slots.values()
-                   for _, jobid in slot.claims.page()
-                   if (job := queue.jobs.get(jobid)) is not None])
-    counts = queue.counts()
-    oldest = queue.ready.oldest()
-    return {
-        QUEUED: counts['ready'] + counts['waiting'],
-        PROCESSING: sum(1 for _ in queue.running()),
-        'scheduled': counts['due'],
-        STARTLATER: counts['later'],
-        COMPLETED: counts['completed'],
-        ERROR: counts['error'],
-        CANCELLED: counts['cancelled'],
-        'oldest': None if oldest is None else max(0.0, now - oldest),
-        'completedPerMinute': _rate(queue, 'completed', now),
-        'errorPerMinute': _rate(queue, 'error', now),
-        'workers': len(queue.workers),
-        'paused': queue.paused,
-    }
-
-
-def _fetch(queue: JobQueue, parts: Iterable[Persistent]) -> None:
-    """Load objects in one round trip to a server, not one for each."""
-    # None: it is a ghost.
-    cold = [part for part in parts if part._p_changed is None]
-    if cold:
-        queue._p_jar.prefetch(cold)
-
-
-def _rate(queue: JobQueue, name: str, now: float) -> float:
-    """How many jobs ended per minute lately, from the logs' last entries.
-
-    Where a slot has ended more in the last minute than are looked at, its rate
-    is computed from those.
-    """
-    total = 0.0
-    for number, slot in queue.slots.items():
-        entries = getattr(slot, name).down()
-        if name == COMPLETED:
-            entries = chain(reversed(queue.unlogged(number)), entries)
-        moments = [key_time(key) for key, _ in islice(entries, _RATE_LOOKS)]
-        recent = [moment for moment in moments if moment > now - 60]
-        if len(recent) == _RATE_LOOKS:
-            total += 60 * len(recent) / max(now - recent[-1], 0.001)
-        else:
-            total += len(recent)
-    return round(total, 1)
-
-
-def workers(queue: JobQueue) -> list[dict[str, Any]]:
-    """See ITaskService.listWorkers"""
-    return [{'id': worker,
-             'evidence': [str(part[0]) for part in record.evidence],
-             'claims': queue.claims_of(worker),
-             'slots': queue.slots_of(worker)}
-            for worker, record in queue.workers.items()]
 
 
 class QueueView:

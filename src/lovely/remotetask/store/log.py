@@ -13,6 +13,11 @@ from BTrees.LLBTree import LLBucket
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
+#: The names of a slot's logs, which are statuses.  The position of a job there
+#: is ``(name, (slot, moment))``; that of any other job is ``(name of lanes,
+#: key)``.
+LOGS = ('completed', 'error')
+
 # Entries per bucket: 32 cost the same, and one tree without buckets twice.
 _CHUNK = 16
 

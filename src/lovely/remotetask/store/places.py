@@ -13,9 +13,10 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import Job
 from lovely.remotetask.store import states
-from lovely.remotetask.store.keys import next_moment
-from lovely.remotetask.store.keys import ready_key
 from lovely.remotetask.store.lanes import Lanes
+from lovely.remotetask.store.log import LOGS
+from lovely.remotetask.store.order import next_moment
+from lovely.remotetask.store.order import ready_key
 from lovely.remotetask.store.ready import Ready
 from lovely.remotetask.store.uniques import UniqueKeys
 from lovely.remotetask.store.workers import DIRECT_SLOT
@@ -23,10 +24,6 @@ from lovely.remotetask.store.workers import Workers
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.blocks import Blocks
-
-#: The names of a slot's logs.  The position of a job there is ``(name, (slot,
-#: moment))``; that of any other job is ``(name of lanes, key)``.
-LOGS = ('completed', 'error')
 
 
 class Places(Workers):

@@ -25,12 +25,12 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import Failure
 from lovely.remotetask.job import Job
 from lovely.remotetask.store import cleaning
+from lovely.remotetask.store import counts
 from lovely.remotetask.store import listing
 from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
 from lovely.remotetask.store.claiming import Token
-from lovely.remotetask.store.keys import ready_key
-from lovely.remotetask.store.places import LOGS
+from lovely.remotetask.store.order import ready_key
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
 
@@ -221,14 +221,13 @@ class JobQueue(Claiming):
 
         Cost: O(lanes + slots); no lane is loaded.
         """
-        found = {name: len(getattr(self, name)) for name in (
-            'waiting', 'due', 'later', 'cancelled')}
-        found['ready'] = self.ready.count()
-        for name in LOGS:
-            found[name] = self.count_ended(name)
-        return found
+        return counts.counted(self)
+
+    def stats(self, now: float) -> dict[str, Any]:
+        """See ITaskService.stats"""
+        return counts.stats(self, now)
 
     def page(self, status: str | None, task: str | None, start: str | None,
              limit: int) -> tuple[list[Job], str | None]:
-        """See ITaskService.listJobs."""
+        """See ITaskService.listJobs"""
         return listing.page(self, status, task, start, limit)

@@ -25,10 +25,10 @@ from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.claims import Claims
 from lovely.remotetask.store.claims import Left
 from lovely.remotetask.store.claims import Slot
-from lovely.remotetask.store.keys import ready_time
 from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.store.lanes import Lanes
 from lovely.remotetask.store.lanes import down
+from lovely.remotetask.store.order import ready_time
 
 if TYPE_CHECKING:
     from BTrees.IOBTree import IOBTree

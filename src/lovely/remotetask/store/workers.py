@@ -17,6 +17,14 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.claims import Slot
 
+#: The roles of workers, with which their ids begin.  A loop runs jobs until it
+#: is stopped, and has lanes of its own; a processor may be called job by job;
+#: a direct worker claims by ``service.claimNextJob()``, whose caller runs the
+#: job.
+LOOP = 'loop'
+PROCESSOR = 'processor'
+DIRECT = 'direct'
+
 #: The slot of direct processing; it has no owner.
 DIRECT_SLOT = 0
 
@@ -109,6 +117,14 @@ class Workers(Persistent):
         """The ids of the jobs that run under claims of a worker."""
         return [job.id for number in self.slots_of(worker)
                 for job in self.claimed(number)]
+
+    def list_workers(self) -> list[dict[str, Any]]:
+        """See ITaskService.listWorkers"""
+        return [{'id': worker,
+                 'evidence': [str(part[0]) for part in record.evidence],
+                 'claims': self.claims_of(worker),
+                 'slots': self.slots_of(worker)}
+                for worker, record in self.workers.items()]
 
     def running(self) -> Iterator[int]:
         """The ids of the jobs that run."""

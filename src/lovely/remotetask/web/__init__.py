@@ -3,7 +3,9 @@
 ::
 
     presenter, plain    a service -> plain data
-    methods, rpc        the methods of XML-RPC, and how they are called
+    methods             the methods of XML-RPC
+    xmlrpc_calls        the bytes of a call in, the bytes of its answer out
+    xmlrpc_faults       the answers to calls that failed
     api                 the JSON API: a table of routes
     app, guard          the WSGI application of ``remotetask serve``
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.errors import DuplicateJob
@@ -20,9 +21,11 @@ from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import TaskNotFound
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
-from lovely.remotetask.service import TaskService
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.presenter import Run
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
 
 
 class Refused(Exception):

@@ -1,4 +1,4 @@
-"""The WSGI application of ``remotetask serve``: HTTP in front of rpc and api.
+"""The WSGI application of ``remotetask serve``: HTTP in front of its API.
 
 ``/tasks`` (POST) speaks XML-RPC, ``/tasks/api/v1/...`` JSON.  Each request has
 a connection and a transaction of its own.
@@ -21,7 +21,8 @@ from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host import visit
 from lovely.remotetask.web import api
-from lovely.remotetask.web import rpc
+from lovely.remotetask.web import xmlrpc_calls
+from lovely.remotetask.web import xmlrpc_faults as faults
 from lovely.remotetask.web.guard import HostCheck
 from lovely.remotetask.web.guard import TokenCheck
 
@@ -108,14 +109,15 @@ class Application:
                      'JSON see api/v1/jobs below it', 'POST')
         body = self._body(request, 'text/xml')
         try:
-            answer = rpc.respond(body, self._run)
+            answer = xmlrpc_calls.respond(body, self._run)
         except TransientError:
-            answer = rpc.dump_fault(rpc.APPLICATION_ERROR, _BUSY)
+            answer = faults.dump_fault(faults.APPLICATION_ERROR, _BUSY)
         except api.Refused as refused:
-            answer = rpc.dump_fault(rpc.APPLICATION_ERROR, refused.message)
+            answer = faults.dump_fault(faults.APPLICATION_ERROR,
+                                       refused.message)
         except Exception:
             log.exception('an XML-RPC call failed')
-            answer = rpc.dump_fault(rpc.INTERNAL_ERROR, _BROKEN)
+            answer = faults.dump_fault(faults.INTERNAL_ERROR, _BROKEN)
         return webob.Response(body=answer, content_type='text/xml',
                               charset='utf-8')
 

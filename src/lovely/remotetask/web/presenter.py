@@ -4,8 +4,11 @@ This module knows of no HTTP, template or framework.  The caller has checked
 the permission, and brings the transaction.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeVar
 
@@ -16,15 +19,17 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
-from lovely.remotetask.job import Job
-from lovely.remotetask.service import TaskService
 from lovely.remotetask.task import task_option
 from lovely.remotetask.web import plain
+
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
 
 _T = TypeVar('_T')
 
 #: ``run(function, writes)`` calls ``function(service)`` in a transaction.
-Run = Callable[[Callable[[TaskService], object], bool], object]
+Run = Callable[[Callable[['TaskService'], object], bool], object]
 
 #: After this time (seconds) a request that changes many jobs is answered, and
 #: the answer says where to go on: clients and proxies do not wait for ever.

@@ -14,7 +14,7 @@ from typing import Any
 import Zope2
 
 from lovely.remotetask.edge import db
-from lovely.remotetask.run.ending import end_first
+from lovely.remotetask.run.sigterm import end_first
 from lovely.remotetask.run.threads import ServiceThread
 
 

@@ -1,4 +1,4 @@
-"""Zope as a host: its users, sites and requests.
+"""Zope as a host: its sites, requests and inputs; for its users see user.py.
 
 A service of Zope (``zope.service.TaskService``) has this host, and so has any
 service in a process that runs Zope.  A service that is no object of Zope is
@@ -15,11 +15,6 @@ from typing import Any
 
 from AccessControl import Unauthorized
 from AccessControl import getSecurityManager
-from AccessControl.SecurityManagement import newSecurityManager
-from AccessControl.SecurityManagement import noSecurityManager
-from AccessControl.SecurityManagement import setSecurityManager
-from AccessControl.users import emergency_user
-from AccessControl.users import nobody
 from AccessControl.users import system
 from Acquisition import aq_base
 from Acquisition import aq_inner
@@ -47,9 +42,10 @@ from lovely.remotetask.errors import TaskError
 from lovely.remotetask.host import PlainHost
 from lovely.remotetask.host import ServicePath
 from lovely.remotetask.host import interaction
-from lovely.remotetask.host import runs_as
+from lovely.remotetask.zope import paths
 from lovely.remotetask.zope import permissions
 from lovely.remotetask.zope import urls
+from lovely.remotetask.zope import user
 from lovely.remotetask.zope.inputs import Wrapped
 from lovely.remotetask.zope.inputs import replace
 
@@ -57,28 +53,7 @@ if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
 
-#: The submitter of a job that a request without a login has added.
-ANONYMOUS = 'Anonymous User'
-
 _REQUESTS = (BaseRequest, BaseResponse, RequestContainer)
-
-#: Zope's name for any user folder: it ends the path in a submitter.
-_FOLDER = '/acl_users '
-
-
-def chain(obj: Any) -> Iterator[Any]:
-    """An object and all it is in, bare, innermost first."""
-    obj = aq_inner(obj)
-    while obj is not None and not isinstance(aq_base(obj), RequestContainer):
-        yield aq_base(obj)
-        obj = aq_parent(aq_inner(obj))
-
-
-def path_of(obj: Any) -> tuple[str, ...] | None:
-    """The physical path of an object; None where it begins at no root."""
-    get_path = getattr(aq_base(obj), 'getPhysicalPath', None)
-    path = tuple(obj.getPhysicalPath()) if get_path is not None else ()
-    return path if path[:1] == ('',) else None
 
 
 class ZopeHost(PlainHost):
@@ -86,7 +61,7 @@ class ZopeHost(PlainHost):
 
     def path_of(self, service: TaskService) -> ServicePath:
         """See IHost"""
-        path = path_of(service)
+        path = paths.path_of(service)
         if path is None:
             return super().path_of(service)
         return ServicePath(path[1:], service._p_oid, self)
@@ -102,23 +77,21 @@ class ZopeHost(PlainHost):
     def running(self, service: TaskService, job: Job | None
                 ) -> Iterator[TaskService]:
         """See IHost"""
-        if path_of(service) is None:
+        if paths.path_of(service) is None:
             with super().running(service, job) as seen:
                 yield seen
             return
-        with _kept_thread(), interaction():
+        with user.kept_user(), _kept_thread(), interaction():
             request = _make_request()
             setRequest(request)
             try:
                 seen = _located(service, request)
-                user = self._user(seen, job)
-                request['AUTHENTICATED_USER'] = user
-                newSecurityManager(request, user)
+                acting = user.set_user(seen, job, request)
                 _enter(_site_of(seen), request)
                 try:
                     yield seen
                 except Unauthorized as error:
-                    if job is None or user is system:
+                    if job is None or acting is system:
                         raise
                     # Another attempt would be refused as well.
                     raise SubmitterGone(
@@ -128,46 +101,11 @@ class ZopeHost(PlainHost):
             finally:
                 request.close()
 
-    def _user(self, service: TaskService, job: Job | None) -> Any:
-        """The user as whom a job runs.  Raises: SubmitterGone."""
-        submitter = runs_as(job)
-        if job is None or submitter is None:
-            return system
-        if submitter == ANONYMOUS:
-            return nobody
-        place, found, name = submitter.partition(_FOLDER)
-        path = f'{place}{_FOLDER}'.strip() if found else ''
-        app = _application(service)
-        folder = _at(app, tuple(path.split('/'))) if found else None
-        if folder is None:
-            raise SubmitterGone(
-                f'job {job.id} is to run as {submitter!r}, and there is no '
-                f'such user folder; add it again as another user')
-        user = folder.getUserById(name)
-        if user is None and not place and name == emergency_user.getId():
-            user = emergency_user
-        if user is None:
-            raise SubmitterGone(
-                f'job {job.id} is to run as {submitter!r}, and that user '
-                f'folder has no user of this id any more; add it again as '
-                f'another user')
-        return user if aq_parent(user) is not None else user.__of__(folder)
-
     # -- the acting user ------------------------------------------------------
 
     def submitter(self) -> str | None:
         """See IHost"""
-        user = getSecurityManager().getUser()
-        base = aq_base(user)
-        if base is system:
-            return None
-        if user is None or base is nobody or user.getId() is None:
-            return None if getRequest() is None else ANONYMOUS
-        folder = aq_parent(aq_inner(user))
-        path = path_of(folder) if folder is not None else None
-        # A user without a folder cannot be found again by the name alone: the
-        # job will end in an error that says so.
-        return f'{"/".join(path or ("?",))} {user.getId()}'
+        return user.submitter()
 
     def permits(self, service: TaskService, permission: str) -> bool:
         """See IHost"""
@@ -191,10 +129,8 @@ class ZopeHost(PlainHost):
 
 @contextmanager
 def _kept_thread() -> Iterator[None]:
-    """Put site, request and security manager back after the block."""
+    """Put site and request back after the block."""
     site, request = getSite(), getRequest()
-    manager = getSecurityManager()
-    was_nobody = aq_base(manager.getUser()) is nobody and request is None
     try:
         yield
     finally:
@@ -203,13 +139,6 @@ def _kept_thread() -> Iterator[None]:
             clearRequest()
         else:
             setRequest(request)
-        # getSecurityManager() has made one, for the user ``nobody``, where
-        # the thread had none.  It must not stay: a later thread may get the
-        # same number, by which Zope keeps it.
-        if was_nobody:
-            noSecurityManager()
-        else:
-            setSecurityManager(manager)
 
 
 def _make_request() -> Any:
@@ -224,13 +153,13 @@ def _make_request() -> Any:
 
 def _located(service: TaskService, request: Any) -> TaskService:
     """The service, wrapped in a request whose URLs are the public ones."""
-    *parents, app = chain(service)
+    *parents, app = paths.chain(service)
     seen = app.__of__(RequestContainer(REQUEST=request))
     request['PARENTS'] = [seen]
     for obj in reversed(parents):
         seen = obj.__of__(seen)
         request['PARENTS'].insert(0, seen)
-    urls.publish(request, path_of(seen) or ())
+    urls.publish(request, paths.path_of(seen) or ())
     return seen
 
 
@@ -273,7 +202,7 @@ def _pack(value: Any) -> Any:
     if base is value:
         return value
     kind = f'{type(base).__module__}.{type(base).__qualname__}'
-    path = path_of(value)
+    path = paths.path_of(value)
     if path is None or not hasattr(base, '_p_jar'):
         raise InputRejected(
             f'contains an acquisition-wrapped {kind} that no path leads to: '
@@ -290,28 +219,13 @@ def _pack(value: Any) -> Any:
 def _unpack(service: TaskService, value: Any) -> Any:
     if type(value) is not Wrapped:
         return value
-    found = _at(_application(service), value.path)
+    found = paths.at(paths.application(service), value.path)
     if found is None or aq_base(found)._p_oid != value.object._p_oid:
         raise TaskError(
             f'{"/".join(value.path)}, an input of this job, is not there any '
             f'more: it was moved or deleted after the job was added; add a '
             f'new job with the object of today')
     return found
-
-
-def _application(service: Any) -> Any:
-    """The application that a service of Zope is in."""
-    return service.getPhysicalRoot()
-
-
-def _at(app: Any, path: tuple[str, ...]) -> Any:
-    """The object at a physical path, None where there is none."""
-    try:
-        found = app.unrestrictedTraverse(path[1:])
-    except (LookupError, AttributeError, TypeError):
-        return None
-    # Traversal may have acquired another object of that name.
-    return found if path_of(found) == path else None
 
 
 #: The host of all services of Zope.

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
-from xmlrpc.client import Fault
 
 import transaction
 from AccessControl import ClassSecurityInfo
@@ -32,7 +31,8 @@ from ZPublisher.xmlrpc import is_xmlrpc_response
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.log import log
-from lovely.remotetask.web import rpc
+from lovely.remotetask.web import xmlrpc_calls
+from lovely.remotetask.web import xmlrpc_faults
 from lovely.remotetask.web.methods import INTROSPECTION
 from lovely.remotetask.web.methods import METHODS
 from lovely.remotetask.zope.permissions import TITLES
@@ -81,15 +81,14 @@ class Verb(BrowserView):
             # this, plone.protect would silently undo the writes of the call.
             alsoProvides(self.request, IDisableCSRFProtection)
         try:
-            _, arguments = rpc.parse(self.request['BODY'])
-            answer = rpc.answer(self.__name__, arguments, self._run)
-        except Fault as fault:
-            answer = rpc.dump_fault(fault.faultCode, fault.faultString)
+            answer = xmlrpc_calls.respond(
+                self.request['BODY'], self._run, self.__name__)
         except (TransientError, Unauthorized):
             raise
         except Exception:
             log.exception('an XML-RPC call failed')
-            answer = rpc.dump_fault(rpc.INTERNAL_ERROR, _BROKEN)
+            answer = xmlrpc_faults.dump_fault(
+                xmlrpc_faults.INTERNAL_ERROR, _BROKEN)
         response = self.request.response
         # Past the response's own marshaller: the answer is one already.
         response._real.setBody(answer)

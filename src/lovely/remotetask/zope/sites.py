@@ -28,8 +28,9 @@ def register(service: ZopeTaskService, name: str | None = None) -> None:
     if it is none.
     Arguments: ``service``, wrapped in its folder; ``name`` (str), default
     its id.
-    Raises: ConfigurationError without five.localsitemanager: the registry of
-    zope.component alone would hand out the service without its place.
+    Raises: ConfigurationError without five.localsitemanager, or where the site
+    has a registry of another kind: that of zope.component alone would hand out
+    the service without its place.
     Txn: the caller commits.
     """
     folder = aq_parent(aq_inner(service))

@@ -8,7 +8,7 @@ from typing import Any
 from zope.publisher.http import DirectResult
 from zope.publisher.http import HTTPResponse
 
-from lovely.remotetask.web import rpc
+from lovely.remotetask.web import xmlrpc_calls
 from lovely.remotetask.web.methods import ServiceMethods
 
 
@@ -26,7 +26,7 @@ class TaskServiceMethods(ServiceMethods):
         # Past the response's own marshaller: that one sends a Fault for an
         # integer over 31 bits, a job's id too, and lets the transaction
         # commit.
-        body = rpc.dump(value)
+        body = xmlrpc_calls.dump(value)
         response = self.request.response
         response.setHeader('Content-Type', 'text/xml;charset=utf-8')
         response.setHeader('Content-Length', str(len(body)))

@@ -11,7 +11,6 @@ import fcntl
 import os
 import re
 import stat
-import tempfile
 import threading
 import time
 import uuid
@@ -22,6 +21,7 @@ from contextlib import suppress
 
 from zope.interface import implementer
 
+from lovely.remotetask.edge import private
 from lovely.remotetask.interfaces import ILiveness
 from lovely.remotetask.log import log
 from lovely.remotetask.peers.forks import call_after_fork
@@ -43,13 +43,7 @@ class Refused(Exception):
 
 def default_directory() -> str:
     """The path of this user's lock files (str)."""
-    runtime = os.environ.get('XDG_RUNTIME_DIR')
-    # Under sudo the variable may still name the other user's directory.
-    if runtime and os.path.isdir(runtime) \
-            and os.stat(runtime).st_uid == os.geteuid():
-        return os.path.join(runtime, 'remotetask-workers')
-    return os.path.join(tempfile.gettempdir(),
-                        f'remotetask-workers-{os.geteuid()}')
+    return str(private.places('remotetask-workers')[0])
 
 
 def boot_id() -> str | None:
@@ -205,22 +199,17 @@ def _opened(directory: str) -> Iterator[int]:
 
     Raises: Refused; OSError.
     """
-    # A descriptor, so that the directory that was checked is the one in use.
+    # Before it is opened: O_NOFOLLOW would call a link "not a directory".
     if stat.S_ISLNK(os.lstat(directory).st_mode):
         raise Refused('it is a symbolic link; replace it by a directory of '
                       'mode 0700')
+    # A descriptor, so that the directory that was checked is the one in use.
     folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        found = os.fstat(folder)
-        if found.st_uid != os.geteuid():
-            raise Refused(
-                f'it belongs to the user {found.st_uid}, not to '
-                f'{os.geteuid()}; remove it, or set XDG_RUNTIME_DIR to a '
-                f'directory of your own')
-        if found.st_mode & 0o022:
-            raise Refused(
-                f'others may write to it (mode '
-                f'{stat.S_IMODE(found.st_mode):04o}); set its mode to 0700')
+        try:
+            private.check(os.fstat(folder), 0o022)
+        except private.NotPrivate as error:
+            raise Refused(f'it {error.cause}; {error.cure}') from error
         yield folder
     finally:
         os.close(folder)

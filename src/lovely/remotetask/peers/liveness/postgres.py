@@ -75,11 +75,6 @@ class PostgresLock:
         self._reset()
 
     @property
-    def available(self) -> bool:
-        """Can the server hold a lock for this process (bool)?"""
-        return self._kept is not None
-
-    @property
     def lost(self) -> bool:
         """See ILiveness; the connection broke."""
         with self._guard:

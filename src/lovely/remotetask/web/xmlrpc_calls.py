@@ -7,7 +7,6 @@ and text that XML cannot carry is refused instead of sent broken.
 """
 
 import datetime
-import re
 import xmlrpc.client
 from collections.abc import Callable
 from typing import Any
@@ -20,23 +19,21 @@ from lovely.remotetask.web.methods import METHODS
 from lovely.remotetask.web.methods import ServiceMethods
 from lovely.remotetask.web.methods import unknown
 from lovely.remotetask.web.presenter import Run
-
-# The fault codes of the "specification for fault code interoperability".
-PARSE_ERROR = -32700
-METHOD_NOT_FOUND = -32601
-INVALID_PARAMS = -32602
-APPLICATION_ERROR = -32500
-INTERNAL_ERROR = -32603
-
-# Characters that no XML 1.0 document may hold, not even escaped.
-_ILLEGAL = re.compile(
-    '[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]')
+from lovely.remotetask.web.xmlrpc_faults import APPLICATION_ERROR
+from lovely.remotetask.web.xmlrpc_faults import ILLEGAL
+from lovely.remotetask.web.xmlrpc_faults import INVALID_PARAMS
+from lovely.remotetask.web.xmlrpc_faults import METHOD_NOT_FOUND
+from lovely.remotetask.web.xmlrpc_faults import PARSE_ERROR
+from lovely.remotetask.web.xmlrpc_faults import document
+from lovely.remotetask.web.xmlrpc_faults import dump_fault
+from lovely.remotetask.web.xmlrpc_faults import explain
 
 
-def respond(body: bytes, run: Run) -> bytes:
+def respond(body: bytes, run: Run, name: str | None = None) -> bytes:
     """Answer one XML-RPC call.
 
-    Arguments: ``body``, the request's; ``run``, see presenter.Run.
+    Arguments: ``body``, the request's; ``run``, see presenter.Run; ``name``,
+    of the method, where the URL names it: then the body's does not count.
     Returns: a methodResponse: the result, or a Fault with a message for
     people.
     Raises: what ``run`` raises, except for RemoteTaskError and ValueError:
@@ -44,25 +41,12 @@ def respond(body: bytes, run: Run) -> bytes:
     Source: 0.5.2.
     """
     try:
-        name, arguments = parse(body)
-    except xmlrpc.client.Fault as fault:
-        return dump_fault(fault.faultCode, fault.faultString)
-    return answer(name, arguments, run)
-
-
-def answer(name: str, arguments: tuple[Any, ...], run: Run) -> bytes:
-    """Answer a call that ``parse`` has read already.  See ``respond``"""
-    try:
-        return dump(_call(name, arguments, run))
+        named, arguments = parse(body)
+        return dump(_call(name or named, arguments, run))
     except xmlrpc.client.Fault as fault:
         return dump_fault(fault.faultCode, fault.faultString)
     except (RemoteTaskError, ValueError) as error:
         return dump_fault(APPLICATION_ERROR, explain(error))
-
-
-def explain(error: BaseException) -> str:
-    """An error as a text that starts with the name of its type."""
-    return f'{type(error).__name__}: {error}'
 
 
 def parse(body: bytes) -> tuple[str, tuple[Any, ...]]:
@@ -109,18 +93,12 @@ def dump(value: Any) -> bytes:
     Raises: InputRejected where XML-RPC cannot carry the value.
     """
     text = _Marshaller(allow_none=True).dumps((value,))
-    found = _ILLEGAL.search(text)
+    found = ILLEGAL.search(text)
     if found:
         raise InputRejected(
             f'the answer holds the character {found.group()!a}, which '
             f'XML cannot carry; ask for it as JSON')
-    return _document(text)
-
-
-def dump_fault(code: int, message: str) -> bytes:
-    """Write a methodResponse that is a Fault.  Never fails."""
-    message = _ILLEGAL.sub('\ufffd', message)
-    return _document(_Marshaller().dumps(xmlrpc.client.Fault(code, message)))
+    return document(text)
 
 
 class _Marshaller(xmlrpc.client.Marshaller):
@@ -149,13 +127,6 @@ class _Marshaller(xmlrpc.client.Marshaller):
         if value.tzinfo is not None:
             value = value.astimezone(datetime.UTC)
         self.dump_datetime(value, write)
-
-
-def _document(text: str) -> bytes:
-    # A bare carriage return would reach the reader as a line feed.
-    text = text.replace('\r', '&#13;')
-    return (f"<?xml version='1.0'?>\n<methodResponse>\n{text}"
-            f"</methodResponse>\n").encode()
 
 
 def _call(name: str, arguments: tuple[Any, ...], run: Run) -> object:

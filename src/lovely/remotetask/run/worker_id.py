@@ -9,14 +9,7 @@ import uuid
 from collections.abc import Iterator
 
 from lovely.remotetask.store.claiming import Token
-
-#: The roles of workers, with which their ids begin.  A loop runs jobs until it
-#: is stopped, and has lanes of its own; a processor may be called job by job;
-#: a direct worker claims by ``service.claimNextJob()``, whose caller runs the
-#: job.
-LOOP = 'loop'
-PROCESSOR = 'processor'
-DIRECT = 'direct'
+from lovely.remotetask.store.workers import DIRECT
 
 
 class Identity:
@@ -25,7 +18,7 @@ class Identity:
     A token is (worker id, slot, number): no two claims ever share one, and
     that depends on no clock.
 
-    Arguments: ``role`` (str), one of the above.
+    Arguments: ``role`` (str), see store/workers.py.
     """
 
     def __init__(self, role: str) -> None:

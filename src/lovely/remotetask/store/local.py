@@ -1,4 +1,4 @@
-"""Keys: the order of entries, and the ids and keys a connection gives next."""
+"""What a connection alone knows of a stored object, such as its next id."""
 
 from __future__ import annotations
 
@@ -6,14 +6,6 @@ import weakref
 from typing import Any
 
 from persistent import Persistent
-
-from lovely.remotetask.edge.clock import KEY_RANDOM
-from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.edge.clock import time_key
-from lovely.remotetask.store.log import Log
-
-_EPOCH_2020 = 1_577_836_800     # 2020-01-01 UTC: its microseconds fit 50 bits
-_READY_TAG = 10
 
 
 class Local:
@@ -49,55 +41,6 @@ def local(persistent: Persistent) -> Local:
         mine = before.get(None) or Local()
         _locals.setdefault(holder, {})[key] = mine
         return mine
-
-
-def ready_key(priority: int, queue: Persistent) -> int:
-    """The key of a job that becomes ready now: priority, time, random tag.
-
-    Arguments: ``priority``, -4 to 3; ``queue``: the earlier keys of its
-    connection are smaller.
-    Returns: an int of 63 bits.  50 bits of time last until 2055; after that,
-    jobs of one priority run in random order, and nothing else breaks.
-    """
-    mine = local(queue)
-    us = int((SYSTEM_CLOCK.now() - _EPOCH_2020) * 1_000_000)
-    # Adds of one connection keep their order within one microsecond.
-    mine.last_us = us = max(us, mine.last_us + 1)
-    return (((3 - priority) << 60)
-            + (min(max(us, 0), 2**50 - 1) << _READY_TAG)
-            + KEY_RANDOM.getrandbits(_READY_TAG))
-
-
-# A database, or a log that is in none -> oid -> the latest moment of that log.
-_moments: weakref.WeakKeyDictionary[Any, dict[Any, int]] = (
-    weakref.WeakKeyDictionary())
-
-
-def next_moment(log: Log, now: float) -> int:
-    """The moment at which a job ends, for a log.
-
-    It is later than all others of the log, although clocks may go back, and
-    although some are noted only at the end of a page: a page of a listing
-    starts at a moment, and would show jobs twice or not at all.
-    """
-    jar = log._p_jar
-    holder, oid = (log, None) if jar is None else (jar.db(), log._p_oid)
-    known = _moments.get(holder)
-    if known is None:
-        known = _moments.setdefault(holder, {})
-    moment = max(time_key(now), log.latest() + 1, known.get(oid, 0) + 1)
-    known[oid] = moment
-    return moment
-
-
-def ready_time(key: int) -> float:
-    """When (seconds since 1970) the job of a ``ready_key`` became ready."""
-    return _EPOCH_2020 + ((key >> _READY_TAG) & (2**50 - 1)) / 1_000_000
-
-
-def draw(limit: int) -> int:
-    """A random int below ``limit``, not from the module-level generator."""
-    return KEY_RANDOM.randrange(limit)
 
 
 class reserved:

@@ -1,0 +1,84 @@
+"""Counts: how many jobs wait, run or have ended, and how many end a minute.
+
+Counted by the counters of lanes and logs: no lane is read from end to end.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from itertools import islice
+from typing import TYPE_CHECKING
+from typing import Any
+
+from lovely.remotetask.edge.clock import key_time
+from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.store.lanes import prefetch
+from lovely.remotetask.store.log import LOGS
+
+if TYPE_CHECKING:
+    from lovely.remotetask.store.queue import JobQueue
+
+# How many of the latest entries of each log a rate is computed from.
+_RATE_LOOKS = 32
+
+
+def counted(queue: JobQueue) -> dict[str, int]:
+    """See JobQueue.counts"""
+    found = {name: len(getattr(queue, name)) for name in (
+        'waiting', 'due', 'later', 'cancelled')}
+    found['ready'] = queue.ready.count()
+    for name in LOGS:
+        found[name] = queue.count_ended(name)
+    return found
+
+
+def stats(queue: JobQueue, now: float) -> dict[str, Any]:
+    """See ITaskService.stats"""
+    parts = queue.ready.parts()
+    for lanes in (queue.waiting, queue.due, queue.later, queue.cancelled):
+        parts += lanes.lengths
+    prefetch(parts)
+    prefetch([job for slot in queue.slots.values()
+              for _, jobid in slot.claims.page()
+              if (job := queue.jobs.get(jobid)) is not None])
+    number = counted(queue)
+    oldest = queue.ready.oldest()
+    return {
+        QUEUED: number['ready'] + number['waiting'],
+        PROCESSING: sum(1 for _ in queue.running()),
+        'scheduled': number['due'],
+        STARTLATER: number['later'],
+        COMPLETED: number['completed'],
+        ERROR: number['error'],
+        CANCELLED: number['cancelled'],
+        'oldest': None if oldest is None else max(0.0, now - oldest),
+        'completedPerMinute': _rate(queue, 'completed', now),
+        'errorPerMinute': _rate(queue, 'error', now),
+        'workers': len(queue.workers),
+        'paused': queue.paused,
+    }
+
+
+def _rate(queue: JobQueue, name: str, now: float) -> float:
+    """How many jobs ended per minute lately, from the logs' last entries.
+
+    Where a slot has ended more in the last minute than are looked at, its rate
+    is computed from those.
+    """
+    total = 0.0
+    for number, slot in queue.slots.items():
+        entries = getattr(slot, name).down()
+        if name == COMPLETED:
+            entries = chain(reversed(queue.unlogged(number)), entries)
+        moments = [key_time(key) for key, _ in islice(entries, _RATE_LOOKS)]
+        recent = [moment for moment in moments if moment > now - 60]
+        if len(recent) == _RATE_LOOKS:
+            total += 60 * len(recent) / max(now - recent[-1], 0.001)
+        else:
+            total += len(recent)
+    return round(total, 1)

@@ -1,0 +1,60 @@
+"""A ZEO server that was killed gives out oids a second time."""
+
+import signal
+from contextlib import closing
+
+import chaos_processes
+import pytest
+from persistent.mapping import PersistentMapping
+from ZODB.POSException import ConflictError
+from ZODB.POSException import StorageError
+
+from lovely.remotetask.edge import db as edge
+
+OTHERS = {f'other {number}' for number in range(5)}
+
+
+def loaded(database):
+    """Load what another process has added into our connection's cache."""
+    def load(connection):
+        found = [value for name, value in connection.root().items()
+                 if name in OTHERS]
+        for value in found:
+            value._p_activate()
+        return len(found) == len(OTHERS)
+
+    try:
+        return edge.read(database, load)
+    except StorageError:
+        return False        # not connected again yet
+
+
+def test_an_object_gets_another_oid_then(tmp_path):
+    tries = []
+
+    def add(connection):
+        tries.append(1)
+        connection.root()['mine'] = PersistentMapping(a=1)
+
+    server = chaos_processes.Server(tmp_path)
+    with closing(chaos_processes.Database(server.address)) as ours:
+        # From now on it holds a hundred oids for objects to come.
+        ours.write(lambda root: root.update(first=PersistentMapping()))
+        server.stop(signal.SIGKILL)
+        server.start()
+        with closing(chaos_processes.Database(server.address)) as theirs:
+            theirs.write(lambda root: root.update(
+                (name, PersistentMapping()) for name in OTHERS))
+            chaos_processes.wait_until(lambda: loaded(ours.db),
+                                       what='connected again')
+        # In the run of a task it is a conflict, which charges nothing.
+        with edge.session(ours.db) as session:
+            add(session.connection)
+            with pytest.raises(ConflictError):
+                session.commit()
+        tries.clear()
+        edge.write(ours.db, add)
+        assert len(tries) > 1, 'no oid was given out twice'
+        assert edge.read(ours.db, lambda connection: dict(
+            connection.root()['mine'])) == {'a': 1}
+    server.stop()
