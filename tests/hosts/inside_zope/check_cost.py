@@ -1,6 +1,8 @@
-"""What an enqueue adds to a request, measured."""
+"""What an enqueue adds to a request: CPU, measured.
 
-import statistics
+Of many the least: that one was disturbed least by what else the machine does.
+"""
+
 import time
 
 import transaction
@@ -13,13 +15,13 @@ def test_an_enqueue_costs_no_millisecond(driver, people):
         site = service.aq_parent
         for number in range(300):
             for adds in (False, True):
-                began = time.perf_counter()
+                began = time.thread_time()
                 site.title = str(number)
                 if adds:
                     service.add('echo', {'number': number})
                 transaction.commit()
-                took[adds].append(time.perf_counter() - began)
-    more = statistics.median(took[True]) - statistics.median(took[False])
+                took[adds].append(time.thread_time() - began)
+    more = min(took[True]) - min(took[False])
     print(f'an enqueue took {more * 1000:.2f} ms')
     assert more < 0.001
 
@@ -28,10 +30,11 @@ def test_a_run_in_a_request_of_its_own_is_cheap(driver, people):
     with driver.world.acting() as service:
         jobid = service.add('echo', runAs=people[1])
         job = service.jobs[jobid]
-        began = time.perf_counter()
+        took = []
         for _ in range(200):
+            began = time.thread_time()
             with service.host.running(service, job):
                 pass
-        took = (time.perf_counter() - began) / 200
-    print(f'entering and leaving a run took {took * 1e6:.0f} us')
-    assert took < 0.002
+            took.append(time.thread_time() - began)
+    print(f'entering and leaving a run took {min(took) * 1e6:.0f} us')
+    assert min(took) < 0.002
