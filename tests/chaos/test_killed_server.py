@@ -34,7 +34,7 @@ def test_an_object_gets_another_oid_then(tmp_path):
 
     def add(connection):
         tries.append(1)
-        connection.root()['mine'] = PersistentMapping(a=1)
+        connection.root()['first']['mine'] = PersistentMapping(a=1)
 
     server = chaos_processes.Server(tmp_path)
     with closing(chaos_processes.Database(server.address)) as ours:
@@ -52,9 +52,18 @@ def test_an_object_gets_another_oid_then(tmp_path):
             add(session.connection)
             with pytest.raises(ConflictError):
                 session.commit()
+            # The object whose oid it was is not disowned.
+            session.begin()
+            others = [session.connection.root()[name] for name in OTHERS]
+            assert {other._p_jar for other in others} == {session.connection}
+            for other in others:
+                other['changed'] = True
+            session.commit()
+        assert edge.read(ours.db, lambda connection: {
+            connection.root()[name]['changed'] for name in OTHERS}) == {True}
         tries.clear()
         edge.write(ours.db, add)
         assert len(tries) > 1, 'no oid was given out twice'
         assert edge.read(ours.db, lambda connection: dict(
-            connection.root()['mine'])) == {'a': 1}
+            connection.root()['first']['mine'])) == {'a': 1}
     server.stop()

@@ -57,20 +57,27 @@ def _private(database: DB) -> Iterator[tuple[Connection, Any]]:
         connection.close()
 
 
-def _commit(manager: Any) -> None:
-    """Commit.
+class OidGivenTwice(ConflictError):
+    """A new object got an oid that another object has.
 
-    Raises: ConflictError, too, where an oid was given out twice.  A ZEO server
-    that was killed gives out anew those that its clients hold for objects
-    which they have not stored yet; the next try takes other ones.
+    A ZEO server that was started again gives out anew those that its clients
+    hold for objects which they have not stored yet; the next try takes others.
     """
+
+
+def _commit(manager: Any, connection: Connection) -> None:
+    """Commit.  Raises: OidGivenTwice, beside what a commit raises."""
     try:
         manager.commit()
     except ValueError as error:
-        # Connection._store_objects and the cache have no class for it.
+        # The cache of a connection has no class for it.
         if 'same oid' not in str(error):
             raise
-        raise ConflictError(f'an oid was given out twice: {error}') from error
+        manager.abort()
+        # The connection has disowned the object that had the oid before.  Its
+        # parents must load it anew, or changes of it would not be stored.
+        connection.cacheMinimize()
+        raise OidGivenTwice(f'an oid was given out twice: {error}') from error
 
 
 def read(database: DB, function: Callable[[Connection], _T]) -> _T:
@@ -99,10 +106,11 @@ def write(database: DB, function: Callable[[Connection], _T],
             attempt += 1
             try:
                 result = function(connection)
-                _commit(manager)
+                _commit(manager, connection)
                 return result
             except ConflictError:
-                manager.abort()
+                with suppress(NoTransaction):
+                    manager.abort()
                 if attempt >= tries:
                     raise
             # Transactions that met must not meet again: full jitter, and a
@@ -199,7 +207,7 @@ class Session:
         self._guard.check = check
 
     def commit(self) -> None:
-        _commit(self.manager)
+        _commit(self.manager, self.connection)
         self._current = True
 
     def abort(self) -> None:
