@@ -14,6 +14,7 @@ import transaction
 from transaction.interfaces import NoTransaction
 from transaction.interfaces import TransientError
 from ZEO.ClientStorage import ClientStorage
+from ZEO.Exceptions import ServerException
 from ZODB.DB import DB
 
 
@@ -56,9 +57,11 @@ def main():
             numbers = range(done + 1, done + count + 1)
             try:
                 add(database, numbers, seed)
-            except (TransientError, ValueError) as error:
-                # A server that was killed gives out oids anew that we hold
-                # for new objects: edge/db.py.
+            except (TransientError, ServerException, ValueError) as error:
+                # A server that ends closes its file, also amid a commit: what
+                # has become of that, the next try sees.  And a server that was
+                # killed gives out oids anew that we hold for new objects: see
+                # edge/db.py.
                 if (isinstance(error, ValueError)
                         and 'same oid' not in str(error)):
                     raise
