@@ -278,7 +278,7 @@ class SimpleProcessor:
                       for lanes in (queue.due, queue.waiting)
                       if (head := lanes.first()) is not None]
             # The owner of a lane may be too busy for the jobs there.
-            if queue.ready and self.worker.waits_for is not None:
+            if self.worker.waits_for is not None:
                 comes.append(self.worker.waits_for)
         return min(comes)
 

@@ -58,6 +58,10 @@ MANUAL_SECONDS = 600.0
 #: cause, and ends in an error.
 POISON = 5
 
+#: How long (seconds) a job that ran when its worker died runs with no other
+#: job beside it in its process, and waits for such a process at most.
+SUSPECT_SECONDS = 60.0
+
 #: How long (seconds) the end of a process waits for its running jobs.
 END_GRACE = 5.0
 

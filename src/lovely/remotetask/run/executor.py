@@ -84,13 +84,15 @@ class ServiceGone(RuntimeFault):
 class Claim:
     """A job that is ours to run, as long as it carries the token.
 
-    ``slot``: the thread's, whose log will note the end; ``task``, its name.
+    ``slot``: the thread's, whose log will note the end; ``task``, its name;
+    ``suspect``: its worker has died while it ran.
     """
 
     jobid: int
     token: Token
     slot: int
     task: str = ''
+    suspect: bool = False
 
 
 #: Claims the next jobs in the transaction that finishes some: see Chain.

@@ -111,6 +111,8 @@ class Monitor:
         self._changed = threading.Event()
         # Our claims that no thread was running at the last look.
         self._orphans: set[Token] = set()
+        # What failed at the last look, and how: each is logged once.
+        self._failing: dict[str, str] = {}
         # Held for a look: a worker's own thread makes one, ours all others.
         self._looking = threading.Lock()
         self._round = threading.Lock()
@@ -192,14 +194,33 @@ class Monitor:
                 dead, orphans, stale = db.read(
                     self._database, lambda connection: self._find(
                         worker, worker.executor.service(connection)))
-            for name in dead:
-                self._rescue(worker, name)
-            for jobid in (*orphans, *stale):
-                self._put_back(worker, jobid, charged=jobid in orphans)
         except ServiceGone:
-            pass
+            return
         except Exception:
+            # The loop of the worker meets the same fault, and logs it.
             trace.exception('the other workers cannot be looked at')
+            return
+        for name in dead:
+            with self._alone(f'the jobs of worker {name}, which is gone'):
+                self._rescue(worker, name)
+        for jobid in (*orphans, *stale):
+            with self._alone(f'job {jobid}, which no thread runs'):
+                self._put_back(worker, jobid, charged=jobid in orphans)
+
+    @contextmanager
+    def _alone(self, what: str) -> Iterator[None]:
+        """Let no other rescue fail with this one; log each cause once."""
+        try:
+            yield
+            self._failing.pop(what, None)
+        except ServiceGone:
+            self._failing.pop(what, None)
+        except Exception as error:
+            cause = f'{type(error).__name__}: {error}'
+            if self._failing.get(what) != cause:
+                self._failing[what] = cause
+                log.error('%s cannot be queued again; the next look tries it '
+                          'once more', what, exc_info=error)
 
     def _find(self, worker: Worker, service: TaskService
               ) -> tuple[list[str], list[int], list[int]]:

@@ -71,9 +71,7 @@ class RunTimes:
 
         def more(job: Job, count: int) -> bool:
             nonlocal left
-            # A job whose worker died while it ran must take no other with it.
-            left -= (settings.GROUP_SECONDS + 1 if job.interruptions
-                     else cost(job.task))
+            left -= cost(job.task)
             return left >= 0 and count < settings.GROUP_JOBS
 
         return more

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.job import Job
@@ -30,6 +31,9 @@ from lovely.remotetask.run.executor import Executor
 from lovely.remotetask.run.executor import ServiceGone
 from lovely.remotetask.run.group import Group
 from lovely.remotetask.run.lane_shares import LaneShares
+from lovely.remotetask.run.suspects import PAUSE
+from lovely.remotetask.run.suspects import Suspects
+from lovely.remotetask.run.suspects import Turn
 from lovely.remotetask.run.worker_id import Identity
 from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.workers import PROCESSOR
@@ -78,6 +82,9 @@ class Worker:
         self._idle: list[int] = []
         self._claiming = threading.Lock()
         self._lanes = LaneShares()
+        self.suspects = Suspects()
+        # Seconds until the next look, where suspects forbid a claim now.
+        self._pause: float | None = None
 
     # -- enroll ---------------------------------------------------------------
 
@@ -143,20 +150,29 @@ class Worker:
     def _claim(self, jobid: int | None, alone: bool) -> list[Claim]:
         def take(service: TaskService) -> list[Claim]:
             queue = service.jobqueue
+            self._pause = None
             # A look writes nothing, so an idle worker commits nothing.  Not
             # has_waiting(): the claim removes entries that a dead worker has
             # left in our lanes.
             if jobid is None and (queue.paused or not (
                     any(True for _ in queue.ready.heads())
+                    or queue.suspects
                     or queue.has_due(service.clock.now()))):
                 return []
             # No slot is idle where an application runs jobs by processNext in
             # several threads.
             slots = tuple(self._idle) or (
                 queue.take_slot(self.identity.id),)
+            if jobid is None:
+                suspect = self._take_suspect(service, slots[0], turn)
+                if suspect is not None:
+                    return suspect
             return self._take(service, slots, jobid, alone)
 
-        with self._claiming:
+        with self._claiming, Turn(self) as turn:
+            if turn.closed and jobid is None:
+                self._pause = PAUSE
+                return []
             began = SYSTEM_CLOCK.monotonic()
             while True:
                 try:
@@ -168,8 +184,24 @@ class Worker:
                 if claims[0].slot in self._idle:
                     self._idle.remove(claims[0].slot)
                 self._note(claims)
+                if claims[0].suspect:
+                    turn.took(claims[0].jobid)
                 self._lanes.took(SYSTEM_CLOCK.monotonic() - began)
             return claims
+
+    def _take_suspect(self, service: TaskService, slot: int, turn: Turn
+                      ) -> list[Claim] | None:
+        """Claim a suspect; [] to claim nothing now, None: other jobs."""
+        queue = service.jobqueue
+        waited = self.suspects.waited(queue)
+        if waited is None:
+            return None
+        if turn.take_alone() or waited > settings.SUSPECT_SECONDS:
+            job = queue.claim_suspect(
+                self.identity.token(slot), service.clock.now())
+            return None if job is None else _claims([job], slot)
+        self._pause = PAUSE
+        return [] if self.suspects.wants_room(queue) else None
 
     def _take(self, service: TaskService, slots: Sequence[int],
               jobid: int | None, alone: bool) -> list[Claim]:
@@ -210,8 +242,8 @@ class Worker:
 
     @property
     def waits_for(self) -> float | None:
-        """Seconds until a job of another's lane may be taken, or None."""
-        return self._lanes.waits_for
+        """Seconds until a job may be taken that may not be now, or None."""
+        return self._lanes.waits_for if self._pause is None else self._pause
 
     # -- run ------------------------------------------------------------------
 
@@ -236,6 +268,10 @@ class Worker:
         Txn: see Executor.run and Group.run.
         """
         first = claims[0]
+        if first.suspect:
+            # None is claimed in its last commit: it runs with none beside it.
+            self.run(first)
+            return
         chain = Chain(self, first.slot, go_on)
         try:
             while claims:
@@ -307,5 +343,5 @@ class Worker:
 
 
 def _claims(jobs: Iterable[Job], slot: int) -> list[Claim]:
-    return [Claim(job.id, job.claim, slot, job.task)
+    return [Claim(job.id, job.claim, slot, job.task, job.interruptions > 0)
             for job in jobs if job.claim is not None]

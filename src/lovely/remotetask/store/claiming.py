@@ -2,8 +2,10 @@
 
 ::
 
-    claim_this   one job by its id          }  in a transaction of its own:
-    claim_next   the jobs that run next     }  the entries are removed
+    claim_this   one job by its id          }
+    claim_suspect  one that may have killed }  in a transaction of its own:
+                   its worker               }  the entries are removed
+    claim_next   the jobs that run next     }
     claim_ahead  the next jobs of the page     in the commit that ends a job:
                                                the entries stay in the lanes
     log_ended    the slot's log notes the jobs that the page has completed
@@ -55,7 +57,8 @@ class Claiming(Timetable):
 
         def requeue(self, job: Job) -> None: ...
 
-        def interrupt(self, job: Job, now: float) -> None: ...
+        def interrupt(self, job: Job, now: float,
+                      share: float = 1) -> None: ...
 
     # -- a claim --------------------------------------------------------------
 
@@ -104,6 +107,34 @@ class Claiming(Timetable):
                        ahead=False)
             self._start_all(chosen, token, tokens, now)
         return [job for _, job in chosen]
+
+    def claim_suspect(self, token: Token, now: float) -> Job | None:
+        """Claim the next of the jobs that ran when their worker died.
+
+        Returns: the job; None: there is none.
+        Raises: Retired if the slot is not the worker's (any more).
+        """
+        slot = self._own(*token[:2])
+        job = self._next_suspect()
+        if job is not None:
+            self._turn(slot, token[1], [(-1, job.id)], ahead=False)
+            self.start(job, token, now)
+        return job
+
+    def _next_suspect(self) -> Job | None:
+        """The next suspect; on its way removes what is gone."""
+        while True:
+            head = self.suspects.first()
+            if head is None:
+                return None
+            key, jobid = head
+            job: Job | None = self.jobs.get(jobid)
+            if (job is not None and job.status == QUEUED
+                    and job.position == ('suspects', key)):
+                return job
+            self.suspects.pull(key)
+            if job is not None and job.position == ('suspects', key):
+                self.rehome(job)
 
     def claim_ahead(self, tokens: Iterator[Token], now: float,
                     cursor: ReadCursor, lanes: Lanes, fits: Fits | None = None
@@ -265,7 +296,8 @@ class Claiming(Timetable):
         self.workers.pop(worker, None)
         for job in found:
             if charged:
-                self.interrupt(job, now)
+                # Which of several has killed it is not known.
+                self.interrupt(job, now, 1 / len(found))
             else:
                 self.requeue(job)
         return [job.id for job in found]

@@ -29,7 +29,7 @@ _PAGE_LOOKS = 1000
 #: status -> the lanes in which such jobs stand, in the order of a listing.
 _LANES = {
     PROCESSING: ('running',),
-    QUEUED: ('ready', 'waiting'),
+    QUEUED: ('suspects', 'ready', 'waiting'),
     DELAYED: ('due',),
     CRONJOB: ('due',),
     STARTLATER: ('later',),
@@ -38,8 +38,8 @@ _LANES = {
     CANCELLED: ('cancelled',),
 }
 # Every lane in the order of a listing: running jobs first, ended ones last.
-_ALL = ('running', 'ready', 'waiting', 'due', 'later', 'error', 'completed',
-        'cancelled')
+_ALL = ('running', 'suspects', 'ready', 'waiting', 'due', 'later', 'error',
+        'completed', 'cancelled')
 
 
 def page(queue: JobQueue, status: str | None, task: str | None,
@@ -123,17 +123,19 @@ class QueueView:
 
     def __len__(self) -> int:
         counts = self._queue.counts()
-        return counts['waiting'] + counts['ready']
+        return counts['waiting'] + counts['suspects'] + counts['ready']
 
     def __bool__(self) -> bool:
-        return self._queue.ready.any() or bool(self._queue.waiting)
+        return (self._queue.ready.any() or bool(self._queue.suspects)
+                or bool(self._queue.waiting))
 
     def _jobs(self, backwards: bool) -> Iterator[Job]:
         queue = self._queue
         ready = queue.ready.down() if backwards else queue.ready.up()
-        waiting = queue.waiting.down() if backwards else queue.waiting.up()
-        parts = [(queue.jobs.get(jobid) for _, jobid in waiting),
-                 (job for _, job in ready)]
+        others = [lanes.down() if backwards else lanes.up()
+                  for lanes in (queue.waiting, queue.suspects)]
+        parts = [*((queue.jobs.get(jobid) for _, jobid in entries)
+                   for entries in others), (job for _, job in ready)]
         for part in reversed(parts) if backwards else parts:
             yield from (job for job in part if job is not None)
 
