@@ -36,7 +36,9 @@ from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.retry import DEFAULT_POLICY
+from lovely.remotetask.run.lacking import Lacking
 from lovely.remotetask.run.run_times import RunTimes
+from lovely.remotetask.run.steps import TaskMissing
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
 from lovely.remotetask.run.steps import log_failure
@@ -134,7 +136,8 @@ class Executor:
     Arguments: ``database`` (ZODB.DB); ``path`` (sequence of str), where the
     service is; ``host`` (IHost).
     Attributes: ``stopping``, an event; once it is set no attempt follows;
-    ``run_times`` (RunTimes), how long the runs of each task take.
+    ``run_times`` (RunTimes), how long the runs of each task take;
+    ``lacking`` (Lacking), what cannot be run here.
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
@@ -143,6 +146,7 @@ class Executor:
         self.host = host
         self.stopping = threading.Event()
         self.run_times = RunTimes()
+        self.lacking = Lacking(self.run_times)
 
     def service(self, connection: Connection) -> TaskService:
         """The service, through this connection; raises ServiceGone."""
@@ -215,6 +219,31 @@ class Executor:
         if given:
             wakeup.notify(self.database)
         return given
+
+    def _leave(self, claim: Claim, error: WrongWorker) -> bool:
+        """Leave a job to other workers; False: none has been able to for long.
+
+        Txn: a short one of its own.
+        """
+        def leave(service: TaskService) -> bool:
+            job, now = self.own(service, claim), service.clock.now()
+            if (job.missing_since is not None
+                    and now - job.missing_since >= settings.MISSING_GIVE_UP):
+                return False
+            if isinstance(error, TaskMissing):
+                self.lacking.lacks_task(job.task, now)
+            else:
+                self.lacking.lacks_part(job, error, now)
+            service.jobqueue.requeue(job)
+            return True
+
+        try:
+            left = self.write(leave)
+        except (LeaseLost, ServiceGone):
+            return True
+        if left:
+            wakeup.notify(self.database)
+        return left
 
     def _attempt(self, claim: Claim, session: db.Session,
                  claims_next: ClaimsNext) -> list[Claim]:
@@ -317,6 +346,8 @@ class Executor:
             # The error of a run that was cancelled is not stored.
             trace.info('job %s: dropped', claim.jobid)
             return
+        if isinstance(error, WrongWorker) and self._leave(claim, error):
+            return
         log_failure(error)
         telling = True
         for tries in range(1, _STORE_TRIES + 1):
@@ -365,24 +396,9 @@ class Executor:
     def _retry_delay(self, service: TaskService, job: Job,
                      error: BaseException, now: float) -> float | None:
         """Seconds until the next attempt; None: the error is final."""
-        if isinstance(error, WrongWorker):
-            return self._missing_delay(job, now)
-        if isinstance(error, TaskError):
+        if isinstance(error, TaskError | WrongWorker):
             return None
         task = self.host.task(service, service.taskInterface, job.task)
         policy = task_option(task, 'retry') or DEFAULT_POLICY
         delay: float | None = policy.delay(job.failures + 1, _jitter)
         return delay
-
-    def _missing_delay(self, job: Job, now: float) -> float | None:
-        """Seconds until we look for a missing task again; None: give up.
-
-        A deployment may be about to register it.
-        """
-        since = job.missing_since or now
-        job.put(missing_since=since)
-        if now - since >= settings.MISSING_GIVE_UP:
-            return None
-        # As long as it has been missing, so that the delay doubles each time.
-        return min(max(settings.MISSING_FIRST, now - since),
-                   settings.MISSING_LAST)

@@ -37,6 +37,10 @@ class TaskMissing(WrongWorker):
     """No task has the name that the job asks for."""
 
 
+class ClassMissing(WrongWorker):
+    """A class of the input is not there; another release may have it."""
+
+
 def find_task(service: TaskService, host: IHost, name: str) -> Any:
     """The task utility of a job; raises TaskMissing."""
     task = host.task(service, service.taskInterface, name)
@@ -48,7 +52,7 @@ def find_task(service: TaskService, host: IHost, name: str) -> Any:
 def load_input(service: TaskService, host: IHost, job: Job) -> Any:
     """A job's input, as the task gets it.
 
-    Raises: TaskError where its classes, or objects it refers to, are gone.
+    Raises: ClassMissing; TaskError where it cannot be loaded otherwise.
     """
     try:
         value = job.input
@@ -58,13 +62,16 @@ def load_input(service: TaskService, host: IHost, job: Job) -> Any:
     except Exception as error:
         # ZODB raises an error that does not name the cause.
         reason = error.__cause__ or error.__context__ or error
+        text = f'cannot load input: {type(reason).__name__}: {reason}; '
+        if isinstance(reason, ImportError | AttributeError):
+            raise ClassMissing(
+                text + 'install what brings its class') from error
         raise TaskError(
-            f'cannot load input: {type(reason).__name__}: {reason}; mend its '
-            f'class, then retry the job') from error
+            text + 'mend its class, then retry the job') from error
     if broken is not None:
-        raise TaskError(
+        raise ClassMissing(
             f'cannot load input: there is no class {broken} any more; install '
-            f'what brings it, or give it its old name, then retry the job')
+            f'what brings it, or give it its old name')
     return host.unpack(service, value)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from typing import Any
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
@@ -30,6 +31,7 @@ from lovely.remotetask.run.executor import Claim
 from lovely.remotetask.run.executor import Executor
 from lovely.remotetask.run.executor import ServiceGone
 from lovely.remotetask.run.group import Group
+from lovely.remotetask.run.lacking import Look
 from lovely.remotetask.run.lane_shares import LaneShares
 from lovely.remotetask.run.suspects import PAUSE
 from lovely.remotetask.run.suspects import Suspects
@@ -83,7 +85,9 @@ class Worker:
         self._claiming = threading.Lock()
         self._lanes = LaneShares()
         self.suspects = Suspects()
-        # Seconds until the next look, where suspects forbid a claim now.
+        self.lacking = self.executor.lacking
+        # Seconds until the next look, where jobs wait that may not be claimed
+        # now.
         self._pause: float | None = None
 
     # -- enroll ---------------------------------------------------------------
@@ -187,7 +191,17 @@ class Worker:
                 if claims[0].suspect:
                     turn.took(claims[0].jobid)
                 self._lanes.took(SYSTEM_CLOCK.monotonic() - began)
+            self._say_what_is_lacking()
             return claims
+
+    def _say_what_is_lacking(self) -> None:
+        """Tell other workers, once, which tasks this one does not have."""
+        names, worker = set(self.lacking.unsaid), self.identity.id
+        if names:
+            with suppress(Retired):
+                self.executor.write(lambda service: (
+                    service.jobqueue.note_lacking(worker, names)))
+            self.lacking.unsaid -= names
 
     def _take_suspect(self, service: TaskService, slot: int, turn: Turn
                       ) -> list[Claim] | None:
@@ -211,10 +225,15 @@ class Worker:
         if jobid is not None:
             job = queue.claim_this(jobid, self.identity.token(slot), now)
             return _claims([] if job is None else [job], slot)
-        return _claims(queue.claim_next(
+        look = self._look(service, now)
+        jobs = queue.claim_next(
             self.identity.tokens(slot), now,
             self._lanes.may_take(queue, slots),
-            None if alone else self._fits(service)), slot)
+            None if alone else self._fits(service), look.able)
+        look.set_aside(queue, self.identity.id)
+        if look.rest is not None:
+            self._pause = min(look.rest, self._pause or look.rest)
+        return _claims(jobs, slot)
 
     def take_ahead(self, service: TaskService, slot: int, cursor: ReadCursor
                    ) -> list[Claim]:
@@ -223,13 +242,24 @@ class Worker:
         return _claims(queue.claim_ahead(
             self.identity.tokens(slot), service.clock.now(), cursor,
             lambda: self._lanes.may_take(queue, [slot], own_only=True),
-            self._fits(service)), slot)
+            self._fits(service),
+            self._look(service, service.clock.now()).able), slot)
 
     def _fits(self, service: TaskService) -> Callable[[Job, int], bool]:
-        executor = self.executor
-        return executor.run_times.fits_in_commit(
-            lambda name: executor.host.task(
-                service, service.taskInterface, name))
+        return self.executor.run_times.fits_in_commit(
+            lambda name: self._find(service, name))
+
+    def _find(self, service: TaskService, name: str) -> Any:
+        """The task of this name, or None."""
+        return self.executor.host.task(service, service.taskInterface, name)
+
+    def _look(self, service: TaskService, now: float) -> Look:
+        def find(name: str) -> Any:
+            # A task may be registered in the site of the service.
+            with self.executor.host.running(service, None) as seen:
+                return self._find(seen, name)
+
+        return self.lacking.look(find, now)
 
     def _note(self, claims: list[Claim]) -> None:
         for claim in claims:
@@ -243,7 +273,9 @@ class Worker:
     @property
     def waits_for(self) -> float | None:
         """Seconds until a job may be taken that may not be now, or None."""
-        return self._lanes.waits_for if self._pause is None else self._pause
+        waits = [seconds for seconds in (self._lanes.waits_for, self._pause)
+                 if seconds is not None]
+        return min(waits, default=None)
 
     # -- run ------------------------------------------------------------------
 

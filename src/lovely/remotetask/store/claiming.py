@@ -46,6 +46,12 @@ Lanes = Callable[[], Collection[int] | None]
 #: ``fits(job, count)``: may this job share a commit with the ``count`` before?
 Fits = Callable[[Job, int], bool]
 
+#: ``able(key, job)``: can this worker run the job, which waits at this key?
+Able = Callable[[int, Job], bool]
+
+# How many jobs that a worker cannot run a claim passes by.
+_PASSED_JOBS = 128
+
 
 class Claiming(Timetable):
     """The part of a queue that gives jobs to threads."""
@@ -79,12 +85,14 @@ class Claiming(Timetable):
 
     def claim_next(self, tokens: Iterator[Token], now: float,
                    lanes: Collection[int] | None = None,
-                   fits: Fits | None = None) -> list[Job]:
+                   fits: Fits | None = None,
+                   able: Able | None = None) -> list[Job]:
         """Claim the jobs that run next, and take them out of their lanes.
 
         Arguments: ``tokens``, an endless iterator; ``lanes``, the numbers of
         those to take from, None: all; ``fits``: may more than one job be
-        claimed?
+        claimed?  ``able``: jobs for which it says False are left where they
+        stand.
         Returns: the jobs, in the order in which they are to run.
         Raises: Retired if the slot is not the worker's (any more).
         Txn: writes lanes that others write, and so needs one of its own.
@@ -93,7 +101,13 @@ class Claiming(Timetable):
         slot = self._own(*token[:2])
         self._make_due_ready(now)
         chosen: list[tuple[int, Job]] = []
+        passed = 0
         for key, job in self._queued(lanes):
+            if able is not None and not able(key, job):
+                passed += 1
+                if passed == _PASSED_JOBS:
+                    break
+                continue
             # Asked of the first job, too: may others join it?
             more = fits is not None and fits(job, len(chosen))
             if chosen and not more:
@@ -137,7 +151,8 @@ class Claiming(Timetable):
                 self.rehome(job)
 
     def claim_ahead(self, tokens: Iterator[Token], now: float,
-                    cursor: ReadCursor, lanes: Lanes, fits: Fits | None = None
+                    cursor: ReadCursor, lanes: Lanes,
+                    fits: Fits | None = None, able: Able | None = None
                     ) -> list[Job]:
         """Claim the next jobs of the page, and leave the lanes as they are.
 
@@ -157,7 +172,8 @@ class Claiming(Timetable):
         while cursor.plan or (turns and cursor.extend()):
             key, jobid = cursor.plan[0]
             job = ready.live(key, jobid)
-            if job is None or job.status != QUEUED:
+            if (job is None or job.status != QUEUED
+                    or (able is not None and not able(key, job))):
                 cursor.plan.popleft()
                 cursor.pass_by(key)
                 continue

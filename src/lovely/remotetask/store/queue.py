@@ -186,6 +186,20 @@ class JobQueue(Claiming):
         self.put_in(job, 'waiting', time_key(until), claim=None,
                     status=self._move(job, QUEUED), **values)
 
+    def miss(self, job: Job, failure: Failure, now: float) -> None:
+        """Let a job wait for a worker that can run it.
+
+        Arguments: ``failure``, why none can now.
+        """
+        since = job.missing_since or now
+        if job.position is not None and job.position[0] == 'ready':
+            # Near the front, where a plain removal meets each add.
+            self.ready.take(job.position[1])
+        job.put(missing_since=since)
+        self.park(job, now + min(max(settings.MISSING_FIRST, now - since),
+                                 settings.MISSING_LAST),
+                  failure, charged=False)
+
     def retry(self, job: Job, now: float) -> None:
         """Queue a failed or cancelled job once more; see retryJob."""
         if job.status not in (QUEUED, ERROR, CANCELLED):
