@@ -9,6 +9,8 @@ so that an ``except TaskError`` in a task does not swallow them.
 from collections.abc import Iterable
 from datetime import datetime
 
+from lovely.remotetask.bounds import shown
+
 
 class RemoteTaskError(Exception):
     """Something went wrong in lovely.remotetask; see the message."""
@@ -41,8 +43,8 @@ class JobNotFound(UsageError, KeyError):
         self.jobid = jobid
 
     def __str__(self) -> str:
-        return (f'no job has the id {self.jobid!r}: it was never added to '
-                f'this service, or it has been cleaned')
+        return (f'no job has the id {shown(self.jobid)}: it was never added '
+                f'to this service, or it has been cleaned')
 
 
 class InvalidTransition(UsageError):

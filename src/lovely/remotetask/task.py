@@ -22,6 +22,8 @@ from zope.schema import getFieldsInOrder
 from zope.schema.fieldproperty import FieldProperty
 from zope.schema.interfaces import IField
 
+from lovely.remotetask.bounds import is_seconds
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import IRetryPolicy
@@ -149,8 +151,8 @@ def set_options(made: Any, options: dict[str, Any]) -> None:
         allowed, wanted = _CHECKS.get(name, (_is_schema, _SCHEMA))
         if value is not None and not allowed(value):
             raise TypeError(
-                f'the task option {name} is {value!r}; it must be {wanted}, '
-                f'or None')
+                f'the task option {name} is {shown(value)}; it must be '
+                f'{wanted}, or None')
     for name, value in options.items():
         setattr(made, name, value)
 
@@ -160,9 +162,7 @@ def _is_schema(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    # A bool is an int, too, and is never meant as a number of seconds.
-    return (isinstance(value, int | float) and not isinstance(value, bool)
-            and 0 < value < float('inf'))
+    return is_seconds(value) and value > 0
 
 
 def _is_flag(value: Any) -> bool:

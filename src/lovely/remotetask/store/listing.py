@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -46,10 +47,11 @@ def page(queue: JobQueue, status: str | None, task: str | None,
          start: str | None, limit: int) -> tuple[list[Job], str | None]:
     """See ITaskService.listJobs"""
     if status is not None and status not in STATUSES:
-        raise ValueError(f'unknown status {status!r}; one of '
+        raise ValueError(f'unknown status {shown(status)}; one of '
                          f'{", ".join(map(repr, STATUSES))}')
-    if not 1 <= limit <= MAX_PAGE:
-        raise ValueError(f'limit is {limit!r}; from 1 to {MAX_PAGE}')
+    if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
+        raise ValueError(f'limit is {shown(limit)}; give a whole number from '
+                         f'1 to {MAX_PAGE}')
     names = _ALL if status is None else _LANES[status]
     found: list[Job] = []
     looks = 0
