@@ -155,7 +155,11 @@ def test_other_addresses_are_404_as_json(web, path):
 
 @pytest.mark.parametrize('query', [
     'limit=0', 'limit=1001', 'limit=x', 'limit=-1', 'limit=', 'limit=²',
-    'status=nonsense', 'start=nonsense', 'nonsense=1', 'limit=99999'])
+    'status=nonsense', 'start=nonsense', 'nonsense=1', 'limit=99999',
+    *[f'start={lane}.{key}' for lane in (
+        'running', 'ready', 'waiting', 'due', 'later', 'error', 'completed',
+        'cancelled') for key in (2**63, -2**63, '9' * 5000, '1_0', '')]],
+    ids=lambda query: query[:30])
 def test_bad_query_is_400_and_says_why(web, query):
     response = web.get(f'/tasks/api/v1/jobs?{query}')
     assert response.status_int == 400, response.text

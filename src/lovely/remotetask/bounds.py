@@ -6,6 +6,7 @@ call that gave it: after the first write, or in each listing from then on.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -45,6 +46,19 @@ def seconds_of(moment: datetime) -> float | None:
     except (ValueError, OverflowError, OSError):
         return None         # a naive one, at an end of the calendar
     return seconds if is_moment(seconds) else None
+
+
+def whole(text: str, low: int, high: int) -> int | None:
+    """The whole number that a client's text writes in plain digits.
+
+    Returns: None for any other text, and for a number outside of ``low`` to
+    ``high``.
+    """
+    # Not int(text) alone: that reads ' 1_0 ', and fails for 5,000 digits.
+    if not re.fullmatch('-?[0-9]{1,19}', text):
+        return None
+    number = int(text)
+    return number if low <= number <= high else None
 
 
 def shown(value: Any) -> str:

@@ -65,6 +65,10 @@ class InvalidSchedule(UsageError, ValueError):
     """The schedule can never run; give fields that occur in a calendar."""
 
 
+class InvalidCursor(UsageError, ValueError):
+    """This place to go on from came with no page or answer of this kind."""
+
+
 class InputRejected(UsageError, ValueError):
     """The input cannot be stored; pass plain data or persistent objects.
 

@@ -423,8 +423,8 @@ class ITaskService(IContained):
         cursor of the page before; ``limit`` (int, 1 to 1,000).
         Returns: ``(jobs, cursor)``: a list of IJob and the ``start`` of the
         next page (str), None at the end.
-        Raises: ValueError for an unknown status or a cursor of another
-        listing.
+        Raises: ValueError for an unknown status or a limit out of bounds;
+        InvalidCursor (a ValueError) for a cursor of no page of this listing.
         Cost: O(limit + log n).
         """
 
