@@ -110,7 +110,10 @@ class IRetryPolicy(Interface):
 
         Arguments: ``failures`` (int >= 1), attempts that failed so far;
         ``rng`` (random.Random), the source of jitter.
-        Returns: seconds (float), or None: give up, the job ends in ``error``.
+        Returns: seconds (int or float, from 0 to two hundred years), or
+        None: give up, the job ends in ``error``.  So it does with the error
+        of a policy that raises, or answers anything else.
+        Txn: asked once for each failure, in a snapshot that is aborted.
         """
 
 
