@@ -74,8 +74,9 @@ def run(request, application, service):
 
 
 @pytest.mark.parametrize('answer', [
-    ZeroDivisionError('by zero'), Broken(), ConflictError('unlucky'), SystemExit(3),
-    KeyboardInterrupt('not a person'), RetryLater(5)], ids=repr)
+    ZeroDivisionError('by zero'), Broken(), ConflictError('unlucky'),
+    SystemExit(3), KeyboardInterrupt('not a person'), RetryLater(5)],
+    ids=repr)
 @pytest.mark.parametrize('run', ['worker'], indirect=True)
 def test_the_error_of_a_policy_is_the_final_error_of_the_job(
         run, register, answer, log):
