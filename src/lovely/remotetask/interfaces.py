@@ -99,7 +99,6 @@ class ITaskOptions(Interface):
     groupable = Attribute('True: short runs may share one commit.')
     remote = Attribute('True/False: may XML-RPC or JSON add this task?  '
                        "None: the service's ``remoteDefault``.")
-    limit = Attribute('How many jobs of this task may run at once, or None.')
 
 
 class IRetryPolicy(Interface):

@@ -73,7 +73,6 @@ class CommandTask:
     retry = None
     groupable = False
     remote = False
-    limit = None
 
     #: The engine does not watch the time: the call does, and takes a moment
     #: longer to clean up.
