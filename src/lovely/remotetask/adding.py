@@ -303,7 +303,9 @@ def retry(service: TaskService, job: Job) -> None:
     service.jobqueue.retry(job, service.clock.now())
     if job.key is not None and holder is not job:
         uniques.take(job.key, job, holder)
-    notify_after_commit(service, caller.jar_of(service))
+    jar = caller.jar_of(service)
+    mark_input_at_commit(jar, job)
+    notify_after_commit(service, jar)
 
 
 def mark_input_at_commit(jar: Connection | None, *jobs: Job) -> None:

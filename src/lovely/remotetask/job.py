@@ -184,6 +184,10 @@ class Job(OwnAnnotations, Persistent):
         field = type(self)._fields.get(name)
         if field is not None:
             field.bind(self).validate(value)
+        if name[0] != '_' or name == '_p_changed':
+            # By the application, perhaps after a put() of this transaction: it
+            # may have changed the input, too.
+            self.__dict__.pop('_v_own', None)
         super().__setattr__(name, value)
 
     def put(self, **values: Any) -> None:
