@@ -15,9 +15,13 @@ from ZODB.POSException import ConflictError
 from zope.interface import implementer
 
 from lovely.remotetask import events
+from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import is_seconds
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import db as database_edge
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
+from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import ProcessorRequest
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import IProcessor
@@ -112,6 +116,9 @@ class SimpleProcessor:
                  waitTime: float = 1.0) -> None:
         self.db = db
         self.servicePath = servicePath
+        # Refused here, in the caller's thread: the loop would end by it.
+        if not is_seconds(waitTime):
+            raise UsageError(f'waitTime is {shown(waitTime)}; give {SECONDS}')
         self.waitTime = waitTime
         self.host = (self.host or getattr(servicePath, 'host', None)
                      or current_host())
@@ -309,6 +316,9 @@ class MultiProcessor(SimpleProcessor):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.maxThreads = kwargs.pop('maxThreads', 5)
+        if type(self.maxThreads) is not int or self.maxThreads < 1:
+            raise UsageError(f'maxThreads is {shown(self.maxThreads)}; give a '
+                             f'whole number from 1 on')
         super().__init__(*args, **kwargs)
         #: The threads at work.
         self.threads: list[threading.Thread] = []

@@ -232,3 +232,60 @@ def test_an_input_that_cannot_be_loaded_harms_nobody(
     assert len(service.listJobs()[0]) == 2
     service.clean()
     assert len(service.jobs) == 0
+
+
+def retried(service, jobid):
+    service.retryJob(jobid)
+
+
+def replaced(service, jobid):
+    service.add('echo', key='a', onDuplicate='replace')
+
+
+@pytest.mark.parametrize('size', [1, 5000])
+@pytest.mark.parametrize('options, verb', [
+    ({}, retried),
+    ({'delay': 60}, retried),
+    ({'startLater': True}, lambda service, jobid: service.startJob(jobid)),
+    ({'cron': True}, lambda service, jobid: service.reschedule(jobid)),
+    ({}, lambda service, jobid: service.cancel(jobid)),
+    ({}, lambda service, jobid: service.cancelMany([jobid])),
+    ({'key': 'a'}, replaced),
+    ({}, lambda service, jobid: service.claimNextJob()),
+    ({}, lambda service, jobid: setattr(
+        service.jobs[jobid], 'priority', 1)),
+], ids=['retry', 'retry scheduled', 'start', 'reschedule', 'cancel',
+        'cancel many', 'replace', 'claim', 'assignment'])
+@pytest.mark.parametrize('first', ['the verb', 'the change'])
+@pytest.mark.parametrize('savepoint', [False, True])
+def test_a_change_by_hand_is_stored_whatever_moved_the_job(
+        application, service, options, verb, size, first, savepoint):
+    value = {'pad': 'x' * size}
+    if options.get('cron'):
+        jobid = service.addCronJob('echo', value, hour=(3,))
+    else:
+        jobid = service.add('echo', value, **options)
+    transaction.commit()
+    if verb is retried:
+        service.cancel(jobid)
+        transaction.commit()
+    service._p_jar.cacheMinimize()
+
+    def change(name):
+        job = service.jobs[jobid]
+        job.input[name] = 1
+        job._p_changed = True
+
+    if first == 'the change':
+        change('x')
+    verb(service, jobid)
+    if first == 'the verb':
+        change('x')
+    if savepoint:
+        transaction.savepoint()
+        change('after')
+    transaction.commit()
+    again, close = application.fresh(service)
+    assert set(again.jobs[jobid].input) == (
+        {'pad', 'x', 'after'} if savepoint else {'pad', 'x'})
+    close()

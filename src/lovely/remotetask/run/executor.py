@@ -23,13 +23,11 @@ from typing import TypeVar
 from transaction.interfaces import TransientError
 
 from lovely.remotetask import events
-from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import SubmitterGone
-from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.log import log
@@ -39,8 +37,10 @@ from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.run.lacking import Lacking
 from lovely.remotetask.run.run_times import RunTimes
 from lovely.remotetask.run.steps import TaskMissing
+from lovely.remotetask.run.steps import Verdict
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
+from lovely.remotetask.run.steps import judge
 from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.store.claiming import Token
@@ -342,17 +342,23 @@ class Executor:
         The writes of the attempt are gone; those of subscribers are committed
         with the error, unless a subscriber fails.
         """
-        if not self._is_ours(claim):
+        verdict: Verdict | None = None
+        try:
+            verdict = self._judge(claim, error)
+        except (LeaseLost, ServiceGone):
             # The error of a run that was cancelled is not stored.
             trace.info('job %s: dropped', claim.jobid)
             return
+        except Exception:
+            trace.debug('job %s: the database does not answer', claim.jobid)
         if isinstance(error, WrongWorker) and self._leave(claim, error):
             return
-        log_failure(error)
+        log_failure(error if verdict is None else verdict.error)
         telling = True
         for tries in range(1, _STORE_TRIES + 1):
             try:
-                self._store_failure(claim, error, session, telling)
+                verdict = verdict or self._judge(claim, error)
+                self._store_failure(claim, verdict, session, telling)
                 # An idle worker has to know when the next attempt is due.
                 wakeup.notify(self.database)
                 return
@@ -373,32 +379,39 @@ class Executor:
         log.error('Job %s has failed, and that could not be stored; it stays '
                   'claimed', claim.jobid)
 
-    def _store_failure(self, claim: Claim, error: BaseException,
+    def _store_failure(self, claim: Claim, verdict: Verdict,
                        session: db.Session, telling: bool) -> None:
         with self.transaction(session) as service:
             job = self.own(service, claim)
             # Where the principal or the task is missing, the failure is stored
             # as the system.
             known = telling and not isinstance(
-                error, SubmitterGone | WrongWorker)
+                verdict.error, SubmitterGone | WrongWorker)
             with self.host.running(
                     service, job if known else None) as seen:
                 now = service.clock.now()
-                event = store_failure(seen, job, error, now,
-                               self._retry_delay(service, job, error, now),
-                               claim.slot)
+                event = store_failure(seen, job, verdict, now, claim.slot)
                 if telling:
                     events.notify(event)
                 session.describe(job.submitter or '',
                                  f'{job.task} job {claim.jobid} failed')
                 session.commit()
 
-    def _retry_delay(self, service: TaskService, job: Job,
-                     error: BaseException, now: float) -> float | None:
-        """Seconds until the next attempt; None: the error is final."""
-        if isinstance(error, TaskError | WrongWorker):
-            return None
-        task = self.host.task(service, service.taskInterface, job.task)
-        policy = task_option(task, 'retry') or DEFAULT_POLICY
-        delay: float | None = policy.delay(job.failures + 1, _jitter)
-        return delay
+    def _judge(self, claim: Claim, error: BaseException) -> Verdict:
+        """How the run ends, in a snapshot of its own; see steps.judge.
+
+        Raises: LeaseLost where the job is no longer ours; ServiceGone; what
+        the database raises.
+        """
+        def in_snapshot(connection: Connection) -> Verdict:
+            service = self.service(connection)
+            job = self.own(service, claim)
+            with self.host.running(service, None) as seen:
+                policy = task_option(self.host.task(
+                    seen, seen.taskInterface, job.task),
+                    'retry') or DEFAULT_POLICY
+                return judge(
+                    error, job.task, service.clock.now(),
+                    lambda: policy.delay(job.failures + 1, _jitter))
+
+        return db.read(self.database, in_snapshot)

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.edge.clock import as_seconds
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import liveness
@@ -236,8 +235,8 @@ class Monitor:
             elif name.startswith(DIRECT):
                 stale += [
                     jobid for jobid in queue.claims_of(name)
-                    if now - as_seconds(queue.jobs[jobid].startedAt)
-                    > settings.MANUAL_SECONDS]
+                    if (began := queue.jobs[jobid].startedAt) is None
+                    or now - began.timestamp() > settings.MANUAL_SECONDS]
         return dead, self._without_thread(worker, queue), stale
 
     def _without_thread(self, worker: Worker, queue: JobQueue) -> list[int]:
