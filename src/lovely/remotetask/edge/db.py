@@ -25,6 +25,7 @@ from transaction.interfaces import NoTransaction
 from ZODB.POSException import ConflictError
 
 from lovely.remotetask.edge.caller import current
+from lovely.remotetask.edge.closing import closes
 from lovely.remotetask.errors import RollbackImpossible
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def close(database: DB) -> None:
     While a connection is open, as that of a job which still runs, only the
     storage is closed.
     """
+    closes(database)
     if any(info['opened'] for info in database.connectionDebugInfo()):
         # The thread of that job still uses its connection: DB.close() would
         # close that too, and fails.  The process is about to end; other

@@ -16,6 +16,7 @@ from typing import Any
 from lovely.remotetask import settings
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.closing import call_on_close
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.run.worker import Worker
@@ -128,6 +129,7 @@ def looping(worker: Worker, wake_event: threading.Event) -> Iterator[None]:
     """A processor loops in the current thread as long as the block runs."""
     thread: Any = threading.current_thread()
     loop = loops[thread] = Loop(worker, wake_event)
+    call_on_close(worker.database, _stop_all)
     try:
         yield
     finally:
@@ -147,6 +149,13 @@ def tell_to_stop(thread: Any) -> None:
         # No attempt follows the current one, and a pause ends.
         loop.worker.stopping.set()
         loop.wake_event.set()
+
+
+def _stop_all(database: DB) -> None:
+    """Tell the processors to stop whose database is about to be closed."""
+    for thread, loop in list(loops.items()):
+        if loop.worker.database is database:
+            tell_to_stop(thread)
 
 
 # --- the end of the process -------------------------------------------------

@@ -23,6 +23,7 @@ from ZODB.DB import DB
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge import caller
+from lovely.remotetask.edge.closing import call_on_close
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.peers.postgres import manager_of
 from lovely.remotetask.peers.wakeup.channel import Channel
@@ -154,7 +155,12 @@ def _channel(database: DB) -> Channel:
     with _lock:
         if database not in _known:
             _known[database] = _choose(database)
+            call_on_close(database, _close)
         return _known[database]
+
+
+def _close(database: DB) -> None:
+    _known[database].end()
 
 
 def _choose(database: DB) -> Channel:
