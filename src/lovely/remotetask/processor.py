@@ -24,6 +24,7 @@ from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
+from lovely.remotetask.peers.forks import OpenedBeforeFork
 from lovely.remotetask.peers.wakeup import WAIT_FLOOR
 from lovely.remotetask.run import monitor
 from lovely.remotetask.run import threads
@@ -241,6 +242,9 @@ class SimpleProcessor:
                     return
                 # The commit that adds the service notifies of no queue.
                 rest = max(self.waitTime, WAIT_FLOOR)
+            except OpenedBeforeFork as error:
+                log.error('Processor: %s', error)
+                return
             except ConflictError:
                 continue        # other workers were faster, CLAIM_TRIES times
             except Exception as error:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.closing import call_on_close
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
+from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.worker import Worker
 
 if TYPE_CHECKING:
@@ -193,5 +193,14 @@ def end_all(grace: float | None = None) -> int:
 # Daemon threads end with the interpreter without their ``finally``; this runs
 # while they still live.
 atexit.register(end_all)
-# A fork has the loops of its parent in memory, and none of their threads.
-os.register_at_fork(after_in_child=loops.clear)
+
+
+def _forget() -> None:
+    # A fork has the loops of its parent in memory, and none of their threads,
+    # of which one may have held the lock.
+    global starting
+    starting = threading.Lock()
+    loops.clear()
+
+
+call_after_fork(_forget)

@@ -24,6 +24,7 @@ from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
+from lovely.remotetask.peers.forks import check_opened_here
 from lovely.remotetask.run.chain import Chain
 from lovely.remotetask.run.executor import Claim
 from lovely.remotetask.run.executor import Executor
@@ -65,6 +66,7 @@ class Worker:
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
+        check_opened_here(database)
         self.database = database
         self.executor = Executor(database, path, host)
         self.stopping = self.executor.stopping
@@ -87,8 +89,10 @@ class Worker:
 
         Arguments: ``role``: a LOOP gets lanes of its own, the others may not
         come back for them; ``threads``, how many.
+        Raises: OpenedBeforeFork.
         Txn: a short one of its own.
         """
+        check_opened_here(self.database)
         life = liveness.for_database(self.database)
         self._role = role or self._role
         self._threads = threads or self._threads
@@ -156,6 +160,7 @@ class Worker:
                 queue.take_slot(self.identity.id),)
             return self._take(service, slots, jobid, alone)
 
+        check_opened_here(self.database)
         with self._claiming:
             began = SYSTEM_CLOCK.monotonic()
             while True:

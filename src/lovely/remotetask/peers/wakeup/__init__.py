@@ -25,6 +25,7 @@ from lovely.remotetask import settings
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.closing import call_on_close
 from lovely.remotetask.peers.forks import call_after_fork
+from lovely.remotetask.peers.forks import check_opened_here
 from lovely.remotetask.peers.postgres import manager_of
 from lovely.remotetask.peers.wakeup.channel import Channel
 from lovely.remotetask.peers.wakeup.invalidations import Invalidations
@@ -139,9 +140,11 @@ def notify_after_commit(service: _Service, jar: Connection | None) -> None:
 
     Arguments: ``jar``, the service's connection; None: it is not stored yet,
     so no processor can know of it.
+    Raises: OpenedBeforeFork.
     Txn: the caller's, of which nothing but its commit is awaited.
     """
     if jar is not None:
+        check_opened_here(jar.db())
         caller.after_commit(jar, _notify, jar.db(), service.jobqueue)
 
 
