@@ -26,6 +26,8 @@ from ZODB.POSException import ConflictError
 
 from lovely.remotetask.edge.caller import current
 from lovely.remotetask.edge.closing import closes
+from lovely.remotetask.edge.losses import is_of_storage
+from lovely.remotetask.edge.losses import is_oid_given_twice
 from lovely.remotetask.errors import RollbackImpossible
 
 if TYPE_CHECKING:
@@ -71,8 +73,7 @@ def _commit(manager: Any, connection: Connection) -> None:
     try:
         manager.commit()
     except ValueError as error:
-        # The cache of a connection has no class for it.
-        if 'same oid' not in str(error):
+        if not is_oid_given_twice(error):
             raise
         manager.abort()
         # The connection has disowned the object that had the oid before.  Its
@@ -215,6 +216,16 @@ class Session:
     def abort(self) -> None:
         with suppress(NoTransaction):
             self.manager.abort()
+
+    def is_of_storage(self, error: BaseException) -> bool:
+        """Has the storage failed, and not the code that used it?
+
+        Txn: aborted by the caller before.
+        """
+        if is_oid_given_twice(error):
+            # See _commit: this was one of the task, or a savepoint.
+            self.connection.cacheMinimize()
+        return is_of_storage(error, self.connection)
 
     def close(self) -> None:
         with suppress(KeyError):

@@ -44,6 +44,7 @@ from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.local import reserved
 from lovely.remotetask.task import task_option
+from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -63,7 +64,8 @@ _CONFLICTS_BEFORE_BACKOFF = 10
 _BACKOFF_FIRST = 0.05
 BACKOFF_LAST = 5.0
 
-# How often we try to store a failure, with a growing back-off: that outlasts
+# How often we try to store a failure, and to run a job where the storage has
+# failed, with a growing back-off: that outlasts
 # some minutes of a full disk or a lost connection.
 _STORE_TRIES = 100
 
@@ -166,9 +168,9 @@ class Executor:
         run was.
         Returns: the next jobs, if their claim was part of the last commit.
         Txn: one per attempt; a conflict runs the task again from the start,
-        uncharged, and is no error.
+        uncharged, and is no error, and so does an error of the storage.
         """
-        conflicts = 0
+        conflicts = losses = 0
         while True:
             try:
                 return self._attempt(claim, session, claims_next)
@@ -194,8 +196,18 @@ class Executor:
                 self.give_back(claim)
                 raise
             except BaseException as error:
-                self.fail(claim, error, session)
-                return []
+                if losses == _STORE_TRIES or not session.is_of_storage(error):
+                    self.fail(claim, error, session)
+                    return []
+                # The commit may be through; then the job is no longer ours.
+                (trace.info if losses else log.warning)(
+                    'Job %s: the database failed, and the job runs again, '
+                    'uncharged: %s', claim.jobid, describe(error))
+                losses += 1
+                self._back_off(_CONFLICTS_BEFORE_BACKOFF + losses)
+                if self.stopping.is_set():
+                    self.give_back(claim)
+                    return []
 
     def give_back(self, claim: Claim) -> bool:
         """Put a claimed job back, uncharged; False if it is not ours.
@@ -328,14 +340,14 @@ class Executor:
                 return
             except TransientError:
                 self._back_off(tries)
-            except Exception:
+            except Exception as reason:
                 # The job must not stay claimed for ever: a full disk or a
                 # lost connection may pass.
-                if telling:
+                if telling and not session.is_of_storage(reason):
                     log.exception('Job %s has failed, and storing that '
                                   'failed as well; trying again without '
                                   'subscribers', claim.jobid)
-                telling = False
+                    telling = False
                 self._back_off(_CONFLICTS_BEFORE_BACKOFF + tries)
         log.error('Job %s has failed, and that could not be stored; it stays '
                   'claimed', claim.jobid)

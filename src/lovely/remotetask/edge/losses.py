@@ -1,0 +1,53 @@
+"""Tells errors of the storage from those of the code that uses it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ZODB import Connection as connections
+from ZODB.POSException import ReadOnlyError
+from ZODB.POSException import StorageError
+from ZODB.POSException import TransactionTooLargeError
+
+if TYPE_CHECKING:
+    from ZODB.Connection import Connection
+
+
+def is_of_storage(error: BaseException, jar: Connection | None) -> bool:
+    """Has the storage failed, and not the code that used it?
+
+    A server that goes away, or fails amid a commit, and an oid that a server
+    has given out twice: whether a commit is through is unknown, and the next
+    try may succeed.  Not the errors that a retry meets again: that the
+    storage is read-only, or the transaction too large.
+    Arguments: ``jar``, a connection to the storage.
+    """
+    if isinstance(error, ReadOnlyError | TransactionTooLargeError):
+        return False
+    return ((isinstance(error, (StorageError, *_disconnected(jar)))
+             or is_oid_given_twice(error))
+            and _has_passed_zodb(error))
+
+
+def is_oid_given_twice(error: BaseException) -> bool:
+    """Does the cache of a connection have no room for a new object?"""
+    # ZODB has no class for it.
+    return isinstance(error, ValueError) and 'same oid' in str(error)
+
+
+def _disconnected(jar: Connection | None) -> tuple[type[Exception], ...]:
+    """The errors by which the driver of a RelStorage says that it is cut off.
+    """
+    adapter = getattr(getattr(jar, '_storage', None), '_adapter', None)
+    driver = getattr(adapter, 'driver', None)
+    return tuple(getattr(driver, 'disconnected_exceptions', ()))
+
+
+def _has_passed_zodb(error: BaseException) -> bool:
+    # A task may use the same driver for a database of its own.
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_globals is vars(connections):
+            return True
+        step = step.tb_next
+    return False
