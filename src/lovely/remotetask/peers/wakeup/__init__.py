@@ -26,6 +26,7 @@ from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.closing import call_on_close
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.peers.forks import check_opened_here
+from lovely.remotetask.peers.oids import forget_when_cut_off
 from lovely.remotetask.peers.postgres import manager_of
 from lovely.remotetask.peers.wakeup.channel import Channel
 from lovely.remotetask.peers.wakeup.invalidations import Invalidations
@@ -159,6 +160,8 @@ def _channel(database: DB) -> Channel:
         if database not in _known:
             _known[database] = _choose(database)
             call_on_close(database, _close)
+            # Each process that adds jobs or runs them comes by here.
+            forget_when_cut_off(database)
         return _known[database]
 
 
