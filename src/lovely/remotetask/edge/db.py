@@ -26,6 +26,7 @@ from ZODB.POSException import ConflictError
 
 from lovely.remotetask.edge.caller import current
 from lovely.remotetask.edge.closing import closes
+from lovely.remotetask.edge.losses import OidGivenTwice
 from lovely.remotetask.edge.losses import is_of_storage
 from lovely.remotetask.edge.losses import is_oid_given_twice
 from lovely.remotetask.errors import RollbackImpossible
@@ -60,14 +61,6 @@ def _private(database: DB) -> Iterator[tuple[Connection, Any]]:
         connection.close()
 
 
-class OidGivenTwice(ConflictError):
-    """A new object got an oid that another object has.
-
-    A ZEO server that was started again gives out anew those that its clients
-    hold for objects which they have not stored yet; the next try takes others.
-    """
-
-
 def _commit(manager: Any, connection: Connection) -> None:
     """Commit.  Raises: OidGivenTwice, beside what a commit raises."""
     try:
@@ -76,8 +69,7 @@ def _commit(manager: Any, connection: Connection) -> None:
         if not is_oid_given_twice(error):
             raise
         manager.abort()
-        # The connection has disowned the object that had the oid before.  Its
-        # parents must load it anew, or changes of it would not be stored.
+        # The parents of the object that was disowned must load it anew.
         connection.cacheMinimize()
         raise OidGivenTwice(f'an oid was given out twice: {error}') from error
 

@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ZODB import Connection as connections
+from ZODB.POSException import ConflictError
 from ZODB.POSException import ReadOnlyError
 from ZODB.POSException import StorageError
 from ZODB.POSException import TransactionTooLargeError
+from ZODB.utils import z64
 
 if TYPE_CHECKING:
+    from persistent import Persistent
     from ZODB.Connection import Connection
+
+
+class OidGivenTwice(ConflictError):
+    """A new object got an oid that another object has.
+
+    A ZEO server that was started again gives out anew those that its clients
+    hold for objects which they have not stored yet; the next try takes others.
+    """
 
 
 def is_of_storage(error: BaseException, jar: Connection | None) -> bool:
@@ -29,9 +40,11 @@ def is_of_storage(error: BaseException, jar: Connection | None) -> bool:
             and _has_passed_zodb(error))
 
 
-def is_oid_given_twice(error: BaseException) -> bool:
+def is_oid_given_twice(error: BaseException | None) -> bool:
     """Does the cache of a connection have no room for a new object?"""
-    # ZODB has no class for it.
+    # ZODB has no class for it.  It disowns the object that had the oid before:
+    # the connection's cache has to be emptied then (cacheMinimize), or changes
+    # of that object would not be stored.
     return isinstance(error, ValueError) and 'same oid' in str(error)
 
 
@@ -51,3 +64,20 @@ def _has_passed_zodb(error: BaseException) -> bool:
             return True
         step = step.tb_next
     return False
+
+
+def refuse_disowned(obj: Persistent, parent: Persistent) -> None:
+    """Refuse a record that ZODB has disowned: changes would not be stored.
+
+    Arguments: ``obj``, whose connection is not that of ``parent``.
+    Raises: OidGivenTwice; the next try loads the record anew.
+    """
+    jar = parent._p_jar
+    new = (obj._p_jar is None and obj._p_serial == z64
+           and obj._p_changed is not None)
+    if jar is None or new:
+        return
+    jar.cacheMinimize()
+    raise OidGivenTwice(
+        f'ZODB has disowned a record of {type(obj).__name__}: its oid was '
+        f'given out twice')
