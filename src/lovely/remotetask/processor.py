@@ -119,7 +119,7 @@ class SimpleProcessor:
         self.worker = Worker(db, servicePath, self.host)
         self._claims: dict[int, Claim] = {}
         self._thread: threading.Thread | None = None
-        self._listener = wakeup.listen(db)
+        self._listener = wakeup.listen(self.worker.home)
 
     @property
     def running(self) -> bool:
@@ -205,8 +205,9 @@ class SimpleProcessor:
         other workers have one.  ZODB warns when a pool is exceeded.
         """
         with threads.starting:
-            self.db.setPoolSize(
-                self.db.getPoolSize() + sign * (self.maxThreads + 2))
+            for database in {self.db, self.worker.home}:
+                database.setPoolSize(
+                    database.getPoolSize() + sign * (self.maxThreads + 2))
 
     def _leave(self) -> None:
         try:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from transaction.interfaces import NoTransaction
 
+from lovely.remotetask.edge.losses import empty_caches
 from lovely.remotetask.edge.losses import is_oid_given_twice
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _if_committed(success: bool, jar: Connection,
         function(*arguments)
     elif is_oid_given_twice(sys.exception()):
         # Before a next transaction works on a job that was disowned.
-        jar.cacheMinimize()
+        empty_caches(jar)
 
 
 def before_commit(jar: Connection | None, function: Callable[[_T], None],

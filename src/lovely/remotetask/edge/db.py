@@ -27,6 +27,7 @@ from ZODB.POSException import ConflictError
 from lovely.remotetask.edge.caller import current
 from lovely.remotetask.edge.closing import closes
 from lovely.remotetask.edge.losses import OidGivenTwice
+from lovely.remotetask.edge.losses import empty_caches
 from lovely.remotetask.edge.losses import is_of_storage
 from lovely.remotetask.edge.losses import is_oid_given_twice
 from lovely.remotetask.errors import RollbackImpossible
@@ -70,7 +71,7 @@ def _commit(manager: Any, connection: Connection) -> None:
             raise
         manager.abort()
         # The parents of the object that was disowned must load it anew.
-        connection.cacheMinimize()
+        empty_caches(connection)
         raise OidGivenTwice(f'an oid was given out twice: {error}') from error
 
 
@@ -177,16 +178,23 @@ class Session:
         This holds for a transaction that the connection has not joined, too:
         a task may commit to other databases only.
         """
-        join = getattr(self.connection, '_register', None)
+        # Not our connection: the queue may have a database of its own.
+        jar = obj._p_jar
+        join = getattr(jar, '_register', None)
         if join is not None:
             join()
-        self.connection.readCurrent(obj)
+        jar.readCurrent(obj)
 
     def is_alone(self) -> bool:
-        """Has our connection alone joined the transaction?"""
+        """Has our connection alone joined the transaction?
+
+        Or those that it has to other databases of the application.
+        """
         joined = getattr(self.manager.get(), '_resources', None)
         return joined is not None and all(
-            manager is self.connection for manager in joined)
+            manager is self.connection
+            or manager in self.connection.connections.values()
+            for manager in joined)
 
     def is_untouched(self) -> bool:
         """Has no data manager joined the transaction?"""
@@ -216,7 +224,7 @@ class Session:
         """
         if is_oid_given_twice(error):
             # See _commit: this was one of the task, or a savepoint.
-            self.connection.cacheMinimize()
+            empty_caches(self.connection)
         return is_of_storage(error, self.connection)
 
     def close(self) -> None:

@@ -48,12 +48,21 @@ def is_oid_given_twice(error: BaseException | None) -> bool:
     return isinstance(error, ValueError) and 'same oid' in str(error)
 
 
+def empty_caches(jar: Connection) -> None:
+    """Let all objects be loaded anew, also those of other databases."""
+    for one in list(jar.connections.values()):
+        one.cacheMinimize()
+
+
 def _disconnected(jar: Connection | None) -> tuple[type[Exception], ...]:
     """The errors by which the driver of a RelStorage says that it is cut off.
     """
-    adapter = getattr(getattr(jar, '_storage', None), '_adapter', None)
-    driver = getattr(adapter, 'driver', None)
-    return tuple(getattr(driver, 'disconnected_exceptions', ()))
+    found: list[type[Exception]] = []
+    for one in () if jar is None else jar.connections.values():
+        adapter = getattr(getattr(one, '_storage', None), '_adapter', None)
+        driver = getattr(adapter, 'driver', None)
+        found += getattr(driver, 'disconnected_exceptions', ())
+    return tuple(found)
 
 
 def _has_passed_zodb(error: BaseException) -> bool:
@@ -77,7 +86,7 @@ def refuse_disowned(obj: Persistent, parent: Persistent) -> None:
            and obj._p_changed is not None)
     if jar is None or new:
         return
-    jar.cacheMinimize()
+    empty_caches(jar)
     raise OidGivenTwice(
         f'ZODB has disowned a record of {type(obj).__name__}: its oid was '
         f'given out twice')

@@ -32,6 +32,7 @@ from lovely.remotetask.errors import SubmitterGone
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.errors import WrongWorker
+from lovely.remotetask.host import home_of
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
@@ -133,12 +134,13 @@ class Executor:
 
     Arguments: ``database`` (ZODB.DB); ``path`` (sequence of str), where the
     service is; ``host`` (IHost).
-    Attributes: ``stopping``, an event; once it is set no attempt follows;
-    ``run_times`` (RunTimes), how long the runs of each task take.
+    Attributes: ``home``, the service's own database; ``stopping``, an event:
+    once it is set no attempt follows; ``run_times`` (RunTimes), of each task.
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
         self.database = database
+        self.home = home_of(database, path, host)
         self.path = path
         self.host = host
         self.stopping = threading.Event()
@@ -223,7 +225,7 @@ class Executor:
 
         given = self.write(put_back)
         if given:
-            wakeup.notify(self.database)
+            wakeup.notify(self.home)
         return given
 
     def _attempt(self, claim: Claim, session: db.Session,
@@ -333,7 +335,7 @@ class Executor:
             try:
                 self._store_failure(claim, error, session, telling)
                 # An idle worker has to know when the next attempt is due.
-                wakeup.notify(self.database)
+                wakeup.notify(self.home)
                 return
             except (LeaseLost, ServiceGone) as reason:
                 trace.info('job %s: dropped: %s', claim.jobid, reason)

@@ -74,13 +74,17 @@ def threads_of(service: TaskService, name: str) -> list[Any]:
 
 def start_thread(service: TaskService, database: DB, name: str,
                  path: Sequence[str]) -> None:
-    """Start the thread of a service, unless one runs."""
+    """Start the thread of a service, unless one runs.
+
+    Arguments: ``database`` (ZODB.DB), in which the path begins.
+    """
     with starting:
         if threads_of(service, name):
             return
         processor = service.processorFactory(
             database, path, **service.processorArguments)
-        ServiceThread(processor, name, database).start()
+        home = getattr(path, 'home', None) or database
+        ServiceThread(processor, name, home).start()
 
 
 def stop_threads(service: TaskService, name: str, wait: float | None) -> None:
@@ -129,7 +133,8 @@ def looping(worker: Worker, wake_event: threading.Event) -> Iterator[None]:
     """A processor loops in the current thread as long as the block runs."""
     thread: Any = threading.current_thread()
     loop = loops[thread] = Loop(worker, wake_event)
-    call_on_close(worker.database, _stop_all)
+    for database in {worker.database, worker.home}:
+        call_on_close(database, _stop_all)
     try:
         yield
     finally:
@@ -154,7 +159,7 @@ def tell_to_stop(thread: Any) -> None:
 def _stop_all(database: DB) -> None:
     """Tell the processors to stop whose database is about to be closed."""
     for thread, loop in list(loops.items()):
-        if loop.worker.database is database:
+        if database in (loop.worker.database, loop.worker.home):
             tell_to_stop(thread)
 
 

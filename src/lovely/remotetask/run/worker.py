@@ -58,17 +58,18 @@ class Worker:
     """Runs the jobs of one service in some threads of this process.
 
     Arguments: as Executor's.
-    Attributes: ``identity``; ``active``, job id -> Claim, the jobs that this
-    worker has to end; ``groups``, slot -> Group, the jobs that run with one
-    commit now; ``alone``, slot -> how many jobs it still finishes alone;
-    ``sharedConflicts`` (int), how often a finish was repeated because a claim
-    in the same commit conflicted.
+    Attributes: ``home``, see Executor; ``identity``; ``active``, job id ->
+    Claim, the jobs that this worker has to end; ``groups``, slot -> Group,
+    the jobs that run with one commit now; ``alone``, slot -> how many jobs it
+    still finishes alone; ``sharedConflicts`` (int), how often a finish was
+    repeated because a claim in the same commit conflicted.
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
         check_opened_here(database)
         self.database = database
         self.executor = Executor(database, path, host)
+        self.home = self.executor.home
         self.stopping = self.executor.stopping
         self.active: dict[int, Claim] = {}
         self.groups: dict[int, Group] = {}
@@ -93,7 +94,7 @@ class Worker:
         Txn: a short one of its own.
         """
         check_opened_here(self.database)
-        life = liveness.for_database(self.database)
+        life = liveness.for_database(self.home)
         self._role = role or self._role
         self._threads = threads or self._threads
         identity = Identity(self._role)
@@ -123,7 +124,7 @@ class Worker:
                     worker, service.clock.now(), charged=False))
         self._idle.clear()
         if left:
-            wakeup.notify(self.database)
+            wakeup.notify(self.home)
         return len(left)
 
     # -- claim ----------------------------------------------------------------
