@@ -27,16 +27,16 @@ from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import LeaseLost
-from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import SubmitterGone
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.errors import WrongWorker
-from lovely.remotetask.host import home_of
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.retry import DEFAULT_POLICY
+from lovely.remotetask.run.finder import Finder
+from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.run_times import RunTimes
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
@@ -49,7 +49,6 @@ from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from ZODB import DB
-    from ZODB.Connection import Connection
 
     from lovely.remotetask.interfaces import IHost
     from lovely.remotetask.job import Job
@@ -77,10 +76,6 @@ _CHAIN_SECONDS = 0.05
 _T = TypeVar('_T')
 
 _jitter = random.SystemRandom()
-
-
-class ServiceGone(RuntimeFault):
-    """There is no service at the path a worker was given."""
 
 
 @dataclass(frozen=True)
@@ -129,34 +124,18 @@ class Guard:
         self._session.read_current(self._job)
 
 
-class Executor:
+class Executor(Finder):
     """Runs claimed jobs of one service.
 
-    Arguments: ``database`` (ZODB.DB); ``path`` (sequence of str), where the
-    service is; ``host`` (IHost).
-    Attributes: ``home``, the service's own database; ``stopping``, an event:
-    once it is set no attempt follows; ``run_times`` (RunTimes), of each task.
+    Arguments: as Finder's.
+    Attributes: those of Finder; ``stopping``, an event: once it is set no
+    attempt follows; ``run_times`` (RunTimes), how long each task takes.
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
-        self.database = database
-        self.home = home_of(database, path, host)
-        self.path = path
-        self.host = host
+        super().__init__(database, path, host)
         self.stopping = threading.Event()
         self.run_times = RunTimes()
-
-    def service(self, connection: Connection) -> TaskService:
-        """The service, through this connection; raises ServiceGone."""
-        service = self.host.find_service(connection, self.path)
-        if service is None:
-            raise ServiceGone(f'there is no service at {"/".join(self.path)}')
-        return service
-
-    def write(self, function: Callable[[TaskService], _T]) -> _T:
-        """Call ``function(service)`` in a short transaction of its own."""
-        return db.write(self.database, lambda connection: function(
-            self.service(connection)))
 
     # -- run ------------------------------------------------------------------
 
@@ -187,10 +166,10 @@ class Executor:
                     # after its next start, runs it.
                     self.give_back(claim)
                     return []
-            except (LeaseLost, ServiceGone) as error:
+            except LeaseLost as error:
                 trace.info('job %s: dropped: %s', claim.jobid, error)
                 return []
-            except WorkerStopping:
+            except (WorkerStopping, ServiceGone):
                 self.give_back(claim)
                 return []
             except KeyboardInterrupt:
@@ -223,7 +202,10 @@ class Executor:
             service.jobqueue.requeue(job)
             return True
 
-        given = self.write(put_back)
+        try:
+            given = self.write(put_back, moved=True)
+        except ServiceGone:
+            return False        # deleted, and its jobs with it
         if given:
             wakeup.notify(self.home)
         return given
@@ -303,7 +285,7 @@ class Executor:
         """Is the job ours, in a snapshot of its own?"""
         try:
             db.read(self.database, lambda connection: self.own(
-                self.service(connection), claim))
+                self.by_oid(connection), claim))
         except (LeaseLost, ServiceGone):
             return False
         except Exception:
@@ -337,8 +319,11 @@ class Executor:
                 # An idle worker has to know when the next attempt is due.
                 wakeup.notify(self.home)
                 return
-            except (LeaseLost, ServiceGone) as reason:
+            except LeaseLost as reason:
                 trace.info('job %s: dropped: %s', claim.jobid, reason)
+                return
+            except ServiceGone:
+                self.give_back(claim)
                 return
             except TransientError:
                 self._back_off(tries)

@@ -27,7 +27,7 @@ from lovely.remotetask.log import trace
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import call_after_fork
-from lovely.remotetask.run.executor import ServiceGone
+from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.worker import Worker
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.workers import DIRECT

@@ -28,7 +28,7 @@ from lovely.remotetask.peers.forks import check_opened_here
 from lovely.remotetask.run.chain import Chain
 from lovely.remotetask.run.executor import Claim
 from lovely.remotetask.run.executor import Executor
-from lovely.remotetask.run.executor import ServiceGone
+from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.group import Group
 from lovely.remotetask.run.lane_shares import LaneShares
 from lovely.remotetask.run.worker_id import Identity
@@ -101,6 +101,7 @@ class Worker:
 
         def enroll(service: TaskService) -> list[int]:
             queue = service.jobqueue
+            self.executor.oid = service._p_oid
             queue.enroll(identity.id, life.announce(), life.needs_beat)
             return [queue.take_slot(identity.id)
                     for _ in range(self._threads)]
@@ -121,7 +122,7 @@ class Worker:
         with suppress(ServiceGone):
             left = self.executor.write(
                 lambda service: service.jobqueue.retire(
-                    worker, service.clock.now(), charged=False))
+                    worker, service.clock.now(), charged=False), moved=True)
         self._idle.clear()
         if left:
             wakeup.notify(self.home)
