@@ -1,12 +1,15 @@
-"""The folder of a service is renamed while one of its jobs runs."""
+"""A service is renamed while a job runs; a worker goes without a word."""
 
+import gc
 import threading
 
 import pytest
 import transaction
 from zope.site.folder import Folder
 
+from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import RetryPolicy
+from lovely.remotetask.run import monitor
 from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 20
@@ -50,3 +53,27 @@ def test_a_job_that_runs_meanwhile_is_queued_again_or_ends(
     service.startProcessing()
     wait_for(service, jobid, 'completed' if ending == 'well' else 'error')
     service.stopProcessing(wait=DEADLINE)
+
+
+def test_what_a_worker_has_claimed_that_is_gone_from_this_process(
+        application, service, register):
+    """Its process lives, and with it all that it has announced."""
+    register(lambda input: input, 'echo')
+    jobid = service.add('echo')
+    transaction.commit()
+    gone = SimpleProcessor(application.db, ['tasks'])
+    here = SimpleProcessor(application.db, ['tasks'])
+    assert gone.claimNextJob() == jobid
+    # While it is there it may run the job, however long that takes.
+    monitor.watch(here.worker)
+    transaction.begin()
+    assert service.getStatus(jobid) == 'processing'
+    del gone
+    gc.collect()
+    monitor.watch(here.worker)
+    monitor.unwatch(here.worker)
+    monitor.unwatch(here.worker)
+    transaction.begin()
+    assert service.getStatus(jobid) == 'queued'
+    assert service.jobs[jobid].interruptions == 0
+    assert here.processNext()

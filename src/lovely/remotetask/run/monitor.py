@@ -29,6 +29,7 @@ from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.run.worker import is_here
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.workers import DIRECT
 
@@ -224,6 +225,10 @@ class Monitor:
                     jobid for jobid in queue.claims_of(name)
                     if now - as_seconds(queue.jobs[jobid].startedAt)
                     > settings.MANUAL_SECONDS]
+            elif (record.evidence == self._life.announce()
+                    and not is_here(name)):
+                # It has left without a word, and this process lives.
+                stale += queue.claims_of(name)
         return dead, self._without_thread(worker, queue), stale
 
     def _without_thread(self, worker: Worker, queue: JobQueue) -> list[int]:

@@ -13,6 +13,7 @@ the next claim then raises Retired, and the worker enrolls under a new one.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -54,6 +55,15 @@ _SESSION_JOBS = 100
 _SPENT_JOBS = 1024
 
 
+# The workers of this process that may still run what they have claimed.
+_here: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def is_here(name: str) -> bool:
+    """May a worker with this id still run its jobs in this process?"""
+    return any(name in worker.names for worker in list(_here))
+
+
 class Worker:
     """Runs the jobs of one service in some threads of this process.
 
@@ -77,6 +87,8 @@ class Worker:
         self.sharedConflicts = 0
         self._role, self._threads = PROCESSOR, 1
         self.identity = Identity(self._role)
+        # A new id is known here before others can see it in the database.
+        self.names = {self.identity.id}
         # The slots that no thread uses now.
         self._idle: list[int] = []
         self._claiming = threading.Lock()
@@ -98,6 +110,8 @@ class Worker:
         self._role = role or self._role
         self._threads = threads or self._threads
         identity = Identity(self._role)
+        self.names = {self.identity.id, identity.id}
+        _here.add(self)
 
         def enroll(service: TaskService) -> list[int]:
             queue = service.jobqueue
@@ -118,6 +132,8 @@ class Worker:
         Txn: a short one of its own.
         """
         worker = self.identity.id
+        # What is not given back now is taken back: see monitor.
+        _here.discard(self)
         left: list[int] = []
         with suppress(ServiceGone):
             left = self.executor.write(
