@@ -1,4 +1,4 @@
-"""A ZEO server that was killed gives out oids a second time."""
+"""A ZEO server that was started again gives out oids a second time."""
 
 import signal
 from contextlib import closing
@@ -9,7 +9,9 @@ from persistent.mapping import PersistentMapping
 from ZODB.POSException import ConflictError
 from ZODB.POSException import StorageError
 
+from lovely.remotetask import TaskService
 from lovely.remotetask.edge import db as edge
+from lovely.remotetask.processor import SimpleProcessor
 
 OTHERS = {f'other {number}' for number in range(5)}
 
@@ -27,6 +29,49 @@ def loaded(database):
         return edge.read(database, load)
     except StorageError:
         return False        # not connected again yet
+
+
+def make(connection):
+    service = connection.root()['tasks'] = TaskService()
+    service.__name__ = 'tasks'
+    connection.root()['first'] = PersistentMapping()
+
+
+def runs(database):
+    SimpleProcessor(database, ['tasks'])
+
+
+def adds(database):
+    edge.write(database, lambda connection: connection.root()['tasks'].add(
+        'echo'))
+
+
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize('use', [runs, adds])
+def test_our_processes_take_none_of_those(
+        tmp_path, components, register, use, number):
+    """A plain client meets them, also where the server ends in order."""
+    register(lambda input: input, 'echo')
+    tries = []
+
+    def add(connection):
+        tries.append(1)
+        connection.root()['first']['mine'] = PersistentMapping(a=1)
+
+    server = chaos_processes.Server(tmp_path)
+    with closing(chaos_processes.Database(server.address)) as ours:
+        edge.write(ours.db, make)
+        use(ours.db)
+        server.stop(number)
+        server.start()
+        with closing(chaos_processes.Database(server.address)) as theirs:
+            theirs.write(lambda root: root.update(
+                (name, PersistentMapping()) for name in OTHERS))
+            chaos_processes.wait_until(lambda: loaded(ours.db),
+                                       what='connected again')
+        edge.write(ours.db, add)
+        assert tries == [1]
+    server.stop()
 
 
 def test_an_object_gets_another_oid_then(tmp_path):

@@ -6,6 +6,7 @@ parts are for the hosts' own tests to look at.
 """
 
 import threading
+import time
 
 import pytest
 import transaction
@@ -220,6 +221,20 @@ def interaction():
         management.endInteraction()
 
 
+@part('ZODB 6.4',
+      'peers/forks: a child made by fork talks to PostgreSQL through the '
+      'connections of its parent.')
+def pool_of_connections(database):
+    """DB.pool has the connections, those that are free with a moment each"""
+    before = time.time()
+    connection = database.open(TransactionManager())
+    assert before <= connection.opened <= time.time()
+    assert connection in set(database.pool.all)
+    connection.close()
+    (moment, free), = database.pool.available
+    assert free is connection and before <= moment <= time.time()
+
+
 # --- ZEO and RelStorage ------------------------------------------------------
 
 @part('ZEO 6.2',
@@ -238,6 +253,48 @@ def prefetch(tmp_path):
         assert storage.is_connected() is False
     finally:
         stop()
+
+
+@part('ZEO 6.2',
+      'peers/oids: a client goes on with oids that a restarted server gives '
+      'to others.  peers/forks: a child made by fork waits for ever for the '
+      'thread of a database that was opened before.')
+def client_parts(tmp_path):
+    """ClientStorage._oids is a list of the oids to come, and
+    ClientStorage._server.thread the thread that talks to the server"""
+    address, stop = ZEO.server(str(tmp_path / 'Data.fs'))
+    try:
+        storage = ZEO.client(address)
+        oid = storage.new_oid()
+        assert isinstance(storage._oids, list) and storage._oids
+        assert oid not in storage._oids
+        assert storage._server.thread.is_alive()
+        for name in ('notify_connected', 'notify_disconnected'):
+            assert callable(getattr(storage, name))
+        storage.close()
+    finally:
+        stop()
+
+
+@part('RelStorage 4.3.0',
+      'edge/losses: a session of the server that ends amid a commit counts '
+      'as a failure of the task.')
+def disconnected(postgresql):
+    """RelStorage._adapter.driver.disconnected_exceptions are the errors of
+    a session that has ended"""
+    options = Options(keep_history=False)
+    storage = RelStorage(
+        PostgreSQLAdapter(postgresql, options), options=options)
+    session, cursor = storage._adapter.connmanager.open()
+    cursor.execute('SELECT pg_backend_pid()')
+    pid, = cursor.fetchone()
+    other, asks = storage._adapter.connmanager.open()
+    asks.execute(f'SELECT pg_terminate_backend({pid}, 5000)')
+    other.close()
+    with pytest.raises(storage._adapter.driver.disconnected_exceptions):
+        cursor.execute('SELECT 1')
+    session.close()
+    storage.close()
 
 
 @part('RelStorage 4.3.0',

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeVar
@@ -24,6 +25,7 @@ from zope.component.hooks import setSite
 from zope.component.interfaces import ISite
 from zope.interface import implementer
 
+from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.errors import WrongWorker
@@ -140,10 +142,11 @@ class PlainHost:
 
     def path_of(self, service: TaskService) -> ServicePath:
         """See IHost"""
-        names = [obj.__name__ for obj in parents(service)
+        within = list(parents(service))
+        names = [obj.__name__ for obj in within
                  if getattr(obj, '__name__', None)]
-        return ServicePath(reversed(names),
-                           getattr(service, '_p_oid', None), self)
+        return ServicePath(reversed(names), getattr(service, '_p_oid', None),
+                           self, within)
 
     def tasks(self, service: TaskService, interface: Any) -> dict[str, Any]:
         """See IHost"""
@@ -205,15 +208,42 @@ class ServicePath(list):  # type: ignore[type-arg]
     Processor factories of applications get a list, as in 0.5.2.  The oid
     tells apart two applications of one database with equal paths; the host
     (IHost) is the one by which a processor runs the jobs.
+    Arguments: ``within``, the service and all that it is in, innermost first.
+    Attributes: ``home``, the database of the service, and ``database``, the
+    one where the path begins (ZODB.DB): a queue may have one of its own, which
+    is mounted, or referred to by another one; None: unknown.
     """
 
     def __init__(self, names: Iterable[str], oid: bytes | None = None,
-                 host: IHost | None = None) -> None:
+                 host: IHost | None = None, within: Iterable[Any] = ()
+                 ) -> None:
         super().__init__(names)
         self.oid = oid
         self.host = host
         # Under which name of the database's root it was found last.
         self.root: str | None = None
+        jars = [jar for obj in within
+                if (jar := getattr(obj, '_p_jar', None)) is not None]
+        self.home: DB | None = jars[0].db() if jars else None
+        self.database: DB | None = jars[-1].db() if jars else None
+
+
+def home_of(database: DB, path: Sequence[str], host: IHost) -> DB:
+    """The database that a service is in.
+
+    Arguments: ``database``, in which the path begins: that one, where none of
+    the others has the service (yet).
+    """
+    home: DB | None = getattr(path, 'home', None)
+    if home is None and len(database.databases) > 1:
+        def find(connection: Connection) -> DB | None:
+            jar = caller.jar_of(host.find_service(connection, path))
+            return None if jar is None else jar.db()
+
+        # A database that does not answer yet: the processor tells of it.
+        with suppress(Exception):
+            home = db.read(database, find)
+    return home or database
 
 
 def _module(name: str) -> Any:

@@ -28,12 +28,13 @@ from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
+from lovely.remotetask.peers.forks import OpenedBeforeFork
 from lovely.remotetask.peers.wakeup import WAIT_FLOOR
 from lovely.remotetask.run import monitor
 from lovely.remotetask.run import threads
 from lovely.remotetask.run.executor import BACKOFF_LAST
 from lovely.remotetask.run.executor import Claim
-from lovely.remotetask.run.executor import ServiceGone
+from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.worker import Worker
 from lovely.remotetask.store.workers import LOOP
 
@@ -125,7 +126,7 @@ class SimpleProcessor:
         self.worker = Worker(db, servicePath, self.host)
         self._claims: dict[int, Claim] = {}
         self._thread: threading.Thread | None = None
-        self._listener = wakeup.listen(db)
+        self._listener = wakeup.listen(self.worker.home)
 
     @property
     def running(self) -> bool:
@@ -211,8 +212,9 @@ class SimpleProcessor:
         other workers have one.  ZODB warns when a pool is exceeded.
         """
         with threads.starting:
-            self.db.setPoolSize(
-                self.db.getPoolSize() + sign * (self.maxThreads + 2))
+            for database in {self.db, self.worker.home}:
+                database.setPoolSize(
+                    database.getPoolSize() + sign * (self.maxThreads + 2))
 
     def _leave(self) -> None:
         try:
@@ -248,6 +250,9 @@ class SimpleProcessor:
                     return
                 # The commit that adds the service notifies of no queue.
                 rest = max(self.waitTime, WAIT_FLOOR)
+            except OpenedBeforeFork as error:
+                log.error('Processor: %s', error)
+                return
             except ConflictError:
                 continue        # other workers were faster, CLAIM_TRIES times
             except Exception as error:

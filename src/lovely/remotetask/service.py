@@ -320,8 +320,11 @@ class TaskService(OwnAnnotations, Persistent):
             raise ConfigurationError(
                 f'service {self.__name__!r} is in no database yet: add it '
                 f'to one and commit before you start it')
-        threads.start_thread(self, jar.db(), self._threadName(),
-                             self.host.path_of(self))
+        path = self.host.path_of(self)
+        # Not that of the service: in the database of a mounted queue a task
+        # would find neither the application nor its users.
+        threads.start_thread(self, getattr(path, 'database', None) or jar.db(),
+                             self._threadName(), path)
 
     def stopProcessing(self, wait: float | None = 1.0) -> None:
         """See ITaskService"""

@@ -192,11 +192,13 @@ def test_the_service_removed_or_renamed_under_its_thread(
     service.startProcessing()
     wait_for(service, jobid, 'completed')
     thread = thread_of()
+    # The commit may wake it, and it may have ended by then.
+    wake_event = threads.loops[thread].wake_event
     del application.root['tasks']
     if fate == 'renamed':
         application.root['other'] = service
     transaction.commit()
-    threads.loops[thread].wake_event.set()
+    wake_event.set()
     thread.join(DEADLINE)
     assert not thread.is_alive()
     assert len(log) == 1 and log[0].startswith('ERROR ')

@@ -105,7 +105,8 @@ def show(path: Sequence[str]) -> str:
 
 def _path(names: Sequence[str], service: TaskService, host: IHost
           ) -> ServicePath:
-    return ServicePath(names, getattr(service, '_p_oid', None), host)
+    return ServicePath(
+        names, getattr(service, '_p_oid', None), host, [service])
 
 
 def _list(found: Sequence[Sequence[str]]) -> str:
@@ -117,7 +118,9 @@ def _list(found: Sequence[Sequence[str]]) -> str:
 
 def _identity(obj: Any) -> Any:
     """The identity of an object, in a graph that may have cycles."""
-    return getattr(obj, '_p_oid', None) or id(obj)
+    oid = getattr(obj, '_p_oid', None)
+    # Oids of two databases may be equal.
+    return id(obj) if oid is None else (id(obj._p_jar), oid)
 
 
 def _inside(names: list[str], obj: Any, left: list[int]

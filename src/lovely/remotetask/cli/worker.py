@@ -160,7 +160,7 @@ class _Work:
             connection, name, host))
         try:
             # Now: the processor's thread would log the error again and again.
-            liveness.for_database(database).announce()
+            liveness.for_database(path.home or database).announce()
         except ConfigurationError as error:
             raise Failure(str(error)) from error
         self.tasks: list[str] = visit(database, path, host, lambda service:
@@ -177,7 +177,7 @@ class _Work:
         # As the service's startProcessing() does it, but with our own
         # processor: the service in the database stays as it is.
         self._thread = ServiceThread(
-            run, '.'.join(['remotetasks', *path]), database)
+            run, '.'.join(['remotetasks', *path]), path.home or database)
 
     def run(self, grace: float) -> int:
         """Work until a signal comes.  Returns: the exit code."""

@@ -5,12 +5,16 @@ It belongs to the caller: nothing here begins, commits or aborts it.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeVar
 
 from transaction.interfaces import NoTransaction
+
+from lovely.remotetask.edge.losses import empty_caches
+from lovely.remotetask.edge.losses import is_oid_given_twice
 
 if TYPE_CHECKING:
     from persistent import Persistent
@@ -69,13 +73,16 @@ def after_commit(jar: Connection | None, function: Callable[..., None],
     asked, key = _asked(running), (function, *arguments)
     if key not in asked:
         asked[key] = []
-        running.addAfterCommitHook(_if_committed, key)
+        running.addAfterCommitHook(_if_committed, (jar, *key))
 
 
-def _if_committed(success: bool, function: Callable[..., None],
-                  *arguments: Any) -> None:
+def _if_committed(success: bool, jar: Connection,
+                  function: Callable[..., None], *arguments: Any) -> None:
     if success:
         function(*arguments)
+    elif is_oid_given_twice(sys.exception()):
+        # Before a next transaction works on a job that was disowned.
+        empty_caches(jar)
 
 
 def before_commit(jar: Connection | None, function: Callable[[_T], None],

@@ -25,6 +25,11 @@ from transaction.interfaces import NoTransaction
 from ZODB.POSException import ConflictError
 
 from lovely.remotetask.edge.caller import current
+from lovely.remotetask.edge.closing import closes
+from lovely.remotetask.edge.losses import OidGivenTwice
+from lovely.remotetask.edge.losses import empty_caches
+from lovely.remotetask.edge.losses import is_of_storage
+from lovely.remotetask.edge.losses import is_oid_given_twice
 from lovely.remotetask.errors import RollbackImpossible
 
 if TYPE_CHECKING:
@@ -57,26 +62,16 @@ def _private(database: DB) -> Iterator[tuple[Connection, Any]]:
         connection.close()
 
 
-class OidGivenTwice(ConflictError):
-    """A new object got an oid that another object has.
-
-    A ZEO server that was started again gives out anew those that its clients
-    hold for objects which they have not stored yet; the next try takes others.
-    """
-
-
 def _commit(manager: Any, connection: Connection) -> None:
     """Commit.  Raises: OidGivenTwice, beside what a commit raises."""
     try:
         manager.commit()
     except ValueError as error:
-        # The cache of a connection has no class for it.
-        if 'same oid' not in str(error):
+        if not is_oid_given_twice(error):
             raise
         manager.abort()
-        # The connection has disowned the object that had the oid before.  Its
-        # parents must load it anew, or changes of it would not be stored.
-        connection.cacheMinimize()
+        # The parents of the object that was disowned must load it anew.
+        empty_caches(connection)
         raise OidGivenTwice(f'an oid was given out twice: {error}') from error
 
 
@@ -126,6 +121,7 @@ def close(database: DB) -> None:
     While a connection is open, as that of a job which still runs, only the
     storage is closed.
     """
+    closes(database)
     if any(info['opened'] for info in database.connectionDebugInfo()):
         # The thread of that job still uses its connection: DB.close() would
         # close that too, and fails.  The process is about to end; other
@@ -182,16 +178,23 @@ class Session:
         This holds for a transaction that the connection has not joined, too:
         a task may commit to other databases only.
         """
-        join = getattr(self.connection, '_register', None)
+        # Not our connection: the queue may have a database of its own.
+        jar = obj._p_jar
+        join = getattr(jar, '_register', None)
         if join is not None:
             join()
-        self.connection.readCurrent(obj)
+        jar.readCurrent(obj)
 
     def is_alone(self) -> bool:
-        """Has our connection alone joined the transaction?"""
+        """Has our connection alone joined the transaction?
+
+        Or those that it has to other databases of the application.
+        """
         joined = getattr(self.manager.get(), '_resources', None)
         return joined is not None and all(
-            manager is self.connection for manager in joined)
+            manager is self.connection
+            or manager in self.connection.connections.values()
+            for manager in joined)
 
     def is_untouched(self) -> bool:
         """Has no data manager joined the transaction?"""
@@ -213,6 +216,16 @@ class Session:
     def abort(self) -> None:
         with suppress(NoTransaction):
             self.manager.abort()
+
+    def is_of_storage(self, error: BaseException) -> bool:
+        """Has the storage failed, and not the code that used it?
+
+        Txn: aborted by the caller before.
+        """
+        if is_oid_given_twice(error):
+            # See _commit: this was one of the task, or a savepoint.
+            empty_caches(self.connection)
+        return is_of_storage(error, self.connection)
 
     def close(self) -> None:
         with suppress(KeyError):

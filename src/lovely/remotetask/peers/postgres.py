@@ -142,6 +142,7 @@ class KeptSession:
         self._session: PostgresSession | None = None
         self._pause = 0.0
         self._not_before = 0.0
+        self._over = False
         self._guard = threading.Lock()
 
     def use(self, action: Callable[[PostgresSession], _Answer],
@@ -154,6 +155,8 @@ class KeptSession:
         Raises: ConnectionError with the reason, at once within a pause.
         """
         with self._guard:
+            if self._over:
+                raise ConnectionError('its database was closed')
             if again and self._session is not None:
                 try:
                     return action(self._session)
@@ -175,9 +178,13 @@ class KeptSession:
             self.reason, self._pause = '', 0.0
             return answer
 
-    def close(self) -> None:
-        """End the session; the next use opens another one."""
+    def close(self, for_good: bool = False) -> None:
+        """End the session; the next use opens another one.
+
+        Arguments: ``for_good``: there is no next use, it is refused.
+        """
         with self._guard:
+            self._over = for_good
             self._drop()
 
     def for_child(self) -> KeptSession:

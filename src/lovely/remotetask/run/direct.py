@@ -11,6 +11,7 @@ from transaction.interfaces import TransientError
 from lovely.remotetask import events
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
+from lovely.remotetask.edge.losses import is_of_storage
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
@@ -56,6 +57,8 @@ def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
         savepoint.rollback()
         raise
     except BaseException as raised:
+        if is_of_storage(raised, caller.jar_of(service)):
+            raise
         error = raised
         savepoint.rollback()
     _end_here(service, jobid, token, now, error, output, size)

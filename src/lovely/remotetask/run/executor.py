@@ -23,10 +23,10 @@ from typing import TypeVar
 from transaction.interfaces import TransientError
 
 from lovely.remotetask import events
+from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import LeaseLost
-from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import SubmitterGone
 from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.errors import WrongWorker
@@ -34,6 +34,8 @@ from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.retry import DEFAULT_POLICY
+from lovely.remotetask.run.finder import Finder
+from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.lacking import Lacking
 from lovely.remotetask.run.run_times import RunTimes
 from lovely.remotetask.run.steps import TaskMissing
@@ -46,6 +48,7 @@ from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.local import reserved
 from lovely.remotetask.task import task_option
+from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -65,7 +68,8 @@ _CONFLICTS_BEFORE_BACKOFF = 10
 _BACKOFF_FIRST = 0.05
 BACKOFF_LAST = 5.0
 
-# How often we try to store a failure, with a growing back-off: that outlasts
+# How often we try to store a failure, and to run a job where the storage has
+# failed, with a growing back-off: that outlasts
 # some minutes of a full disk or a lost connection.
 _STORE_TRIES = 100
 
@@ -76,10 +80,6 @@ _CHAIN_SECONDS = 0.05
 _T = TypeVar('_T')
 
 _jitter = random.SystemRandom()
-
-
-class ServiceGone(RuntimeFault):
-    """There is no service at the path a worker was given."""
 
 
 @dataclass(frozen=True)
@@ -130,35 +130,20 @@ class Guard:
         self._session.read_current(self._job)
 
 
-class Executor:
+class Executor(Finder):
     """Runs claimed jobs of one service.
 
-    Arguments: ``database`` (ZODB.DB); ``path`` (sequence of str), where the
-    service is; ``host`` (IHost).
-    Attributes: ``stopping``, an event; once it is set no attempt follows;
-    ``run_times`` (RunTimes), how long the runs of each task take;
+    Arguments: as Finder's.
+    Attributes: those of Finder; ``stopping``, an event: once it is set no
+    attempt follows; ``run_times`` (RunTimes), how long each task takes;
     ``lacking`` (Lacking), what cannot be run here.
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
-        self.database = database
-        self.path = path
-        self.host = host
+        super().__init__(database, path, host)
         self.stopping = threading.Event()
         self.run_times = RunTimes()
         self.lacking = Lacking(self.run_times)
-
-    def service(self, connection: Connection) -> TaskService:
-        """The service, through this connection; raises ServiceGone."""
-        service = self.host.find_service(connection, self.path)
-        if service is None:
-            raise ServiceGone(f'there is no service at {"/".join(self.path)}')
-        return service
-
-    def write(self, function: Callable[[TaskService], _T]) -> _T:
-        """Call ``function(service)`` in a short transaction of its own."""
-        return db.write(self.database, lambda connection: function(
-            self.service(connection)))
 
     # -- run ------------------------------------------------------------------
 
@@ -172,9 +157,9 @@ class Executor:
         run was.
         Returns: the next jobs, if their claim was part of the last commit.
         Txn: one per attempt; a conflict runs the task again from the start,
-        uncharged, and is no error.
+        uncharged, and is no error, and so does an error of the storage.
         """
-        conflicts = 0
+        conflicts = losses = 0
         while True:
             try:
                 return self._attempt(claim, session, claims_next)
@@ -189,10 +174,10 @@ class Executor:
                     # after its next start, runs it.
                     self.give_back(claim)
                     return []
-            except (LeaseLost, ServiceGone) as error:
+            except LeaseLost as error:
                 trace.info('job %s: dropped: %s', claim.jobid, error)
                 return []
-            except WorkerStopping:
+            except (WorkerStopping, ServiceGone):
                 self.give_back(claim)
                 return []
             except KeyboardInterrupt:
@@ -200,8 +185,18 @@ class Executor:
                 self.give_back(claim)
                 raise
             except BaseException as error:
-                self.fail(claim, error, session)
-                return []
+                if losses == _STORE_TRIES or not session.is_of_storage(error):
+                    self.fail(claim, error, session)
+                    return []
+                # The commit may be through; then the job is no longer ours.
+                (trace.info if losses else log.warning)(
+                    'Job %s: the database failed, and the job runs again, '
+                    'uncharged: %s', claim.jobid, describe(error))
+                losses += 1
+                self._back_off(_CONFLICTS_BEFORE_BACKOFF + losses)
+                if self.stopping.is_set():
+                    self.give_back(claim)
+                    return []
 
     def give_back(self, claim: Claim) -> bool:
         """Put a claimed job back, uncharged; False if it is not ours.
@@ -215,9 +210,12 @@ class Executor:
             service.jobqueue.requeue(job)
             return True
 
-        given = self.write(put_back)
+        try:
+            given = self.write(put_back, moved=True)
+        except ServiceGone:
+            return False        # deleted, and its jobs with it
         if given:
-            wakeup.notify(self.database)
+            wakeup.notify(self.home)
         return given
 
     def _leave(self, claim: Claim, error: WrongWorker) -> bool:
@@ -238,11 +236,11 @@ class Executor:
             return True
 
         try:
-            left = self.write(leave)
+            left = self.write(leave, moved=True)
         except (LeaseLost, ServiceGone):
-            return True
+            return True     # gone, or cancelled
         if left:
-            wakeup.notify(self.database)
+            wakeup.notify(self.home)
         return left
 
     def _attempt(self, claim: Claim, session: db.Session,
@@ -320,7 +318,7 @@ class Executor:
         """Is the job ours, in a snapshot of its own?"""
         try:
             db.read(self.database, lambda connection: self.own(
-                self.service(connection), claim))
+                self.by_oid(connection), claim))
         except (LeaseLost, ServiceGone):
             return False
         except Exception:
@@ -360,21 +358,24 @@ class Executor:
                 verdict = verdict or self._judge(claim, error)
                 self._store_failure(claim, verdict, session, telling)
                 # An idle worker has to know when the next attempt is due.
-                wakeup.notify(self.database)
+                wakeup.notify(self.home)
                 return
-            except (LeaseLost, ServiceGone) as reason:
+            except LeaseLost as reason:
                 trace.info('job %s: dropped: %s', claim.jobid, reason)
+                return
+            except ServiceGone:
+                self.give_back(claim)
                 return
             except TransientError:
                 self._back_off(tries)
-            except Exception:
+            except Exception as reason:
                 # The job must not stay claimed for ever: a full disk or a
                 # lost connection may pass.
-                if telling:
+                if telling and not session.is_of_storage(reason):
                     log.exception('Job %s has failed, and storing that '
                                   'failed as well; trying again without '
                                   'subscribers', claim.jobid)
-                telling = False
+                    telling = False
                 self._back_off(_CONFLICTS_BEFORE_BACKOFF + tries)
         log.error('Job %s has failed, and that could not be stored; it stays '
                   'claimed', claim.jobid)

@@ -26,8 +26,9 @@ from lovely.remotetask.log import trace
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import call_after_fork
-from lovely.remotetask.run.executor import ServiceGone
+from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.run.worker import is_here
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.workers import DIRECT
 
@@ -54,9 +55,9 @@ def watch(worker: Worker) -> None:
     Jobs that earlier processes have left are rescued before this returns.
     """
     with _lock:
-        monitor = _monitors.get(worker.database)
+        monitor = _monitors.get(worker.home)
         if monitor is None:
-            monitor = _monitors[worker.database] = Monitor(worker.database)
+            monitor = _monitors[worker.home] = Monitor(worker.home)
             monitor.start()
         monitor.add(worker)
     monitor.look(worker)
@@ -69,7 +70,7 @@ def unwatch(worker: Worker) -> None:
     the application may close it.
     """
     with _lock:
-        monitor = _monitors.get(worker.database)
+        monitor = _monitors.get(worker.home)
         if monitor is not None:
             monitor.remove(worker)
     if monitor is not None:
@@ -79,7 +80,7 @@ def unwatch(worker: Worker) -> None:
 @contextmanager
 def watching(worker: Worker) -> Iterator[None]:
     """Within the block, ``watch`` a worker, where others look for its beat."""
-    if not liveness.for_database(worker.database).needs_beat:
+    if not liveness.for_database(worker.home).needs_beat:
         yield
         return
     watch(worker)
@@ -101,7 +102,10 @@ call_after_fork(_forget)
 
 
 class Monitor:
-    """Watches over the workers of one database in this process."""
+    """Watches over the workers of one database in this process.
+
+    Arguments: ``database`` (ZODB.DB), in which the services are.
+    """
 
     def __init__(self, database: DB) -> None:
         self._database = database
@@ -161,11 +165,13 @@ class Monitor:
     # -- beat -----------------------------------------------------------------
 
     def _beat(self, workers: list[Worker]) -> None:
-        """Count the beats of all our workers on, in one commit."""
+        """Count the beats of our workers on, in one commit for all."""
         evidence = self._life.announce()
 
         def beat(connection: Connection) -> None:
             for worker in workers:
+                if worker.database is not connection.db():
+                    continue
                 try:
                     service = worker.executor.service(connection)
                 except ServiceGone:
@@ -178,11 +184,13 @@ class Monitor:
                 if record.evidence != evidence:
                     record.evidence = evidence
 
-        try:
-            db.write(self._database, beat)
-        except Exception:
-            # Other workers will take us for dead, rightly or not.
-            trace.exception('no sign of life could be given')
+        # One, unless a queue has a database of its own.
+        for database in {worker.database for worker in workers}:
+            try:
+                db.write(database, beat)
+            except Exception:
+                # Other workers will take us for dead, rightly or not.
+                trace.exception('no sign of life could be given')
 
     # -- rescue ---------------------------------------------------------------
 
@@ -191,7 +199,7 @@ class Monitor:
         try:
             with self._looking:
                 dead, orphans, stale = db.read(
-                    self._database, lambda connection: self._find(
+                    worker.database, lambda connection: self._find(
                         worker, worker.executor.service(connection)))
         except ServiceGone:
             return
@@ -237,6 +245,10 @@ class Monitor:
                     jobid for jobid in queue.claims_of(name)
                     if (began := queue.jobs[jobid].startedAt) is None
                     or now - began.timestamp() > settings.MANUAL_SECONDS]
+            elif (record.evidence == self._life.announce()
+                    and not is_here(name)):
+                # It has left without a word, and this process lives.
+                stale += queue.claims_of(name)
         return dead, self._without_thread(worker, queue), stale
 
     def _without_thread(self, worker: Worker, queue: JobQueue) -> list[int]:

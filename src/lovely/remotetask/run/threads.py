@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -19,9 +18,11 @@ from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.closing import call_on_close
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
+from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.worker import Worker
 
 if TYPE_CHECKING:
@@ -77,13 +78,17 @@ def threads_of(service: TaskService, name: str) -> list[Any]:
 
 def start_thread(service: TaskService, database: DB, name: str,
                  path: Sequence[str]) -> None:
-    """Start the thread of a service, unless one runs."""
+    """Start the thread of a service, unless one runs.
+
+    Arguments: ``database`` (ZODB.DB), in which the path begins.
+    """
     with starting:
         if threads_of(service, name):
             return
         processor = service.processorFactory(
             database, path, **service.processorArguments)
-        ServiceThread(processor, name, database).start()
+        home = getattr(path, 'home', None) or database
+        ServiceThread(processor, name, home).start()
 
 
 def stop_threads(service: TaskService, name: str, wait: float | None) -> None:
@@ -134,6 +139,8 @@ def looping(worker: Worker, wake_event: threading.Event) -> Iterator[None]:
     """A processor loops in the current thread as long as the block runs."""
     thread: Any = threading.current_thread()
     loop = loops[thread] = Loop(worker, wake_event)
+    for database in {worker.database, worker.home}:
+        call_on_close(database, _stop_all)
     try:
         yield
     finally:
@@ -153,6 +160,13 @@ def tell_to_stop(thread: Any) -> None:
         # No attempt follows the current one, and a pause ends.
         loop.worker.stopping.set()
         loop.wake_event.set()
+
+
+def _stop_all(database: DB) -> None:
+    """Tell the processors to stop whose database is about to be closed."""
+    for thread, loop in list(loops.items()):
+        if database in (loop.worker.database, loop.worker.home):
+            tell_to_stop(thread)
 
 
 # --- the end of the process -------------------------------------------------
@@ -190,5 +204,14 @@ def end_all(grace: float | None = None) -> int:
 # Daemon threads end with the interpreter without their ``finally``; this runs
 # while they still live.
 atexit.register(end_all)
-# A fork has the loops of its parent in memory, and none of their threads.
-os.register_at_fork(after_in_child=loops.clear)
+
+
+def _forget() -> None:
+    # A fork has the loops of its parent in memory, and none of their threads,
+    # of which one may have held the lock.
+    global starting
+    starting = threading.Lock()
+    loops.clear()
+
+
+call_after_fork(_forget)

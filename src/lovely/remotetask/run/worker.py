@@ -13,6 +13,7 @@ the next claim then raises Retired, and the worker enrolls under a new one.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -26,10 +27,11 @@ from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
+from lovely.remotetask.peers.forks import check_opened_here
 from lovely.remotetask.run.chain import Chain
 from lovely.remotetask.run.executor import Claim
 from lovely.remotetask.run.executor import Executor
-from lovely.remotetask.run.executor import ServiceGone
+from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.group import Group
 from lovely.remotetask.run.lacking import Look
 from lovely.remotetask.run.lane_shares import LaneShares
@@ -59,20 +61,31 @@ _SESSION_JOBS = 100
 _SPENT_JOBS = 1024
 
 
+# The workers of this process that may still run what they have claimed.
+_here: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def is_here(name: str) -> bool:
+    """May a worker with this id still run its jobs in this process?"""
+    return any(name in worker.names for worker in list(_here))
+
+
 class Worker:
     """Runs the jobs of one service in some threads of this process.
 
     Arguments: as Executor's.
-    Attributes: ``identity``; ``active``, job id -> Claim, the jobs that this
-    worker has to end; ``groups``, slot -> Group, the jobs that run with one
-    commit now; ``alone``, slot -> how many jobs it still finishes alone;
-    ``sharedConflicts`` (int), how often a finish was repeated because a claim
-    in the same commit conflicted.
+    Attributes: ``home``, see Executor; ``identity``; ``active``, job id ->
+    Claim, the jobs that this worker has to end; ``groups``, slot -> Group,
+    the jobs that run with one commit now; ``alone``, slot -> how many jobs it
+    still finishes alone; ``sharedConflicts`` (int), how often a finish was
+    repeated because a claim in the same commit conflicted.
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
+        check_opened_here(database)
         self.database = database
         self.executor = Executor(database, path, host)
+        self.home = self.executor.home
         self.stopping = self.executor.stopping
         self.active: dict[int, Claim] = {}
         self.groups: dict[int, Group] = {}
@@ -80,6 +93,8 @@ class Worker:
         self.sharedConflicts = 0
         self._role, self._threads = PROCESSOR, 1
         self.identity = Identity(self._role)
+        # A new id is known here before others can see it in the database.
+        self.names = {self.identity.id}
         # The slots that no thread uses now.
         self._idle: list[int] = []
         self._claiming = threading.Lock()
@@ -98,15 +113,20 @@ class Worker:
 
         Arguments: ``role``: a LOOP gets lanes of its own, the others may not
         come back for them; ``threads``, how many.
+        Raises: OpenedBeforeFork.
         Txn: a short one of its own.
         """
-        life = liveness.for_database(self.database)
+        check_opened_here(self.database)
+        life = liveness.for_database(self.home)
         self._role = role or self._role
         self._threads = threads or self._threads
         identity = Identity(self._role)
+        self.names = {self.identity.id, identity.id}
+        _here.add(self)
 
         def enroll(service: TaskService) -> list[int]:
             queue = service.jobqueue
+            self.executor.oid = service._p_oid
             queue.enroll(identity.id, life.announce(), life.needs_beat)
             return [queue.take_slot(identity.id)
                     for _ in range(self._threads)]
@@ -123,14 +143,16 @@ class Worker:
         Txn: a short one of its own.
         """
         worker = self.identity.id
+        # What is not given back now is taken back: see monitor.
+        _here.discard(self)
         left: list[int] = []
         with suppress(ServiceGone):
             left = self.executor.write(
                 lambda service: service.jobqueue.retire(
-                    worker, service.clock.now(), charged=False))
+                    worker, service.clock.now(), charged=False), moved=True)
         self._idle.clear()
         if left:
-            wakeup.notify(self.database)
+            wakeup.notify(self.home)
         return len(left)
 
     # -- claim ----------------------------------------------------------------
@@ -173,6 +195,7 @@ class Worker:
                     return suspect
             return self._take(service, slots, jobid, alone)
 
+        check_opened_here(self.database)
         with self._claiming, Turn(self) as turn:
             if turn.closed and jobid is None:
                 self._pause = PAUSE

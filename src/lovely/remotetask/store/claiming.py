@@ -234,6 +234,7 @@ class Claiming(Timetable):
                    tokens: Iterator[Token], now: float) -> None:
         for key, job in chosen:
             # start() would do no more than this for them.
+            self.check_owned(job)
             job.put(status=PROCESSING, claim=token, position=None,
                     ready_key=key, startedAt=now,
                     attempts=(job.attempts or 0) + 1)

@@ -7,6 +7,7 @@ from typing import Any
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import time_key
+from lovely.remotetask.edge.losses import refuse_disowned
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
@@ -47,7 +48,17 @@ class Places(Workers):
         key = getattr(self, name).insert(key, job.id)
         job.put(position=(name, key), **values)
 
+    def check_owned(self, job: Job) -> None:
+        """Refuse a job that ZODB has disowned; each verb comes by here.
+
+        Its lanes would be committed, and the job would not.
+        Raises: OidGivenTwice, a ConflictError.
+        """
+        if job._p_jar is not self._p_jar:
+            refuse_disowned(job, self)
+
     def take_out(self, job: Job) -> None:
+        self.check_owned(job)
         # A job may have been deleted and its id used again, or its position
         # may be from another queue: discard() checks whose the entry is.
         if job.position is not None:
@@ -60,6 +71,7 @@ class Places(Workers):
                 getattr(self, name).discard(key, job.id)
 
     def _move(self, job: Job, status: str) -> str:
+        self.check_owned(job)
         states.check(job.id, job.status, status)
         return status
 

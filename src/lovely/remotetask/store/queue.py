@@ -202,6 +202,7 @@ class JobQueue(Claiming):
 
     def retry(self, job: Job, now: float) -> None:
         """Queue a failed or cancelled job once more; see retryJob."""
+        self.check_owned(job)
         if job.status not in (QUEUED, ERROR, CANCELLED):
             raise InvalidTransition(job.id, str(job.status), QUEUED)
         job.put(failures=0, interruptions=0, missing_since=None)
@@ -212,6 +213,7 @@ class JobQueue(Claiming):
 
     def cancel(self, job: Job) -> bool:
         """Cancel the job.  Returns False if it was over already."""
+        self.check_owned(job)
         if job.status is None or states.is_final(job.status):
             return False
         self._unnote_next(job)

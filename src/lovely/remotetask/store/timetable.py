@@ -5,6 +5,7 @@ from __future__ import annotations
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
+from lovely.remotetask.edge.losses import refuse_disowned
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
@@ -62,6 +63,8 @@ class Timetable(Places):
             note = NextRun(0)
             job.put(next=note)
         else:
+            if note._p_jar is not self._p_jar:
+                refuse_disowned(note, self)
             self.due.discard(note.key, job.id)
         note.key = self.due.insert(key, job.id)
 

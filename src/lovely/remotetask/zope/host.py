@@ -64,7 +64,8 @@ class ZopeHost(PlainHost):
         path = paths.path_of(service)
         if path is None:
             return super().path_of(service)
-        return ServicePath(path[1:], service._p_oid, self)
+        return ServicePath(
+            path[1:], service._p_oid, self, paths.chain(service))
 
     def product_configuration(self, name: str) -> Any:
         """See IHost"""

@@ -22,6 +22,7 @@ from ZODB.DB import DB
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.closing import call_on_close
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IClock
 from lovely.remotetask.interfaces import ILiveness
@@ -152,7 +153,12 @@ def for_database(database: DB, **options: Any) -> Liveness:
     with _lock:
         if database not in _known:
             _known[database] = Liveness(database, **options)
+            call_on_close(database, _close)
         return _known[database]
+
+
+def _close(database: DB) -> None:
+    _known[database].close()
 
 
 def _forget() -> None:

@@ -23,7 +23,10 @@ from ZODB.DB import DB
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge import caller
+from lovely.remotetask.edge.closing import call_on_close
 from lovely.remotetask.peers.forks import call_after_fork
+from lovely.remotetask.peers.forks import check_opened_here
+from lovely.remotetask.peers.oids import forget_when_cut_off
 from lovely.remotetask.peers.postgres import manager_of
 from lovely.remotetask.peers.wakeup.channel import Channel
 from lovely.remotetask.peers.wakeup.invalidations import Invalidations
@@ -138,9 +141,11 @@ def notify_after_commit(service: _Service, jar: Connection | None) -> None:
 
     Arguments: ``jar``, the service's connection; None: it is not stored yet,
     so no processor can know of it.
+    Raises: OpenedBeforeFork.
     Txn: the caller's, of which nothing but its commit is awaited.
     """
     if jar is not None:
+        check_opened_here(jar.db())
         caller.after_commit(jar, _notify, jar.db(), service.jobqueue)
 
 
@@ -154,7 +159,14 @@ def _channel(database: DB) -> Channel:
     with _lock:
         if database not in _known:
             _known[database] = _choose(database)
+            call_on_close(database, _close)
+            # Each process that adds jobs or runs them comes by here.
+            forget_when_cut_off(database)
         return _known[database]
+
+
+def _close(database: DB) -> None:
+    _known[database].end()
 
 
 def _choose(database: DB) -> Channel:

@@ -40,6 +40,9 @@ class Channel:
     def close(self) -> None:
         """Stop receiving once there are no wake events any more."""
 
+    def end(self) -> None:
+        """Receive and send no more: the database is about to be closed."""
+
     def fails(self, reason: str) -> None:
         """Let the processors poll from now on.
 

@@ -173,6 +173,14 @@ class Notifications(Channel):
                 self._receiver.stop()
                 self._receiver, self.works = None, None
 
+    def end(self) -> None:
+        """See Channel"""
+        with self._guard:
+            if self._receiver is not None:
+                self._receiver.stop()
+                self._receiver, self.works = None, None
+        self.sender.close(for_good=True)
+
     def publish(self, queue: bytes | None) -> None:
         """See Channel"""
         # The sender's log says why it cannot send.
