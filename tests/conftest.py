@@ -31,6 +31,7 @@ from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.run import executor
+from lovely.remotetask.run import suspects
 from lovely.remotetask.run.threads import tell_to_stop
 from lovely.remotetask.task import SimpleTask
 from lovely.remotetask.web.app import Application as WebApplication
@@ -92,6 +93,12 @@ class Application:
         transaction.abort()
         self.connection.close()
         self.db.close()
+
+
+@pytest.fixture(autouse=True)
+def empty_process():
+    """What other tests have claimed does not run beside this test's jobs."""
+    suspects._forget()
 
 
 @pytest.fixture

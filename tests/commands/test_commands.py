@@ -115,9 +115,9 @@ def test_options():
     assert task_option(command, 'remote') is False
     assert task_option(command, 'timeout') == 3600.0
     policy = RetryPolicy(1)
-    command = CommandTask(['true'], remote=True, timeout=5, limit=2,
+    command = CommandTask(['true'], remote=True, timeout=5,
                           retry=policy, inputSchema=TextLine())
-    assert (command.remote, command.timeout, command.limit) == (True, 5, 2)
+    assert (command.remote, command.timeout) == (True, 5)
     assert command.retry is policy
     assert isinstance(command.inputSchema, TextLine)
 

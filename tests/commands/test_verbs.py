@@ -124,6 +124,9 @@ def test_wrong_usage_exits_2(ask, remotetask):
                       ['list', '--limit', '0'],
                       ['add', 'echo', '--priority', '9'],
                       ['add', 'echo', '--timeout', '1'],
+                      ['add', 'echo', '--delay', 'nan'],
+                      ['add', 'echo', '--delay', '1e10'],
+                      ['add', 'echo', '--wait', '--timeout', 'inf'],
                       ['nonsense'], ['list', '--nonsense']):
         run = ask(*arguments)
         assert run.returncode == 2, arguments

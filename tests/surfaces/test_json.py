@@ -108,6 +108,29 @@ def test_bytes_and_datetimes_have_a_form_in_json(web, tasks, service):
         '/w==', '2026-11-24T12:00:00+00:00']
 
 
+def test_a_page_shows_what_it_cannot_show_as_unknown(web, service):
+    """A moment behind the calendar, and numbers that JSON cannot carry."""
+    last = datetime.datetime.max.replace(tzinfo=datetime.timezone(
+        datetime.timedelta(hours=-12)))
+
+    def add(service):
+        ids = [service.add('echo', input, delay=5)
+               for input in (None, last, 10**5000)]
+        job = service.jobs[ids[0]]
+        job.put(createdAt=3e11)
+        service.jobqueue.put_in(job, 'due', int(3e11 * 1_000_000) << 4)
+        return ids
+
+    ids = service(add)
+    listed = web.get('/tasks/api/v1/jobs').json['jobs']
+    assert {job['id'] for job in listed} == set(ids)
+    jobs = [web.get(f'/tasks/api/v1/jobs/{jobid}').json for jobid in ids]
+    assert jobs[0]['createdAt'] is jobs[0]['scheduledAt'] is None
+    assert jobs[1]['input'] == last.isoformat()
+    assert jobs[2]['input'] is None
+    assert 'digits' in jobs[2]['inputNote']
+
+
 # --- errors -----------------------------------------------------------------
 
 @pytest.mark.parametrize('path', [
@@ -132,7 +155,11 @@ def test_other_addresses_are_404_as_json(web, path):
 
 @pytest.mark.parametrize('query', [
     'limit=0', 'limit=1001', 'limit=x', 'limit=-1', 'limit=', 'limit=²',
-    'status=nonsense', 'start=nonsense', 'nonsense=1', 'limit=99999'])
+    'status=nonsense', 'start=nonsense', 'nonsense=1', 'limit=99999',
+    *[f'start={lane}.{key}' for lane in (
+        'running', 'ready', 'waiting', 'due', 'later', 'error', 'completed',
+        'cancelled') for key in (2**63, -2**63, '9' * 5000, '1_0', '')]],
+    ids=lambda query: query[:30])
 def test_bad_query_is_400_and_says_why(web, query):
     response = web.get(f'/tasks/api/v1/jobs?{query}')
     assert response.status_int == 400, response.text
@@ -155,6 +182,12 @@ def test_bad_query_is_400_and_says_why(web, query):
     (b'{"task": "echo", "input": ' + b'[' * 40 + b']' * 40 + b'}', '32'),
     (b'[' * 100_000, 'not JSON|nested'),
     (b'{"task": "echo", "input": ' + b'9' * 5000 + b'}', 'JSON'),
+    (b'{"task": "echo", "delay": 3e11}', 'delay'),
+    (b'{"task": "echo", "delay": 1' + b'0' * 400 + b'}', 'delay'),
+    (b'{"task": "echo", "delay": ' + b'9' * 5000 + b'}', 'JSON'),
+    (b'{"task": "echo", "delay": true}', 'delay'),
+    (b'{"task": "echo", "priority": 1' + b'0' * 400 + b'}', 'priority'),
+    (b'{"task": "echo", "priority": 1.0}', 'priority'),
 ], ids=lambda value: str(value)[:40])
 def test_bad_body_is_400_says_why_and_stores_nothing(web, service, body,
                                                       reason):

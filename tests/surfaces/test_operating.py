@@ -128,7 +128,9 @@ def test_clean_stops_in_between_and_says_where_to_go_on(
 
 
 @pytest.mark.parametrize('start', [
-    5, '', 'error', 'queued:1', 'error:x', 'completed:0.1', "error:0.1';"])
+    5, '', 'error', 'queued:1', 'error:x', 'completed:0.1', "error:0.1';",
+    'error:' + '9' * 30, 'error:0.' + '9' * 30, 'error:2147483648.0',
+    'error:' + '9' * 5000])
 def test_a_start_that_came_with_no_answer_is_400(web, service, start):
     add(web, 'error')
     service(lambda service: service.process())
@@ -158,6 +160,8 @@ def test_cancel_all_with_a_status(web, service, hasty):
     ({'status': None}, 'queued'), ({'status': 'queued', 'task': 5}, 'name'),
     ({'status': 'queued', 'start': 5}, 'start'),
     ({'status': 'queued', 'start': 'nonsense'}, 'cursor'),
+    ({'status': 'queued', 'start': 'ready.9223372036854775808'}, 'cursor'),
+    ({'status': 'queued', 'start': 'ready.' + '9' * 5000}, 'cursor'),
     ({'status': 'queued', 'all': True}, "'all'")])
 def test_bad_cancel_is_400_and_cancels_nothing(web, data, reason):
     jobid = add(web)

@@ -145,6 +145,19 @@ def test_ids_out_of_range_are_unknown_or_refused(web, jobid):
         web.call('getStatus', jobid)
 
 
+@pytest.mark.parametrize('number', [
+    '<i8>1' + '0' * 400 + '</i8>', '<int>' + '9' * 5000 + '</int>',
+    '<double>nan</double>', '<double>1e999</double>'], ids=lambda x: x[:12])
+@pytest.mark.parametrize('method', ['getStatus', 'getResult', 'getError',
+                                    'cancel', 'add'])
+def test_a_number_without_bounds_is_a_readable_fault(web, method, number):
+    body = (f'<methodCall><methodName>{method}</methodName><params><param>'
+            f'<value>{number}</value></param></params></methodCall>').encode()
+    answer = web.request('POST', '/tasks', body, 'text/xml').body
+    assert b'the server failed' not in answer
+    assert method == 'cancel' or b'<fault>' in answer
+
+
 def test_unknown_method_names_those_there_are(web):
     with pytest.raises(xmlrpc.client.Fault, match='getAvailableTasks'):
         web.call('process')
@@ -182,14 +195,17 @@ class Something:
 
 
 @pytest.mark.parametrize(('result', 'reason'), [
-    pytest.param(Something(), 'Something is not plain data', id='object'),
+    (Something(), 'Something is not plain data'),
     ({1: 2}, 'dictionary key 1'),
     ({'a': {'b': {3, 4}}}, 'set is not plain data'),
     (float('nan'), 'finite'),
     ('a\x00b', 'XML cannot carry'),
     ('\ud800', 'XML cannot carry'),
     (2 ** 64, '64 bits'),
-], ids=repr)
+    (10 ** 5000, 'digits'),
+    (datetime.datetime.max.replace(tzinfo=datetime.timezone(
+        datetime.timedelta(hours=-12))), 'UTC'),
+], ids='{0.__class__.__name__}'.format)
 def test_a_result_that_cannot_be_sent_is_a_fault_and_harms_no_job(
         web, tasks, service, result, reason):
     tasks('odd', SimpleTask(lambda input: result))

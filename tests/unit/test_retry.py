@@ -6,6 +6,8 @@ import random
 import pytest
 from zope.interface.verify import verifyObject
 
+from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.retry import DEFAULT_POLICY
@@ -58,12 +60,12 @@ def test_is_a_value():
 
 @pytest.mark.parametrize('name', ['base', 'cap'])
 @pytest.mark.parametrize('value', [
-    -1, '1', None, True, float('nan'), float('inf')])
+    -1, '1', None, True, float('nan'), float('inf'), 1e14, 10**400])
 def test_seconds_that_make_no_sense(name, value):
     with pytest.raises(UsageError) as caught:
         RetryPolicy(**{name: value})
     assert str(caught.value) == (
-        f'{name} is {value!r}; give a number of seconds from 0 on')
+        f'{name} is {shown(value)}; give {SECONDS}')
 
 
 @pytest.mark.parametrize('value', [-1, 1.0, '3', None, True])

@@ -16,8 +16,8 @@ TASKS = {
 }
 
 
-def job(task='short', interruptions=0):
-    return SimpleNamespace(task=task, interruptions=interruptions)
+def job(task='short'):
+    return SimpleNamespace(task=task)
 
 
 def group(pace, jobs):
@@ -68,12 +68,6 @@ def test_what_is_not_groupable_is_alone(pace, task):
         pace.learn(name, 0.0)
     assert group(pace, [job(task)] * 3) == 1
     assert group(pace, [job(), job(), job(task), job()]) == 2
-
-
-def test_what_was_interrupted_is_alone(pace):
-    pace.learn('short', 0.0)
-    assert group(pace, [job(interruptions=1), job()]) == 1
-    assert group(pace, [job(), job(interruptions=1), job()]) == 1
 
 
 def test_a_slow_run_counts_at_once_and_is_forgotten_slowly(pace):

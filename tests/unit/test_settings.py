@@ -53,6 +53,12 @@ def test_a_fraction_where_that_makes_sense(monkeypatch):
     assert read()['GROUP_SECONDS'] == 0.25
 
 
+def test_a_time_that_no_thread_can_wait_for(monkeypatch):
+    monkeypatch.setenv('LOVELY_REMOTETASK_SAFETY_SECONDS', '1e10')
+    with pytest.raises(ConfigurationError, match='at most'):
+        read()
+
+
 @pytest.mark.parametrize('given', [
     '', 'ten', '0', '-1', 'nan', 'inf', '-inf', '10s'])
 @pytest.mark.parametrize('name', ['BEAT_SECONDS', 'POISON'])

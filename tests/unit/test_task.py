@@ -144,7 +144,7 @@ def test_with_and_without_parentheses_and_name():
     def three(input):
         pass
 
-    @task(name='vier', limit=2)
+    @task(name='vier', timeout=2)
     def four(input):
         pass
 
@@ -207,8 +207,10 @@ def test_a_name_is_a_str(name):
     ({'timeout': float('nan')}, 'timeout is nan'),
     ({'groupable': 1}, 'groupable is 1'),
     ({'remote': 'no'}, "remote is 'no'"),
-    ({'limit': 0}, 'limit is 0'),
-    ({'limit': 1.5}, 'limit is 1.5'),
+    ({'timeout': 1e10}, 'timeout is 1'),
+    ({'timeout': 10**5000}, 'timeout is a value'),
+    ({'limit': 1}, 'limit does not exist yet: leave it out'),
+    ({'limit': None}, 'limit does not exist yet: leave it out'),
     ({'inputSchema': str}, 'inputSchema is'),
 ])
 def test_options_that_tasks_do_not_have(options, named):
@@ -222,11 +224,11 @@ def test_options_that_tasks_do_not_have(options, named):
 def test_options_reach_the_task():
     schema = TextLine()
     made = FunctionTask(f, retry=NO_RETRY, timeout=2.5, groupable=True,
-                        remote=False, limit=1, inputSchema=schema,
+                        remote=False, inputSchema=schema,
                         outputSchema=ITask)
     assert [task_option(made, name) for name in
-            ('retry', 'timeout', 'groupable', 'remote', 'limit')] == [
-        NO_RETRY, 2.5, True, False, 1]
+            ('retry', 'timeout', 'groupable', 'remote')] == [
+        NO_RETRY, 2.5, True, False]
     assert made.inputSchema is schema and made.outputSchema is ITask
 
 
@@ -234,7 +236,7 @@ def test_options_reach_the_task():
 def test_a_task_of_0_5_2_has_the_default_of_each_option(made):
     found = {name: task_option(made, name) for name in ITaskOptions.names()}
     assert found == {'retry': None, 'timeout': None, 'groupable': False,
-                     'remote': None, 'limit': None}
+                     'remote': None}
 
 
 def test_an_option_that_does_not_exist():

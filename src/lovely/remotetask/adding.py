@@ -11,8 +11,10 @@ from typing import Any
 
 from lovely.remotetask import events
 from lovely.remotetask import payload
+from lovely.remotetask.bounds import MOMENT
+from lovely.remotetask.bounds import seconds_of
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
-from lovely.remotetask.edge.clock import as_seconds
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import NotPermitted
@@ -65,6 +67,17 @@ def _shelve(queue: JobQueue, job: Job, number: int) -> None:
     queue.shelve(job)
 
 
+def _check_moment(runAt: Any) -> float:
+    """The seconds since 1970 of a runAt.  Raises: UsageError."""
+    if not isinstance(runAt, datetime) or runAt.tzinfo is None:
+        raise UsageError(f'runAt is {shown(runAt)}; give an aware datetime, '
+                         f'one with a time zone')
+    when = seconds_of(runAt)
+    if when is None:
+        raise UsageError(f'runAt is {shown(runAt)}; give {MOMENT}')
+    return when
+
+
 def placer(startLater: bool, delay: float | None, runAt: datetime | None,
             now: Callable[[], float]) -> Placer:
     """The function that puts jobs with these options into the queue.
@@ -83,10 +96,7 @@ def placer(startLater: bool, delay: float | None, runAt: datetime | None,
         return _shelve
     # Jobs of equal moments run in any order, and those of one call must not.
     if runAt is not None:
-        if runAt.tzinfo is None:
-            raise UsageError(f'runAt is {runAt!r}; give an aware datetime, '
-                             f'one with a time zone')
-        when = as_seconds(runAt)
+        when = _check_moment(runAt)
         return lambda queue, job, number: queue.schedule_at(
             job, when + number * APART)
     check_delay(delay)
@@ -108,7 +118,7 @@ def check_task(service: TaskService, name: Any, priority: Any) -> Any:
         # Exactly this: callers of 0.5.2 compare the type and the text.
         raise ValueError('Task does not exist')
     if type(priority) is not int or priority not in _PRIORITIES:
-        raise UsageError(f'priority is {priority!r}; give a whole number '
+        raise UsageError(f'priority is {shown(priority)}; give a whole number '
                          f'from {_PRIORITIES[0]} to {_PRIORITIES[-1]}')
     return task
 
@@ -119,7 +129,7 @@ def _submitter(service: TaskService, host: IHost, runAs: Any) -> str | None:
         acting: str | None = host.submitter()
         return acting
     if not isinstance(runAs, str) or not runAs:
-        raise UsageError(f'runAs is {runAs!r:.80}; give the id of a '
+        raise UsageError(f'runAs is {shown(runAs)}; give the id of a '
                          f'principal as this host writes it, or SYSTEM')
     if not host.permits(service, MANAGE):
         raise NotPermitted(
@@ -187,13 +197,17 @@ def add_one(service: TaskService, name: str, input: Any,
     jar, host = caller.jar_of(service), service.host
     submitter = _submitter(service, host, runAs)
     input, size = _check_input(task, name, input, jar, host)
-    if key is None and onDuplicate == 'keep':
-        job = _make(service, make, name, input, size, priority, submitter)
-    else:
+    holder = None
+    keyed = key is not None or onDuplicate != 'keep'
+    if keyed:
         holder, stands = _holder(service, key, onDuplicate, jar)
         if holder is not None and stands:
             return holder.id
-        job = _make(service, make, name, input, size, priority, submitter)
+    job = _make(service, make, name, input, size, priority, submitter)
+    if keyed:
+        if (holder is not None and not is_final(holder.status)
+                and holder.status != PROCESSING):
+            service.cancel(holder.id)
         service.jobqueue.uniques.take(key, job, holder)
     place(service.jobqueue, job, 0)
     if type(input) not in _FIXED:
@@ -242,6 +256,11 @@ def _make(service: TaskService, make: Callable[..., Job], name: str,
         job.put(id=jobid, task=name, **values)
     else:
         job = make(jobid, name, input)
+        if job.status is not None:
+            # Found here, and not by the queue: nothing is written yet.
+            raise UsageError(
+                f'{shown(make)} has made a job with the status '
+                f'{shown(job.status)}; leave it as it is: the service sets it')
         job.put(**values)
     service.jobs[job.id] = job
     return job
@@ -257,7 +276,7 @@ def _holder(service: TaskService, key: Any, onDuplicate: Any,
     """
     check_key(key)
     if onDuplicate not in ON_DUPLICATE:
-        raise UsageError(f'onDuplicate is {onDuplicate!r:.80}; one of '
+        raise UsageError(f'onDuplicate is {shown(onDuplicate)}; one of '
                          f'{", ".join(map(repr, ON_DUPLICATE))}')
     holder = service.jobqueue.uniques.holder(key, service.jobs)
     if holder is None or is_final(holder.status):
@@ -269,8 +288,6 @@ def _holder(service: TaskService, key: Any, onDuplicate: Any,
         # run is to see what this transaction has written.
         caller.read_current(jar, holder)
         return holder, True
-    if holder.status != PROCESSING:
-        service.cancel(holder.id)
     return holder, False
 
 
@@ -286,7 +303,9 @@ def retry(service: TaskService, job: Job) -> None:
     service.jobqueue.retry(job, service.clock.now())
     if job.key is not None and holder is not job:
         uniques.take(job.key, job, holder)
-    notify_after_commit(service, caller.jar_of(service))
+    jar = caller.jar_of(service)
+    mark_input_at_commit(jar, job)
+    notify_after_commit(service, jar)
 
 
 def mark_input_at_commit(jar: Connection | None, *jobs: Job) -> None:

@@ -11,16 +11,20 @@ from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
+from lovely.remotetask.bounds import shown
+from lovely.remotetask.errors import InvalidCursor
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import visit
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.interfaces import IHost
+from lovely.remotetask.store.cleaning import check_start
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -111,6 +115,7 @@ def cleaning(transact: Transact, status: Sequence[str],
     """Clean in steps: each step of this generator is one transaction.
 
     Arguments: ``start``, that of an earlier clean to go on with.
+    Raises: InvalidCursor for any other.
     Yields: status, number of jobs removed by this transaction, and the
     ``start`` of a clean that goes on from here; None at the end.
     """
@@ -133,6 +138,7 @@ def cancelling(transact: Transact, status: str, task: str | None,
     """Cancel in steps: each step of this generator is one transaction.
 
     Arguments: ``start``, that of an earlier cancel to go on with.
+    Raises: InvalidCursor for any other.
     Yields: number of jobs cancelled by this transaction, and the ``start`` of
     a cancel that goes on from here; None at the end.
     """
@@ -166,9 +172,13 @@ class _CleanStep:
         return found
 
 
-def _split(start: str, status: Sequence[str]) -> tuple[str, str | None]:
-    first, colon, at = start.rpartition(':')
-    if not colon or first not in status or at.strip('-.0123456789'):
-        raise UsageError(f'{start!r:.80} is no start for this clean; use the '
-                         f'"next" of the answer before')
-    return first, at or None
+def _split(start: Any, status: Sequence[str]) -> tuple[str, str | None]:
+    if isinstance(start, str):
+        first, colon, at = start.rpartition(':')
+        with suppress(InvalidCursor):
+            if colon and first in status:
+                if at:
+                    check_start(first, at)
+                return first, at or None
+    raise InvalidCursor(f'{shown(start)} is no start for this clean; use the '
+                        f'"next" of the answer before')

@@ -9,6 +9,12 @@ so that an ``except TaskError`` in a task does not swallow them.
 from collections.abc import Iterable
 from datetime import datetime
 
+from lovely.remotetask.bounds import MOMENT
+from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import is_seconds
+from lovely.remotetask.bounds import seconds_of
+from lovely.remotetask.bounds import shown
+
 
 class RemoteTaskError(Exception):
     """Something went wrong in lovely.remotetask; see the message."""
@@ -41,8 +47,8 @@ class JobNotFound(UsageError, KeyError):
         self.jobid = jobid
 
     def __str__(self) -> str:
-        return (f'no job has the id {self.jobid!r}: it was never added to '
-                f'this service, or it has been cleaned')
+        return (f'no job has the id {shown(self.jobid)}: it was never added '
+                f'to this service, or it has been cleaned')
 
 
 class InvalidTransition(UsageError):
@@ -61,6 +67,10 @@ class InvalidTransition(UsageError):
 
 class InvalidSchedule(UsageError, ValueError):
     """The schedule can never run; give fields that occur in a calendar."""
+
+
+class InvalidCursor(UsageError, ValueError):
+    """This place to go on from came with no page or answer of this kind."""
 
 
 class InputRejected(UsageError, ValueError):
@@ -129,12 +139,23 @@ class SubmitterGone(TaskError):
 class RetryLater(RemoteTaskError):
     """Raised by a task: undo this attempt and run the job again later.
 
-    Arguments: ``delay``, seconds (int or float, >= 0) from now, or ``when``,
-    an aware datetime; at least one second passes.  Not charged as a failure.
+    Arguments: ``delay``, seconds (int or float, from 0 to two hundred years)
+    from now, or ``when``, an aware datetime; at least one second passes.  Not
+    charged as a failure.
+    Raises: UsageError for any other value.
     """
 
     def __init__(self, delay: float | None = None,
                  when: datetime | None = None, reason: str = '') -> None:
+        # Here, in the line of the mistake: a worker could not store it.
+        if delay is not None and not is_seconds(delay):
+            raise UsageError(f'RetryLater: delay is {shown(delay)}; give '
+                             f'{SECONDS}; a text goes into reason=')
+        if when is not None and (
+                not isinstance(when, datetime) or when.tzinfo is None
+                or seconds_of(when) is None):
+            raise UsageError(f'RetryLater: when is {shown(when)}; give an '
+                             f'aware datetime, {MOMENT}')
         super().__init__(delay, when, reason)
         self.delay = delay
         self.when = when

@@ -21,6 +21,8 @@ from zope.schema import Real
 from zope.schema import TextLine
 from zope.schema import Tuple
 
+from lovely.remotetask.bounds import is_seconds
+
 QUEUED = 'queued'
 PROCESSING = 'processing'
 CANCELLED = 'cancelled'
@@ -97,7 +99,6 @@ class ITaskOptions(Interface):
     groupable = Attribute('True: short runs may share one commit.')
     remote = Attribute('True/False: may XML-RPC or JSON add this task?  '
                        "None: the service's ``remoteDefault``.")
-    limit = Attribute('How many jobs of this task may run at once, or None.')
 
 
 class IRetryPolicy(Interface):
@@ -108,7 +109,10 @@ class IRetryPolicy(Interface):
 
         Arguments: ``failures`` (int >= 1), attempts that failed so far;
         ``rng`` (random.Random), the source of jitter.
-        Returns: seconds (float), or None: give up, the job ends in ``error``.
+        Returns: seconds (int or float, from 0 to two hundred years), or
+        None: give up, the job ends in ``error``.  So it does with the error
+        of a policy that raises, or answers anything else.
+        Txn: asked once for each failure, in a snapshot that is aborted.
         """
 
 
@@ -119,6 +123,7 @@ class IJob(Interface):
 
     Values are checked when assigned.  Datetimes are naive local time, as in
     0.5.2; ``createdAt`` and its like are the same instants, aware, in UTC.
+    A stored instant that no datetime can show reads as None.
     """
 
     id = Int(
@@ -231,6 +236,7 @@ class ICronJob(IJob):
         description='Run once, this many seconds from now; the fields do '
                     'not count then.  None: no delay.',
         min=0,
+        constraint=is_seconds,
         default=None,
         required=False)
 
@@ -297,8 +303,9 @@ class ITaskService(IContained):
         that pickles: plain data, or persistent objects of this database;
         ``startLater`` (bool): wait for ``startJob``; ``jobClass``, a factory
         ``(id, task, input) -> IJob``; ``priority`` (int, -4 to 3), larger
-        runs earlier; ``delay`` (seconds >= 0) or ``runAt`` (aware datetime):
-        not before then; ``key`` (str, 1 to 200 characters): no two jobs of
+        runs earlier; ``delay`` (seconds, from 0 to two hundred years) or
+        ``runAt`` (aware datetime of the years 2 to 9998): not before then;
+        ``key`` (str, 1 to 200 characters): no two jobs of
         this service that are not over have the same; ``onDuplicate``, what
         becomes of an add whose key another job has: ``'keep'``, nothing is
         added; ``'replace'``, the other one is cancelled, or, if it is
@@ -309,7 +316,7 @@ class ITaskService(IContained):
         Raises: ValueError('Task does not exist'); InputRejected with the
         reason; DuplicateJob; NotPermitted for ``runAs`` without the
         permission ``lovely.remotetask.Manage``; UsageError for options that
-        exclude each other.  Nothing is stored then.
+        exclude each other or are out of bounds.  Nothing is stored then.
         Txn: joins the caller's; abort leaves no job.  Concurrent adders do
         not conflict, unless their keys are the same: the second one's retry
         sees the first one's job.  A transaction that kept a job conflicts if
@@ -357,7 +364,8 @@ class ITaskService(IContained):
     def reschedule(jobid):
         """Compute a cron job's next run anew, after ``update``.
 
-        Raises: JobNotFound; InvalidSchedule for a job that has no schedule.
+        Raises: JobNotFound; InvalidSchedule for a job that has no schedule,
+        or none that comes; nothing is stored then.
         Txn: the caller commits.  Source: 0.5.2.
         """
 
@@ -417,8 +425,8 @@ class ITaskService(IContained):
         cursor of the page before; ``limit`` (int, 1 to 1,000).
         Returns: ``(jobs, cursor)``: a list of IJob and the ``start`` of the
         next page (str), None at the end.
-        Raises: ValueError for an unknown status or a cursor of another
-        listing.
+        Raises: ValueError for an unknown status or a limit out of bounds;
+        InvalidCursor (a ValueError) for a cursor of no page of this listing.
         Cost: O(limit + log n).
         """
 

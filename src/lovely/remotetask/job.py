@@ -24,9 +24,9 @@ from lovely.remotetask import payload
 from lovely.remotetask import schedule
 from lovely.remotetask import settings
 from lovely.remotetask.annotations import OwnAnnotations
+from lovely.remotetask.bounds import seconds_of
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import as_local
-from lovely.remotetask.edge.clock import as_seconds
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.errors import NewerRecord
@@ -79,12 +79,15 @@ class _Moment:
 
     def __set__(self, job: Job, value: datetime | None) -> None:
         self.field.bind(job).validate(value)
+        seconds = None
         if value is not None:
             self.refuse(value)
-        job.__dict__[self.stored] = (
-            None if value is None else as_seconds(value))
+            seconds = seconds_of(value)
+            if seconds is None:
+                raise ConstraintNotSatisfied(value, self.field.__name__)
+        job.__dict__[self.stored] = seconds
 
-    def show(self, seconds: float) -> datetime:
+    def show(self, seconds: float) -> datetime | None:
         return as_utc(seconds)
 
     def refuse(self, value: datetime) -> None:
@@ -95,7 +98,7 @@ class _Moment:
 class _LocalMoment(_Moment):
     """The same instant, read as a naive local datetime, as in 0.5.2."""
 
-    def show(self, seconds: float) -> datetime:
+    def show(self, seconds: float) -> datetime | None:
         return as_local(seconds)
 
     def refuse(self, value: datetime) -> None:
@@ -181,6 +184,10 @@ class Job(OwnAnnotations, Persistent):
         field = type(self)._fields.get(name)
         if field is not None:
             field.bind(self).validate(value)
+        if name[0] != '_' or name == '_p_changed':
+            # By the application, perhaps after a put() of this transaction: it
+            # may have changed the input, too.
+            self.__dict__.pop('_v_own', None)
         super().__setattr__(name, value)
 
     def put(self, **values: Any) -> None:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _INLINE_BYTES = 2000
 
 _ATOMS = frozenset((type(None), bool, int, float))
-_TEXTS = frozenset((str, bytes))
 _DEPTH = 50
 
 
@@ -47,9 +46,12 @@ def weigh(value: Any, depth: int = _DEPTH) -> int | None:
     Only exact types are plain: a subclass may pickle itself in any way.
     """
     kind = type(value)
+    if kind is str:
+        return (len(value) if value.isascii() else _utf8_length(value)) + 5
     if kind in _ATOMS:
-        return 9
-    if kind in _TEXTS:
+        return 9 if kind is not int or -2**30 < value < 2**30 else (
+            _int_length(value))
+    if kind is bytes:
         return len(value) + 5
     if kind is dict:
         parts = [*value, *value.values()]
@@ -63,8 +65,11 @@ def weigh(value: Any, depth: int = _DEPTH) -> int | None:
     for part in parts:
         # Each add runs this loop: most parts need no call of their own.
         kind = type(part)
-        if kind in _TEXTS:
-            total += len(part) + 5
+        if kind is str:
+            total += (len(part) if part.isascii()
+                      else _utf8_length(part)) + 5
+        elif kind is int:
+            total += 9 if -2**30 < part < 2**30 else _int_length(part)
         elif kind in _ATOMS:
             total += 9
         else:
@@ -73,6 +78,14 @@ def weigh(value: Any, depth: int = _DEPTH) -> int | None:
                 return None
             total += size
     return total
+
+
+def _utf8_length(text: str) -> int:
+    return len(text.encode('utf-8', 'surrogatepass'))
+
+
+def _int_length(number: int) -> int:
+    return 9 + number.bit_length() // 8
 
 
 class _Counter:

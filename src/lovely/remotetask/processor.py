@@ -15,9 +15,13 @@ from ZODB.POSException import ConflictError
 from zope.interface import implementer
 
 from lovely.remotetask import events
+from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import is_seconds
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import db as database_edge
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
+from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import ProcessorRequest
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import IProcessor
@@ -113,6 +117,9 @@ class SimpleProcessor:
                  waitTime: float = 1.0) -> None:
         self.db = db
         self.servicePath = servicePath
+        # Refused here, in the caller's thread: the loop would end by it.
+        if not is_seconds(waitTime):
+            raise UsageError(f'waitTime is {shown(waitTime)}; give {SECONDS}')
         self.waitTime = waitTime
         self.host = (self.host or getattr(servicePath, 'host', None)
                      or current_host())
@@ -283,7 +290,7 @@ class SimpleProcessor:
                       for lanes in (queue.due, queue.waiting)
                       if (head := lanes.first()) is not None]
             # The owner of a lane may be too busy for the jobs there.
-            if queue.ready and self.worker.waits_for is not None:
+            if self.worker.waits_for is not None:
                 comes.append(self.worker.waits_for)
         return min(comes)
 
@@ -314,6 +321,9 @@ class MultiProcessor(SimpleProcessor):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.maxThreads = kwargs.pop('maxThreads', 5)
+        if type(self.maxThreads) is not int or self.maxThreads < 1:
+            raise UsageError(f'maxThreads is {shown(self.maxThreads)}; give a '
+                             f'whole number from 1 on')
         super().__init__(*args, **kwargs)
         #: The threads at work.
         self.threads: list[threading.Thread] = []

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from zope.interface import implementer
 
+from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import is_seconds
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import IRetryPolicy
 
@@ -29,15 +32,12 @@ class RetryPolicy:
 
     def __post_init__(self) -> None:
         if type(self.retries) is not int or self.retries < 0:
-            raise UsageError(f'retries is {self.retries!r}; give a whole '
+            raise UsageError(f'retries is {shown(self.retries)}; give a whole '
                              f'number from 0 on')
         for name in ('base', 'cap'):
             value = getattr(self, name)
-            # Not "value < 0": NaN is refused, too.
-            if (type(value) not in (int, float)
-                    or not 0 <= value < float('inf')):
-                raise UsageError(f'{name} is {value!r}; give a number of '
-                                 f'seconds from 0 on')
+            if not is_seconds(value):
+                raise UsageError(f'{name} is {shown(value)}; give {SECONDS}')
 
     def delay(self, failures: int, rng: random.Random) -> float | None:
         """See IRetryPolicy"""

@@ -19,6 +19,10 @@ from datetime import date
 from datetime import datetime
 from typing import Any
 
+from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import is_moment
+from lovely.remotetask.bounds import is_seconds
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import InvalidSchedule
 
 #: minute, hour, dayOfMonth, month, dayOfWeek; each sorted, () for any.
@@ -66,7 +70,7 @@ def _check_field(name: str, values: Any, low: int,
     # A string is iterable, and its characters are never meant.
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise InvalidSchedule(
-            f'{name} is {values!r}; give a tuple of {wanted}')
+            f'{name} is {shown(values)}; give a tuple of {wanted}')
     found = set()
     for value in values:
         # True is an int, and is never meant as 1; calendar.MONDAY is an int,
@@ -74,20 +78,33 @@ def _check_field(name: str, values: Any, low: int,
         if (not isinstance(value, int) or isinstance(value, bool)
                 or not low <= value <= high):
             raise InvalidSchedule(
-                f'{name} contains {value!r}; give {wanted}')
+                f'{name} contains {shown(value)}; give {wanted}')
         found.add(int(value))
     return tuple(sorted(found))
 
 
 def check_delay(delay: Any) -> None:
     """Raise InvalidSchedule unless this is a delay in seconds, or None."""
-    if delay is None:
-        return
-    # Not "delay < 0": NaN is refused, too.
-    if (type(delay) not in (int, float) or not delay >= 0
-            or delay == float('inf')):
+    if delay is not None and not is_seconds(delay):
+        raise InvalidSchedule(f'delay is {shown(delay)}; give {SECONDS}')
+
+
+def check_next(jobid: int, when: float | None) -> float:
+    """The next run of a job.
+
+    Arguments: ``when``, seconds since 1970, None: it has no schedule.
+    Raises: InvalidSchedule unless a queue can place the job by it.
+    """
+    if when is None:
         raise InvalidSchedule(
-            f'delay is {delay!r}; give a number of seconds from 0 on')
+            f'job {jobid!r} has no schedule: give it a delay, or at '
+            f'least one of minute, hour, dayOfMonth, month, dayOfWeek')
+    if not is_moment(when):
+        # Its delay was assigned from outside, or stored by an earlier release.
+        raise InvalidSchedule(
+            f'job {jobid!r} would run {shown(when)} seconds after 1970, which '
+            f'is no moment; give it a delay or a schedule, by update()')
+    return when
 
 
 def next_time(fields: Fields, now: float) -> int | None:

@@ -21,11 +21,15 @@ from lovely.remotetask import adding
 from lovely.remotetask import events
 from lovely.remotetask import processor
 from lovely.remotetask.annotations import OwnAnnotations
+from lovely.remotetask.bounds import MOMENT
+from lovely.remotetask.bounds import is_moment
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import JobNotFound
+from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
@@ -142,7 +146,7 @@ class TaskService(OwnAnnotations, Persistent):
 
         adding.check_task(self, task, priority)
         # Tried out first: a schedule that never occurs must not draw an id.
-        if make(0, task, None).next_run(0) is None:
+        if make(0, task, None).next_run(self.clock.now()) is None:
             raise InvalidSchedule(
                 'no schedule: give at least one of minute, hour, dayOfMonth, '
                 'month, dayOfWeek, or a delay')
@@ -262,6 +266,9 @@ class TaskService(OwnAnnotations, Persistent):
         """
         if now is None:
             return self.clock.now()
+        if not is_moment(now):
+            raise UsageError(f'now is {shown(now)}; give the seconds since '
+                             f'1970 of {MOMENT}')
         self.jobqueue.reanchor(now)
         return now
 
@@ -269,6 +276,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     def claimNextJob(self, now: float | None = None) -> int | None:
         """See ITaskService"""
+        now = self._look(now)
         worker = manual_worker()
         jar = caller.jar_of(self)
         queue = self.jobqueue
@@ -276,7 +284,7 @@ class TaskService(OwnAnnotations, Persistent):
                      liveness.for_database(jar.db()).announce(), beats=False)
         slots = queue.slots_of(worker.id)
         slot = slots[0] if slots else queue.take_slot(worker.id)
-        taken = queue.claim_next(worker.tokens(slot), self._look(now))
+        taken = queue.claim_next(worker.tokens(slot), now)
         return taken[0].id if taken else None
 
     def processNext(self, now: float | None = None,

@@ -6,10 +6,10 @@ attribute before processors start.  For that, every user reads ``settings.X``
 at the time of use: ``from ...settings import X`` would keep the old number.
 """
 
-import math
 import os
 from typing import TypeVar
 
+from lovely.remotetask import bounds
 from lovely.remotetask.errors import ConfigurationError
 
 _PREFIX = 'LOVELY_REMOTETASK_'
@@ -58,6 +58,10 @@ MANUAL_SECONDS = 600.0
 #: cause, and ends in an error.
 POISON = 5
 
+#: How long (seconds) a job that ran when its worker died runs with no other
+#: job beside it in its process, and waits for such a process at most.
+SUSPECT_SECONDS = 60.0
+
 #: How long (seconds) the end of a process waits for its running jobs.
 END_GRACE = 5.0
 
@@ -72,11 +76,13 @@ def _from_environment(name: str, default: _Number) -> _Number:
         number = type(default)(given)
     except ValueError:
         number = type(default)(0)
-    if not 0 < number < math.inf:
-        kind = 'whole number' if isinstance(default, int) else 'number'
+    whole = isinstance(default, int)
+    if not (number > 0 and (whole or number <= bounds.LONGEST)):
+        kind = 'whole number' if whole else 'number'
+        most = '' if whole else f' and at most {bounds.LONGEST}'
         raise ConfigurationError(
-            f'{variable} is {given!r}; give a {kind} greater than 0, or '
-            f'remove the variable: the default is {default}')
+            f'{variable} is {bounds.shown(given)}; give a {kind} greater than '
+            f'0{most}, or remove the variable: the default is {default}')
     return number
 
 

@@ -22,6 +22,8 @@ from zope.schema import getFieldsInOrder
 from zope.schema.fieldproperty import FieldProperty
 from zope.schema.interfaces import IField
 
+from lovely.remotetask.bounds import is_seconds
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import IRetryPolicy
@@ -35,8 +37,7 @@ __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
 
 #: The options of a task that sets none: see ITaskOptions.
 _DEFAULTS: dict[str, Any] = {
-    'retry': None, 'timeout': None, 'groupable': False, 'remote': None,
-    'limit': None}
+    'retry': None, 'timeout': None, 'groupable': False, 'remote': None}
 
 
 def task_option(task: Any, name: str) -> Any:
@@ -140,6 +141,11 @@ def set_options(made: Any, options: dict[str, Any]) -> None:
     and ``outputSchema`` count as such.
     Raises: TypeError for a name or value that cannot be one.
     """
+    if 'limit' in options:
+        # Nothing enforces it yet: four threads would run four at once.
+        raise TypeError(
+            'the task option limit does not exist yet: leave it out, and '
+            'bound how many jobs run at once by the threads of the workers')
     unknown = set(options) - {*_CHECKS, 'inputSchema', 'outputSchema'}
     if unknown:
         raise TypeError(
@@ -149,8 +155,8 @@ def set_options(made: Any, options: dict[str, Any]) -> None:
         allowed, wanted = _CHECKS.get(name, (_is_schema, _SCHEMA))
         if value is not None and not allowed(value):
             raise TypeError(
-                f'the task option {name} is {value!r}; it must be {wanted}, '
-                f'or None')
+                f'the task option {name} is {shown(value)}; it must be '
+                f'{wanted}, or None')
     for name, value in options.items():
         setattr(made, name, value)
 
@@ -160,9 +166,7 @@ def _is_schema(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    # A bool is an int, too, and is never meant as a number of seconds.
-    return (isinstance(value, int | float) and not isinstance(value, bool)
-            and 0 < value < float('inf'))
+    return is_seconds(value) and value > 0
 
 
 def _is_flag(value: Any) -> bool:
@@ -177,8 +181,6 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'timeout': (_is_number, 'a number of seconds'),
     'groupable': (_is_flag, 'True or False'),
     'remote': (_is_flag, 'True or False'),
-    'limit': (lambda value: _is_number(value) and isinstance(value, int),
-              'a whole number from 1 on'),
 }
 
 # The attribute in which @task leaves its mark: the function stays a function,

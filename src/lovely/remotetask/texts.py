@@ -30,7 +30,11 @@ def without_passwords(text: str) -> str:
 
 def message_of(error: BaseException) -> str:
     """An error's message in one line, without passwords."""
-    return without_passwords(one_line(str(error)))
+    try:
+        text = str(error)
+    except Exception:
+        text = ''           # an error of an application may be broken, too
+    return without_passwords(one_line(text))
 
 
 def describe(error: BaseException) -> str:

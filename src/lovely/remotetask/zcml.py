@@ -66,7 +66,7 @@ class ITaskDirective(Interface):
 
     limit = Int(
         title='Limit',
-        description='How many jobs of this task may run at once.',
+        description='Refused, until a release enforces it: leave it out.',
         required=False)
 
 

@@ -186,6 +186,17 @@ class World:
         effects = service._p_jar.root()[self.path[0]]['effects']
         effects[name] = effects.get(name, 0) + 1
 
+    def dies(self, worker):
+        """The process of a worker was killed, and another one has seen that.
+
+        Returns: the ids of the jobs that it ran.
+        """
+        jobs = self.do(lambda service: service.jobqueue.retire(
+            worker.identity.id, service.clock.now(), charged=True))
+        # What it runs does not run in this process.
+        worker.active.clear()
+        return jobs
+
     # -- processors -----------------------------------------------------------
 
     def processor(self, database=None, factory=SimpleProcessor, **options):

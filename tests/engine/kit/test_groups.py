@@ -350,8 +350,7 @@ def test_what_was_interrupted_takes_nobody_along(world, short):
     assert len(claims) == 5
     for claim in claims[2:]:
         assert dead.give_back(claim)
-    world.do(lambda service: service.jobqueue.retire(
-        dead.identity.id, service.clock.now(), charged=True))
+    world.dies(dead)
     work(enrolled(world))
     assert commits(world, jobs) == [1, 1, 3]
     assert world.effects() == dict.fromkeys(jobs, 1)
@@ -614,8 +613,7 @@ def test_a_requeued_job_stands_beside_its_trace(world, chained, calls):
 def test_who_dies_leaves_traces_that_others_drop(world, chained, calls):
     jobs = chained(5)
     dead = chained.worker
-    left = world.do(lambda service: service.jobqueue.retire(
-        dead.identity.id, service.clock.now(), charged=True))
+    left = world.dies(dead)
     assert jobs[-1] in left
     new = add(world, 3, start=50)
     assert (listed(world), queued(world)) == (

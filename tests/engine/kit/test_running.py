@@ -382,31 +382,6 @@ def test_a_task_over_its_limit_fails_and_is_retried(world, task):
     assert world.effects() == {}
 
 
-def test_a_missing_task_is_waited_for(world, task, log):
-    @task
-    def work(service, jobid, input):
-        return 'done'
-
-    jobs = asked, patient = world.add('work'), world.add('work')
-    utility = zope.component.getUtility(ITask, 'work')
-    zope.component.getGlobalSiteManager().unregisterUtility(
-        utility, ITask, 'work')
-    assert world.drain() == 2
-    for jobid in jobs:
-        job = job_of(world, jobid)
-        assert (job['status'], job['failures']) == ('queued', 0)
-        assert world.see(lambda service, jobid=jobid: service.getError(
-            jobid)) == 'Task "work" not found!'
-    assert log == ['ERROR Task "work" not found!'] * 2
-    zope.component.provideUtility(utility, ITask, 'work')
-    world.do(lambda service: service.retryJob(asked))
-    assert world.drain() == 1
-    assert [world.status(jobid) for jobid in jobs] == ['completed', 'queued']
-    # Its time comes by itself.
-    world.do(lambda service: service.process(service.clock.now() + 11))
-    assert world.see(lambda service: service.getResult(patient)) == 'done'
-
-
 def test_a_refused_commit_stays_refused_when_tried_again(world, task):
     @task
     def work(service, jobid, input):

@@ -95,8 +95,7 @@ def test_the_jobs_of_a_dead_worker_run_again(world, ran):
     (worker,) = world.see(lambda service: service.listWorkers())
     assert worker['claims'] == [first] and len(worker['slots']) == 1
 
-    assert world.do(lambda service: service.jobqueue.retire(
-        dead.identity.id, service.clock.now(), charged=True)) == [first]
+    assert world.dies(dead) == [first]
     assert world.see(lambda service: service.listWorkers()) == []
     # It keeps its place, before the second.
     assert world.drain() == 2
@@ -118,8 +117,7 @@ def test_five_deaths_are_poison(world, ran):
             ) == ('queued', number)
         worker = world.processor().worker
         assert worker.claim().jobid == jobid
-        world.do(lambda service, worker=worker: service.jobqueue.retire(
-            worker.identity.id, service.clock.now(), charged=True))
+        world.dies(worker)
     assert world.see(lambda service: (
         service.getStatus(jobid), service.jobs[jobid].interruptions)
         ) == ('error', 5)

@@ -191,13 +191,15 @@ class Picky(Gone):
 """
 
 
-@pytest.mark.parametrize('make, reason', [
-    (lambda module: {'deep': [module.Gone('x')]}, 'no class gone_one_day'),
-    (lambda module: module.Gone('x'), 'no class gone_one_day'),
-    (lambda module: [module.Picky('refuse')], 'not this one'),
+@pytest.mark.parametrize('make, reason, status', [
+    # Another worker may have the class: see kit/test_lacking.py.
+    (lambda module: {'deep': [module.Gone('x')]}, 'no class gone_one_day',
+     'queued'),
+    (lambda module: module.Gone('x'), 'no class gone_one_day', 'queued'),
+    (lambda module: [module.Picky('refuse')], 'not this one', 'error'),
 ])
-def test_an_input_whose_class_is_gone_harms_nobody(
-        application, service, make, reason):
+def test_an_input_that_cannot_be_loaded_harms_nobody(
+        application, service, make, reason, status):
     module = types.ModuleType('gone_one_day')
     exec(GONE, module.__dict__)
     for kind in (module.Gone, module.Picky):
@@ -214,6 +216,12 @@ def test_an_input_whose_class_is_gone_harms_nobody(
     processor = SimpleProcessor(application.db, ['tasks'])
     try:
         assert processor.processNext() and processor.processNext()
+        assert not processor.processNext()
+        if status == 'queued':
+            # Run here and now, nothing waits for another worker.
+            transaction.begin()
+            service.process()
+            transaction.commit()
     finally:
         sys.modules.pop('gone_one_day', None)
     transaction.begin()
@@ -224,3 +232,60 @@ def test_an_input_whose_class_is_gone_harms_nobody(
     assert len(service.listJobs()[0]) == 2
     service.clean()
     assert len(service.jobs) == 0
+
+
+def retried(service, jobid):
+    service.retryJob(jobid)
+
+
+def replaced(service, jobid):
+    service.add('echo', key='a', onDuplicate='replace')
+
+
+@pytest.mark.parametrize('size', [1, 5000])
+@pytest.mark.parametrize('options, verb', [
+    ({}, retried),
+    ({'delay': 60}, retried),
+    ({'startLater': True}, lambda service, jobid: service.startJob(jobid)),
+    ({'cron': True}, lambda service, jobid: service.reschedule(jobid)),
+    ({}, lambda service, jobid: service.cancel(jobid)),
+    ({}, lambda service, jobid: service.cancelMany([jobid])),
+    ({'key': 'a'}, replaced),
+    ({}, lambda service, jobid: service.claimNextJob()),
+    ({}, lambda service, jobid: setattr(
+        service.jobs[jobid], 'priority', 1)),
+], ids=['retry', 'retry scheduled', 'start', 'reschedule', 'cancel',
+        'cancel many', 'replace', 'claim', 'assignment'])
+@pytest.mark.parametrize('first', ['the verb', 'the change'])
+@pytest.mark.parametrize('savepoint', [False, True])
+def test_a_change_by_hand_is_stored_whatever_moved_the_job(
+        application, service, options, verb, size, first, savepoint):
+    value = {'pad': 'x' * size}
+    if options.get('cron'):
+        jobid = service.addCronJob('echo', value, hour=(3,))
+    else:
+        jobid = service.add('echo', value, **options)
+    transaction.commit()
+    if verb is retried:
+        service.cancel(jobid)
+        transaction.commit()
+    service._p_jar.cacheMinimize()
+
+    def change(name):
+        job = service.jobs[jobid]
+        job.input[name] = 1
+        job._p_changed = True
+
+    if first == 'the change':
+        change('x')
+    verb(service, jobid)
+    if first == 'the verb':
+        change('x')
+    if savepoint:
+        transaction.savepoint()
+        change('after')
+    transaction.commit()
+    again, close = application.fresh(service)
+    assert set(again.jobs[jobid].input) == (
+        {'pad', 'x', 'after'} if savepoint else {'pad', 'x'})
+    close()

@@ -19,7 +19,11 @@ CLAIMS = '''
 import os, signal, sys
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
+from zope.component import provideUtility
+from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.task import EchoTask
+provideUtility(EchoTask(), ITask, 'echo')
 processor = SimpleProcessor(DB(FileStorage(sys.argv[1])), ['tasks'])
 assert processor.claimNextJob() is not None
 os.kill(os.getpid(), signal.SIGKILL)

@@ -248,7 +248,7 @@ def test_tasks_of_every_kind(make):
 
     one = make()
     one.config.add_task_service()
-    one.config.add_remote_task('function', echo, limit=2)
+    one.config.add_remote_task('function', echo, timeout=2)
     one.config.add_remote_task('task', FunctionTask(echo))
     one.config.add_remote_task('marked', marked)
     one.config.add_remote_task('dotted', 'builtins.len')
@@ -258,7 +258,7 @@ def test_tasks_of_every_kind(make):
         found = one.host.tasks(service, ITask)
         assert sorted(found) == [
             'dotted', 'function', 'marked', 'task', 'utility']
-        assert found['function'].limit == 2
+        assert found['function'].timeout == 2
         assert found['marked'].groupable is True
         # Outside of the application nobody knows them.
         assert service.getAvailableTasks() == {}

@@ -68,7 +68,7 @@ def number(service, jobid, input):
     return jobid
 
 
-@task('first', timeout=5, limit=2)
+@task('first', timeout=5, groupable=True)
 @task('second', timeout=6)
 def marked(input):
     return 'marked'
@@ -197,11 +197,11 @@ def test_incomplete(source):
                                      'factory'])
 def test_options(handler):
     configure(directive(handler, 'retry="2" timeout="1.5" groupable="yes" '
-                                 'remote="no" limit="4"'))
+                                 'remote="no"'))
     made = zope.component.getUtility(ITask, 'it')
     assert made.retry == RetryPolicy(2)
-    assert (made.timeout, made.groupable, made.remote, made.limit) == (
-        1.5, True, False, 4)
+    assert (made.timeout, made.groupable, made.remote) == (
+        1.5, True, False)
 
 
 def test_defaults():
@@ -223,11 +223,11 @@ def test_what_the_decorator_says_holds_where_zcml_is_silent():
     configure(directive('marked', 'timeout="9"', name='first')
               + directive('marked', name='second')
               + directive('marked', name='third'))
-    options = [(made.timeout, task_option(made, 'limit'))
+    options = [(made.timeout, task_option(made, 'groupable'))
                for made in (zope.component.getUtility(ITask, name)
                             for name in ('first', 'second', 'third'))]
     # A name of its own: as the decorator next to the function says.
-    assert options == [(9, 2), (6, None), (6, None)]
+    assert options == [(9, True), (6, False), (6, False)]
 
 
 def test_a_command_gets_its_limit():
@@ -241,7 +241,7 @@ def test_a_command_gets_its_limit():
     ('retry="-1"', 'retries is -1'),
     ('retry="often"', 'retry'),
     ('timeout="0"', 'timeout is 0'),
-    ('limit="0"', 'limit is 0'),
+    ('limit="1"', 'limit does not exist yet: leave it out'),
     ('remote="perhaps"', 'remote'),
     ('shell="yes"', 'shell'),
 ])

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from lovely.remotetask.cli import server
+from lovely.remotetask.cli.seconds import Seconds
 
 #: The directory of the data where neither --data nor --db is given.
 DEFAULT_DATA = 'remotetask-data'
@@ -30,7 +31,7 @@ DEFAULT_DATA = 'remotetask-data'
 @click.option('--threads', type=click.IntRange(1, 256), metavar='N',
               help='Run this many jobs at once.  Default: as before, one at '
                    'first.')
-@click.option('--grace', type=click.FloatRange(min=0), metavar='SECONDS',
+@click.option('--grace', type=Seconds(), metavar='SECONDS',
               default=server.DEFAULT_GRACE, show_default=True,
               help='At the end, wait this long for running jobs.')
 @click.option('--allow-host', 'names', multiple=True, metavar='NAME',

@@ -18,6 +18,9 @@ from lovely.remotetask.cli.output import print_pairs
 from lovely.remotetask.cli.output import print_progress
 from lovely.remotetask.cli.output import print_table
 from lovely.remotetask.cli.output import time_text
+from lovely.remotetask.cli.seconds import Seconds
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
@@ -32,17 +35,21 @@ FIRST_LOOK = 0.05
 SLOWEST_LOOK = 2.0
 GROWTH = 1.5
 
+# Which moments a job of a status has, where all have one.
+_HAVE = {status: ('createdAt', 'scheduledAt')
+         for status in (DELAYED, CRONJOB)}
+
 
 @click.command('add')
 @click.argument('task')
 @click.argument('input', metavar='[JSON]', required=False)
 @click.option('--wait', is_flag=True,
               help='Wait for the job and print its result as JSON.')
-@click.option('--timeout', type=click.FloatRange(min=0), metavar='SECONDS',
+@click.option('--timeout', type=Seconds(), metavar='SECONDS',
               help='With --wait: give up waiting after this time.')
 @click.option('--priority', type=click.IntRange(-4, 3), default=0,
               help='Larger runs earlier: -4 to 3, default 0.')
-@click.option('--delay', type=click.FloatRange(min=0), metavar='SECONDS',
+@click.option('--delay', type=Seconds(), metavar='SECONDS',
               help='Run it not before this time has passed.')
 @click.option('--key',
               help='Add no job while another one of this key is not over; '
@@ -108,7 +115,7 @@ def list_command(status: str | None, task: str | None, limit: int,
         print_json({'jobs': jobs, 'next': start})
         return
     rows = [(str(job['id']), job['status'], job['task'],
-             time_text(job['createdAt']), str(job['attempts']),
+             time_text(job['createdAt']) or 'unknown', str(job['attempts']),
              one_line(job['error'] or '')) for job in jobs]
     print_table(('id', 'status', 'task', 'created', 'attempts', 'error'),
                  rows)
@@ -127,11 +134,13 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
         return
     pairs = []
     for name, value in job.items():
-        if value is None and name not in ('input', 'output'):
+        if value is None and name in _HAVE.get(job['status'], ('createdAt',)):
+            value = 'unknown'       # no calendar has this moment
+        elif value is None and name not in ('input', 'output'):
             continue
         if name in ('input', 'output'):
             value = json.dumps(value, ensure_ascii=False)
-        elif name.endswith('At'):
+        elif name.endswith('At') and value != 'unknown':
             value = time_text(value)
         pairs.append((name, str(value)))
     print_pairs(pairs)

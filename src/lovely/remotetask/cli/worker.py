@@ -20,6 +20,7 @@ import click
 from lovely.remotetask.cli import backends
 from lovely.remotetask.cli import server
 from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.cli.seconds import Seconds
 from lovely.remotetask.cli.signals import Signals
 from lovely.remotetask.texts import one_line
 
@@ -58,7 +59,7 @@ _MACHINERY = 10
 @click.option('--threads', type=click.IntRange(1, 256), metavar='N',
               default=DEFAULT_THREADS, show_default=True,
               help='Run this many jobs at once.')
-@click.option('--grace', type=click.FloatRange(min=0), metavar='SECONDS',
+@click.option('--grace', type=Seconds(), metavar='SECONDS',
               default=server.DEFAULT_GRACE, show_default=True,
               help='At the end, wait this long for running jobs.')
 def worker_command(uri: str | None, configuration: str | None,

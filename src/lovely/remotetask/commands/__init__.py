@@ -17,6 +17,9 @@ from typing import Any
 
 from zope.interface import implementer
 
+from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import is_seconds
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.commands import childprocess
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
@@ -70,7 +73,6 @@ class CommandTask:
     retry = None
     groupable = False
     remote = False
-    limit = None
 
     #: The engine does not watch the time: the call does, and takes a moment
     #: longer to clean up.
@@ -96,15 +98,15 @@ class CommandTask:
         if output not in ('text', 'bytes'):
             raise UsageError(f"output is {output!r}; give 'text' or 'bytes'")
         if type(max_output) is not int or max_output < 0:
-            raise UsageError(f'max_output is {max_output!r}; give a number '
-                             f'of bytes from 0 on')
+            raise UsageError(f'max_output is {shown(max_output)}; give a '
+                             f'number of bytes from 0 on')
         # None is a limit that tasks may have, but commands may not: one that
         # hangs would hold a thread of the worker for ever.
         if timeout is None:
             raise UsageError('timeout is None; give a number of seconds: a '
                              'command always has a time limit')
-        if type(grace) not in (int, float) or not 0 <= grace < float('inf'):
-            raise UsageError(f'grace is {grace!r}; give a number of seconds')
+        if not is_seconds(grace):
+            raise UsageError(f'grace is {shown(grace)}; give {SECONDS}')
         self.stdin = stdin
         self.output = output
         self.grace = grace

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from zope.interface import implementer
 
+from lovely.remotetask.bounds import is_moment
 from lovely.remotetask.interfaces import IClock
 
 
@@ -29,19 +30,21 @@ class SystemClock:
 SYSTEM_CLOCK = SystemClock()
 
 
-def as_utc(seconds: float) -> datetime:
-    """The aware UTC datetime of seconds since 1970."""
-    return datetime.fromtimestamp(seconds, UTC)
+def as_utc(seconds: float) -> datetime | None:
+    """The aware UTC datetime of seconds since 1970.
+
+    Returns: None for a moment that no datetime can show.  An earlier release
+    may have stored one, and a page of jobs must not fail for it.
+    """
+    return datetime.fromtimestamp(seconds, UTC) if is_moment(seconds) else None
 
 
-def as_local(seconds: float) -> datetime:
-    """The naive local datetime of seconds since 1970, as 0.5.2 stored it."""
-    return datetime.fromtimestamp(seconds)
+def as_local(seconds: float) -> datetime | None:
+    """The naive local datetime of seconds since 1970, as 0.5.2 stored it.
 
-
-def as_seconds(moment: datetime) -> float:
-    """Seconds since 1970 of a datetime; a naive one is local time."""
-    return moment.timestamp()
+    Returns: None for a moment that no datetime can show.
+    """
+    return datetime.fromtimestamp(seconds) if is_moment(seconds) else None
 
 
 # --- moments as keys of ordered structures -----------------------------------

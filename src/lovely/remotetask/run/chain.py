@@ -88,6 +88,8 @@ class Chain:
             # ready writes lanes that others write.
             if queue.has_due(service.clock.now()):
                 return []
+            if self._worker.suspects.wants_room(queue):
+                return []
             self._looked = now
         try:
             self._taken = self._worker.take_ahead(

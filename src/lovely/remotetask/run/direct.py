@@ -15,6 +15,7 @@ from lovely.remotetask.edge.losses import is_of_storage
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
+from lovely.remotetask.run.steps import judge
 from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.run.worker_id import manual_worker
@@ -77,8 +78,10 @@ def _end_here(service: TaskService, jobid: int, token: Token, now: float,
         service.jobqueue.finish(job, output, size, now)
         events.notify(events.JobFinished(service, job))
         return
-    log_failure(error)
-    event = store_failure(service, job, error, now, retry_delay=None)
+    # The error is final: direct processing asks no policy.
+    verdict = judge(error, job.task, now)
+    log_failure(verdict.error)
+    event = store_failure(service, job, verdict, now)
     events.notify(event)
     # The job may wait for another attempt: an idle worker has to know of it.
     notify_after_commit(service, caller.jar_of(service))

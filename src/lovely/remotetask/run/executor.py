@@ -28,7 +28,6 @@ from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import SubmitterGone
-from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.log import log
@@ -37,9 +36,14 @@ from lovely.remotetask.peers import wakeup
 from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.run.finder import Finder
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.guard import Guard
+from lovely.remotetask.run.lacking import Lacking
 from lovely.remotetask.run.run_times import RunTimes
+from lovely.remotetask.run.steps import TaskMissing
+from lovely.remotetask.run.steps import Verdict
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
+from lovely.remotetask.run.steps import judge
 from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.store.claiming import Token
@@ -49,6 +53,7 @@ from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from ZODB import DB
+    from ZODB.Connection import Connection
 
     from lovely.remotetask.interfaces import IHost
     from lovely.remotetask.job import Job
@@ -82,13 +87,15 @@ _jitter = random.SystemRandom()
 class Claim:
     """A job that is ours to run, as long as it carries the token.
 
-    ``slot``: the thread's, whose log will note the end; ``task``, its name.
+    ``slot``: the thread's, whose log will note the end; ``task``, its name;
+    ``suspect``: its worker has died while it ran.
     """
 
     jobid: int
     token: Token
     slot: int
     task: str = ''
+    suspect: bool = False
 
 
 #: Claims the next jobs in the transaction that finishes some: see Chain.
@@ -101,41 +108,20 @@ def no_claim(quick: bool) -> AbstractContextManager[ClaimNext | None]:
     return nullcontext()
 
 
-class Guard:
-    """Lets no transaction of a task commit once its job is no longer ours.
-
-    Each commit on the task's transaction manager is checked, also the commits
-    that the task makes: a worker that was declared dead, or a run that was
-    cancelled, can no longer commit.
-    """
-
-    def __init__(self, session: db.Session, job: Job,
-                 token: Token) -> None:
-        self._session = session
-        self._job = job
-        self._token = token
-
-    def check(self) -> None:
-        """Raise LeaseLost unless the job is ours at the commit."""
-        # A task may cancel its own job, and commit that.
-        if self._job.claim != self._token and not self._job._p_changed:
-            raise LeaseLost(f'job {self._job.id} is no longer ours')
-        # If the claim changes before this commit is through, it conflicts.
-        self._session.read_current(self._job)
-
-
 class Executor(Finder):
     """Runs claimed jobs of one service.
 
     Arguments: as Finder's.
     Attributes: those of Finder; ``stopping``, an event: once it is set no
-    attempt follows; ``run_times`` (RunTimes), how long each task takes.
+    attempt follows; ``run_times`` (RunTimes), how long each task takes;
+    ``lacking`` (Lacking), what cannot be run here.
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
         super().__init__(database, path, host)
         self.stopping = threading.Event()
         self.run_times = RunTimes()
+        self.lacking = Lacking(self.run_times)
 
     # -- run ------------------------------------------------------------------
 
@@ -209,6 +195,31 @@ class Executor(Finder):
         if given:
             wakeup.notify(self.home)
         return given
+
+    def _leave(self, claim: Claim, error: WrongWorker) -> bool:
+        """Leave a job to other workers; False: none has been able to for long.
+
+        Txn: a short one of its own.
+        """
+        def leave(service: TaskService) -> bool:
+            job, now = self.own(service, claim), service.clock.now()
+            if (job.missing_since is not None
+                    and now - job.missing_since >= settings.MISSING_GIVE_UP):
+                return False
+            if isinstance(error, TaskMissing):
+                self.lacking.lacks_task(job.task, now)
+            else:
+                self.lacking.lacks_part(job, error, now)
+            service.jobqueue.requeue(job)
+            return True
+
+        try:
+            left = self.write(leave)
+        except (LeaseLost, ServiceGone):
+            return True
+        if left:
+            wakeup.notify(self.home)
+        return left
 
     def _attempt(self, claim: Claim, session: db.Session,
                  claims_next: ClaimsNext) -> list[Claim]:
@@ -307,15 +318,23 @@ class Executor(Finder):
         The writes of the attempt are gone; those of subscribers are committed
         with the error, unless a subscriber fails.
         """
-        if not self._is_ours(claim):
+        verdict: Verdict | None = None
+        try:
+            verdict = self._judge(claim, error)
+        except (LeaseLost, ServiceGone):
             # The error of a run that was cancelled is not stored.
             trace.info('job %s: dropped', claim.jobid)
             return
-        log_failure(error)
+        except Exception:
+            trace.debug('job %s: the database does not answer', claim.jobid)
+        if isinstance(error, WrongWorker) and self._leave(claim, error):
+            return
+        log_failure(error if verdict is None else verdict.error)
         telling = True
         for tries in range(1, _STORE_TRIES + 1):
             try:
-                self._store_failure(claim, error, session, telling)
+                verdict = verdict or self._judge(claim, error)
+                self._store_failure(claim, verdict, session, telling)
                 # An idle worker has to know when the next attempt is due.
                 wakeup.notify(self.home)
                 return
@@ -339,47 +358,39 @@ class Executor(Finder):
         log.error('Job %s has failed, and that could not be stored; it stays '
                   'claimed', claim.jobid)
 
-    def _store_failure(self, claim: Claim, error: BaseException,
+    def _store_failure(self, claim: Claim, verdict: Verdict,
                        session: db.Session, telling: bool) -> None:
         with self.transaction(session) as service:
             job = self.own(service, claim)
             # Where the principal or the task is missing, the failure is stored
             # as the system.
             known = telling and not isinstance(
-                error, SubmitterGone | WrongWorker)
+                verdict.error, SubmitterGone | WrongWorker)
             with self.host.running(
                     service, job if known else None) as seen:
                 now = service.clock.now()
-                event = store_failure(seen, job, error, now,
-                               self._retry_delay(service, job, error, now),
-                               claim.slot)
+                event = store_failure(seen, job, verdict, now, claim.slot)
                 if telling:
                     events.notify(event)
                 session.describe(job.submitter or '',
                                  f'{job.task} job {claim.jobid} failed')
                 session.commit()
 
-    def _retry_delay(self, service: TaskService, job: Job,
-                     error: BaseException, now: float) -> float | None:
-        """Seconds until the next attempt; None: the error is final."""
-        if isinstance(error, WrongWorker):
-            return self._missing_delay(job, now)
-        if isinstance(error, TaskError):
-            return None
-        task = self.host.task(service, service.taskInterface, job.task)
-        policy = task_option(task, 'retry') or DEFAULT_POLICY
-        delay: float | None = policy.delay(job.failures + 1, _jitter)
-        return delay
+    def _judge(self, claim: Claim, error: BaseException) -> Verdict:
+        """How the run ends, in a snapshot of its own; see steps.judge.
 
-    def _missing_delay(self, job: Job, now: float) -> float | None:
-        """Seconds until we look for a missing task again; None: give up.
-
-        A deployment may be about to register it.
+        Raises: LeaseLost where the job is no longer ours; ServiceGone; what
+        the database raises.
         """
-        since = job.missing_since or now
-        job.put(missing_since=since)
-        if now - since >= settings.MISSING_GIVE_UP:
-            return None
-        # As long as it has been missing, so that the delay doubles each time.
-        return min(max(settings.MISSING_FIRST, now - since),
-                   settings.MISSING_LAST)
+        def in_snapshot(connection: Connection) -> Verdict:
+            service = self.service(connection)
+            job = self.own(service, claim)
+            with self.host.running(service, None) as seen:
+                policy = task_option(self.host.task(
+                    seen, seen.taskInterface, job.task),
+                    'retry') or DEFAULT_POLICY
+                return judge(
+                    error, job.task, service.clock.now(),
+                    lambda: policy.delay(job.failures + 1, _jitter))
+
+        return db.read(self.database, in_snapshot)

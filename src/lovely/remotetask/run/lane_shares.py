@@ -53,11 +53,13 @@ class LaneShares:
         """
         self.waits_for = None
         threads = [number for number, slot in queue.slots.items()
-                   if slot.owner is not None and slot.owner.startswith(LOOP)]
+                   if slot.owner is not None and slot.owner.startswith(LOOP)
+                   and not slot.guest]
         count = len(threads)
         own = {index for index, number in enumerate(threads)
                if number in slots}
-        if not own or len(own) == count:
+        is_guest = not own and queue.slots[slots[0]].guest
+        if not count or len(own) == count or not (own or is_guest):
             return None
         lanes = [lane for lane in range(LANES) if lane % count in own]
         if own_only:

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.edge.clock import as_seconds
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import liveness
@@ -29,7 +28,7 @@ from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.worker import Worker
-from lovely.remotetask.run.worker import is_here
+from lovely.remotetask.run.worker_id import is_here
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.workers import DIRECT
 
@@ -115,6 +114,8 @@ class Monitor:
         self._changed = threading.Event()
         # Our claims that no thread was running at the last look.
         self._orphans: set[Token] = set()
+        # What failed at the last look, and how: each is logged once.
+        self._failing: dict[str, str] = {}
         # Held for a look: a worker's own thread makes one, ours all others.
         self._looking = threading.Lock()
         self._round = threading.Lock()
@@ -200,14 +201,33 @@ class Monitor:
                 dead, orphans, stale = db.read(
                     worker.database, lambda connection: self._find(
                         worker, worker.executor.service(connection)))
-            for name in dead:
-                self._rescue(worker, name)
-            for jobid in (*orphans, *stale):
-                self._put_back(worker, jobid, charged=jobid in orphans)
         except ServiceGone:
-            pass
+            return
         except Exception:
+            # The loop of the worker meets the same fault, and logs it.
             trace.exception('the other workers cannot be looked at')
+            return
+        for name in dead:
+            with self._alone(f'the jobs of worker {name}, which is gone'):
+                self._rescue(worker, name)
+        for jobid in (*orphans, *stale):
+            with self._alone(f'job {jobid}, which no thread runs'):
+                self._put_back(worker, jobid, charged=jobid in orphans)
+
+    @contextmanager
+    def _alone(self, what: str) -> Iterator[None]:
+        """Let no other rescue fail with this one; log each cause once."""
+        try:
+            yield
+            self._failing.pop(what, None)
+        except ServiceGone:
+            self._failing.pop(what, None)
+        except Exception as error:
+            cause = f'{type(error).__name__}: {error}'
+            if self._failing.get(what) != cause:
+                self._failing[what] = cause
+                log.error('%s cannot be queued again; the next look tries it '
+                          'once more', what, exc_info=error)
 
     def _find(self, worker: Worker, service: TaskService
               ) -> tuple[list[str], list[int], list[int]]:
@@ -223,8 +243,8 @@ class Monitor:
             elif name.startswith(DIRECT):
                 stale += [
                     jobid for jobid in queue.claims_of(name)
-                    if now - as_seconds(queue.jobs[jobid].startedAt)
-                    > settings.MANUAL_SECONDS]
+                    if (began := queue.jobs[jobid].startedAt) is None
+                    or now - began.timestamp() > settings.MANUAL_SECONDS]
             elif (record.evidence == self._life.announce()
                     and not is_here(name)):
                 # It has left without a word, and this process lives.

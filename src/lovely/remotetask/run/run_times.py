@@ -16,16 +16,21 @@ class RunTimes:
 
     From that it guesses how many jobs fit into one commit: a process that has
     just started runs the first job of each task alone.
+    Attributes: ``tasks``, name -> task: those that have run here.
     """
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
         self._alone: set[str] = set()
-        self._tasks: dict[str, Any] = {}
+        self.tasks: dict[str, Any] = {}
 
     def see(self, name: str, task: Any) -> None:
         """Note the task that a run is about to call."""
-        self._tasks[name] = task
+        self.tasks[name] = task
+
+    def forget(self, name: str) -> None:
+        """Note that there is no task of this name any more."""
+        self.tasks.pop(name, None)
 
     def learn(self, name: str, seconds: float) -> None:
         """Note how long a run of this task took."""
@@ -62,7 +67,7 @@ class RunTimes:
 
         def cost(name: str) -> float:
             if name not in known:
-                task = self._tasks.get(name)
+                task = self.tasks.get(name)
                 able = name not in self._alone and task_option(
                     find(name) if task is None else task, 'groupable')
                 known[name] = (self._seconds.get(name, settings.GROUP_SECONDS)
@@ -71,9 +76,7 @@ class RunTimes:
 
         def more(job: Job, count: int) -> bool:
             nonlocal left
-            # A job whose worker died while it ran must take no other with it.
-            left -= (settings.GROUP_SECONDS + 1 if job.interruptions
-                     else cost(job.task))
+            left -= cost(job.task)
             return left >= 0 and count < settings.GROUP_JOBS
 
         return more

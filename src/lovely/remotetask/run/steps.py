@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 
 from transaction.interfaces import TransientError
 
 from lovely.remotetask import context
 from lovely.remotetask import events
 from lovely.remotetask import payload
+from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import is_seconds
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import RetryLater
+from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.job import Failure
@@ -22,6 +27,7 @@ from lovely.remotetask.log import log
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import task_option
+from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from lovely.remotetask.interfaces import IHost
@@ -37,6 +43,10 @@ class TaskMissing(WrongWorker):
     """No task has the name that the job asks for."""
 
 
+class ClassMissing(WrongWorker):
+    """A class of the input is not there; another release may have it."""
+
+
 def find_task(service: TaskService, host: IHost, name: str) -> Any:
     """The task utility of a job; raises TaskMissing."""
     task = host.task(service, service.taskInterface, name)
@@ -48,7 +58,7 @@ def find_task(service: TaskService, host: IHost, name: str) -> Any:
 def load_input(service: TaskService, host: IHost, job: Job) -> Any:
     """A job's input, as the task gets it.
 
-    Raises: TaskError where its classes, or objects it refers to, are gone.
+    Raises: ClassMissing; TaskError where it cannot be loaded otherwise.
     """
     try:
         value = job.input
@@ -58,13 +68,16 @@ def load_input(service: TaskService, host: IHost, job: Job) -> Any:
     except Exception as error:
         # ZODB raises an error that does not name the cause.
         reason = error.__cause__ or error.__context__ or error
+        text = f'cannot load input: {type(reason).__name__}: {reason}; '
+        if isinstance(reason, ImportError | AttributeError):
+            raise ClassMissing(
+                text + 'install what brings its class') from error
         raise TaskError(
-            f'cannot load input: {type(reason).__name__}: {reason}; mend its '
-            f'class, then retry the job') from error
+            text + 'mend its class, then retry the job') from error
     if broken is not None:
-        raise TaskError(
+        raise ClassMissing(
             f'cannot load input: there is no class {broken} any more; install '
-            f'what brings it, or give it its old name, then retry the job')
+            f'what brings it, or give it its old name')
     return host.unpack(service, value)
 
 
@@ -111,34 +124,86 @@ def log_failure(error: BaseException) -> None:
                   'crashing', exc_info=error)
 
 
-def retry_at(error: RetryLater, now: float) -> float:
-    """The moment (seconds since 1970) until which a job rests."""
-    if error.when is not None:
-        return max(error.when.timestamp(), now + _SHORTEST_REST)
-    return now + max(error.delay or 0.0, _SHORTEST_REST)
+class Verdict(NamedTuple):
+    """How a failed run ends; see judge.
+
+    ``until``: the moment (seconds since 1970) of the next attempt; None: there
+    is none.
+    """
+
+    error: BaseException
+    until: float | None = None
 
 
-def store_failure(service: TaskService, job: Job, error: BaseException,
-                  now: float, retry_delay: float | None,
-                  slot: int = DIRECT_SLOT) -> events.JobEvent:
+def judge(error: BaseException, name: str, now: float,
+          ask: Callable[[], Any] = lambda: None) -> Verdict:
+    """Decide how a failed run ends, once and before any of it is stored.
+
+    What the application says about that may be wrong, and would fail again
+    with each try to store it; then that fault is the final error of the job.
+    Arguments: ``name``, of the task; ``ask()``, the seconds until another
+    attempt, or None: what the retry policy of the task answers, or raises.
+    """
+    if isinstance(error, RetryLater):
+        return _rest(error, now)
+    if isinstance(error, CancelJob | TaskError | WrongWorker):
+        return Verdict(error)
+    try:
+        delay = ask()
+    # All of them, also a conflict: a policy works on numbers alone.
+    except BaseException as reason:
+        if reason.__context__ is None and reason is not error:
+            reason.__context__ = error
+        return Verdict(_because(reason, (
+            f'the retry policy of task {name!r} has raised '
+            f'{describe(reason)}')))
+    if delay is None:
+        return Verdict(error)
+    if isinstance(delay, float) and type(delay) is not float:
+        delay = float(delay)        # one of numpy
+    if not is_seconds(delay):
+        return Verdict(_because(error, (
+            f'the retry policy of task {name!r} has answered {shown(delay)}; '
+            f'it must answer {SECONDS}, or None')))
+    return Verdict(error, now + delay)
+
+
+def _rest(error: RetryLater, now: float) -> Verdict:
+    try:
+        # A subclass may not have called its base class.
+        checked = RetryLater(error.delay, error.when)
+    except Exception as reason:
+        return Verdict(_because(reason, (
+            f'{type(error).__name__}, raised by the task, does not say until '
+            f'when the job rests ({describe(reason)})')))
+    until = now + max(checked.delay or 0.0, _SHORTEST_REST)
+    if checked.when is not None:
+        until = max(checked.when.timestamp(), now + _SHORTEST_REST)
+    return Verdict(error, until)
+
+
+def _because(reason: BaseException, message: str) -> RuntimeFault:
+    fault = RuntimeFault(f'{message}; correct it, then retry the job')
+    fault.__cause__ = reason
+    return fault
+
+
+def store_failure(service: TaskService, job: Job, verdict: Verdict,
+                  now: float, slot: int = DIRECT_SLOT) -> events.JobEvent:
     """Store how a run failed.
 
-    Arguments: ``retry_delay``, seconds until another attempt; None: the
-    error is final.
     Returns: the event that tells of it.
     """
-    queue = service.jobqueue
-    if isinstance(error, RetryLater):
-        queue.park(job, retry_at(error, now))
+    queue, (error, until) = service.jobqueue, verdict
+    if isinstance(error, RetryLater) and until is not None:
+        queue.park(job, until)
         return events.JobRetried(service, job)
     if isinstance(error, CancelJob):
         queue.cancel(job)
         return events.JobCancelled(service, job)
     failure = Failure.of(error, job.attempts or 0, now)
-    if retry_delay is not None:
-        # Without a task, none of the application's code has failed.
-        queue.park(job, now + retry_delay, failure,
-                   charged=not isinstance(error, WrongWorker))
+    if until is not None:
+        queue.park(job, until, failure)
         return events.JobRetried(service, job)
     queue.fail(job, failure, now, slot)
     return events.JobFailed(service, job)

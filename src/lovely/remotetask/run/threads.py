@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
+from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import is_seconds
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.closing import call_on_close
+from lovely.remotetask.errors import UsageError
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers.forks import call_after_fork
@@ -92,6 +96,8 @@ def stop_threads(service: TaskService, name: str, wait: float | None) -> None:
 
     Arguments: ``wait``, for how long at most (seconds); None: until they end.
     """
+    if wait is not None and not is_seconds(wait):
+        raise UsageError(f'wait is {shown(wait)}; give {SECONDS}, or None')
     stopping = threads_of(service, name)
     for thread in stopping:
         tell_to_stop(thread)

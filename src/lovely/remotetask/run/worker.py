@@ -13,13 +13,14 @@ the next claim then raises Retired, and the worker enrolls under a new one.
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
+from typing import Any
 
+from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.job import Job
@@ -31,8 +32,13 @@ from lovely.remotetask.run.executor import Claim
 from lovely.remotetask.run.executor import Executor
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.group import Group
+from lovely.remotetask.run.lacking import Look
 from lovely.remotetask.run.lane_shares import LaneShares
+from lovely.remotetask.run.suspects import PAUSE
+from lovely.remotetask.run.suspects import Suspects
+from lovely.remotetask.run.suspects import Turn
 from lovely.remotetask.run.worker_id import Identity
+from lovely.remotetask.run.worker_id import here
 from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.workers import PROCESSOR
 from lovely.remotetask.store.workers import Retired
@@ -53,15 +59,6 @@ _SESSION_JOBS = 100
 # How many claimed entries a thread collects before it removes them from the
 # lanes in one commit: the more meet in one lane the better.
 _SPENT_JOBS = 1024
-
-
-# The workers of this process that may still run what they have claimed.
-_here: weakref.WeakSet[Worker] = weakref.WeakSet()
-
-
-def is_here(name: str) -> bool:
-    """May a worker with this id still run its jobs in this process?"""
-    return any(name in worker.names for worker in list(_here))
 
 
 class Worker:
@@ -93,6 +90,11 @@ class Worker:
         self._idle: list[int] = []
         self._claiming = threading.Lock()
         self._lanes = LaneShares()
+        self.suspects = Suspects()
+        self.lacking = self.executor.lacking
+        # Seconds until the next look, where jobs wait that may not be claimed
+        # now.
+        self._pause: float | None = None
 
     # -- enroll ---------------------------------------------------------------
 
@@ -111,7 +113,7 @@ class Worker:
         self._threads = threads or self._threads
         identity = Identity(self._role)
         self.names = {self.identity.id, identity.id}
-        _here.add(self)
+        here.add(self)
 
         def enroll(service: TaskService) -> list[int]:
             queue = service.jobqueue
@@ -133,7 +135,7 @@ class Worker:
         """
         worker = self.identity.id
         # What is not given back now is taken back: see monitor.
-        _here.discard(self)
+        here.discard(self)
         left: list[int] = []
         with suppress(ServiceGone):
             left = self.executor.write(
@@ -165,21 +167,30 @@ class Worker:
     def _claim(self, jobid: int | None, alone: bool) -> list[Claim]:
         def take(service: TaskService) -> list[Claim]:
             queue = service.jobqueue
+            self._pause = None
             # A look writes nothing, so an idle worker commits nothing.  Not
             # has_waiting(): the claim removes entries that a dead worker has
             # left in our lanes.
             if jobid is None and (queue.paused or not (
                     any(True for _ in queue.ready.heads())
+                    or queue.suspects
                     or queue.has_due(service.clock.now()))):
                 return []
             # No slot is idle where an application runs jobs by processNext in
             # several threads.
             slots = tuple(self._idle) or (
                 queue.take_slot(self.identity.id),)
+            if jobid is None:
+                suspect = self._take_suspect(service, slots[0], turn)
+                if suspect is not None:
+                    return suspect
             return self._take(service, slots, jobid, alone)
 
         check_opened_here(self.database)
-        with self._claiming:
+        with self._claiming, Turn(self) as turn:
+            if turn.closed and jobid is None:
+                self._pause = PAUSE
+                return []
             began = SYSTEM_CLOCK.monotonic()
             while True:
                 try:
@@ -191,8 +202,34 @@ class Worker:
                 if claims[0].slot in self._idle:
                     self._idle.remove(claims[0].slot)
                 self._note(claims)
+                if claims[0].suspect:
+                    turn.took(claims[0].jobid)
                 self._lanes.took(SYSTEM_CLOCK.monotonic() - began)
+            self._say_what_is_lacking()
             return claims
+
+    def _say_what_is_lacking(self) -> None:
+        """Tell other workers, once, which tasks this one does not have."""
+        names, worker = set(self.lacking.unsaid), self.identity.id
+        if names:
+            with suppress(Retired):
+                self.executor.write(lambda service: (
+                    service.jobqueue.note_lacking(worker, names)))
+            self.lacking.unsaid -= names
+
+    def _take_suspect(self, service: TaskService, slot: int, turn: Turn
+                      ) -> list[Claim] | None:
+        """Claim a suspect; [] to claim nothing now, None: other jobs."""
+        queue = service.jobqueue
+        waited = self.suspects.waited(queue)
+        if waited is None:
+            return None
+        if turn.take_alone() or waited > settings.SUSPECT_SECONDS:
+            job = queue.claim_suspect(
+                self.identity.token(slot), service.clock.now())
+            return None if job is None else _claims([job], slot)
+        self._pause = PAUSE
+        return [] if self.suspects.wants_room(queue) else None
 
     def _take(self, service: TaskService, slots: Sequence[int],
               jobid: int | None, alone: bool) -> list[Claim]:
@@ -202,10 +239,15 @@ class Worker:
         if jobid is not None:
             job = queue.claim_this(jobid, self.identity.token(slot), now)
             return _claims([] if job is None else [job], slot)
-        return _claims(queue.claim_next(
+        look = self._look(service, now)
+        jobs = queue.claim_next(
             self.identity.tokens(slot), now,
             self._lanes.may_take(queue, slots),
-            None if alone else self._fits(service)), slot)
+            None if alone else self._fits(service), look.able)
+        look.set_aside(queue, self.identity.id)
+        if look.rest is not None:
+            self._pause = min(look.rest, self._pause or look.rest)
+        return _claims(jobs, slot)
 
     def take_ahead(self, service: TaskService, slot: int, cursor: ReadCursor
                    ) -> list[Claim]:
@@ -214,13 +256,24 @@ class Worker:
         return _claims(queue.claim_ahead(
             self.identity.tokens(slot), service.clock.now(), cursor,
             lambda: self._lanes.may_take(queue, [slot], own_only=True),
-            self._fits(service)), slot)
+            self._fits(service),
+            self._look(service, service.clock.now()).able), slot)
 
     def _fits(self, service: TaskService) -> Callable[[Job, int], bool]:
-        executor = self.executor
-        return executor.run_times.fits_in_commit(
-            lambda name: executor.host.task(
-                service, service.taskInterface, name))
+        return self.executor.run_times.fits_in_commit(
+            lambda name: self._find(service, name))
+
+    def _find(self, service: TaskService, name: str) -> Any:
+        """The task of this name, or None."""
+        return self.executor.host.task(service, service.taskInterface, name)
+
+    def _look(self, service: TaskService, now: float) -> Look:
+        def find(name: str) -> Any:
+            # A task may be registered in the site of the service.
+            with self.executor.host.running(service, None) as seen:
+                return self._find(seen, name)
+
+        return self.lacking.look(find, now)
 
     def _note(self, claims: list[Claim]) -> None:
         for claim in claims:
@@ -233,8 +286,10 @@ class Worker:
 
     @property
     def waits_for(self) -> float | None:
-        """Seconds until a job of another's lane may be taken, or None."""
-        return self._lanes.waits_for
+        """Seconds until a job may be taken that may not be now, or None."""
+        waits = [seconds for seconds in (self._lanes.waits_for, self._pause)
+                 if seconds is not None]
+        return min(waits, default=None)
 
     # -- run ------------------------------------------------------------------
 
@@ -259,6 +314,10 @@ class Worker:
         Txn: see Executor.run and Group.run.
         """
         first = claims[0]
+        if first.suspect:
+            # None is claimed in its last commit: it runs with none beside it.
+            self.run(first)
+            return
         chain = Chain(self, first.slot, go_on)
         try:
             while claims:
@@ -330,5 +389,5 @@ class Worker:
 
 
 def _claims(jobs: Iterable[Job], slot: int) -> list[Claim]:
-    return [Claim(job.id, job.claim, slot, job.task)
+    return [Claim(job.id, job.claim, slot, job.task, job.interruptions > 0)
             for job in jobs if job.claim is not None]

@@ -2,8 +2,10 @@
 
 ::
 
-    claim_this   one job by its id          }  in a transaction of its own:
-    claim_next   the jobs that run next     }  the entries are removed
+    claim_this   one job by its id          }
+    claim_suspect  one that may have killed }  in a transaction of its own:
+                   its worker               }  the entries are removed
+    claim_next   the jobs that run next     }
     claim_ahead  the next jobs of the page     in the commit that ends a job:
                                                the entries stay in the lanes
     log_ended    the slot's log notes the jobs that the page has completed
@@ -44,6 +46,12 @@ Lanes = Callable[[], Collection[int] | None]
 #: ``fits(job, count)``: may this job share a commit with the ``count`` before?
 Fits = Callable[[Job, int], bool]
 
+#: ``able(key, job)``: can this worker run the job, which waits at this key?
+Able = Callable[[int, Job], bool]
+
+# How many jobs that a worker cannot run a claim passes by.
+_PASSED_JOBS = 128
+
 
 class Claiming(Timetable):
     """The part of a queue that gives jobs to threads."""
@@ -55,7 +63,8 @@ class Claiming(Timetable):
 
         def requeue(self, job: Job) -> None: ...
 
-        def interrupt(self, job: Job, now: float) -> None: ...
+        def interrupt(self, job: Job, now: float,
+                      share: float = 1) -> None: ...
 
     # -- a claim --------------------------------------------------------------
 
@@ -76,12 +85,14 @@ class Claiming(Timetable):
 
     def claim_next(self, tokens: Iterator[Token], now: float,
                    lanes: Collection[int] | None = None,
-                   fits: Fits | None = None) -> list[Job]:
+                   fits: Fits | None = None,
+                   able: Able | None = None) -> list[Job]:
         """Claim the jobs that run next, and take them out of their lanes.
 
         Arguments: ``tokens``, an endless iterator; ``lanes``, the numbers of
         those to take from, None: all; ``fits``: may more than one job be
-        claimed?
+        claimed?  ``able``: jobs for which it says False are left where they
+        stand.
         Returns: the jobs, in the order in which they are to run.
         Raises: Retired if the slot is not the worker's (any more).
         Txn: writes lanes that others write, and so needs one of its own.
@@ -90,7 +101,13 @@ class Claiming(Timetable):
         slot = self._own(*token[:2])
         self._make_due_ready(now)
         chosen: list[tuple[int, Job]] = []
+        passed = 0
         for key, job in self._queued(lanes):
+            if able is not None and not able(key, job):
+                passed += 1
+                if passed == _PASSED_JOBS:
+                    break
+                continue
             # Asked of the first job, too: may others join it?
             more = fits is not None and fits(job, len(chosen))
             if chosen and not more:
@@ -105,8 +122,37 @@ class Claiming(Timetable):
             self._start_all(chosen, token, tokens, now)
         return [job for _, job in chosen]
 
+    def claim_suspect(self, token: Token, now: float) -> Job | None:
+        """Claim the next of the jobs that ran when their worker died.
+
+        Returns: the job; None: there is none.
+        Raises: Retired if the slot is not the worker's (any more).
+        """
+        slot = self._own(*token[:2])
+        job = self._next_suspect()
+        if job is not None:
+            self._turn(slot, token[1], [(-1, job.id)], ahead=False)
+            self.start(job, token, now)
+        return job
+
+    def _next_suspect(self) -> Job | None:
+        """The next suspect; on its way removes what is gone."""
+        while True:
+            head = self.suspects.first()
+            if head is None:
+                return None
+            key, jobid = head
+            job: Job | None = self.jobs.get(jobid)
+            if (job is not None and job.status == QUEUED
+                    and job.position == ('suspects', key)):
+                return job
+            self.suspects.pull(key)
+            if job is not None and job.position == ('suspects', key):
+                self.rehome(job)
+
     def claim_ahead(self, tokens: Iterator[Token], now: float,
-                    cursor: ReadCursor, lanes: Lanes, fits: Fits | None = None
+                    cursor: ReadCursor, lanes: Lanes,
+                    fits: Fits | None = None, able: Able | None = None
                     ) -> list[Job]:
         """Claim the next jobs of the page, and leave the lanes as they are.
 
@@ -126,7 +172,8 @@ class Claiming(Timetable):
         while cursor.plan or (turns and cursor.extend()):
             key, jobid = cursor.plan[0]
             job = ready.live(key, jobid)
-            if job is None or job.status != QUEUED:
+            if (job is None or job.status != QUEUED
+                    or (able is not None and not able(key, job))):
                 cursor.plan.popleft()
                 cursor.pass_by(key)
                 continue
@@ -266,7 +313,8 @@ class Claiming(Timetable):
         self.workers.pop(worker, None)
         for job in found:
             if charged:
-                self.interrupt(job, now)
+                # Which of several has killed it is not known.
+                self.interrupt(job, now, 1 / len(found))
             else:
                 self.requeue(job)
         return [job.id for job in found]

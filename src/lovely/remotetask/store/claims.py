@@ -102,10 +102,13 @@ class Slot(Persistent):
     Slots have numbers and are used again: workers that restart daily need no
     more logs than there ever were threads at once.
     Attributes: ``owner``, the id of the worker whose thread has the slot,
-    None: it is free; ``claims`` (Claims); ``completed``, ``error`` (Log).
+    None: it is free; ``guest`` (bool): its worker lacks a task, and so the
+    slot owns no lanes; ``claims`` (Claims); ``completed``, ``error`` (Log).
     The owner stands here and not in the claims: each claim of any thread
     looks at the owners of all slots, and must load no claims for that.
     """
+
+    guest = False
 
     def __init__(self, owner: str | None) -> None:
         self.owner = owner

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
+from lovely.remotetask.bounds import shown
+from lovely.remotetask.bounds import whole
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
+from lovely.remotetask.errors import InvalidCursor
 from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.store.lanes import LAST
+from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.workers import LOOP
 
@@ -25,6 +30,9 @@ _BUSY_SECONDS = 5.0
 # In place of a bucket's number: all buckets have been seen, and the empty ones
 # are to be taken out.
 _PRUNE = -1
+
+# The largest number that a mapping of slots can hold.
+_LAST_SLOT = 2**31 - 1
 
 
 def clean(queue: JobQueue, status: str) -> None:
@@ -59,7 +67,7 @@ def some(queue: JobQueue, status: str, start: str | None, limit: int,
     # The other jobs that are over are cancelled, and stand in lanes.
     lanes = queue.cancelled
     entries = list(islice(lanes.up() if start is None
-                          else lanes.up(int(start)), limit + 1))
+                          else lanes.up(_parse_key(start)), limit + 1))
     removed = 0
     for key, jobid in entries[:limit]:
         if _is_at(queue, jobid, (status, key)):
@@ -155,9 +163,32 @@ def _text(slot: int, bucket: int) -> str:
     return f'{slot}.{bucket}'
 
 
-def _parse(start: str) -> tuple[int, int]:
-    number, _, bucket = start.partition('.')
-    return int(number), int(bucket)
+def check_start(status: str, start: str) -> None:
+    """Raise InvalidCursor unless a clean of this status can go on there."""
+    (_parse if status in LOGS else _parse_key)(start)
+
+
+def _parse(start: Any) -> tuple[int, int]:
+    """The slot and the bucket of a start."""
+    if isinstance(start, str):
+        number, _, text = start.partition('.')
+        slot, bucket = whole(number, 0, _LAST_SLOT), whole(text, _PRUNE, LAST)
+        if slot is not None and bucket is not None:
+            return slot, bucket
+    raise _no_start(start)
+
+
+def _parse_key(start: Any) -> int:
+    """The key of a start among the lanes of cancelled jobs."""
+    key = (whole(start, SENT + 1, LAST) if isinstance(start, str) else None)
+    if key is None:
+        raise _no_start(start)
+    return key
+
+
+def _no_start(start: Any) -> InvalidCursor:
+    return InvalidCursor(f'{shown(start)} is no start for this clean; use the '
+                         f'one that came with the step before')
 
 
 def _is_at(queue: JobQueue, jobid: int, place: tuple[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
+from lovely.remotetask.store.order import ready_time
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.queue import JobQueue
@@ -30,7 +31,7 @@ _RATE_LOOKS = 32
 def counted(queue: JobQueue) -> dict[str, int]:
     """See JobQueue.counts"""
     found = {name: len(getattr(queue, name)) for name in (
-        'waiting', 'due', 'later', 'cancelled')}
+        'suspects', 'waiting', 'due', 'later', 'cancelled')}
     found['ready'] = queue.ready.count()
     for name in LOGS:
         found[name] = queue.count_ended(name)
@@ -40,7 +41,8 @@ def counted(queue: JobQueue) -> dict[str, int]:
 def stats(queue: JobQueue, now: float) -> dict[str, Any]:
     """See ITaskService.stats"""
     parts = queue.ready.parts()
-    for lanes in (queue.waiting, queue.due, queue.later, queue.cancelled):
+    for lanes in (queue.suspects, queue.waiting, queue.due, queue.later,
+                  queue.cancelled):
         parts += lanes.lengths
     prefetch(parts)
     prefetch([job for slot in queue.slots.values()
@@ -48,8 +50,12 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
               if (job := queue.jobs.get(jobid)) is not None])
     number = counted(queue)
     oldest = queue.ready.oldest()
+    suspect = queue.suspects.first()
+    if suspect is not None:
+        moment = ready_time(suspect[0])
+        oldest = moment if oldest is None else min(oldest, moment)
     return {
-        QUEUED: number['ready'] + number['waiting'],
+        QUEUED: number['ready'] + number['suspects'] + number['waiting'],
         PROCESSING: sum(1 for _ in queue.running()),
         'scheduled': number['due'],
         STARTLATER: number['later'],

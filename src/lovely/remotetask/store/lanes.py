@@ -20,6 +20,9 @@ from persistent import Persistent
 #: The first key of every lane.  Keys of jobs are larger.
 SENT = -2**62
 
+#: The largest key that a lane can hold.
+LAST = 2**63 - 1
+
 
 class Lanes(Persistent):
     """An ordered multiset, key (int) -> job id, that many may write at once.

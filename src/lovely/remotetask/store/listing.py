@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.bounds import shown
+from lovely.remotetask.bounds import whole
+from lovely.remotetask.errors import InvalidCursor
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -16,6 +19,8 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.store.lanes import LAST
+from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
 
@@ -29,7 +34,7 @@ _PAGE_LOOKS = 1000
 #: status -> the lanes in which such jobs stand, in the order of a listing.
 _LANES = {
     PROCESSING: ('running',),
-    QUEUED: ('ready', 'waiting'),
+    QUEUED: ('suspects', 'ready', 'waiting'),
     DELAYED: ('due',),
     CRONJOB: ('due',),
     STARTLATER: ('later',),
@@ -38,18 +43,19 @@ _LANES = {
     CANCELLED: ('cancelled',),
 }
 # Every lane in the order of a listing: running jobs first, ended ones last.
-_ALL = ('running', 'ready', 'waiting', 'due', 'later', 'error', 'completed',
-        'cancelled')
+_ALL = ('running', 'suspects', 'ready', 'waiting', 'due', 'later', 'error',
+        'completed', 'cancelled')
 
 
 def page(queue: JobQueue, status: str | None, task: str | None,
          start: str | None, limit: int) -> tuple[list[Job], str | None]:
     """See ITaskService.listJobs"""
     if status is not None and status not in STATUSES:
-        raise ValueError(f'unknown status {status!r}; one of '
+        raise ValueError(f'unknown status {shown(status)}; one of '
                          f'{", ".join(map(repr, STATUSES))}')
-    if not 1 <= limit <= MAX_PAGE:
-        raise ValueError(f'limit is {limit!r}; from 1 to {MAX_PAGE}')
+    if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
+        raise ValueError(f'limit is {shown(limit)}; give a whole number from '
+                         f'1 to {MAX_PAGE}')
     names = _ALL if status is None else _LANES[status]
     found: list[Job] = []
     looks = 0
@@ -67,6 +73,21 @@ def page(queue: JobQueue, status: str | None, task: str | None,
     return found, None
 
 
+def _split(start: Any) -> tuple[str, int]:
+    """The name and the key of a cursor.  Raises: InvalidCursor."""
+    if isinstance(start, str):
+        name, _, text = start.partition('.')
+        key = whole(text, SENT + 1, LAST)
+        if key is not None:
+            return name, key
+    raise _no_cursor(start)
+
+
+def _no_cursor(start: Any) -> InvalidCursor:
+    return InvalidCursor(f'{shown(start)} is no cursor of this listing; use '
+                         f'the one that came with the page before')
+
+
 def _elsewhere(job: Job, name: str) -> bool:
     """Is this job listed by another lane than this one?
 
@@ -79,14 +100,10 @@ def _entries(queue: JobQueue, names: tuple[str, ...],
              start: str | None) -> Iterator[tuple[str, int, int]]:
     key: int | None = None
     if start is not None:
-        name, _, number = start.partition('.')
-        try:
-            key = int(number)
-            names = names[names.index(name):]
-        except ValueError:
-            raise ValueError(
-                f'{start!r} is no cursor of this listing; use the one that '
-                f'came with the page before') from None
+        name, key = _split(start)
+        if name not in names:
+            raise _no_cursor(start)
+        names = names[names.index(name):]
     for name in names:
         if name == 'running':
             ids = sorted(queue.running(), reverse=True)
@@ -123,17 +140,19 @@ class QueueView:
 
     def __len__(self) -> int:
         counts = self._queue.counts()
-        return counts['waiting'] + counts['ready']
+        return counts['waiting'] + counts['suspects'] + counts['ready']
 
     def __bool__(self) -> bool:
-        return self._queue.ready.any() or bool(self._queue.waiting)
+        return (self._queue.ready.any() or bool(self._queue.suspects)
+                or bool(self._queue.waiting))
 
     def _jobs(self, backwards: bool) -> Iterator[Job]:
         queue = self._queue
         ready = queue.ready.down() if backwards else queue.ready.up()
-        waiting = queue.waiting.down() if backwards else queue.waiting.up()
-        parts = [(queue.jobs.get(jobid) for _, jobid in waiting),
-                 (job for _, job in ready)]
+        others = [lanes.down() if backwards else lanes.up()
+                  for lanes in (queue.waiting, queue.suspects)]
+        parts = [*((queue.jobs.get(jobid) for _, jobid in entries)
+                   for entries in others), (job for _, job in ready)]
         for part in reversed(parts) if backwards else parts:
             yield from (job for job in part if job is not None)
 

@@ -33,6 +33,9 @@ class Places(Workers):
     def __init__(self, jobs: Blocks) -> None:
         super().__init__(jobs)
         self.ready = Ready(jobs, self.slots)
+        # Jobs that ran when their worker died; one may have been the cause.
+        # They are few, and keep the keys that they had among the ready ones.
+        self.suspects = Lanes(1)
         # Fewer lanes here, where producers and workers do not meet.
         self.due = Lanes(16)
         self.waiting = Lanes(16)
@@ -99,8 +102,12 @@ class Places(Workers):
 
     def enqueue(self, job: Job) -> None:
         """Make the job ready to run, behind its equals in priority."""
-        self.put_in(job, 'ready', ready_key(job.priority or 0, self),
+        self.put_in(job, self._gate(job), ready_key(job.priority or 0, self),
                     status=self._move(job, QUEUED))
+
+    def _gate(self, job: Job) -> str:
+        """The lanes in which a job waits for a thread."""
+        return 'suspects' if job.interruptions else 'ready'
 
     def shelve(self, job: Job) -> None:
         """Keep the job back until ``startJob``."""

@@ -66,7 +66,8 @@ class JobQueue(Claiming):
 
     def has_waiting(self, now: float) -> bool:
         """Could a job run at ``now``?  Writes nothing."""
-        return self.ready.any() or self.has_due(now)
+        return (self.ready.any() or bool(self.suspects)
+                or self.has_due(now))
 
     def pull(self, now: float) -> Job | None:
         """Take the next job out of the ready ones; due ones come in first.
@@ -74,6 +75,9 @@ class JobQueue(Claiming):
         Returns: the job, its status unchanged; None: there is none.
         """
         self._make_due_ready(now)
+        suspect = self._next_suspect()
+        if suspect is not None:
+            return suspect
         for key, job in self._queued():
             self.ready.take(key)
             return job
@@ -106,7 +110,8 @@ class JobQueue(Claiming):
         """Mark a job as running under ``token``: see claiming.Token."""
         key = job.ready_key
         if job.position is not None:
-            key = job.position[1] if job.position[0] == 'ready' else None
+            key = (job.position[1] if job.position[0] in ('ready', 'suspects')
+                   else None)
             self.take_out(job)
         job.put(status=self._move(job, PROCESSING), claim=token,
                 position=None, ready_key=key, startedAt=now,
@@ -116,17 +121,22 @@ class JobQueue(Claiming):
         """Put a claimed job back to where it stood, uncharged."""
         key = (ready_key(job.priority or 0, self) if job.ready_key is None
                else self.ready.beside(job.ready_key))
-        self.put_in(job, 'ready', key, claim=None,
+        self.put_in(job, self._gate(job), key, claim=None,
                     status=self._move(job, QUEUED))
 
-    def interrupt(self, job: Job, now: float) -> None:
-        """Put back a job whose worker died; at last it ends as poison."""
-        job.put(interruptions=job.interruptions + 1)
-        if job.interruptions < (self.poison or settings.POISON):
+    def interrupt(self, job: Job, now: float, share: float = 1) -> None:
+        """Put back a job whose worker died; at last it ends as poison.
+
+        Arguments: ``share``, how much of the death is charged to this job: 1
+        if it ran alone.
+        """
+        job.put(interruptions=job.interruptions + share)
+        # Thirds do not add up to exactly one.
+        if job.interruptions < (self.poison or settings.POISON) - 0.001:
             self.requeue(job)
             return
         self.fail(job, Failure(
-            'Poison', f'poison: its worker died {job.interruptions} times '
+            'Poison', f'poison: its worker died {job.interruptions:g} times '
             f'while the job ran; see the logs of the workers, then retry it',
             '', job.attempts, now), now)
 
@@ -154,7 +164,8 @@ class JobQueue(Claiming):
             # Between its runs a recurring job is a cron job, also after a
             # run that failed; its next time stands in ``due`` already.
             self.take_out(job)
-            job.put(status=self._move(job, CRONJOB), position=None, **values)
+            job.put(status=self._move(job, CRONJOB), position=None,
+                    interruptions=None, **values)
         else:
             self.log(job, status, slot, now, **values,
                      status=self._move(job, status))
@@ -169,8 +180,25 @@ class JobQueue(Claiming):
         if failure is not None:
             values = {'error': tuple(failure),
                       'failures': job.failures + charged}
+        if charged:
+            # The task has ended by itself: it has killed no worker this time.
+            values['interruptions'] = None
         self.put_in(job, 'waiting', time_key(until), claim=None,
                     status=self._move(job, QUEUED), **values)
+
+    def miss(self, job: Job, failure: Failure, now: float) -> None:
+        """Let a job wait for a worker that can run it.
+
+        Arguments: ``failure``, why none can now.
+        """
+        since = job.missing_since or now
+        if job.position is not None and job.position[0] == 'ready':
+            # Near the front, where a plain removal meets each add.
+            self.ready.take(job.position[1])
+        job.put(missing_since=since)
+        self.park(job, now + min(max(settings.MISSING_FIRST, now - since),
+                                 settings.MISSING_LAST),
+                  failure, charged=False)
 
     def retry(self, job: Job, now: float) -> None:
         """Queue a failed or cancelled job once more; see retryJob."""

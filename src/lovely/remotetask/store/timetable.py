@@ -6,7 +6,6 @@ from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.edge.losses import refuse_disowned
-from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
@@ -15,6 +14,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import Failure
 from lovely.remotetask.job import Job
 from lovely.remotetask.job import NextRun
+from lovely.remotetask.schedule import check_next
 from lovely.remotetask.store import states
 from lovely.remotetask.store.places import Places
 from lovely.remotetask.store.workers import DIRECT_SLOT
@@ -29,14 +29,10 @@ class Timetable(Places):
     def schedule(self, job: Job, now: float) -> None:
         """Place a job with a schedule by its next run after ``now``.
 
-        Raises: InvalidSchedule where it has none.
+        Raises: InvalidSchedule where it has none; nothing is written then.
         """
-        when = job.next_run(now)
-        if when is None:
-            raise InvalidSchedule(
-                f'job {job.id!r} has no schedule: give it a delay, or at '
-                f'least one of minute, hour, dayOfMonth, month, dayOfWeek')
-        self._schedule_at(job, when, anchor=now)
+        self._schedule_at(job, check_next(job.id, job.next_run(now)),
+                          anchor=now)
 
     def schedule_at(self, job: Job, when: float) -> None:
         """Place a job to run once, at ``when``; made-up clocks move it not."""

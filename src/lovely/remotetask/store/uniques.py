@@ -9,6 +9,7 @@ from zlib import crc32
 from BTrees.OLBTree import OLBTree
 from persistent import Persistent
 
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.store import states
 
@@ -26,7 +27,7 @@ _SHARDS = 64
 def check_key(key: Any) -> None:
     """Raise UsageError unless this can be a unique key."""
     if not isinstance(key, str) or not 1 <= len(key) <= _KEY_CHARS:
-        raise UsageError(f'key is {key!r:.80}; give a text of 1 to '
+        raise UsageError(f'key is {shown(key)}; give a text of 1 to '
                          f'{_KEY_CHARS} characters')
 
 

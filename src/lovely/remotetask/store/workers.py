@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,8 +45,11 @@ class WorkerRecord(Persistent):
     """A worker as the database knows it.
 
     Attributes: ``evidence``, by which other workers find out whether it lives
-    (ILiveness); ``beat`` (Beat), None where no worker watches it.
+    (ILiveness); ``beat`` (Beat), None where no worker watches it; ``lacks``,
+    the names of tasks that it has met and does not have (tuple of str).
     """
+
+    lacks: tuple[str, ...] = ()
 
     def __init__(self, evidence: tuple[Any, ...],
                  beat: Beat | None) -> None:
@@ -86,11 +90,36 @@ class Workers(Persistent):
             raise Retired
         for number, slot in self.slots.items():
             if number != DIRECT_SLOT and slot.owner is None:
-                slot.owner = worker
+                slot.owner, slot.guest = worker, False
                 return int(number)
         number = self.slots.maxKey() + 1
         self.slots[number] = Slot(worker)
         return int(number)
+
+    def note_lacking(self, worker: str, names: Iterable[str]) -> None:
+        """Note that a worker does not have these tasks.
+
+        Its threads own no lanes from now on: the jobs there would wait for
+        it.
+        Raises: Retired if the worker is not known (any more).
+        """
+        record = self.workers.get(worker)
+        if record is None:
+            raise Retired
+        record.lacks = tuple(sorted({*record.lacks, *names}))
+        if worker.startswith(LOOP):
+            for number in self.slots_of(worker):
+                self.slots[number].guest = True
+
+    def has_worker_with(self, task: str, lacking: str) -> bool:
+        """May a worker that runs jobs on and on have this task?
+
+        Arguments: ``lacking``, the id of one that does not.
+        Cost: O(workers).
+        """
+        return any(worker != lacking and worker.startswith(LOOP)
+                   and task not in record.lacks
+                   for worker, record in self.workers.items())
 
     def slots_of(self, worker: str) -> list[int]:
         """The numbers of the slots that a worker's threads have."""
@@ -123,6 +152,7 @@ class Workers(Persistent):
         return [{'id': worker,
                  'evidence': [str(part[0]) for part in record.evidence],
                  'claims': self.claims_of(worker),
+                 'lacks': list(record.lacks),
                  'slots': self.slots_of(worker)}
                 for worker, record in self.workers.items()]
 

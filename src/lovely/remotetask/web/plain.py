@@ -14,6 +14,9 @@ from lovely.remotetask.errors import InputRejected
 #: Data nested deeper than this is refused: it could exhaust the stack.
 MAX_DEPTH = 32
 
+# Python writes no int of more than 4,300 digits; these bits are 4,200.
+_MAX_BITS = 13_952
+
 
 def plain(value: object, depth: int = MAX_DEPTH) -> object:
     """Rebuild a value from None, bool, int, float, str, bytes, list, dict
@@ -28,6 +31,8 @@ def plain(value: object, depth: int = MAX_DEPTH) -> object:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int):
+        if value.bit_length() > _MAX_BITS:
+            raise InputRejected('a whole number of more than 4,200 digits')
         return int(value)
     if isinstance(value, float):
         # Neither XML-RPC nor JSON has a notation for these: some clients
@@ -78,9 +83,19 @@ def iso(moment: datetime.datetime | None) -> str | None:
     """A moment as ISO 8601 text, in UTC where it is aware."""
     if moment is None:
         return None
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(datetime.UTC)
-    return moment.isoformat()
+    return utc(moment).isoformat()
+
+
+def utc(moment: datetime.datetime) -> datetime.datetime:
+    """A moment in UTC; without a time zone, or where UTC has no such year:
+    itself.
+    """
+    if moment.tzinfo is None:
+        return moment
+    try:
+        return moment.astimezone(datetime.UTC)
+    except OverflowError:
+        return moment
 
 
 def _key(key: object) -> str:

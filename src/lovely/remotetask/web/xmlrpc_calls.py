@@ -14,6 +14,7 @@ from xml.parsers import expat
 
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import RemoteTaskError
+from lovely.remotetask.web import plain
 from lovely.remotetask.web.methods import INTROSPECTION
 from lovely.remotetask.web.methods import METHODS
 from lovely.remotetask.web.methods import ServiceMethods
@@ -124,8 +125,11 @@ class _Marshaller(xmlrpc.client.Marshaller):
     def dump_utc(self, value: datetime.datetime,
                  write: Callable[[str], object]) -> None:
         # XML-RPC has no time zones: every aware datetime is written in UTC.
-        if value.tzinfo is not None:
-            value = value.astimezone(datetime.UTC)
+        value = plain.utc(value)
+        if value.utcoffset():
+            raise InputRejected(
+                f'the answer holds {value}, which is no moment in UTC; ask '
+                f'for it as JSON')
         self.dump_datetime(value, write)
 
 

@@ -27,6 +27,9 @@ class Queue(Protocol):
     def ready(self) -> _Lanes: ...
 
     @property
+    def suspects(self) -> _Lanes: ...
+
+    @property
     def due(self) -> _Lanes: ...
 
     @property
@@ -53,7 +56,8 @@ class WakeEvent(threading.Event):
         # Every insert writes a Length; the trees' buckets come and go.  The
         # queue's own record is written by pause and resume.
         self.oids = frozenset((queue._p_oid, *(
-            length._p_oid for lanes in (queue.ready, queue.due, queue.waiting)
+            length._p_oid for lanes in (
+                queue.ready, queue.suspects, queue.due, queue.waiting)
             for length in lanes.lengths)))
         self.queue = queue._p_oid
 

@@ -1,0 +1,157 @@
+"""What a worker cannot run: jobs whose task, classes or user it lacks.
+
+::
+
+    it lacks the task             it has claimed the job, and could not load
+      |                           the input, or knows no such user
+      |                             |  (it gives the job back, once)
+      +-> the job stays where it stands, for other workers <--+
+            |
+            +- MISSING_FIRST seconds later, and no worker has the task:
+               it waits, with its reason, for twice as long each time;
+               after MISSING_GIVE_UP it is claimed, and fails
+
+To leave a job to others writes nothing.  A worker says once which tasks it
+lacks: in the log, and in its record, for the other workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from typing import Any
+
+from lovely.remotetask import settings
+from lovely.remotetask.job import Failure
+from lovely.remotetask.log import log
+from lovely.remotetask.run.run_times import RunTimes
+from lovely.remotetask.store.order import ready_time
+
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.store.queue import JobQueue
+
+# How many jobs a claim sets aside: bounds its transaction.
+_ASIDE_JOBS = 100
+
+# How many jobs a worker notes that it cannot run: the oldest are forgotten,
+# and claimed and given back once more.
+_NOTED_JOBS = 10_000
+
+
+class Lacking:
+    """What this worker cannot run, as far as it knows.
+
+    Arguments: ``run_times``, which knows the tasks that have run here.
+    Attributes: ``unsaid``, the names of tasks that its record does not tell.
+    """
+
+    def __init__(self, run_times: RunTimes) -> None:
+        self._run_times = run_times
+        # Name, or job id -> since when (seconds since 1970).
+        self._tasks: dict[str, float] = {}
+        self._jobs: dict[int, tuple[float, Failure]] = {}
+        self.unsaid: set[str] = set()
+
+    def lacks_task(self, name: str, now: float) -> None:
+        """Note that there is no task of this name here."""
+        if name not in self._tasks:
+            self._tasks[name] = now
+            self.unsaid.add(name)
+            # These are the words of 0.5.2.
+            log.error('Task "%s" not found!', name)
+        self._run_times.forget(name)
+
+    def has_task(self, name: str) -> None:
+        """Note that there is a task of this name here, maybe again."""
+        self._tasks.pop(name, None)
+        self.unsaid.discard(name)
+
+    def lacks_part(self, job: Job, error: Exception, now: float) -> None:
+        """Note that this job cannot be run here, for another reason."""
+        while len(self._jobs) >= _NOTED_JOBS:
+            del self._jobs[next(iter(self._jobs))]
+        self._jobs[job.id] = (
+            now, Failure.of(error, job.attempts or 0, now))
+        log.error('Job %s is left to other workers: %s', job.id, error)
+
+    def look(self, find: Callable[[str], Any], now: float) -> Look:
+        """What can be run, for one transaction.
+
+        Arguments: ``find(name)``, the task of that name, or None; ``now``,
+        seconds since 1970.
+        """
+        return Look(self, find, now)
+
+
+class Look:
+    """Tells which jobs a worker can run, and sets the others aside.
+
+    Attributes: ``rest``, in how many seconds a job that was passed by may be
+    set aside; None: there was none.
+    """
+
+    def __init__(self, lacking: Lacking, find: Callable[[str], Any],
+                 now: float) -> None:
+        self._lacking = lacking
+        self._find = find
+        self._now = now
+        self._known = lacking._run_times.tasks
+        self._jobs = lacking._jobs
+        self._missing: set[str] = set()
+        self._aside: list[tuple[Job, Failure]] = []
+        self.rest: float | None = None
+
+    def able(self, key: int, job: Job) -> bool:
+        """Can this worker run the job, which waits at this key?"""
+        if job.task in self._known and job.id not in self._jobs:
+            return True
+        noted = self._jobs.get(job.id)
+        if noted is None:
+            if self._has_task(job.task):
+                return True
+            noted = (self._lacking._tasks[job.task], Failure(
+                'TaskMissing', f'Task "{job.task}" not found! No worker of '
+                f'this service has it: it runs once one has', '',
+                job.attempts or 0, self._now))
+        if (job.missing_since is not None
+                and self._now - job.missing_since >= settings.MISSING_GIVE_UP):
+            return True         # to fail, as every run does
+        since, failure = noted
+        rest = settings.MISSING_FIRST - (
+            self._now - max(since, ready_time(key)))
+        if rest <= 0:
+            self._aside.append((job, failure))
+        else:
+            self.rest = min(rest, self.rest or rest)
+        return False
+
+    def _has_task(self, name: str) -> bool:
+        if name in self._missing:
+            return False
+        if self._find(name) is None:
+            self._missing.add(name)
+            self._lacking.lacks_task(name, self._now)
+            return False
+        self._lacking.has_task(name)
+        return True
+
+    def set_aside(self, queue: JobQueue, worker: str) -> None:
+        """Let jobs that no worker can run wait, with their reasons.
+
+        Arguments: ``worker``, the id of ours.
+        """
+        others: dict[str, bool] = {}
+        for job, failure in self._aside[:_ASIDE_JOBS]:
+            if job.id in self._jobs:
+                # Later it is claimed again: its class may be there by then.
+                del self._jobs[job.id]
+            else:
+                if job.task not in others:
+                    others[job.task] = queue.has_worker_with(job.task, worker)
+                if others[job.task]:
+                    self.rest = min(settings.MISSING_FIRST,
+                                    self.rest or settings.MISSING_FIRST)
+                    continue
+            queue.miss(job, failure, self._now)
+            self.rest = 0.0     # there may be more
