@@ -36,6 +36,7 @@ from lovely.remotetask.peers import wakeup
 from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.run.finder import Finder
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.guard import Guard
 from lovely.remotetask.run.lacking import Lacking
 from lovely.remotetask.run.run_times import RunTimes
 from lovely.remotetask.run.steps import TaskMissing
@@ -105,29 +106,6 @@ ClaimsNext = Callable[[bool], AbstractContextManager[ClaimNext | None]]
 def no_claim(quick: bool) -> AbstractContextManager[ClaimNext | None]:
     """A ``claims_next`` by which a finish claims no further jobs."""
     return nullcontext()
-
-
-class Guard:
-    """Lets no transaction of a task commit once its job is no longer ours.
-
-    Each commit on the task's transaction manager is checked, also the commits
-    that the task makes: a worker that was declared dead, or a run that was
-    cancelled, can no longer commit.
-    """
-
-    def __init__(self, session: db.Session, job: Job,
-                 token: Token) -> None:
-        self._session = session
-        self._job = job
-        self._token = token
-
-    def check(self) -> None:
-        """Raise LeaseLost unless the job is ours at the commit."""
-        # A task may cancel its own job, and commit that.
-        if self._job.claim != self._token and not self._job._p_changed:
-            raise LeaseLost(f'job {self._job.id} is no longer ours')
-        # If the claim changes before this commit is through, it conflicts.
-        self._session.read_current(self._job)
 
 
 class Executor(Finder):
@@ -236,9 +214,9 @@ class Executor(Finder):
             return True
 
         try:
-            left = self.write(leave, moved=True)
+            left = self.write(leave)
         except (LeaseLost, ServiceGone):
-            return True     # gone, or cancelled
+            return True
         if left:
             wakeup.notify(self.home)
         return left

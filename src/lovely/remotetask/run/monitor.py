@@ -28,7 +28,7 @@ from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.worker import Worker
-from lovely.remotetask.run.worker import is_here
+from lovely.remotetask.run.worker_id import is_here
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.workers import DIRECT
 

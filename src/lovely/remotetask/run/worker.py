@@ -13,7 +13,6 @@ the next claim then raises Retired, and the worker enrolls under a new one.
 from __future__ import annotations
 
 import threading
-import weakref
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -39,6 +38,7 @@ from lovely.remotetask.run.suspects import PAUSE
 from lovely.remotetask.run.suspects import Suspects
 from lovely.remotetask.run.suspects import Turn
 from lovely.remotetask.run.worker_id import Identity
+from lovely.remotetask.run.worker_id import here
 from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.workers import PROCESSOR
 from lovely.remotetask.store.workers import Retired
@@ -59,15 +59,6 @@ _SESSION_JOBS = 100
 # How many claimed entries a thread collects before it removes them from the
 # lanes in one commit: the more meet in one lane the better.
 _SPENT_JOBS = 1024
-
-
-# The workers of this process that may still run what they have claimed.
-_here: weakref.WeakSet[Worker] = weakref.WeakSet()
-
-
-def is_here(name: str) -> bool:
-    """May a worker with this id still run its jobs in this process?"""
-    return any(name in worker.names for worker in list(_here))
 
 
 class Worker:
@@ -122,7 +113,7 @@ class Worker:
         self._threads = threads or self._threads
         identity = Identity(self._role)
         self.names = {self.identity.id, identity.id}
-        _here.add(self)
+        here.add(self)
 
         def enroll(service: TaskService) -> list[int]:
             queue = service.jobqueue
@@ -144,7 +135,7 @@ class Worker:
         """
         worker = self.identity.id
         # What is not given back now is taken back: see monitor.
-        _here.discard(self)
+        here.discard(self)
         left: list[int] = []
         with suppress(ServiceGone):
             left = self.executor.write(

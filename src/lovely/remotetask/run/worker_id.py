@@ -6,10 +6,15 @@ import itertools
 import os
 import socket
 import uuid
+import weakref
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.workers import DIRECT
+
+if TYPE_CHECKING:
+    from lovely.remotetask.run.worker import Worker
 
 
 class Identity:
@@ -46,3 +51,12 @@ def manual_worker() -> Identity:
     if pid not in _manual:
         _manual[pid] = Identity(DIRECT)
     return _manual[pid]
+
+
+#: The workers of this process that may still run what they have claimed.
+here: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def is_here(name: str) -> bool:
+    """May a worker with this id still run its jobs in this process?"""
+    return any(name in worker.names for worker in list(here))
