@@ -43,6 +43,7 @@ from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.local import reserved
+from lovely.remotetask.store.records import look
 from lovely.remotetask.task import task_option
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class Executor:
         Txn: a short one of its own.
         """
         def put_back(service: TaskService) -> bool:
-            job = service.jobs.get(claim.jobid)
+            job = look(service.jobs, claim.jobid)
             if job is None or job.claim != claim.token:
                 return False
             service.jobqueue.requeue(job)
@@ -280,7 +281,7 @@ class Executor:
 
     def own(self, service: TaskService, claim: Claim) -> Job:
         """The job, if it still is ours; raises LeaseLost."""
-        job = service.jobs.get(claim.jobid)
+        job = look(service.jobs, claim.jobid)
         if job is None or job.claim != claim.token:
             raise LeaseLost(f'job {claim.jobid} is no longer ours')
         return job

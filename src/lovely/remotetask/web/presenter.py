@@ -19,6 +19,7 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
+from lovely.remotetask.store.records import look
 from lovely.remotetask.task import task_option
 from lovely.remotetask.web import plain
 
@@ -135,7 +136,7 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     """
     jobid = job_id(jobid)
     service.getStatus(jobid)    # raises JobNotFound
-    found = service.jobs[jobid]
+    found: Any = look(service.jobs, jobid)
     answer = summary(found)
     for name in ('input', 'output'):
         try:
