@@ -178,6 +178,10 @@ def test_others_run_and_it_is_seen_and_removed(world, how, place, log):
     service.listWorkers()
     list(service._queue)
     transaction.abort()
+    # A check tells of it, and a repair leaves it alone.
+    found = [one for wrong, *_ in bulk.checking(
+        lambda step: step(service), repair=True) for one in wrong]
+    assert [(kind, one) for kind, one, _ in found] == [('unreadable', jobid)]
 
     # It is logged once, however often it is looked at.
     told = [line for line in log if f'job {jobid} cannot be read' in line]

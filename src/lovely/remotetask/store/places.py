@@ -59,9 +59,10 @@ class Places(Workers):
         # A job may have been deleted and its id used again, or its position
         # may be from another queue: discard() checks whose the entry is.
         if job.position is not None:
-            self._discard(job.position, job.id)
+            self.discard(job.position, job.id)
 
-    def _discard(self, position: tuple[str, Any], jobid: int) -> None:
+    def discard(self, position: tuple[str, Any], jobid: int) -> None:
+        """Remove an entry, if it still is this job's."""
         name, key = position
         if name in LOGS:
             slot = self.slots.get(key[0])
@@ -109,7 +110,7 @@ class Places(Workers):
         if position is None or known.get('next') is not None:
             self._drop_entries(jobid)
         else:
-            self._discard(position, jobid)
+            self.discard(position, jobid)
         del self.jobs[jobid]
         records.forget(self.jobs, jobid)
 
@@ -117,13 +118,13 @@ class Places(Workers):
         for name in LANES:
             for key, found in getattr(self, name).entries_up():
                 if found == jobid:
-                    self._discard((name, key), jobid)
+                    self.discard((name, key), jobid)
                     break
         for number, slot in self.slots.items():
             for name in LOGS:
                 for moment, found in getattr(slot, name).down():
                     if found == jobid:
-                        self._discard((name, (number, moment)), jobid)
+                        self.discard((name, (number, moment)), jobid)
                         break
 
     def rehome(self, job: Job) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 from typing import Any
 from zlib import crc32
@@ -94,3 +95,18 @@ class UniqueKeys(Persistent):
         tree = self._tree(key)
         if tree.get(key) == jobid:
             del tree[key]
+
+    def some(self, shard: int, start: str | None, limit: int
+             ) -> tuple[list[tuple[str, int]], tuple[int, str | None] | None]:
+        """The keys of a tree and their jobs' ids, at most ``limit``.
+
+        Arguments: ``shard``, the number of the tree; ``start``, a key.
+        Returns: the keys, and shard and start of the next call, None at the
+        end.
+        """
+        if not 0 <= shard < _SHARDS:
+            return [], None
+        found = list(islice(self._trees[shard].items(start), limit + 1))
+        if len(found) > limit:
+            return found[:limit], (shard, found[limit][0])
+        return found, None if shard + 1 == _SHARDS else (shard + 1, None)

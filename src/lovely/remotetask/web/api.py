@@ -171,6 +171,12 @@ def _clean(call: Call) -> object:
     return presenter.clean(lambda step: call.run(step, True), **options)
 
 
+def _check(call: Call) -> object:
+    options = _arguments(call.body(), 'repair', 'start')
+    return presenter.check(
+        lambda step: call.run(step, options['repair'] is True), **options)
+
+
 def _cancel_all(call: Call) -> object:
     options = _arguments(call.body(), 'status', 'task', 'start')
     return presenter.cancel_all(lambda step: call.run(step, True), **options)
@@ -183,6 +189,7 @@ ROUTES: dict[str, dict[str, Callable[[Call], object]]] = {
     'jobs/ID/cancel': {'POST': _change(presenter.cancel)},
     'jobs/ID/retry': {'POST': _change(presenter.retry)},
     'cancel': {'POST': _cancel_all},
+    'check': {'POST': _check},
     'clean': {'POST': _clean},
     'stats': {'GET': _look(presenter.stats)},
     'tasks': {'GET': _look(lambda service: {

@@ -242,6 +242,31 @@ def clean(transact: bulk.Transact, status: object = FINAL,
     return {'removed': removed, 'next': following}
 
 
+def check(transact: bulk.Transact, repair: object = False,
+          start: object = None) -> dict[str, Any]:
+    """Look for jobs that no worker would ever come to, for BULK_SECONDS.
+
+    Arguments: ``transact``, see ``bulk``; ``repair`` (bool): put right what
+    can be; ``start``, the ``next`` of the answer before.
+    Returns: ``{'found': {kind: [job ids]}, 'repaired': {kind: [job ids]},
+    'next': start or None}``; the kinds are explained in store/check.
+    Raises: UsageError.
+    Txn: several, each for at most settings.BULK_BATCH jobs.
+    """
+    if not isinstance(repair, bool):
+        raise UsageError(f'repair has to be true or false, not {repair!r:.80}')
+    steps = bulk.checking(transact, repair, _start(start))
+    found: dict[str, list[int]] = {}
+    repaired: dict[str, list[int]] = {}
+    following = None
+    for wrong, mended, at in _for_some_seconds(steps):
+        for answer, findings in ((found, wrong), (repaired, mended)):
+            for one in findings:
+                answer.setdefault(one.kind, []).append(one.jobid)
+        following = at
+    return {'found': found, 'repaired': repaired, 'next': following}
+
+
 def cancel_all(transact: bulk.Transact, status: object,
                task: object = None, start: object = None) -> dict[str, Any]:
     """Cancel jobs that have a status, for BULK_SECONDS at most.
