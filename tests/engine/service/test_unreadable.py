@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 import types
 
 import pytest
@@ -19,6 +20,7 @@ from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
+from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.service import make_service
 from lovely.remotetask.web import presenter
 
@@ -162,6 +164,10 @@ def test_others_run_and_it_is_seen_and_removed(world, how, place, log):
     service.process()
     transaction.commit()
 
+    # No worker waits for it.
+    assert not service.hasJobsWaiting()
+    assert service.jobqueue.comes(service.clock.now()) == []
+
     # It is shown where it stands, with its reason.
     page, _ = service.listJobs(limit=1000)
     shown, = [job for job in page if job.id == jobid]
@@ -249,3 +255,64 @@ def test_many_are_cancelled_and_cleaned_in_bulk(world, how):
     assert bulk.cancel(world.db, ['tasks'], current_host(), 'queued') == 2
     transaction.begin()
     assert list(world.service.jobs) == [other]
+
+
+@pytest.mark.parametrize('how', ['lost'], indirect=True)
+def test_a_run_whose_record_is_lost_meanwhile_is_dropped(
+        world, how, register, log):
+    def lose(input):
+        delete(world.storage, lost)
+
+    register(lose)
+    jobid = world.service.add('lose')
+    others = [world.service.add('echo') for _ in range(3)]
+    transaction.commit()
+    lost = world.service.jobs[jobid]._p_oid
+    work(world, others)
+    assert not [line for line in log if 'database failed' in line]
+
+
+@pytest.mark.parametrize('how', ['gone'], indirect=True)
+def test_thousands_of_them_do_not_hold_up_a_claim(world, how):
+    service = world.service
+    ids = service.addMany('echo', range(3000), jobClass=world.module.Mine)
+    other = service.add('echo')
+    transaction.commit()
+    world.break_(ids[0], how)
+    processor = SimpleProcessor(world.db, ['tasks'])
+    assert processor.processNext()
+    transaction.begin()
+    assert world.service.getStatus(other) == 'completed'
+    began = time.perf_counter()
+    assert not processor.processNext()
+    assert time.perf_counter() - began < 1
+    processor._listener.close()
+
+
+@pytest.mark.parametrize('how', ['gone'], indirect=True)
+def test_where_its_class_is_back_it_runs(world, how):
+    """Also where another process has moved it meanwhile."""
+    jobid = world.place('ready')
+    mine = world.module.Mine
+    world.break_(jobid, how)
+    service = world.service
+    service.process()
+    service.cancel(service.add('echo'))
+    transaction.commit()
+    # Another process, which has the class, lets it wait and run later.
+    world.module.Mine = mine
+    other = DB(world.storage)
+    with other.transaction() as connection:
+        queue = connection.root()['tasks'].jobqueue
+        job = queue.jobs[jobid]
+        queue.park(job, 1000.0)
+        queue.enqueue(job)
+    del world.module.Mine
+    transaction.begin()
+    service.process()
+    transaction.commit()
+    world.module.Mine = mine
+    with other.transaction() as connection:
+        service = connection.root()['tasks']
+        service.process()
+        assert service.getStatus(jobid) == 'completed'

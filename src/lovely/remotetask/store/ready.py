@@ -81,7 +81,7 @@ class Ready(Persistent):
         see records.
         """
         if records.found_any and records.noted(self._jobs, jobid) is not None:
-            return None
+            return records.may_stand(self._jobs, jobid, ('ready', key))
         try:
             job = self._jobs.get(jobid)
             return job is not None and job.position == ('ready', key)

@@ -45,13 +45,19 @@ UNREADABLE: tuple[type[Exception], ...] = (
 # each time.
 _RETRY_SECONDS = 30.0
 
-# How many are remembered, for each database.
+# How many are remembered and logged, for each database.
 _NOTES = 10_000
 
 
 class _Note(NamedTuple):
+    """Attributes: ``gone``, is only its class gone?  ``position``, where it
+    stands then, if its record tells.
+    """
+
     reason: str
     newer: bool
+    gone: bool
+    position: Any
     until: float
 
 
@@ -92,7 +98,8 @@ def look(jobs: Blocks, jobid: Any) -> Job | None:
 
     Logs an ERROR once for each record that cannot be read.
     """
-    if found_any and (note := noted(jobs, jobid)) is not None:
+    if (found_any and (note := noted(jobs, jobid)) is not None
+            and not note.gone):
         return UnreadableJob(jobid, note, {})
     try:
         job = jobs.get(jobid)
@@ -101,8 +108,9 @@ def look(jobs: Blocks, jobid: Any) -> Job | None:
             return job
         known = _known(job)
     except UNREADABLE as error:
-        return UnreadableJob(jobid, note_down(jobs, jobid, error), {})
-    return UnreadableJob(jobid, note_down(jobs, jobid, _gone(job)), known)
+        return UnreadableJob(jobid, _note_down(jobs, jobid, error, None), {})
+    return UnreadableJob(jobid, _note_down(
+        jobs, jobid, _gone(job), known.get('position')), known)
 
 
 def may_stand(jobs: Blocks, jobid: int, place: tuple[str, Any]
@@ -111,6 +119,11 @@ def may_stand(jobs: Blocks, jobid: int, place: tuple[str, Any]
 
     Returns: False if its record holds another place, else None: perhaps.
     """
+    note = noted(jobs, jobid)
+    # Another process may have moved it since: only its record can tell that
+    # it stands elsewhere.
+    if note is not None and (not note.gone or note.position == place):
+        return None
     job = look(jobs, jobid)
     if isinstance(job, UnreadableJob) and job.known:
         return None if job.known.get('position') == place else False
@@ -136,25 +149,25 @@ def noted(jobs: Blocks, jobid: Any) -> _Note | None:
     return note
 
 
-def note_down(jobs: Blocks, jobid: int, error: Exception) -> _Note:
+def _note_down(jobs: Blocks, jobid: int, error: Exception, position: Any
+               ) -> _Note:
     """Note that a record cannot be read; log it the first time."""
     global found_any
     found_any = True
     found, key = _notes_of(jobs), _key(jobs, jobid)
     cause = error.__cause__ or error
     newer = isinstance(cause, NewerRecord)
-    if isinstance(error, AttributeError) and isinstance(
-            job := jobs.get(jobid), Broken):
-        cause = _gone(job)
-    # One whose class is gone loads: its record tells more about it.
-    until = (0.0 if isinstance(cause, ImportError)
-             else SYSTEM_CLOCK.monotonic() + _RETRY_SECONDS)
-    note = _Note(_text(cause), newer, until)
-    if key not in found and not newer:
-        log.error('job %s cannot be read; it stays where it stands, and '
-                  'others run: %s', jobid, note.reason)
-    if len(found) >= _NOTES:
-        found.clear()
+    note = _Note(_text(cause), newer, isinstance(cause, ImportError), position,
+                 SYSTEM_CLOCK.monotonic() + _RETRY_SECONDS)
+    if key not in found:
+        if len(found) >= _NOTES:
+            return note
+        if not newer:
+            log.error('job %s cannot be read; it stays where it stands, and '
+                      'others run: %s', jobid, note.reason)
+        if len(found) == _NOTES - 1:
+            log.error('%s jobs cannot be read; no further ones are logged',
+                      _NOTES)
     found[key] = note
     return note
 
