@@ -316,3 +316,16 @@ def test_where_its_class_is_back_it_runs(world, how):
         service = connection.root()['tasks']
         service.process()
         assert service.getStatus(jobid) == 'completed'
+
+
+@pytest.mark.parametrize('how', ['lost'], indirect=True)
+def test_a_job_whose_large_input_is_lost_is_shown(world, how):
+    jobid = world.service.add('echo', 'x' * 5000)
+    transaction.commit()
+    oid = world.service.jobs[jobid].__dict__['input']._p_oid
+    world.close()
+    delete(world.storage, oid)
+    world.open()
+    shown = presenter.job(world.service, jobid)
+    assert (shown['status'], shown['input']) == ('queued', None)
+    assert shown['inputNote'].startswith('cannot be read: POSKeyError')

@@ -19,8 +19,10 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
+from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import task_option
+from lovely.remotetask.texts import describe
 from lovely.remotetask.web import plain
 
 if TYPE_CHECKING:
@@ -144,6 +146,11 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
         except InputRejected as refused:
             answer[name] = None
             answer[name + 'Note'] = f'cannot be sent as JSON: {refused}'
+        except UNREADABLE as lost:
+            # A large one has a record of its own.
+            answer[name] = None
+            answer[name + 'Note'] = (
+                f'cannot be read: {describe(lost.__cause__ or lost)}')
     return answer
 
 
