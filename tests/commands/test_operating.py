@@ -1,9 +1,15 @@
-"""stats, workers, retry, pause, resume, clean; and all verbs with --db."""
+"""What an administrator asks for; and all verbs with --db."""
 
 import json
 import re
 
 import pytest
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
+
+from lovely.remotetask.cli.admin import CHECKED
+from lovely.remotetask.service import make_service
+from lovely.remotetask.store.check import KINDS
 
 
 def one_line(run, code=1):
@@ -94,6 +100,50 @@ def test_the_life_of_a_job(ask):
     assert jobid in one_line(ask('show', jobid))
     assert ask('resume').stdout == 'resumed\n'
     assert re.search('^paused: +no$', ask('stats').stdout, re.M)
+
+
+def test_check_finds_nothing_where_all_is_well(ask):
+    ask('pause')
+    ask('add', 'echo', '1', '--key', 'a')
+    for options in ((), ('--repair',)):
+        run = ask('check', *options)
+        assert (run.returncode, run.stdout) == (0, 'nothing is wrong\n')
+    run = ask('check', '--json')
+    assert json.loads(run.stdout) == {'found': {}, 'repaired': {}}
+
+
+def test_check_tells_what_is_wrong_and_repairs_it(remotetask, tmp_path):
+    database = DB(FileStorage(str(tmp_path / 'Data.fs')))
+    with database.transaction() as connection:
+        service = make_service(connection.root(), 'tasks')
+        service._task = lambda name: name
+        lost, gone = service.add('echo'), service.add('echo')
+        del service.__dict__['_task']
+        service.jobqueue.take_out(service.jobs[lost])
+        del service.jobs[gone]
+    database.close()
+
+    def ask(*options):
+        return remotetask('check', *options, '--db',
+                          f'file://{tmp_path}/Data.fs')
+
+    lines = [f'jobs that wait and stand in no lane: {lost}',
+             f'entries of jobs that are gone or stand elsewhere: {gone}']
+    run = ask()
+    assert (run.returncode, run.stdout.splitlines()) == (1, lines)
+    run = ask('--json')
+    assert run.returncode == 1
+    assert json.loads(run.stdout) == {
+        'found': {'adrift': [lost], 'gone': [gone]}, 'repaired': {}}
+    run = ask('--repair')
+    assert (run.returncode, run.stdout.splitlines()) == (
+        0, [f'{line} (repaired)' for line in lines])
+    assert f'job {lost} stood in no lane' in run.stderr
+    assert ask().stdout == 'nothing is wrong\n'
+
+
+def test_check_has_a_text_for_all_that_is_found():
+    assert tuple(CHECKED) == KINDS
 
 
 def test_workers(ask):

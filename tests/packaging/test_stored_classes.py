@@ -48,8 +48,11 @@ PARTS = {
     'lovely.remotetask.store.timetable.Timetable',
 }
 
-#: Their objects are gone when a command has ended.
-FOR_A_WHILE = {'lovely.remotetask.bench.place.Raw'}
+#: Their objects are gone when a command or a listing has ended.
+FOR_A_WHILE = {
+    'lovely.remotetask.bench.place.Raw',
+    'lovely.remotetask.store.records.UnreadableJob',
+}
 
 
 def modules():

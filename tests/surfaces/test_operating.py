@@ -187,8 +187,19 @@ def test_bad_clean_is_400_and_removes_nothing(web, service, body, reason):
     assert status(web, jobid) == 'error'
 
 
+@pytest.mark.parametrize(('body', 'reason'), [
+    (b'{}', 'missing'), (b'{"repair": 1}', 'true or false'),
+    (b'{"repair": false, "start": "ready:x"}', "'ready:x'"),
+    (b'{"repair": false, "start": 5}', 'start')])
+def test_bad_check_is_400(web, body, reason):
+    response = web.request('POST', '/tasks/api/v1/check', body,
+                           'application/json')
+    assert response.status_int == 400, response.text
+    assert reason in response.json['error']
+
+
 @pytest.mark.parametrize('verb', [
-    'pause', 'resume', 'clean', 'cancel', 'jobs/1/retry'])
+    'pause', 'resume', 'clean', 'check', 'cancel', 'jobs/1/retry'])
 def test_what_changes_something_needs_a_post_of_json(web, verb):
     path = f'/tasks/api/v1/{verb}'
     response = web.get(path)

@@ -286,7 +286,7 @@ def _holder(service: TaskService, key: Any, onDuplicate: Any,
     if onDuplicate == 'keep':
         # The holder must not begin or end before this transaction commits: its
         # run is to see what this transaction has written.
-        caller.read_current(jar, holder)
+        caller.read_current(jar, service.jobs[holder.id])
         return holder, True
     return holder, False
 

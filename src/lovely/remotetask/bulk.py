@@ -1,4 +1,4 @@
-"""Cleans and cancels any number of jobs, in small transactions.
+"""Cleans, cancels and checks any number of jobs, in small transactions.
 
 One transaction for all of them would hold every record in memory, and lose
 all its work to a single conflict.  Each of these is retried alone, and a
@@ -18,12 +18,16 @@ from typing import Any
 
 from lovely.remotetask import settings
 from lovely.remotetask.bounds import shown
+from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import InvalidCursor
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import visit
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.interfaces import IHost
+from lovely.remotetask.peers.wakeup import notify_after_commit
+from lovely.remotetask.run.sweep import log_put_back
+from lovely.remotetask.store import check
 from lovely.remotetask.store.cleaning import check_start
 
 if TYPE_CHECKING:
@@ -146,12 +150,48 @@ def cancelling(transact: Transact, status: str, task: str | None,
     def step(service: TaskService) -> tuple[int, str | None]:
         jobs, following = service.listJobs(
             status, task, at, settings.BULK_BATCH)
-        return service.cancelMany([job.id for job in jobs]), following
+        # What a newer release has written is left alone.
+        return service.cancelMany([
+            job.id for job in jobs if not getattr(job, 'newer', False)
+        ]), following
 
     at = start
     while True:
         count, at = transact(step)
         yield count, at
+        if at is None:
+            return
+
+
+def checking(transact: Transact, repair: bool, start: str | None = None
+             ) -> Iterator[tuple[list[check.Finding], list[check.Finding],
+                                 str | None]]:
+    """Look for what no worker would ever come to: see store/check.
+
+    Each step of this generator is one transaction.
+    Arguments: ``repair``: put right what can be; ``start``, that of an earlier
+    check to go on with.
+    Yields: what was wrong, which of it was put right, and the ``start`` of a
+    check that goes on from here; None at the end.
+    Raises: UsageError for a ``start`` of another call.
+    """
+
+    def step(service: TaskService) -> Any:
+        queue, now = service.jobqueue, service.clock.now()
+        found, following = check.step(queue, at, settings.BULK_BATCH, now)
+        mended = check.mend(queue, found, now) if repair else []
+        if any(one.kind in check.PUT_BACK for one in mended):
+            notify_after_commit(service, caller.jar_of(service))
+        return found, mended, following
+
+    at = start
+    while True:
+        try:
+            found, mended, at = transact(step)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        log_put_back(mended)
+        yield found, mended, at
         if at is None:
             return
 

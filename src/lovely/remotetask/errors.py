@@ -51,6 +51,19 @@ class JobNotFound(UsageError, KeyError):
                 f'to this service, or it has been cleaned')
 
 
+class UnreadableRecord(UsageError):
+    """The record of this job cannot be read; see the message for the remedy.
+    """
+
+    def __init__(self, jobid: object = None, reason: str = '') -> None:
+        super().__init__(jobid, reason)
+        self.jobid = jobid
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f'job {self.jobid!r} cannot be read: {self.reason}'
+
+
 class InvalidTransition(UsageError):
     """A job in this state cannot go to that one."""
 

@@ -32,6 +32,9 @@ DELAYED = 'delayed'
 CRONJOB = 'cronjob'
 STARTLATER = 'start later'
 
+#: Shown in place of a status where a job's record cannot be read.
+UNKNOWN = 'unknown'
+
 #: A job in one of these is over; ``clean`` may remove it.
 FINAL = (CANCELLED, ERROR, COMPLETED)
 
@@ -384,9 +387,11 @@ class ITaskService(IContained):
     def cancel(jobid):
         """Cancel a job: queued, scheduled or running; else do nothing.
 
+        A job that is not over and whose record cannot be read is deleted.
         Returns: None, also for ids that are unknown or no ids at all.
+        Raises: NewerRecord.
         Txn: once the caller commits, a run in progress loses its effects.
-        Cost: O(log n).  Source: 0.5.2.
+        Cost: O(log n); O(jobs) for a record that is lost.  Source: 0.5.2.
         """
 
     def cancelMany(jobids):
@@ -401,7 +406,8 @@ class ITaskService(IContained):
     def getStatus(jobid):
         """Where the job stands (str, one of STATUSES).
 
-        Raises: JobNotFound (a KeyError).  Source: 0.5.2.
+        UNKNOWN for a job whose record cannot be read, as its class is gone.
+        Raises: JobNotFound (a KeyError); NewerRecord.  Source: 0.5.2.
         """
 
     def getResult(jobid):
@@ -424,7 +430,9 @@ class ITaskService(IContained):
         jobs of this task, among the next 1,000 looked at; ``start``: the
         cursor of the page before; ``limit`` (int, 1 to 1,000).
         Returns: ``(jobs, cursor)``: a list of IJob and the ``start`` of the
-        next page (str), None at the end.
+        next page (str), None at the end.  For a job whose record cannot be
+        read, an object with its id, the status UNKNOWN and the reason as its
+        error; at every status whose jobs may stand where it does.
         Raises: ValueError for an unknown status or a limit out of bounds;
         InvalidCursor (a ValueError) for a cursor of no page of this listing.
         Cost: O(limit + log n).

@@ -127,6 +127,29 @@ _JOB_FIELDS = {name: IJob[name] for name in (
     'id', 'task', 'status', 'attempts', 'priority')}
 
 
+def unpack(state: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a job, from the state that its record holds.
+
+    Raises: NewerRecord.
+    """
+    # Records of 0.5.2 have all attributes one by one.
+    packed = state.pop('', None)
+    if packed is not None:
+        form, *values = pickle.loads(packed)
+        if form > _FORM:
+            raise NewerRecord(
+                f'a newer release of lovely.remotetask has written job '
+                f'{values[0]!r} (form {form}, this one knows {_FORM}): '
+                f'upgrade, or let workers of that release run it')
+        for name, value in zip(_PACKED, values, strict=False):
+            if value is not None:
+                state[name] = value
+        if len(values) > len(_PACKED):
+            # Of a newer release: they go back as they came.
+            state['_unknown'] = values[len(_PACKED):]
+    return state
+
+
 @implementer(IJob)
 class Job(OwnAnnotations, Persistent):
     """See IJob"""
@@ -233,22 +256,7 @@ class Job(OwnAnnotations, Persistent):
         return state
 
     def __setstate__(self, state: Any) -> None:
-        # Records of 0.5.2 have all attributes one by one.
-        packed = state.pop('', None)
-        if packed is not None:
-            form, *values = pickle.loads(packed)
-            if form > _FORM:
-                raise NewerRecord(
-                    f'a newer release of lovely.remotetask has written job '
-                    f'{values[0]!r} (form {form}, this one knows {_FORM}): '
-                    f'upgrade, or let workers of that release run it')
-            for name, value in zip(_PACKED, values, strict=False):
-                if value is not None:
-                    state[name] = value
-            if len(values) > len(_PACKED):
-                # Of a newer release: they go back as they came.
-                state['_unknown'] = values[len(_PACKED):]
-        super().__setstate__(state)
+        super().__setstate__(unpack(state))
 
     def mark_input(self) -> None:
         """Let the next commit store the input as it is then."""

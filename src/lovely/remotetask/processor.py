@@ -20,7 +20,6 @@ from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import db as database_edge
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import ProcessorRequest
 from lovely.remotetask.host import current as current_host
@@ -286,9 +285,8 @@ class SimpleProcessor:
         comes = [float('inf')]
         if not queue.paused:
             now = service.clock.now()
-            comes += [max(key_time(head[0]) - now, _DUE_FLOOR)
-                      for lanes in (queue.due, queue.waiting)
-                      if (head := lanes.first()) is not None]
+            comes += [max(moment - now, _DUE_FLOOR)
+                      for moment in queue.comes(now)]
             # The owner of a lane may be too busy for the jobs there.
             if self.worker.waits_for is not None:
                 comes.append(self.worker.waits_for)

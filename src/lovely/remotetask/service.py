@@ -29,6 +29,8 @@ from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import JobNotFound
+from lovely.remotetask.errors import NewerRecord
+from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import CANCELLED
@@ -54,6 +56,8 @@ from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.listing import QueueView
 from lovely.remotetask.store.local import local
 from lovely.remotetask.store.queue import JobQueue
+from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import look
 
 # 0.5.2 had the start-up in this module, and ZCML files name it here.
 __all__ = ['TaskService', 'bootStrapSubscriber', 'getAutostartServiceNames']
@@ -161,9 +165,22 @@ class TaskService(OwnAnnotations, Persistent):
     # -- change ---------------------------------------------------------------
 
     def _job(self, jobid: Any) -> Job:
-        job = self.jobs.get(jobid)
+        """The job.  Raises: JobNotFound; UnreadableRecord; NewerRecord."""
+        job = self._shown(jobid)
+        if isinstance(job, UnreadableJob):
+            raise UnreadableRecord(jobid, str(job.error))
+        return job
+
+    def _shown(self, jobid: Any) -> Job:
+        """The job, or what stands in for one that cannot be read.
+
+        Raises: JobNotFound; NewerRecord.
+        """
+        job = look(self.jobs, jobid)
         if job is None:
             raise JobNotFound(jobid)
+        if isinstance(job, UnreadableJob) and job.newer:
+            raise NewerRecord(str(job.error))
         return job
 
     def startJob(self, jobid: int) -> bool:
@@ -201,7 +218,7 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         cancelled = 0
         for jobid in jobids:
-            job = self.jobs.get(jobid)
+            job = look(self.jobs, jobid)
             if job is not None and self.jobqueue.cancel(job):
                 events.notify(events.JobCancelled(self, job))
                 cancelled += 1
@@ -226,7 +243,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     def getStatus(self, jobid: int) -> str:
         """See ITaskService"""
-        return self._job(jobid).status
+        return self._shown(jobid).status
 
     def getResult(self, jobid: int) -> Any:
         """See ITaskService"""
@@ -234,7 +251,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     def getError(self, jobid: int) -> str:
         """See ITaskService"""
-        return str(self._job(jobid).error)
+        return str(self._shown(jobid).error)
 
     def listJobs(self, status: str | None = None, task: str | None = None,
                  start: str | None = None,
@@ -296,7 +313,7 @@ class TaskService(OwnAnnotations, Persistent):
         def pull() -> Job | None:
             if jobid is None:
                 return self.jobqueue.pull(moment)
-            job = self.jobs.get(jobid)
+            job = look(self.jobs, jobid)
             ready = job is not None and job.status in (QUEUED, PROCESSING)
             return job if ready else None
 

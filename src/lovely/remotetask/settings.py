@@ -50,6 +50,10 @@ BEAT_SECONDS = 10.0
 DEAD_SECONDS = 40.0
 LOOK_SECONDS = 1.0
 
+#: How long (seconds) an idle worker waits before it looks over all jobs once
+#: more, a few at a time, for those that stand in no lane and in no claim.
+CHECK_SECONDS = 300.0
+
 #: How long (seconds) after ``claimNextJob()`` a job that was not run is
 #: queued again.
 MANUAL_SECONDS = 600.0

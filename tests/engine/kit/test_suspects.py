@@ -270,26 +270,11 @@ def test_a_suspect_runs_once_a_process_has_made_room(world, ran, monotonic):
     assert claim.jobid == busy
     world.dies(dead)
     world.add('note', 'ordinary')
-    worker.suspects.waited(JobQueueOf(world))
+    world.see(lambda service: worker.suspects.waited(service.jobqueue))
     monotonic.moment += 5
     assert worker.claim() is None
     worker.run(claim)
     assert worker.claim().jobid == suspect
-
-
-class JobQueueOf:
-    """The queue of a world as a look of now sees it."""
-
-    def __init__(self, world):
-        self._world = world
-
-    @property
-    def suspects(self):
-        return self
-
-    def first(self):
-        return self._world.see(
-            lambda service: service.jobqueue.suspects.first())
 
 
 def test_a_suspect_that_is_deleted_or_cancelled_holds_up_nothing(world, ran):

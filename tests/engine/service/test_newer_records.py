@@ -5,6 +5,7 @@ import pickle
 import pytest
 import transaction
 
+from lovely.remotetask import bulk
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.job import Job
 from lovely.remotetask.store.queue import JobQueue
@@ -48,6 +49,35 @@ def test_others_run_and_it_stays(application, service, register, newer):
     transaction.commit()
     assert [service.getStatus(other) for other in others] == ['completed'] * 3
     assert [found for _, found in service.jobqueue.ready.entries()] == [jobid]
+
+
+@pytest.mark.parametrize('place', ['due', 'later', 'completed', 'cancelled'])
+def test_it_stays_wherever_it_stands(application, service, register, newer,
+                                     place, log):
+    register(lambda input: input, 'echo')
+    jobid = service.add('echo', 'newer', startLater=place == 'later',
+                        delay=0.001 if place == 'due' else None)
+    if place == 'completed':
+        service.process()
+    elif place == 'cancelled':
+        service.cancel(jobid)
+    transaction.commit()
+    before = service.jobqueue.counts()
+    service.jobs[jobid]._p_invalidate()
+    other = service.add('echo')
+    service.process()
+    assert service.getStatus(other) == 'completed'
+    shown = service.listJobs()[0]
+    assert {(job.id, job.status) for job in shown} == {
+        (jobid, 'unknown'), (other, 'completed')}
+    service.clean()
+    with pytest.raises(NewerRecord):
+        service.cancel(jobid)
+    bulk.cancel(application.db, ['tasks'], service.host, 'delayed')
+    transaction.commit()
+    assert list(service.jobs) == [jobid]
+    assert service.jobqueue.counts() == before
+    assert log == []
 
 
 def test_a_service_says_what_is_to_be_done(service):

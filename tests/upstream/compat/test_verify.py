@@ -37,6 +37,8 @@ from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.store.blocks import Blocks
+from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import _Note
 from lovely.remotetask.task import EchoTask
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import SimpleTask
@@ -61,6 +63,8 @@ TABLE = [
     (ITask, FunctionTask, lambda app: FunctionTask(double)),
     (ITask, EchoTask, lambda app: EchoTask()),
     (ITask, ExceptionTask, lambda app: ExceptionTask()),
+    (IJob, UnreadableJob, lambda app: UnreadableJob(
+        1, _Note('gone', False, True, None, 0.0), {})),
     (IProcessor, SimpleProcessor,
      lambda app: SimpleProcessor(app.db, ['tasks'])),
     (IProcessor, MultiProcessor,

@@ -1,4 +1,5 @@
-"""The verbs of an administrator: stats, workers, retry, pause, resume, clean.
+"""The verbs of an administrator: stats, workers, retry, pause, resume, clean,
+check.
 """
 
 import click
@@ -97,3 +98,55 @@ def clean_command(status: tuple[str, ...], backend: Backend, as_json: bool
         return
     click.echo('removed: ' + ', '.join(
         f'{count} {name}' for name, count in removed.items()))
+
+
+#: What a check may find, and what is printed of it.
+CHECKED = {
+    'adrift': 'jobs that wait and stand in no lane',
+    'unclaimed': 'jobs that are processing under no claim of a known worker',
+    'twice': 'jobs that stand twice in claims',
+    'gone': 'entries of jobs that are gone or stand elsewhere',
+    'unreadable': 'jobs whose record cannot be read',
+    'keys': 'unique keys of jobs that are gone',
+}
+
+# How many ids of one kind are printed.
+_IDS = 50
+
+
+@click.command('check')
+@click.option('--repair', is_flag=True,
+              help='Put jobs back into a lane, and remove entries and keys of '
+                   'jobs that are gone.')
+@verb
+def check_command(repair: bool, backend: Backend, as_json: bool) -> None:
+    """Look over all jobs for those that no worker would ever come to.
+
+    Exit status 1 if any is found, or with --repair if any is left.
+    """
+    found: dict[str, list[int]] = {}
+    repaired: dict[str, list[int]] = {}
+    for answer in in_parts(backend, 'check', {'repair': repair}):
+        for name, total in (('found', found), ('repaired', repaired)):
+            for kind, ids in answer[name].items():
+                total.setdefault(kind, []).extend(ids)
+    left = sum(map(len, found.values())) - sum(map(len, repaired.values()))
+    if as_json:
+        print_json({'found': found, 'repaired': repaired})
+    else:
+        for kind, text in CHECKED.items():
+            if kind in found:
+                click.echo(f'{text}: {_some(found[kind])}'
+                           + (' (repaired)' if kind in repaired else ''))
+        if not found:
+            click.echo('nothing is wrong')
+    if left:
+        click.get_current_context().exit(1)
+
+
+def _some(ids: list[int]) -> str:
+    # An entry of a job may be found in several lanes.
+    shown = sorted(set(ids))
+    more = len(shown) - _IDS
+    return ', '.join(map(str, shown[:_IDS])) + (
+        f' and {more} more' if more > 0 else '')

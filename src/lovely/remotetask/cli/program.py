@@ -21,6 +21,7 @@ COMMANDS = {
     'tasks': 'lovely.remotetask.cli.verbs',
     'retry': 'lovely.remotetask.cli.admin',
     'clean': 'lovely.remotetask.cli.admin',
+    'check': 'lovely.remotetask.cli.admin',
     'stats': 'lovely.remotetask.cli.admin',
     'workers': 'lovely.remotetask.cli.admin',
     'pause': 'lovely.remotetask.cli.admin',

@@ -26,6 +26,7 @@ from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.texts import one_line
 
 # How long (seconds) to wait between two looks at a job: short at first, for
@@ -214,6 +215,8 @@ def wait_for(backend: Backend, jobid: int, timeout: float | None
         job: dict[str, Any] = backend.get(f'jobs/{jobid}')
         if job['status'] in FINAL:
             return job
+        if job['status'] == UNKNOWN:
+            raise Failure(f'job {jobid} cannot be read: {job["error"]}')
         pause = interval * random.uniform(0.8, 1.2)
         if deadline is not None:
             left = deadline - time.monotonic()

@@ -48,6 +48,7 @@ from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.local import reserved
+from lovely.remotetask.store.records import look
 from lovely.remotetask.task import task_option
 from lovely.remotetask.texts import describe
 
@@ -182,7 +183,7 @@ class Executor(Finder):
         Txn: a short one of its own.
         """
         def put_back(service: TaskService) -> bool:
-            job = service.jobs.get(claim.jobid)
+            job = look(service.jobs, claim.jobid)
             if job is None or job.claim != claim.token:
                 return False
             service.jobqueue.requeue(job)
@@ -287,7 +288,7 @@ class Executor(Finder):
 
     def own(self, service: TaskService, claim: Claim) -> Job:
         """The job, if it still is ours; raises LeaseLost."""
-        job = service.jobs.get(claim.jobid)
+        job = look(service.jobs, claim.jobid)
         if job is None or job.claim != claim.token:
             raise LeaseLost(f'job {claim.jobid} is no longer ours')
         return job

@@ -4,6 +4,8 @@
 
     every LOOK_SECONDS   look at the workers of each service that we run;
                          retire the dead ones: their jobs are queued again
+    every CHECK_SECONDS  look over all jobs, a few at a time, while our worker
+                         is idle: put back those that stand nowhere
     every BEAT_SECONDS   count our own beats on, where others watch them
 
 A wrong verdict costs repeated work, never correctness: a worker that was
@@ -27,6 +29,7 @@ from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.sweep import Sweep
 from lovely.remotetask.run.worker import Worker
 from lovely.remotetask.run.worker_id import is_here
 from lovely.remotetask.store.claiming import Token
@@ -111,6 +114,7 @@ class Monitor:
         self._database = database
         self._life = liveness.for_database(database)
         self._workers: list[Worker] = []
+        self._sweeps: dict[Worker, Sweep] = {}
         self._changed = threading.Event()
         # Our claims that no thread was running at the last look.
         self._orphans: set[Token] = set()
@@ -127,10 +131,12 @@ class Monitor:
     def add(self, worker: Worker) -> None:
         """Watch over a worker, too."""
         self._workers.append(worker)
+        self._sweeps[worker] = Sweep(worker)
 
     def remove(self, worker: Worker) -> None:
         with suppress(ValueError):
             self._workers.remove(worker)
+        self._sweeps.pop(worker, None)
         self._changed.set()
 
     def wait(self) -> None:
@@ -156,6 +162,7 @@ class Monitor:
                 for worker in workers:
                     worker.hand_over()
                     self.look(worker)
+                    self._sweep(worker)
                 now = SYSTEM_CLOCK.monotonic()
                 if (self._life.needs_beat
                         and now - last_beat >= settings.BEAT_SECONDS):
@@ -191,6 +198,11 @@ class Monitor:
             except Exception:
                 # Other workers will take us for dead, rightly or not.
                 trace.exception('no sign of life could be given')
+
+    def _sweep(self, worker: Worker) -> None:
+        sweep = self._sweeps.get(worker)
+        if sweep is not None:
+            sweep.go_on()
 
     # -- rescue ---------------------------------------------------------------
 

@@ -137,12 +137,12 @@ class Suspects:
 
     def waited(self, queue: JobQueue) -> float | None:
         """For how long (seconds) it has waited; None: there is none."""
-        head = queue.suspects.first()
-        if head is None:
+        key = queue.first_suspect()
+        if key is None:
             self._key = None
             return None
-        if self._key != head[0]:
-            self._key, self._since = head[0], SYSTEM_CLOCK.monotonic()
+        if self._key != key:
+            self._key, self._since = key, SYSTEM_CLOCK.monotonic()
         return SYSTEM_CLOCK.monotonic() - self._since
 
     def wants_room(self, queue: JobQueue) -> bool:

@@ -40,6 +40,7 @@ from lovely.remotetask.run.suspects import Turn
 from lovely.remotetask.run.worker_id import Identity
 from lovely.remotetask.run.worker_id import here
 from lovely.remotetask.store.cursor import ReadCursor
+from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.store.workers import PROCESSOR
 from lovely.remotetask.store.workers import Retired
 
@@ -283,6 +284,11 @@ class Worker:
         for claim in claims:
             if self.active.get(claim.jobid) == claim:
                 del self.active[claim.jobid]
+
+    @property
+    def idle(self) -> bool:
+        """Does this worker loop, and run no job now?"""
+        return self._role == LOOP and not self.active
 
     @property
     def waits_for(self) -> float | None:

@@ -43,6 +43,11 @@ class Blocks(Persistent):
         self._tree: IOBTree[IOBucket[Job]] = family.IO.BTree()
         self._last = family.maxint >> _SHIFT
 
+    @property
+    def end(self) -> int:
+        """The number behind the largest id."""
+        return (self._last + 1) << _SHIFT
+
     def _block(self, key: Any) -> Any:
         # A key that is no integer is in no IOBTree, and to look for it is no
         # error there.

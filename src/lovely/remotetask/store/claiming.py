@@ -33,6 +33,9 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.store.claims import Entries
 from lovely.remotetask.store.claims import Slot
 from lovely.remotetask.store.cursor import ReadCursor
+from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import ghosts
+from lovely.remotetask.store.records import look
 from lovely.remotetask.store.timetable import Timetable
 from lovely.remotetask.store.workers import Retired
 
@@ -76,7 +79,7 @@ class Claiming(Timetable):
         Raises: Retired if the slot is not the worker's (any more).
         """
         slot = self._own(*token[:2])
-        job = self.jobs.get(jobid)
+        job = look(self.jobs, jobid)
         if job is None or job.status not in (QUEUED, PROCESSING):
             return None
         self._turn(slot, token[1], [(-1, jobid)], ahead=False)
@@ -137,18 +140,24 @@ class Claiming(Timetable):
 
     def _next_suspect(self) -> Job | None:
         """The next suspect; on its way removes what is gone."""
-        while True:
-            head = self.suspects.first()
-            if head is None:
-                return None
-            key, jobid = head
-            job: Job | None = self.jobs.get(jobid)
-            if (job is not None and job.status == QUEUED
-                    and job.position == ('suspects', key)):
+        for key, jobid in list(self.suspects.up()):
+            job = look(self.jobs, jobid)
+            if isinstance(job, UnreadableJob):
+                continue
+            here = job is not None and job.position == ('suspects', key)
+            if job is not None and here and job.status == QUEUED:
                 return job
             self.suspects.pull(key)
-            if job is not None and job.position == ('suspects', key):
+            if job is not None and here:
                 self.rehome(job)
+        return None
+
+    def first_suspect(self) -> int | None:
+        """The key of the next job that ran when its worker died, or None."""
+        for key, jobid in self.suspects.up():
+            if not isinstance(look(self.jobs, jobid), UnreadableJob):
+                return key
+        return None
 
     def claim_ahead(self, tokens: Iterator[Token], now: float,
                     cursor: ReadCursor, lanes: Lanes,
@@ -244,9 +253,8 @@ class Claiming(Timetable):
         """Load the jobs of a plan in one round trip to a server."""
         jar = self._p_jar
         if jar is not None:
-            jobs = (self.jobs.get(jobid) for _, jobid in cursor.plan)
-            cold = [job for job in jobs
-                    if job is not None and job._p_changed is None]
+            jobs = ghosts(self.jobs, (jobid for _, jobid in cursor.plan))
+            cold = [job for job in jobs if job._p_changed is None]
             if len(cold) > 1:
                 jar.prefetch(cold)
 
@@ -255,7 +263,7 @@ class Claiming(Timetable):
     def _turn(self, slot: Slot, number: int, entries: Entries,
               ahead: bool) -> None:
         """Give a slot a new page, before the jobs on it are started."""
-        carried = [(-1, job.id) for job in self.claimed(number)]
+        carried = self._carried(number)
         self._close(slot, number)
         chosen = {jobid for _, jobid in entries}
         slot.claims.turn(
@@ -264,6 +272,11 @@ class Claiming(Timetable):
         ids = slot.claims.ids
         if ids is None or self.jobs.free(ids) is None:
             slot.claims.ids = self.jobs.reserve(KEY_RANDOM.randrange)
+
+    def _carried(self, number: int) -> Entries:
+        """What stays claimed when a slot's page ends."""
+        return [(-1, jobid) for jobid in (
+            *(job.id for job in self.claimed(number)), *self.held(number))]
 
     def _close(self, slot: Slot, number: int) -> None:
         self.log_ended(number)
@@ -283,7 +296,7 @@ class Claiming(Timetable):
         Txn: writes lanes that others write, and so needs one of its own.
         """
         slot = self._own(worker, number)
-        carried = [(-1, job.id) for job in self.claimed(number)]
+        carried = self._carried(number)
         self._end_page(slot, number, carried)
 
     def _end_page(self, slot: Slot, number: int, carried: Entries) -> None:
@@ -307,9 +320,11 @@ class Claiming(Timetable):
         for number in self.slots_of(worker):
             slot = self.slots[number]
             found += self.claimed(number)
+            held = self.held(number)
             # The next owner of the slot has no entries left in the lanes.
             self._end_page(slot, number, [])
             slot.owner = None
+            self.set_aside(held, now)
         self.workers.pop(worker, None)
         for job in found:
             if charged:

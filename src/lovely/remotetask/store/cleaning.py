@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 from typing import Any
@@ -14,9 +16,12 @@ from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.errors import InvalidCursor
 from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.store.log import LOGS
+from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import look
 from lovely.remotetask.store.workers import LOOP
 
 if TYPE_CHECKING:
@@ -70,10 +75,8 @@ def some(queue: JobQueue, status: str, start: str | None, limit: int,
                           else lanes.up(_parse_key(start)), limit + 1))
     removed = 0
     for key, jobid in entries[:limit]:
-        if _is_at(queue, jobid, (status, key)):
-            removed += _remove(queue, jobid, status)
-        else:
-            lanes.discard(key, jobid)
+        removed += _take(queue, jobid, (status, key),
+                         partial(lanes.discard, key, jobid))
     return removed, str(entries[limit][0]) if len(entries) > limit else None
 
 
@@ -152,10 +155,8 @@ def _empty(queue: JobQueue, status: str, slot: int,
     entries = list(log.buckets[bucket].items())
     removed = 0
     for moment, jobid in entries:
-        if _is_at(queue, jobid, (status, (slot, moment))):
-            removed += _remove(queue, jobid, status)
-        else:
-            log.discard(moment, jobid)
+        removed += _take(queue, jobid, (status, (slot, moment)),
+                         partial(log.discard, moment, jobid))
     return removed, len(entries)
 
 
@@ -191,18 +192,29 @@ def _no_start(start: Any) -> InvalidCursor:
                          f'one that came with the step before')
 
 
-def _is_at(queue: JobQueue, jobid: int, place: tuple[str, Any]) -> bool:
-    """Is the job of this entry still there, and does it stand here?
+def _take(queue: JobQueue, jobid: int, place: tuple[str, Any],
+          discard: Callable[[], object]) -> int:
+    """Delete the job of an entry, if it stands here; else the entry alone.
 
     ``del service.jobs[id]`` leaves the entry behind.
+    Returns: how many jobs were deleted.
     """
-    job = queue.jobs.get(jobid)
-    return job is not None and job.position == place
-
-
-def _remove(queue: JobQueue, jobid: int, status: str) -> int:
-    job = queue.jobs[jobid]
-    if job.status != status:
+    job = look(queue.jobs, jobid)
+    if isinstance(job, UnreadableJob):
+        if job.newer:
+            return 0            # it is left alone, and its entry, too
+        discard()
+        if job.known.get('position', place) != place:
+            # Set aside by the end of its worker, or the entry is of a job
+            # that had its id before.
+            if job.known.get('status') != PROCESSING:
+                return 0
+        queue.drop(job)
+        return 1
+    if job is None or job.position != place:
+        discard()
+        return 0
+    if job.status != place[0]:
         queue.rehome(job)       # its status was assigned from outside
         return 0
     queue.forget(job)

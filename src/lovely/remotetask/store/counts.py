@@ -20,6 +20,7 @@ from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.order import ready_time
+from lovely.remotetask.store.records import ghosts
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.queue import JobQueue
@@ -45,9 +46,9 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
                   queue.cancelled):
         parts += lanes.lengths
     prefetch(parts)
-    prefetch([job for slot in queue.slots.values()
-              for _, jobid in slot.claims.page()
-              if (job := queue.jobs.get(jobid)) is not None])
+    prefetch(ghosts(queue.jobs, [
+        jobid for slot in queue.slots.values()
+        for _, jobid in slot.claims.page()]))
     number = counted(queue)
     oldest = queue.ready.oldest()
     suspect = queue.suspects.first()

@@ -135,6 +135,9 @@ class Lanes(Persistent):
         """The entries from ``start`` on, smallest key first; lazy."""
         return heapq.merge(*(tree.iteritems(start) for tree in self.trees))
 
+    # The name that Ready has for it, too.
+    entries_up = up
+
     def down(self, start: int | None = None) -> Iterator[tuple[int, int]]:
         """The entries from ``start`` downwards, largest key first; lazy."""
         return heapq.merge(*(down(tree, start) for tree in self.trees),

@@ -19,10 +19,12 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
+from lovely.remotetask.store.records import look
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
@@ -65,8 +67,9 @@ def page(queue: JobQueue, status: str | None, task: str | None,
         if len(found) == limit or looks == _PAGE_LOOKS:
             return found, f'{name}.{key}'
         looks += 1
-        job = queue.jobs.get(jobid)
-        if (job is not None and (status is None or job.status == status)
+        job = look(queue.jobs, jobid)
+        if (job is not None and (status is None or job.status in (
+                status, UNKNOWN))
                 and (task is None or job.task == task)
                 and not _elsewhere(job, name)):
             found.append(job)
@@ -93,7 +96,7 @@ def _elsewhere(job: Job, name: str) -> bool:
 
     A recurring job stands in ``due`` also while it is queued or runs.
     """
-    return name == 'due' and job.status not in (DELAYED, CRONJOB)
+    return name == 'due' and job.status not in (DELAYED, CRONJOB, UNKNOWN)
 
 
 def _entries(queue: JobQueue, names: tuple[str, ...],
@@ -118,7 +121,7 @@ def _entries(queue: JobQueue, names: tuple[str, ...],
             entries = queue.ended(name, key)
         elif name == 'ready':
             prefetch(queue.ready.parts())
-            entries = ((at, job.id) for at, job in queue.ready.down(key))
+            entries = queue.ready.shown(key)
         else:
             lanes = getattr(queue, name)
             prefetch(lanes.trees)
@@ -151,7 +154,7 @@ class QueueView:
         ready = queue.ready.down() if backwards else queue.ready.up()
         others = [lanes.down() if backwards else lanes.up()
                   for lanes in (queue.waiting, queue.suspects)]
-        parts = [*((queue.jobs.get(jobid) for _, jobid in entries)
+        parts = [*((look(queue.jobs, jobid) for _, jobid in entries)
                    for entries in others), (job for _, job in ready)]
         for part in reversed(parts) if backwards else parts:
             yield from (job for job in part if job is not None)

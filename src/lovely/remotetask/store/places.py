@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.edge.losses import refuse_disowned
+from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import Job
+from lovely.remotetask.store import records
 from lovely.remotetask.store import states
 from lovely.remotetask.store.lanes import Lanes
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.order import next_moment
 from lovely.remotetask.store.order import ready_key
 from lovely.remotetask.store.ready import Ready
+from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.uniques import UniqueKeys
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.store.workers import Workers
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.blocks import Blocks
+
+
+#: The names of the lanes of a queue.
+LANES = ('ready', 'suspects', 'waiting', 'due', 'later', 'cancelled')
 
 
 class Places(Workers):
@@ -42,6 +50,9 @@ class Places(Workers):
         self.later = Lanes(16)
         self.cancelled = Lanes(16)
         self.uniques = UniqueKeys()
+
+    def waits_at(self, key: int, jobid: int) -> bool:
+        return self.ready.holds(key, jobid)
 
     def put_in(self, job: Job, name: str, key: int, **values: Any) -> None:
         self.take_out(job)
@@ -62,13 +73,17 @@ class Places(Workers):
         # A job may have been deleted and its id used again, or its position
         # may be from another queue: discard() checks whose the entry is.
         if job.position is not None:
-            name, key = job.position
-            if name in LOGS:
-                slot = self.slots.get(key[0])
-                if slot is not None:
-                    getattr(slot, name).discard(key[1], job.id)
-            else:
-                getattr(self, name).discard(key, job.id)
+            self.discard(job.position, job.id)
+
+    def discard(self, position: tuple[str, Any], jobid: int) -> None:
+        """Remove an entry, if it still is this job's."""
+        name, key = position
+        if name in LOGS:
+            slot = self.slots.get(key[0])
+            if slot is not None:
+                getattr(slot, name).discard(key[1], jobid)
+        else:
+            getattr(self, name).discard(key, jobid)
 
     def _move(self, job: Job, status: str) -> str:
         self.check_owned(job)
@@ -88,6 +103,44 @@ class Places(Workers):
         if name == ERROR or number == DIRECT_SLOT:
             log.extend([(moment, job.id)])
         job.put(position=(name, (number, moment)), **values)
+
+    def set_aside(self, ids: Iterable[int], now: float) -> None:
+        """Let jobs that cannot be read stand with those that have failed."""
+        log = self.slots[DIRECT_SLOT].error
+        for jobid in ids:
+            log.extend([(next_moment(log, now), jobid)])
+
+    def drop(self, job: UnreadableJob) -> None:
+        """Delete a job whose record cannot be read, and its entries.
+
+        Raises: NewerRecord for one that a newer release has written.
+        Cost: O(1) where its class is gone, and its record tells where it
+        stands; else O(jobs): all lanes are searched.
+        """
+        if job.newer:
+            raise NewerRecord(str(job.error))
+        jobid, known = job.id, job.known
+        self.uniques.drop(known.get('key'), jobid)
+        position = known.get('position')
+        if position is None or known.get('next') is not None:
+            self._drop_entries(jobid)
+        else:
+            self.discard(position, jobid)
+        del self.jobs[jobid]
+        records.forget(self.jobs, jobid)
+
+    def _drop_entries(self, jobid: int) -> None:
+        for name in LANES:
+            for key, found in getattr(self, name).entries_up():
+                if found == jobid:
+                    self.discard((name, key), jobid)
+                    break
+        for number, slot in self.slots.items():
+            for name in LOGS:
+                for moment, found in getattr(slot, name).down():
+                    if found == jobid:
+                        self.discard((name, (number, moment)), jobid)
+                        break
 
     def rehome(self, job: Job) -> None:
         """Move a job to the place of a status that was assigned from outside.

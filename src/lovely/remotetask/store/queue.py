@@ -31,6 +31,7 @@ from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.order import ready_key
+from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
 
@@ -66,7 +67,7 @@ class JobQueue(Claiming):
 
     def has_waiting(self, now: float) -> bool:
         """Could a job run at ``now``?  Writes nothing."""
-        return (self.ready.any() or bool(self.suspects)
+        return (self.ready.any() or self.first_suspect() is not None
                 or self.has_due(now))
 
     def pull(self, now: float) -> Job | None:
@@ -212,7 +213,16 @@ class JobQueue(Claiming):
             self.enqueue(job)
 
     def cancel(self, job: Job) -> bool:
-        """Cancel the job.  Returns False if it was over already."""
+        """Cancel the job; delete one whose record cannot be read.
+
+        Returns: False if it was over already.
+        Raises: NewerRecord.
+        """
+        if isinstance(job, UnreadableJob):
+            if states.is_final(job.known.get('status')):
+                return False
+            self.drop(job)
+            return True
         self.check_owned(job)
         if job.status is None or states.is_final(job.status):
             return False

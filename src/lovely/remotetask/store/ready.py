@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING
 
 from BTrees.Length import Length
 from persistent import Persistent
-from ZODB import POSException
 
-from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.job import Job
+from lovely.remotetask.store import records
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.claims import Claims
 from lovely.remotetask.store.claims import Left
@@ -32,10 +31,6 @@ from lovely.remotetask.store.order import ready_time
 
 if TYPE_CHECKING:
     from BTrees.IOBTree import IOBTree
-
-# ZODB 6.0 raises what reading a record has raised, later ones wrap it.
-_UNREADABLE = (NewerRecord,
-               getattr(POSException, 'StateLoadError', NewerRecord))
 
 #: How many lanes there are; each thread of a worker has some of its own.  The
 #: number is stored with each service, for ever.
@@ -58,6 +53,14 @@ class Ready(Persistent):
         """Add an entry; returns the key it got: see Lanes.insert."""
         return self._lanes.insert(key, jobid)
 
+    def holds(self, key: int, jobid: int) -> bool:
+        """Is there an entry of this job at this key?"""
+        return self._lanes.holds(key, jobid)
+
+    def entries_up(self, start: int = SENT + 1) -> Iterator[tuple[int, int]]:
+        """All entries, also those left behind, smallest key first; lazy."""
+        return self._lanes.up(start)
+
     def discard(self, key: int, jobid: int) -> bool:
         """Remove an entry by its key, if it still is this job's."""
         return self._lanes.discard(key, jobid)
@@ -74,14 +77,16 @@ class Ready(Persistent):
         """Does the job of an entry wait here?
 
         Returns: False for an entry that was left behind.  None for a job
-        whose record cannot be read, as a newer release may have written it:
-        it is left alone, and its entry stays.
+        whose record cannot be read: it is left alone, and its entry stays;
+        see records.
         """
-        job = self._jobs.get(jobid)
+        if records.found_any and records.noted(self._jobs, jobid) is not None:
+            return records.may_stand(self._jobs, jobid, ('ready', key))
         try:
+            job = self._jobs.get(jobid)
             return job is not None and job.position == ('ready', key)
-        except _UNREADABLE:
-            return None         # ZODB has logged the reason
+        except records.UNREADABLE:
+            return records.may_stand(self._jobs, jobid, ('ready', key))
 
     def live(self, key: int, jobid: int) -> Job | None:
         """The job, if it waits here and can be read."""
@@ -100,18 +105,30 @@ class Ready(Persistent):
         """The same, from ``start`` backwards, last to run first; lazy."""
         return self._live(self._lanes.down(start))
 
+    def shown(self, start: int | None = None) -> Iterator[tuple[int, int]]:
+        """The entries, (key, job id), as ``down``; also of jobs that cannot
+        be read.
+        """
+        return self._standing(self._lanes.down(start), unreadable=True)
+
     def _live(self, entries: Iterable[tuple[int, int]]
               ) -> Iterator[tuple[int, Job]]:
+        for key, jobid in self._standing(entries):
+            yield key, self._jobs[jobid]
+
+    def _standing(self, entries: Iterable[tuple[int, int]],
+                  unreadable: bool = False) -> Iterator[tuple[int, int]]:
         left: set[int] | None = None
         for key, jobid in entries:
             # Once the left entries are known, their jobs are not looked at.
             if left is not None and key in left:
                 continue
-            job = self.live(key, jobid)
-            if job is not None:
-                yield key, job
-            elif left is None:
+            stands = self.stands(key, jobid)
+            if not stands and left is None:
                 left = self.left()
+            if stands or (unreadable and stands is None
+                          and key not in (left or ())):
+                yield key, jobid
 
     def any(self) -> bool:
         """Does any job wait here?

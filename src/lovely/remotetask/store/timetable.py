@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from itertools import takewhile
+
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
@@ -16,7 +19,10 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.job import NextRun
 from lovely.remotetask.schedule import check_next
 from lovely.remotetask.store import states
+from lovely.remotetask.store.lanes import Lanes
 from lovely.remotetask.store.places import Places
+from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import look
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
 # How many scheduled jobs one claim makes ready: bounds its transaction.
@@ -77,8 +83,26 @@ class Timetable(Places):
     def has_due(self, now: float) -> bool:
         """Is there a scheduled or waiting job whose time has come?"""
         limit = last_key(now)
-        return (self.due.first(limit) is not None
-                or self.waiting.first(limit) is not None)
+        return any(self._due_entries(lanes, limit, 1)
+                   for lanes in (self.due, self.waiting))
+
+    def comes(self, now: float) -> list[float]:
+        """When the next ones' times come (seconds since 1970)."""
+        limit = last_key(now)
+        return [key_time(key) for lanes in (self.due, self.waiting)
+                for key, _ in (self._due_entries(lanes, limit, 1)
+                               or islice(lanes.up(limit + 1), 1))]
+
+    def _due_entries(self, lanes: Lanes, limit: int, count: int
+                     ) -> list[tuple[int, int]]:
+        """The first entries at or below ``limit``; of jobs that cannot be
+        read, none.
+        """
+        if lanes.first(limit) is None:
+            return []
+        due = takewhile(lambda entry: entry[0] <= limit, lanes.up())
+        return list(islice((entry for entry in due if not isinstance(
+            look(self.jobs, entry[1]), UnreadableJob)), count))
 
     def reanchor(self, now: float) -> None:
         """Let scheduled jobs count from a made-up ``now`` before their add.
@@ -86,7 +110,7 @@ class Timetable(Places):
         Cost: O(scheduled jobs).
         """
         for _, jobid in list(self.due.up()):
-            job = self.jobs.get(jobid)
+            job = look(self.jobs, jobid)
             if job is None or job.anchor is None or now >= job.anchor:
                 continue
             when = job.next_run(now)
@@ -97,11 +121,7 @@ class Timetable(Places):
         """Make ready the jobs that are due, at most _DUE_BATCH of a kind."""
         limit = last_key(now)
         for lanes in (self.due, self.waiting):
-            for _ in range(_DUE_BATCH):
-                head = lanes.first(limit)
-                if head is None:
-                    break
-                key, jobid = head
+            for key, jobid in self._due_entries(lanes, limit, _DUE_BATCH):
                 lanes.pull(key)
                 job = self.jobs.get(jobid)
                 if job is not None:

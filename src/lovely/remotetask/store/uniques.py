@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 from typing import Any
 from zlib import crc32
@@ -10,8 +11,11 @@ from BTrees.OLBTree import OLBTree
 from persistent import Persistent
 
 from lovely.remotetask.bounds import shown
+from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.store import states
+from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import look
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
@@ -55,9 +59,17 @@ class UniqueKeys(Persistent):
         """The job that has this key, over or not; None: no job has it.
 
         Arguments: ``jobs``, the mapping of all jobs.
+        Raises: NewerRecord.
         Cost: O(log n).
         """
-        job = jobs.get(self._tree(key).get(key))
+        job = look(jobs, self._tree(key).get(key))
+        if isinstance(job, UnreadableJob):
+            if job.newer:
+                raise NewerRecord(str(job.error))
+            # Another process may run it, but for a record that is lost.
+            return (job if job.known.get('key') == key
+                    and not states.is_final(job.known.get('status'))
+                    else None)
         # ``del service.jobs[id]`` leaves the entry, and the id is used again.
         return job if job is not None and job.key == key else None
 
@@ -75,9 +87,27 @@ class UniqueKeys(Persistent):
 
     def release(self, job: Job) -> None:
         """Forget the key, if any, of a job that is about to be deleted."""
-        key = job.key
+        self.drop(job.key, job.id)
+
+    def drop(self, key: str | None, jobid: int) -> None:
+        """Forget a key, if it still is this job's."""
         if key is None:
             return
         tree = self._tree(key)
-        if tree.get(key) == job.id:
+        if tree.get(key) == jobid:
             del tree[key]
+
+    def some(self, shard: int, start: str | None, limit: int
+             ) -> tuple[list[tuple[str, int]], tuple[int, str | None] | None]:
+        """The keys of a tree and their jobs' ids, at most ``limit``.
+
+        Arguments: ``shard``, the number of the tree; ``start``, a key.
+        Returns: the keys, and shard and start of the next call, None at the
+        end.
+        """
+        if not 0 <= shard < _SHARDS:
+            return [], None
+        found = list(islice(self._trees[shard].items(start), limit + 1))
+        if len(found) > limit:
+            return found[:limit], (shard, found[limit][0])
+        return found, None if shard + 1 == _SHARDS else (shard + 1, None)

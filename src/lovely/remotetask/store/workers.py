@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from typing import Any
 
 from BTrees.IOBTree import IOBTree
@@ -17,6 +18,8 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import Job
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.claims import Slot
+from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import look
 
 #: The roles of workers, with which their ids begin.  A loop runs jobs until it
 #: is stopped, and has lanes of its own; a processor may be called job by job;
@@ -63,6 +66,10 @@ class Workers(Persistent):
     Attributes: ``jobs``, the mapping of all jobs; ``workers``, id ->
     WorkerRecord; ``slots``, number -> Slot.
     """
+
+    if TYPE_CHECKING:
+        # Places has it: is there an entry of this job among the ready ones?
+        def waits_at(self, key: int, jobid: int) -> bool: ...
 
     def __init__(self, jobs: Blocks) -> None:
         self.jobs = jobs
@@ -136,11 +143,24 @@ class Workers(Persistent):
         slot = self.slots[number]
         if slot.owner is None:
             return []
-        found = (self.jobs.get(jobid) for _, jobid in slot.claims.page())
+        found = (look(self.jobs, jobid) for _, jobid in slot.claims.page())
         return [job for job in found
                 if job is not None and job.status == PROCESSING
                 and job.claim is not None
                 and job.claim[:2] == (slot.owner, number)]
+
+    def held(self, number: int) -> list[int]:
+        """The jobs on a slot's page that cannot be read, and stand nowhere
+        else.
+        Cost: O(jobs of a page).
+        """
+        slot = self.slots[number]
+        return [] if slot.owner is None else [
+            jobid for key, jobid in slot.claims.page()
+            if isinstance(job := look(self.jobs, jobid), UnreadableJob)
+            and (job.known.get('status') == PROCESSING
+                 and job.known.get('claim', ())[:2] == (slot.owner, number)
+                 if job.known else not self.waits_at(key, jobid))]
 
     def claims_of(self, worker: str) -> list[int]:
         """The ids of the jobs that run under claims of a worker."""
@@ -161,6 +181,7 @@ class Workers(Persistent):
         for number in self.slots:
             for job in self.claimed(number):
                 yield job.id
+            yield from self.held(number)
 
     def unlogged(self, number: int) -> list[tuple[int, int]]:
         """The jobs that a slot has completed and not noted in its log yet.
@@ -172,7 +193,7 @@ class Workers(Persistent):
         latest = slot.completed.latest()
         found = []
         for _, jobid in slot.claims.page():
-            job = self.jobs.get(jobid)
+            job = look(self.jobs, jobid)
             if job is None or job.position is None:
                 continue
             name, key = job.position

@@ -19,7 +19,9 @@ from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import TaskNotFound
+from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.presenter import Run
@@ -70,7 +72,7 @@ def respond(method: str, path: str, query: Mapping[str, str],
         return _dispatch(method, path, query, body, run)
     except JobNotFound as error:
         raise Refused(404, str(error)) from None
-    except (DuplicateJob, InvalidTransition) as error:
+    except (DuplicateJob, InvalidTransition, UnreadableRecord) as error:
         # The request is right, but the job has another status by now.
         raise Refused(409, str(error)) from None
     except (UsageError, ValueError) as error:
@@ -124,7 +126,12 @@ def _change(function: Callable[[TaskService, object], None]
             # Raises JobNotFound; cancel() itself is silent about unknown ids.
             presenter.status(service, jobid)
             function(service, jobid)
-            return {'id': jobid, 'status': presenter.status(service, jobid)}
+            try:
+                status = presenter.status(service, jobid)
+            except JobNotFound:
+                # Its record could not be read: a cancel has deleted it.
+                status = CANCELLED
+            return {'id': jobid, 'status': status}
 
         return _do(change_in)(call)
 
@@ -164,6 +171,12 @@ def _clean(call: Call) -> object:
     return presenter.clean(lambda step: call.run(step, True), **options)
 
 
+def _check(call: Call) -> object:
+    options = _arguments(call.body(), 'repair', 'start')
+    return presenter.check(
+        lambda step: call.run(step, options['repair'] is True), **options)
+
+
 def _cancel_all(call: Call) -> object:
     options = _arguments(call.body(), 'status', 'task', 'start')
     return presenter.cancel_all(lambda step: call.run(step, True), **options)
@@ -176,6 +189,7 @@ ROUTES: dict[str, dict[str, Callable[[Call], object]]] = {
     'jobs/ID/cancel': {'POST': _change(presenter.cancel)},
     'jobs/ID/retry': {'POST': _change(presenter.retry)},
     'cancel': {'POST': _cancel_all},
+    'check': {'POST': _check},
     'clean': {'POST': _clean},
     'stats': {'GET': _look(presenter.stats)},
     'tasks': {'GET': _look(lambda service: {

@@ -19,7 +19,10 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
+from lovely.remotetask.store.records import UNREADABLE
+from lovely.remotetask.store.records import look
 from lovely.remotetask.task import task_option
+from lovely.remotetask.texts import describe
 from lovely.remotetask.web import plain
 
 if TYPE_CHECKING:
@@ -135,7 +138,7 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     """
     jobid = job_id(jobid)
     service.getStatus(jobid)    # raises JobNotFound
-    found = service.jobs[jobid]
+    found: Any = look(service.jobs, jobid)
     answer = summary(found)
     for name in ('input', 'output'):
         try:
@@ -143,6 +146,11 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
         except InputRejected as refused:
             answer[name] = None
             answer[name + 'Note'] = f'cannot be sent as JSON: {refused}'
+        except UNREADABLE as lost:
+            # A large one has a record of its own.
+            answer[name] = None
+            answer[name + 'Note'] = (
+                f'cannot be read: {describe(lost.__cause__ or lost)}')
     return answer
 
 
@@ -239,6 +247,31 @@ def clean(transact: bulk.Transact, status: object = FINAL,
     for one, count, at in _for_some_seconds(steps):
         removed[one], following = removed[one] + count, at
     return {'removed': removed, 'next': following}
+
+
+def check(transact: bulk.Transact, repair: object = False,
+          start: object = None) -> dict[str, Any]:
+    """Look for jobs that no worker would ever come to, for BULK_SECONDS.
+
+    Arguments: ``transact``, see ``bulk``; ``repair`` (bool): put right what
+    can be; ``start``, the ``next`` of the answer before.
+    Returns: ``{'found': {kind: [job ids]}, 'repaired': {kind: [job ids]},
+    'next': start or None}``; the kinds are explained in store/check.
+    Raises: UsageError.
+    Txn: several, each for at most settings.BULK_BATCH jobs.
+    """
+    if not isinstance(repair, bool):
+        raise UsageError(f'repair has to be true or false, not {repair!r:.80}')
+    steps = bulk.checking(transact, repair, _start(start))
+    found: dict[str, list[int]] = {}
+    repaired: dict[str, list[int]] = {}
+    following = None
+    for wrong, mended, at in _for_some_seconds(steps):
+        for answer, findings in ((found, wrong), (repaired, mended)):
+            for one in findings:
+                answer.setdefault(one.kind, []).append(one.jobid)
+        following = at
+    return {'found': found, 'repaired': repaired, 'next': following}
 
 
 def cancel_all(transact: bulk.Transact, status: object,

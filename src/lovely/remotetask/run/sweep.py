@@ -1,0 +1,96 @@
+"""Sweeps: while a worker is idle, it looks for jobs that stand nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lovely.remotetask import settings
+from lovely.remotetask.edge import db
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.log import log
+from lovely.remotetask.log import trace
+from lovely.remotetask.peers import wakeup
+from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.store import check
+
+if TYPE_CHECKING:
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.run.worker import Worker
+
+# At how many jobs one step looks.
+_STEP_JOBS = 200
+
+# How long a step is rested from, as a multiple of what it took: an idle worker
+# spends at most this part of its time here.
+_REST = 200
+
+_WHY = {
+    check.ADRIFT: 'stood in no lane',
+    check.UNCLAIMED: 'was processing under no claim of a known worker',
+}
+
+
+class Sweep:
+    """Looks over all jobs of a worker's service, a few at a time.
+
+    Each step is a snapshot; what it finds is looked at again in the
+    transaction that puts it back.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._start: int | None = None
+        self._next = SYSTEM_CLOCK.monotonic() + settings.CHECK_SECONDS
+
+    def go_on(self) -> None:
+        """Make a step, if it is time and the worker is idle; never raises."""
+        began = SYSTEM_CLOCK.monotonic()
+        if began < self._next or not self._worker.idle:
+            return
+        try:
+            self.step()
+        except ServiceGone:
+            pass
+        except Exception:
+            trace.exception('the jobs cannot be looked over')
+        now = SYSTEM_CLOCK.monotonic()
+        self._next = now + (settings.CHECK_SECONDS if self._start is None
+                            else _REST * (now - began))
+
+    def step(self) -> list[check.Finding]:
+        """Look at some jobs; put back those that stand nowhere.
+
+        Returns: those that were put back.
+        Txn: a snapshot, and if it finds any, one of its own.
+        """
+        executor, start = self._worker.executor, self._start
+
+        def find(connection: Connection
+                 ) -> tuple[list[check.Finding], int | None]:
+            service = executor.service(connection)
+            return check.jobs(service.jobqueue, start, _STEP_JOBS,
+                              service.clock.now())
+
+        # Where the step fails, the next sweep begins at the first job.
+        self._start = None
+        found, self._start = db.read(self._worker.database, find)
+        lost = [one for one in found if one.kind in check.PUT_BACK]
+        if not lost:
+            return []
+        mended: list[check.Finding] = executor.write(
+            lambda service: check.mend(service.jobqueue, lost,
+                                       service.clock.now()))
+        log_put_back(mended)
+        if mended:
+            wakeup.notify(self._worker.home)
+        return mended
+
+
+def log_put_back(mended: Iterable[check.Finding]) -> None:
+    """Log an ERROR for each job that was put back."""
+    for kind, jobid, _ in mended:
+        if kind in check.PUT_BACK:
+            log.error('job %s %s; it is put back, uncharged', jobid,
+                      _WHY[kind])

@@ -1,0 +1,303 @@
+"""A look over a queue that finds jobs which no worker would ever come to.
+
+None of this should be there.  Jobs get so by an undo of a transaction, by a
+server that gives out ids of objects twice, by a backup that was restored in
+part, or by code that writes to the parts of a queue.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import NamedTuple
+
+from lovely.remotetask import settings
+from lovely.remotetask.edge.clock import time_key
+from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import DELAYED
+from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.store import states
+from lovely.remotetask.store.lanes import prefetch
+from lovely.remotetask.store.log import LOGS
+from lovely.remotetask.store.places import LANES
+from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import ghosts
+from lovely.remotetask.store.records import look
+from lovely.remotetask.store.workers import DIRECT_SLOT
+
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.store.queue import JobQueue
+
+#: What may be found: a job that waits and stands in no lane; one that is
+#: processing under no claim of a known worker; one that stands twice in
+#: claims; an entry whose job is gone or stands elsewhere; a job that cannot be
+#: read; a unique key whose job is gone.
+KINDS = (ADRIFT, UNCLAIMED, TWICE, GONE, UNREADABLE, KEYS) = (
+    'adrift', 'unclaimed', 'twice', 'gone', 'unreadable', 'keys')
+
+#: Those of which ``mend`` puts a job back, so that it runs.
+PUT_BACK = (ADRIFT, UNCLAIMED)
+
+
+class Finding(NamedTuple):
+    """Something that is wrong.
+
+    Attributes: ``kind``, one of KINDS; ``jobid`` (int); ``where``, the
+    (name, key) of an entry, or a unique key.
+    """
+
+    kind: str
+    jobid: int
+    where: Any = None
+
+
+# --- the look ----------------------------------------------------------------
+
+def step(queue: JobQueue, start: str | None, limit: int, now: float
+         ) -> tuple[list[Finding], str | None]:
+    """Look at about ``limit`` jobs or entries.
+
+    Arguments: ``start``, what the call before returned, at first None;
+    ``now``, seconds since 1970.
+    Returns: what is wrong, and the ``start`` of the next call (str), None at
+    the end.
+    Raises: ValueError for a ``start`` of another call.
+    Txn: reads; each call may have one of its own.
+    """
+    part, _, at = (start or 'jobs:').partition(':')
+    try:
+        if part not in _PARTS:
+            raise _BadStart
+        found, following = _PARTS[part](queue, part, at, limit, now)
+    except _BadStart:
+        raise ValueError(f'{start!r:.80} is no start for this check; use the '
+                         f'"next" of the answer before') from None
+    if following is not None:
+        return found, f'{part}:{following}'
+    names = list(_PARTS)
+    behind = names[names.index(part) + 1:]
+    return found, f'{behind[0]}:' if behind else None
+
+
+# Beyond any number of a slot.
+_SLOTS = 2 ** 31
+
+_Part = tuple[list[Finding], str | None]
+
+
+def jobs(queue: JobQueue, start: int | None, limit: int, now: float
+         ) -> tuple[list[Finding], int | None]:
+    """Look at ``limit`` jobs, and leave them out of memory.
+
+    Returns: what is wrong, and the id to go on with, None at the end.
+    """
+    ids = list(islice(queue.jobs.keys(start), limit + 1))
+    cold = [job for job in ghosts(queue.jobs, ids[:limit])
+            if job._p_changed is None and job._p_jar is not None]
+    prefetch(cold)
+    found = [Finding(kind, jobid) for jobid in ids[:limit]
+             if (kind := verdict(queue, jobid, now)) is not None]
+    for job in cold:
+        job._p_deactivate()
+    return found, ids[limit] if len(ids) > limit else None
+
+
+def verdict(queue: JobQueue, jobid: int, now: float) -> str | None:
+    """What is wrong about a job, one of KINDS; None: nothing.
+
+    Cost: O(log n), and O(jobs of a page) for one that runs.
+    """
+    job = look(queue.jobs, jobid)
+    if isinstance(job, UnreadableJob):
+        return None if job.newer else UNREADABLE
+    # One without a status was never added.
+    if job is None or job.status is None or states.is_final(job.status):
+        return None
+    if job.status == PROCESSING:
+        return None if _is_claimed(queue, job, now) else UNCLAIMED
+    return None if _is_placed(queue, job) else ADRIFT
+
+
+def _is_claimed(queue: JobQueue, job: Job, now: float) -> bool:
+    if job.claim is None:
+        return False
+    worker, number, _ = job.claim
+    if number == DIRECT_SLOT:
+        # It runs in a caller's transaction, of which its task has committed
+        # a part; from outside it cannot be told whether it still does.
+        since = job.startedAt
+        return since is not None and (
+            now - since.timestamp() <= settings.MANUAL_SECONDS)
+    slot = queue.slots.get(number)
+    return (slot is not None and slot.owner == worker
+            and worker in queue.workers
+            and any(jobid == job.id for _, jobid in slot.claims.page()))
+
+
+def _is_placed(queue: JobQueue, job: Job) -> bool:
+    if job.status == CRONJOB:
+        note = job.next
+        return note is not None and queue.due.holds(note.key, job.id)
+    if job.position is None:
+        return False
+    name, key = job.position
+    return name in LANES and bool(getattr(queue, name).holds(key, job.id))
+
+
+def _look_at_jobs(queue: JobQueue, part: str, start: str, limit: int,
+                  now: float) -> _Part:
+    # Blocks, as IOBTrees, take ids of 32 or of 64 bits.
+    found, following = jobs(
+        queue, _number(start, queue.jobs.end), limit, now)
+    return found, None if following is None else str(following)
+
+
+def _look_at_claims(queue: JobQueue, part: str, start: str, limit: int,
+                    now: float) -> _Part:
+    seen: set[int] = set()
+    found = []
+    for number in queue.slots:
+        for job in queue.claimed(number):
+            if job.id in seen:
+                found.append(Finding(TWICE, job.id))
+            seen.add(job.id)
+    return found, None
+
+
+def _look_at_lanes(queue: JobQueue, part: str, start: str, limit: int,
+                   now: float) -> _Part:
+    lanes, first = getattr(queue, part), _number(start)
+    entries = list(islice(lanes.entries_up() if first is None
+                          else lanes.entries_up(first), limit + 1))
+    found = [Finding(GONE, jobid, (part, key))
+             for key, jobid in entries[:limit]
+             if not _is_entry(queue, (part, key), jobid)]
+    return found, str(entries[limit][0]) if len(entries) > limit else None
+
+
+def _look_at_logs(queue: JobQueue, part: str, start: str, limit: int,
+                  now: float) -> _Part:
+    number, _, at = start.partition('.')
+    for slot in queue.slots.keys(_number(number, _SLOTS)):
+        log = getattr(queue.slots[slot], part)
+        entries = list(islice(log.down(_number(at)), limit + 1))
+        found = [Finding(GONE, jobid, (part, (slot, moment)))
+                 for moment, jobid in entries[:limit]
+                 if not _is_entry(queue, (part, (slot, moment)), jobid)]
+        if len(entries) > limit:
+            return found, f'{slot}.{entries[limit][0]}'
+        return found, (None if slot == queue.slots.maxKey()
+                       else f'{slot + 1}.')
+    return [], None
+
+
+def _is_entry(queue: JobQueue, place: tuple[str, Any], jobid: int) -> bool:
+    """Is this an entry of a job that stands here, or was it left here?"""
+    job = look(queue.jobs, jobid)
+    if isinstance(job, UnreadableJob):
+        return True
+    name, key = place
+    if name == 'ready':
+        return job is not None or key in queue.ready.all_left()
+    if job is None:
+        return False
+    if name == 'due' and job.next is not None and job.next.key == key:
+        return True
+    return job.position == place
+
+
+def _look_at_keys(queue: JobQueue, part: str, start: str, limit: int,
+                  now: float) -> _Part:
+    shard, _, key = start.partition('.')
+    entries, following = queue.uniques.some(
+        _number(shard, _SLOTS) or 0, key or None, limit)
+    found = [Finding(KEYS, jobid, key) for key, jobid in entries
+             if not _has_key(queue, key, jobid)]
+    return found, (None if following is None
+                   else f'{following[0]}.{following[1] or ""}')
+
+
+def _has_key(queue: JobQueue, key: str, jobid: int) -> bool:
+    job = look(queue.jobs, jobid)
+    return job is not None and (
+        job.key == key or isinstance(job, UnreadableJob))
+
+
+#: The parts of a look: their names begin a ``start``.
+_PARTS: dict[str, Callable[..., _Part]] = {
+    'jobs': _look_at_jobs, 'claims': _look_at_claims,
+    **dict.fromkeys(LANES, _look_at_lanes),
+    **dict.fromkeys(LOGS, _look_at_logs), 'keys': _look_at_keys}
+
+
+class _BadStart(Exception):
+    pass
+
+
+def _number(text: str, bound: int = 2 ** 63) -> int | None:
+    if not text:
+        return None
+    if not re.fullmatch('-?[0-9]{1,19}', text, re.ASCII) \
+            or not -bound <= int(text) < bound:
+        raise _BadStart
+    return int(text)
+
+
+# --- the repair --------------------------------------------------------------
+
+def mend(queue: JobQueue, findings: list[Finding], now: float
+         ) -> list[Finding]:
+    """Put right what can be, if it still is wrong.
+
+    Jobs go back into a lane, uncharged; entries and keys are removed.
+    Returns: what was put right.
+    Txn: writes; a job that moves at the same time conflicts.
+    """
+    return list(_mended(queue, findings, now))
+
+
+def _mended(queue: JobQueue, findings: list[Finding], now: float
+            ) -> Iterator[Finding]:
+    for finding in findings:
+        kind, jobid, where = finding
+        if kind in PUT_BACK:
+            if (verdict(queue, jobid, now) != kind
+                    or not _put_back(queue, queue.jobs[jobid], now)):
+                continue
+        elif kind == GONE:
+            if _is_entry(queue, where, jobid):
+                continue
+            queue.discard(where, jobid)
+        elif kind == KEYS:
+            if _has_key(queue, where, jobid):
+                continue
+            queue.uniques.drop(where, jobid)
+        else:
+            continue
+        yield finding
+
+
+def _put_back(queue: JobQueue, job: Job, now: float) -> bool:
+    if job.status == PROCESSING:
+        queue.requeue(job)
+        return True
+    if job.status == CRONJOB or (job.status == DELAYED
+                                 and job.position is None):
+        try:
+            queue.schedule(job, now)
+        except InvalidSchedule:
+            return False
+    elif job.status == STARTLATER:
+        queue.put_in(job, 'later', time_key(now))
+    elif job.position is None or job.position[0] not in ('waiting', 'due'):
+        queue.enqueue(job)
+    else:
+        queue.put_in(job, *job.position)
+    return True
