@@ -100,5 +100,7 @@ def test_a_processor_stops_whose_database_is_closed(shared, register, log):
     thread = shared.start(database)
     assert shared.until_over(shared.add('echo')) == ['completed']
     database.close()
+    # It has ended its jobs, or given them back, before that.
+    assert shared.see(lambda service: service.listWorkers()) == []
     thread.join(DEADLINE)
     assert not thread.is_alive()

@@ -23,11 +23,13 @@ _asked: weakref.WeakKeyDictionary[DB, _Functions] = (
     weakref.WeakKeyDictionary())
 
 
-def call_on_close(database: DB, function: Callable[[DB], None]) -> None:
+def call_on_close(database: DB, function: Callable[[DB], None],
+                  first: bool = False) -> None:
     """Call ``function(database)`` once, before a database is closed.
 
     Equal functions are called once.
-    Arguments: ``function``, of a module: it is kept as long as the database.
+    Arguments: ``function``, of a module: it is kept as long as the database;
+    ``first``: before all that was asked for earlier.
     """
     asked = _asked.get(database)
     if asked is None:
@@ -35,6 +37,8 @@ def call_on_close(database: DB, function: Callable[[DB], None]) -> None:
         # ZODB itself replaces the method of a closed database so.
         opened: Any = database
         opened.close = partial(_close, database, database.close)
+    if first and function not in asked:
+        asked = _asked[database] = {function: None, **asked}
     asked[function] = None
 
 

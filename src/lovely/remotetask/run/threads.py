@@ -140,7 +140,8 @@ def looping(worker: Worker, wake_event: threading.Event) -> Iterator[None]:
     thread: Any = threading.current_thread()
     loop = loops[thread] = Loop(worker, wake_event)
     for database in {worker.database, worker.home}:
-        call_on_close(database, _stop_all)
+        # First: they use what else belongs to the database.
+        call_on_close(database, _end_all_of, first=True)
     try:
         yield
     finally:
@@ -162,13 +163,6 @@ def tell_to_stop(thread: Any) -> None:
         loop.wake_event.set()
 
 
-def _stop_all(database: DB) -> None:
-    """Tell the processors to stop whose database is about to be closed."""
-    for thread, loop in list(loops.items()):
-        if database in (loop.worker.database, loop.worker.home):
-            tell_to_stop(thread)
-
-
 # --- the end of the process -------------------------------------------------
 
 def end_all(grace: float | None = None) -> int:
@@ -179,7 +173,17 @@ def end_all(grace: float | None = None) -> int:
     runs can no longer commit.
     Returns: how many jobs were given back.
     """
-    running = list(loops.items())
+    return _end(list(loops.items()), grace)
+
+
+def _end_all_of(database: DB) -> None:
+    """End the processors whose database is about to be closed."""
+    _end([(thread, loop) for thread, loop in list(loops.items())
+          if database in (loop.worker.database, loop.worker.home)], None)
+
+
+def _end(running: list[tuple[threading.Thread, Loop]],
+         grace: float | None) -> int:
     for thread, _ in running:
         tell_to_stop(thread)
     deadline = SYSTEM_CLOCK.monotonic() + (
