@@ -115,7 +115,7 @@ def test_the_undo_log_names_the_principal(driver):
                for entry in entries), entries
 
 
-def test_an_application_without_authentication(driver):
+def test_an_application_without_authentication(driver, caplog):
     # Never as the system instead.
     registry = zope.component.getGlobalSiteManager()
     authentication = registry.getUtility(IAuthentication)
@@ -125,7 +125,7 @@ def test_an_application_without_authentication(driver):
     try:
         driver.processor.processNext()
         assert driver.job(jobid)['status'] == 'queued'
-        assert 'IAuthentication' in driver.job(jobid)['error']
+        assert 'IAuthentication' in caplog.text
     finally:
         registry.registerUtility(authentication, IAuthentication)
         transaction.abort()
