@@ -148,3 +148,13 @@ def test_the_functions_that_the_page_on_the_inside_names_are_there():
                      and item.name == name]
             assert found, f'{file} has no {function}'
             body = found[0].body
+
+
+def test_the_tests_that_the_page_of_guarantees_names_are_there():
+    page = ROOT / 'docs' / 'explanation' / 'guarantees.rst'
+    named = re.findall(r'``([a-z_/]+\.py)::(test_[a-z_0-9]+)``',
+                       page.read_text(encoding='utf-8'))
+    assert len(named) > 30
+    for file, name in named:
+        text = (ROOT / 'tests' / file).read_text(encoding='utf-8')
+        assert f'def {name}(' in text, f'{file} has no {name}'
