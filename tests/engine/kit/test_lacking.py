@@ -339,3 +339,25 @@ def test_beside_a_capable_worker_nothing_is_lost_in_time(world, clock, log):
     assert len(log) <= 1
     assert world.see(lambda service: max(
         service.jobs[jobid].attempts for jobid in jobs)) == 1
+
+
+def test_a_suspect_is_left_to_others_like_any_job(world, ran, clock, log):
+    jobid = world.add('work', 'suspect')
+    dead = capable(world)
+    assert dead.claim().jobid == jobid
+    world.dies(dead)
+    worker = lacking(world)
+    world.add('other', 'beside')
+    before = records(world)
+    assert drain(worker) == 1 and ran == ['beside']
+    assert worker.claim() is None
+    assert records(world)[jobid] == before[jobid]
+    clock.ahead += settings.MISSING_FIRST
+    assert worker.claim() is None
+    assert 'No worker of this service has it' in world.see(
+        lambda service: service.getError(jobid))
+    clock.ahead += settings.MISSING_FIRST
+    other = capable(world)
+    claim = other.claim()
+    assert claim.jobid == jobid and claim.suspect
+    assert log == ['ERROR Task "work" not found!']

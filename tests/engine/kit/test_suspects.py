@@ -270,7 +270,7 @@ def test_a_suspect_runs_once_a_process_has_made_room(world, ran, monotonic):
     assert claim.jobid == busy
     world.dies(dead)
     world.add('note', 'ordinary')
-    world.see(lambda service: worker.suspects.waited(service.jobqueue))
+    world.see(lambda service: worker.makes_room(service))
     monotonic.moment += 5
     assert worker.claim() is None
     worker.run(claim)

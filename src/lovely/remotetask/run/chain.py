@@ -88,7 +88,7 @@ class Chain:
             # ready writes lanes that others write.
             if queue.has_due(service.clock.now()):
                 return []
-            if self._worker.suspects.wants_room(queue):
+            if self._worker.makes_room(service):
                 return []
             self._looked = now
         try:

@@ -18,6 +18,7 @@ lacks: in the log, and in its record, for the other workers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -99,7 +100,7 @@ class Look:
         self._known = lacking._run_times.tasks
         self._jobs = lacking._jobs
         self._missing: set[str] = set()
-        self._aside: list[tuple[Job, Failure]] = []
+        self._aside: dict[int, tuple[Job, Failure]] = {}
         self.rest: float | None = None
 
     def able(self, key: int, job: Job) -> bool:
@@ -121,7 +122,7 @@ class Look:
         rest = settings.MISSING_FIRST - (
             self._now - max(since, ready_time(key)))
         if rest <= 0:
-            self._aside.append((job, failure))
+            self._aside[job.id] = job, failure
         else:
             self.rest = min(rest, self.rest or rest)
         return False
@@ -142,7 +143,7 @@ class Look:
         Arguments: ``worker``, the id of ours.
         """
         others: dict[str, bool] = {}
-        for job, failure in self._aside[:_ASIDE_JOBS]:
+        for job, failure in islice(self._aside.values(), _ASIDE_JOBS):
             if job.id in self._jobs:
                 # Later it is claimed again: its class may be there by then.
                 del self._jobs[job.id]

@@ -31,6 +31,7 @@ from lovely.remotetask.peers.forks import call_after_fork
 
 if TYPE_CHECKING:
     from lovely.remotetask.run.worker import Worker
+    from lovely.remotetask.store.claiming import Able
     from lovely.remotetask.store.queue import JobQueue
 
 # For how long (seconds) a busy process lets others take a suspect, and for how
@@ -129,15 +130,18 @@ class Turn:
 
 
 class Suspects:
-    """For how long this worker has seen the next suspect of its queue wait."""
+    """For how long this worker has seen the next suspect of its queue wait.
+
+    ``able``, see Claiming.claim_next: only those that it can run count.
+    """
 
     def __init__(self) -> None:
         self._key: int | None = None
         self._since = 0.0
 
-    def waited(self, queue: JobQueue) -> float | None:
+    def waited(self, queue: JobQueue, able: Able) -> float | None:
         """For how long (seconds) it has waited; None: there is none."""
-        key = queue.first_suspect()
+        key = queue.first_suspect(able)
         if key is None:
             self._key = None
             return None
@@ -145,8 +149,8 @@ class Suspects:
             self._key, self._since = key, SYSTEM_CLOCK.monotonic()
         return SYSTEM_CLOCK.monotonic() - self._since
 
-    def wants_room(self, queue: JobQueue) -> bool:
+    def wants_room(self, queue: JobQueue, able: Able) -> bool:
         """Is this worker to claim no other jobs, so that one can run alone?"""
-        waited = self.waited(queue)
+        waited = self.waited(queue, able)
         return (waited is not None
                 and 0 <= waited - _PATIENCE < _ROOM_SECONDS)

@@ -90,8 +90,7 @@ class Worker:
         # The slots that no thread uses now.
         self._idle: list[int] = []
         self._claiming = threading.Lock()
-        self._lanes = LaneShares()
-        self.suspects = Suspects()
+        self._lanes, self.suspects = LaneShares(), Suspects()
         self.lacking = self.executor.lacking
         # Seconds until the next look, where jobs wait that may not be claimed
         # now.
@@ -181,11 +180,7 @@ class Worker:
             # several threads.
             slots = tuple(self._idle) or (
                 queue.take_slot(self.identity.id),)
-            if jobid is None:
-                suspect = self._take_suspect(service, slots[0], turn)
-                if suspect is not None:
-                    return suspect
-            return self._take(service, slots, jobid, alone)
+            return self._take(service, slots, jobid, alone, turn)
 
         check_opened_here(self.database)
         with self._claiming, Turn(self) as turn:
@@ -218,22 +213,22 @@ class Worker:
                     service.jobqueue.note_lacking(worker, names)))
             self.lacking.unsaid -= names
 
-    def _take_suspect(self, service: TaskService, slot: int, turn: Turn
-                      ) -> list[Claim] | None:
+    def _take_suspect(self, service: TaskService, slot: int, turn: Turn,
+                      look: Look) -> list[Job] | None:
         """Claim a suspect; [] to claim nothing now, None: other jobs."""
         queue = service.jobqueue
-        waited = self.suspects.waited(queue)
+        waited = self.suspects.waited(queue, look.able)
         if waited is None:
             return None
         if turn.take_alone() or waited > settings.SUSPECT_SECONDS:
             job = queue.claim_suspect(
-                self.identity.token(slot), service.clock.now())
-            return None if job is None else _claims([job], slot)
+                self.identity.token(slot), service.clock.now(), look.able)
+            return None if job is None else [job]
         self._pause = PAUSE
-        return [] if self.suspects.wants_room(queue) else None
+        return [] if self.suspects.wants_room(queue, look.able) else None
 
     def _take(self, service: TaskService, slots: Sequence[int],
-              jobid: int | None, alone: bool) -> list[Claim]:
+              jobid: int | None, alone: bool, turn: Turn) -> list[Claim]:
         """Claim jobs for one of these slots, in the current transaction."""
         queue, now = service.jobqueue, service.clock.now()
         slot = slots[0]
@@ -241,10 +236,15 @@ class Worker:
             job = queue.claim_this(jobid, self.identity.token(slot), now)
             return _claims([] if job is None else [job], slot)
         look = self._look(service, now)
-        jobs = queue.claim_next(
-            self.identity.tokens(slot), now,
-            self._lanes.may_take(queue, slots),
-            None if alone else self._fits(service), look.able)
+        jobs = self._take_suspect(service, slot, turn, look)
+        if jobs is None:
+            jobs = queue.claim_next(
+                self.identity.tokens(slot), now,
+                self._lanes.may_take(queue, slots),
+                None if alone else self._fits(service), look.able)
+            # A suspect may have come in among the due ones.
+            jobs = jobs or self._take_suspect(
+                service, slot, turn, look) or []
         look.set_aside(queue, self.identity.id)
         if look.rest is not None:
             self._pause = min(look.rest, self._pause or look.rest)
@@ -253,12 +253,16 @@ class Worker:
     def take_ahead(self, service: TaskService, slot: int, cursor: ReadCursor
                    ) -> list[Claim]:
         """Claim the next jobs, in the commit that ends the running ones."""
-        queue = service.jobqueue
+        queue, now = service.jobqueue, service.clock.now()
         return _claims(queue.claim_ahead(
-            self.identity.tokens(slot), service.clock.now(), cursor,
+            self.identity.tokens(slot), now, cursor,
             lambda: self._lanes.may_take(queue, [slot], own_only=True),
-            self._fits(service),
-            self._look(service, service.clock.now()).able), slot)
+            self._fits(service), self._look(service, now).able), slot)
+
+    def makes_room(self, service: TaskService) -> bool:
+        """Is no other job to be claimed, so that a suspect can run alone?"""
+        look = self._look(service, service.clock.now())
+        return self.suspects.wants_room(service.jobqueue, look.able)
 
     def _fits(self, service: TaskService) -> Callable[[Job, int], bool]:
         return self.executor.run_times.fits_in_commit(

@@ -125,20 +125,22 @@ class Claiming(Timetable):
             self._start_all(chosen, token, tokens, now)
         return [job for _, job in chosen]
 
-    def claim_suspect(self, token: Token, now: float) -> Job | None:
+    def claim_suspect(self, token: Token, now: float,
+                      able: Able | None = None) -> Job | None:
         """Claim the next of the jobs that ran when their worker died.
 
+        Arguments: ``able``: as for ``claim_next``.
         Returns: the job; None: there is none.
         Raises: Retired if the slot is not the worker's (any more).
         """
         slot = self._own(*token[:2])
-        job = self._next_suspect()
+        job = self._next_suspect(able)
         if job is not None:
             self._turn(slot, token[1], [(-1, job.id)], ahead=False)
             self.start(job, token, now)
         return job
 
-    def _next_suspect(self) -> Job | None:
+    def _next_suspect(self, able: Able | None = None) -> Job | None:
         """The next suspect; on its way removes what is gone."""
         for key, jobid in list(self.suspects.up()):
             job = look(self.jobs, jobid)
@@ -146,16 +148,23 @@ class Claiming(Timetable):
                 continue
             here = job is not None and job.position == ('suspects', key)
             if job is not None and here and job.status == QUEUED:
-                return job
+                if able is None or able(key, job):
+                    return job
+                continue
             self.suspects.pull(key)
             if job is not None and here:
                 self.rehome(job)
         return None
 
-    def first_suspect(self) -> int | None:
-        """The key of the next job that ran when its worker died, or None."""
+    def first_suspect(self, able: Able | None = None) -> int | None:
+        """The key of the next job that ran when its worker died, or None.
+
+        Arguments: ``able``: as for ``claim_next``.
+        """
         for key, jobid in self.suspects.up():
-            if not isinstance(look(self.jobs, jobid), UnreadableJob):
+            job = look(self.jobs, jobid)
+            if job is not None and not isinstance(job, UnreadableJob) and (
+                    able is None or able(key, job)):
                 return key
         return None
 
