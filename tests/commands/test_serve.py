@@ -1,5 +1,6 @@
 """`remotetask serve`: how it starts, refuses to start, and ends."""
 
+import http.client
 import json
 import os
 import re
@@ -157,6 +158,28 @@ def test_open_to_other_machines_is_told(serve, remotetask):
 
 
 # --- it does not start ------------------------------------------------------
+
+def test_a_host_that_is_allowed_and_no_other(serve):
+    server = serve('--port', '0', '--allow-host', 'tasks.example.org').ready()
+
+    def status(host):
+        connection = http.client.HTTPConnection(
+            '127.0.0.1', server.port, timeout=60)
+        connection.putrequest('GET', '/api/v1/stats', skip_host=True)
+        connection.putheader('Host', host)
+        connection.endheaders()
+        response = connection.getresponse()
+        found = response.status, response.read().decode()
+        connection.close()
+        return found
+
+    # The token is asked for behind the check of the host.
+    assert status('tasks.example.org')[0] == 401
+    assert status(f'tasks.example.org:{server.port}')[0] == 401
+    refused, why = status('other.example.org')
+    assert refused == 403 and '--allow-host' in why
+    assert server.stop() == 0
+
 
 def test_port_in_use(remotetask, tmp_path):
     with socket.socket() as taken:

@@ -6,6 +6,7 @@ import time
 import pytest
 from zope.component import provideUtility
 
+from lovely.remotetask import settings
 from lovely.remotetask.context import currentJob
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
@@ -192,12 +193,18 @@ def test_stats_tell_where_the_jobs_are(world, held, ran):
     assert world.see(lambda service: service.stats()['oldest']) is None
 
 
-def test_at_the_end_of_the_process_jobs_are_given_back(world, held):
+@pytest.mark.parametrize('setting', [False, True])
+def test_at_the_end_of_the_process_jobs_are_given_back(
+        world, held, setting, monkeypatch):
     jobid = world.add('hold')
     world.start()
     held.wait()
     # What it is for: the process is about to end, and the job is not.
-    assert threads.end_all(grace=0.05) == 1
+    if setting:
+        monkeypatch.setattr(settings, 'END_GRACE', 0.05)
+        assert threads.end_all() == 1
+    else:
+        assert threads.end_all(grace=0.05) == 1
     assert world.status(jobid) == 'queued'
     job = world.see(lambda service: (
         service.jobs[jobid].interruptions, service.jobs[jobid].failures))
