@@ -32,9 +32,9 @@ TRACEBACK_CHARS = 16 * 1024
 #: up other commits for longer, and lose more work to a conflict.
 BULK_BATCH = 500
 
-#: How long a job whose task is missing waits for it (seconds): at first, at
-#: most, and in all, until it ends in an error.  A worker may have been started
-#: before the code of the task was deployed.
+#: How long (seconds) a worker leaves a job that it lacks the task of to
+#: others, until the job is set aside; how often it looks at those; and after
+#: how long such a job ends in an error.
 MISSING_FIRST = 10.0
 MISSING_LAST = 300.0
 MISSING_GIVE_UP = 24 * 3600.0

@@ -158,11 +158,18 @@ def test_where_no_worker_has_it_the_job_tells_so(world, ran, clock, log):
         'once one has')
     assert world.status(jobid) == 'queued'
     assert len(log) == len(workers)
-    # It waits, and comes back by itself.
-    other = capable(world)
-    assert other.claim() is None
-    clock.ahead += settings.MISSING_FIRST
-    assert other.claim().jobid == jobid
+    # Looks go on, and write nothing.
+    before = records(world)
+    clock.ahead += settings.MISSING_LAST * 2
+    for worker in workers:
+        assert worker.claim() is None
+        assert 0 < worker.waits_for <= settings.MISSING_LAST
+    assert records(world) == before
+    assert world.see(lambda service: (
+        service.stats()['queued'],
+        [job.id for job in service.listJobs('queued')[0]])) == (1, [jobid])
+    # A worker that has it takes it when it comes.
+    assert capable(world).claim().jobid == jobid
 
 
 def test_while_another_may_have_it_the_job_stays(world, ran, clock):
@@ -179,7 +186,7 @@ def test_while_another_may_have_it_the_job_stays(world, ran, clock):
     other.leave()
     assert worker.claim() is None
     assert world.see(lambda service: service.jobs[jobid].position[0]) == (
-        'waiting')
+        'missing')
 
 
 def test_at_last_it_fails(world, ran, clock, log):
@@ -235,8 +242,14 @@ def test_many_are_set_aside_in_few_commits_and_lines(
     assert ran == ['behind them']
     assert worker.claim() is None
     counts = world.see(lambda service: service.jobqueue.counts())
-    assert (counts['waiting'], counts['ready']) == (count, 0)
+    assert (counts['missing'], counts['ready']) == (count, 0)
     assert len(log) == 1
+    # From now on they hold up none that can run, nor do new ones.
+    world.add('work')
+    world.add('other', 'at once')
+    assert drain(worker) == 1 and ran[-1] == 'at once'
+    # All come back to a worker that has the task.
+    assert drain(capable(world)) == count + 1
 
 
 # -- what is found out by a claim ---------------------------------------------
@@ -356,8 +369,6 @@ def test_a_suspect_is_left_to_others_like_any_job(world, ran, clock, log):
     assert worker.claim() is None
     assert 'No worker of this service has it' in world.see(
         lambda service: service.getError(jobid))
-    clock.ahead += settings.MISSING_FIRST
-    other = capable(world)
-    claim = other.claim()
+    claim = capable(world).claim()
     assert claim.jobid == jobid and claim.suspect
     assert log == ['ERROR Task "work" not found!']

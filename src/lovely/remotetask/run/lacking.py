@@ -8,8 +8,9 @@
       +-> the job stays where it stands, for other workers <--+
             |
             +- MISSING_FIRST seconds later, and no worker has the task:
-               it waits, with its reason, for twice as long each time;
-               after MISSING_GIVE_UP it is claimed, and fails
+               it is set aside with its reason; a worker that has it, or a
+               look after MISSING_LAST at those it has claimed, makes it
+               ready; after MISSING_GIVE_UP it is claimed, and fails
 
 To leave a job to others writes nothing.  A worker says once which tasks it
 lacks: in the log, and in its record, for the other workers.
@@ -26,13 +27,14 @@ from lovely.remotetask import settings
 from lovely.remotetask.job import Failure
 from lovely.remotetask.log import log
 from lovely.remotetask.run.run_times import RunTimes
-from lovely.remotetask.store.order import ready_time
+from lovely.remotetask.store.records import look
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.store.queue import JobQueue
 
-# How many jobs a claim sets aside: bounds its transaction.
+# How many jobs a claim sets aside, or looks at among those: bounds its
+# transaction.
 _ASIDE_JOBS = 100
 
 # How many jobs a worker notes that it cannot run: the oldest are forgotten,
@@ -53,6 +55,10 @@ class Lacking:
         self._tasks: dict[str, float] = {}
         self._jobs: dict[int, tuple[float, Failure]] = {}
         self.unsaid: set[str] = set()
+        # The next look at jobs that were set aside: when (seconds since 1970),
+        # and from which key on.
+        self.look_at = 0.0
+        self.look_from: int | None = None
 
     def lacks_task(self, name: str, now: float) -> None:
         """Note that there is no task of this name here."""
@@ -65,8 +71,9 @@ class Lacking:
 
     def has_task(self, name: str) -> None:
         """Note that there is a task of this name here, maybe again."""
-        self._tasks.pop(name, None)
-        self.unsaid.discard(name)
+        if self._tasks.pop(name, None) is not None:
+            self.unsaid.discard(name)
+            self.look_at, self.look_from = 0.0, None
 
     def lacks_part(self, job: Job, error: Exception, now: float) -> None:
         """Note that this job cannot be run here, for another reason."""
@@ -76,7 +83,7 @@ class Lacking:
             now, Failure.of(error, job.attempts or 0, now))
         log.error('Job %s is left to other workers: %s', job.id, error)
 
-    def look(self, find: Callable[[str], Any], now: float) -> Look:
+    def see(self, find: Callable[[str], Any], now: float) -> Look:
         """What can be run, for one transaction.
 
         Arguments: ``find(name)``, the task of that name, or None; ``now``,
@@ -86,7 +93,7 @@ class Lacking:
 
 
 class Look:
-    """Tells which jobs a worker can run, and sets the others aside.
+    """Tells which jobs a worker can run; sets others aside, and takes back.
 
     Attributes: ``rest``, in how many seconds a job that was passed by may be
     set aside; None: there was none.
@@ -115,17 +122,18 @@ class Look:
                 'TaskMissing', f'Task "{job.task}" not found! No worker of '
                 f'this service has it: it runs once one has', '',
                 job.attempts or 0, self._now))
-        if (job.missing_since is not None
-                and self._now - job.missing_since >= settings.MISSING_GIVE_UP):
-            return True         # to fail, as every run does
+        if self._is_given_up(job):
+            return True
         since, failure = noted
-        rest = settings.MISSING_FIRST - (
-            self._now - max(since, ready_time(key)))
+        rest = since + settings.MISSING_FIRST - self._now
         if rest <= 0:
             self._aside[job.id] = job, failure
         else:
-            self.rest = min(rest, self.rest or rest)
+            self._rest(rest)
         return False
+
+    def _rest(self, seconds: float) -> None:
+        self.rest = seconds if self.rest is None else min(self.rest, seconds)
 
     def _has_task(self, name: str) -> bool:
         if name in self._missing:
@@ -151,8 +159,39 @@ class Look:
                 if job.task not in others:
                     others[job.task] = queue.has_worker_with(job.task, worker)
                 if others[job.task]:
-                    self.rest = min(settings.MISSING_FIRST,
-                                    self.rest or settings.MISSING_FIRST)
+                    self._rest(settings.MISSING_FIRST)
                     continue
             queue.miss(job, failure, self._now)
-            self.rest = 0.0     # there may be more
+            self._rest(0.0)     # there may be more
+
+    def take_back(self, queue: JobQueue) -> None:
+        """Make jobs ready that were set aside, and that this worker can run.
+        """
+        known, start = self._lacking, self._lacking.look_from
+        if not queue.missing:
+            return
+        if self._now >= known.look_at:
+            entries = list(islice(
+                queue.missing.up() if start is None
+                else queue.missing.up(start), _ASIDE_JOBS + 1))
+            for key, jobid in entries[:_ASIDE_JOBS]:
+                job = look(queue.jobs, jobid)
+                if job is None or job.position != ('missing', key):
+                    continue
+                if self._may_try(job):
+                    queue.enqueue(job)
+            if len(entries) > _ASIDE_JOBS:
+                known.look_from = entries[-1][0]
+            else:
+                known.look_from = None
+                known.look_at = self._now + settings.MISSING_LAST
+        self._rest(max(0.0, known.look_at - self._now))
+
+    def _may_try(self, job: Job) -> bool:
+        return (self._is_given_up(job) or job.task in self._known
+                or self._has_task(job.task))
+
+    def _is_given_up(self, job: Job) -> bool:
+        """Is the job to be claimed, and to fail as every run does?"""
+        return (job.missing_since is not None and self._now
+                - job.missing_since >= settings.MISSING_GIVE_UP)

@@ -173,7 +173,7 @@ class Worker:
             # left in our lanes.
             if jobid is None and (queue.paused or not (
                     any(True for _ in queue.ready.heads())
-                    or queue.suspects
+                    or queue.suspects or queue.missing
                     or queue.has_due(service.clock.now()))):
                 return []
             # No slot is idle where an application runs jobs by processNext in
@@ -236,6 +236,7 @@ class Worker:
             job = queue.claim_this(jobid, self.identity.token(slot), now)
             return _claims([] if job is None else [job], slot)
         look = self._look(service, now)
+        look.take_back(queue)
         jobs = self._take_suspect(service, slot, turn, look)
         if jobs is None:
             jobs = queue.claim_next(
@@ -278,7 +279,7 @@ class Worker:
             with self.executor.host.running(service, None) as seen:
                 return self._find(seen, name)
 
-        return self.lacking.look(find, now)
+        return self.lacking.see(find, now)
 
     def _note(self, claims: list[Claim]) -> None:
         for claim in claims:

@@ -32,7 +32,7 @@ _RATE_LOOKS = 32
 def counted(queue: JobQueue) -> dict[str, int]:
     """See JobQueue.counts"""
     found = {name: len(getattr(queue, name)) for name in (
-        'suspects', 'waiting', 'due', 'later', 'cancelled')}
+        'suspects', 'waiting', 'missing', 'due', 'later', 'cancelled')}
     found['ready'] = queue.ready.count()
     for name in LOGS:
         found[name] = queue.count_ended(name)
@@ -42,8 +42,8 @@ def counted(queue: JobQueue) -> dict[str, int]:
 def stats(queue: JobQueue, now: float) -> dict[str, Any]:
     """See ITaskService.stats"""
     parts = queue.ready.parts()
-    for lanes in (queue.suspects, queue.waiting, queue.due, queue.later,
-                  queue.cancelled):
+    for lanes in (queue.suspects, queue.waiting, queue.missing, queue.due,
+                  queue.later, queue.cancelled):
         parts += lanes.lengths
     prefetch(parts)
     prefetch(ghosts(queue.jobs, [
@@ -56,7 +56,8 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
         moment = ready_time(suspect[0])
         oldest = moment if oldest is None else min(oldest, moment)
     return {
-        QUEUED: number['ready'] + number['suspects'] + number['waiting'],
+        QUEUED: (number['ready'] + number['suspects'] + number['waiting']
+                 + number['missing']),
         PROCESSING: sum(1 for _ in queue.running()),
         'scheduled': number['due'],
         STARTLATER: number['later'],

@@ -36,7 +36,7 @@ _PAGE_LOOKS = 1000
 #: status -> the lanes in which such jobs stand, in the order of a listing.
 _LANES = {
     PROCESSING: ('running',),
-    QUEUED: ('suspects', 'ready', 'waiting'),
+    QUEUED: ('suspects', 'ready', 'waiting', 'missing'),
     DELAYED: ('due',),
     CRONJOB: ('due',),
     STARTLATER: ('later',),
@@ -45,8 +45,8 @@ _LANES = {
     CANCELLED: ('cancelled',),
 }
 # Every lane in the order of a listing: running jobs first, ended ones last.
-_ALL = ('running', 'suspects', 'ready', 'waiting', 'due', 'later', 'error',
-        'completed', 'cancelled')
+_ALL = ('running', 'suspects', 'ready', 'waiting', 'missing', 'due', 'later',
+        'error', 'completed', 'cancelled')
 
 
 def page(queue: JobQueue, status: str | None, task: str | None,
@@ -143,17 +143,18 @@ class QueueView:
 
     def __len__(self) -> int:
         counts = self._queue.counts()
-        return counts['waiting'] + counts['suspects'] + counts['ready']
+        return sum(counts[name] for name in (
+            'waiting', 'missing', 'suspects', 'ready'))
 
     def __bool__(self) -> bool:
         return (self._queue.ready.any() or bool(self._queue.suspects)
-                or bool(self._queue.waiting))
+                or bool(self._queue.waiting) or bool(self._queue.missing))
 
     def _jobs(self, backwards: bool) -> Iterator[Job]:
         queue = self._queue
         ready = queue.ready.down() if backwards else queue.ready.up()
         others = [lanes.down() if backwards else lanes.up()
-                  for lanes in (queue.waiting, queue.suspects)]
+                  for lanes in (queue.waiting, queue.missing, queue.suspects)]
         parts = [*((look(queue.jobs, jobid) for _, jobid in entries)
                    for entries in others), (job for _, job in ready)]
         for part in reversed(parts) if backwards else parts:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 
 #: The names of the lanes of a queue.
-LANES = ('ready', 'suspects', 'waiting', 'due', 'later', 'cancelled')
+LANES = ('ready', 'suspects', 'waiting', 'missing', 'due', 'later',
+         'cancelled')
 
 
 class Places(Workers):
@@ -44,6 +45,8 @@ class Places(Workers):
         # Jobs that ran when their worker died; one may have been the cause.
         # They are few, and keep the keys that they had among the ready ones.
         self.suspects = Lanes(1)
+        # Jobs that no worker can run now, the longest missing first.
+        self.missing = Lanes(1)
         # Fewer lanes here, where producers and workers do not meet.
         self.due = Lanes(16)
         self.waiting = Lanes(16)

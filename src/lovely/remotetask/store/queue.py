@@ -188,7 +188,7 @@ class JobQueue(Claiming):
                     status=self._move(job, QUEUED), **values)
 
     def miss(self, job: Job, failure: Failure, now: float) -> None:
-        """Let a job wait for a worker that can run it.
+        """Set a job aside until a worker that can run it makes it ready.
 
         Arguments: ``failure``, why none can now.
         """
@@ -196,10 +196,9 @@ class JobQueue(Claiming):
         if job.position is not None and job.position[0] == 'ready':
             # Near the front, where a plain removal meets each add.
             self.ready.take(job.position[1])
-        job.put(missing_since=since)
-        self.park(job, now + min(max(settings.MISSING_FIRST, now - since),
-                                 settings.MISSING_LAST),
-                  failure, charged=False)
+        self.put_in(job, 'missing', time_key(since), missing_since=since,
+                    claim=None, status=self._move(job, QUEUED),
+                    error=tuple(failure))
 
     def retry(self, job: Job, now: float) -> None:
         """Queue a failed or cancelled job once more; see retryJob."""
