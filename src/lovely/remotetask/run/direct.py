@@ -15,6 +15,7 @@ from lovely.remotetask.edge.losses import is_of_storage
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
+from lovely.remotetask.run.steps import is_by_person
 from lovely.remotetask.run.steps import judge
 from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
@@ -52,11 +53,11 @@ def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
         events.notify(events.JobStarted(service, job))
         output, size = call_task(
             find_task(service, host, job.task), service, host, job)
-    except (TransientError, KeyboardInterrupt):
-        # The caller runs its whole transaction again.
-        savepoint.rollback()
-        raise
     except BaseException as raised:
+        if isinstance(raised, TransientError) or is_by_person(raised):
+            # The caller runs its whole transaction again.
+            savepoint.rollback()
+            raise
         if is_of_storage(raised, caller.jar_of(service)):
             raise
         error = raised

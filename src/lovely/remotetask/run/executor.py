@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from contextlib import contextmanager
-from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeVar
@@ -34,6 +30,9 @@ from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.retry import DEFAULT_POLICY
+from lovely.remotetask.run.claim import Claim
+from lovely.remotetask.run.claim import ClaimsNext
+from lovely.remotetask.run.claim import no_claim
 from lovely.remotetask.run.finder import Finder
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.guard import Guard
@@ -43,10 +42,10 @@ from lovely.remotetask.run.steps import TaskMissing
 from lovely.remotetask.run.steps import Verdict
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
+from lovely.remotetask.run.steps import is_by_person
 from lovely.remotetask.run.steps import judge
 from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
-from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.local import reserved
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import task_option
@@ -82,31 +81,6 @@ _CHAIN_SECONDS = 0.05
 _T = TypeVar('_T')
 
 _jitter = random.SystemRandom()
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A job that is ours to run, as long as it carries the token.
-
-    ``slot``: the thread's, whose log will note the end; ``task``, its name;
-    ``suspect``: its worker has died while it ran.
-    """
-
-    jobid: int
-    token: Token
-    slot: int
-    task: str = ''
-    suspect: bool = False
-
-
-#: Claims the next jobs in the transaction that finishes some: see Chain.
-ClaimNext = Callable[['TaskService'], list[Claim]]
-ClaimsNext = Callable[[bool], AbstractContextManager[ClaimNext | None]]
-
-
-def no_claim(quick: bool) -> AbstractContextManager[ClaimNext | None]:
-    """A ``claims_next`` by which a finish claims no further jobs."""
-    return nullcontext()
 
 
 class Executor(Finder):
@@ -153,17 +127,23 @@ class Executor(Finder):
                     # after its next start, runs it.
                     self.give_back(claim)
                     return []
-            except LeaseLost as error:
-                trace.info('job %s: dropped: %s', claim.jobid, error)
-                return []
-            except (WorkerStopping, ServiceGone):
+            except ServiceGone:
                 self.give_back(claim)
                 return []
-            except KeyboardInterrupt:
-                # A user at a terminal stops the process, not the task.
-                self.give_back(claim)
-                raise
+            except (LeaseLost, WorkerStopping) as error:
+                stopping = (isinstance(error, WorkerStopping)
+                            and self.stopping.is_set())
+                if not stopping and self.is_ours(claim):
+                    # The task has raised it without need: given back, its job
+                    # would run again for ever.
+                    self.fail(claim, error, session)
+                elif not self.give_back(claim):
+                    trace.info('job %s: dropped: %s', claim.jobid, error)
+                return []
             except BaseException as error:
+                if is_by_person(error):
+                    self.give_back(claim)
+                    raise
                 if losses == _STORE_TRIES or not session.is_of_storage(error):
                     self.fail(claim, error, session)
                     return []
@@ -275,7 +255,7 @@ class Executor(Finder):
         task = find_task(service, self.host, job.task)
         self.run_times.see(job.task, task)
         return call_task(task, service, self.host, job,
-                         self.stopping.is_set, lambda: self._is_ours(claim))
+                         self.stopping.is_set, lambda: self.is_ours(claim))
 
     def ids(self, service: TaskService, claim: Claim) -> reserved:
         """Ids for the jobs that the task adds, reserved with the claim.
@@ -293,7 +273,7 @@ class Executor(Finder):
             raise LeaseLost(f'job {claim.jobid} is no longer ours')
         return job
 
-    def _is_ours(self, claim: Claim) -> bool:
+    def is_ours(self, claim: Claim) -> bool:
         """Is the job ours, in a snapshot of its own?"""
         try:
             db.read(self.database, lambda connection: self.own(
@@ -347,7 +327,11 @@ class Executor(Finder):
                 return
             except TransientError:
                 self._back_off(tries)
-            except Exception as reason:
+            # Not Exception: a subscriber may raise SystemExit.
+            except BaseException as reason:
+                if is_by_person(reason):
+                    self.give_back(claim)
+                    raise
                 # The job must not stay claimed for ever: a full disk or a
                 # lost connection may pass.
                 if telling and not session.is_of_storage(reason):

@@ -31,9 +31,10 @@ from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.log import trace
-from lovely.remotetask.run.executor import Claim
-from lovely.remotetask.run.executor import ClaimsNext
+from lovely.remotetask.run.claim import Claim
+from lovely.remotetask.run.claim import ClaimsNext
 from lovely.remotetask.run.executor import Executor
+from lovely.remotetask.run.steps import is_by_person
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
@@ -71,11 +72,11 @@ class Group:
         try:
             following, failed = self._together(session, claims_next)
         except BaseException as error:
-            if (isinstance(error, KeyboardInterrupt)
-                    or self._executor.stopping.is_set()):
+            stopped = is_by_person(error)
+            if stopped or self._executor.stopping.is_set():
                 for claim in self._begun:
                     self._executor.give_back(claim)
-                if isinstance(error, KeyboardInterrupt):
+                if stopped:
                     raise
                 return []
             trace.debug('jobs %s run one by one: %s',
@@ -111,6 +112,8 @@ class Group:
                 try:
                     ended.append((claim, *self._run(service, claim, shared)))
                 except LeaseLost as error:
+                    if executor.is_ours(claim):
+                        raise       # by the task itself, without need
                     trace.info('job %s: dropped: %s', claim.jobid, error)
                 except (TransientError, EndedByTask, WorkerStopping):
                     raise

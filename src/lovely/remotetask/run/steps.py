@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
@@ -113,6 +114,16 @@ def call_task(task: Any, service: TaskService, host: IHost, job: Job,
         return output, payload.check(output, caller.jar_of(service))
     except InputRejected as reason:
         raise TaskError(f'the result cannot be stored: {reason}') from reason
+
+
+def is_by_person(error: BaseException) -> bool:
+    """Has a person at a terminal stopped this process, by Ctrl-C?
+
+    Python raises that in the main thread alone: in any other one, the task has
+    raised it.
+    """
+    return (isinstance(error, KeyboardInterrupt)
+            and threading.current_thread() is threading.main_thread())
 
 
 def log_failure(error: BaseException) -> None:
