@@ -12,6 +12,7 @@ from lovely.remotetask import events
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.losses import is_of_storage
+from lovely.remotetask.edge.savepoint import Savepoint
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
@@ -40,7 +41,9 @@ def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
     """
     queue = service.jobqueue
     # Before the pull, so that a rollback puts the job back to its place.
-    savepoint = db.Savepoint(caller.jar_of(service))
+    jar = caller.jar_of(service)
+    savepoint = Savepoint(jar)
+    opened = getattr(jar, 'opened', None)
     job = pull()
     if job is None:
         return False
@@ -53,7 +56,9 @@ def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
         events.notify(events.JobStarted(service, job))
         output, size = call_task(
             find_task(service, host, job.task), service, host, job)
+        db.check_not_closed(jar, opened)
     except BaseException as raised:
+        db.check_not_closed(jar, opened)
         if isinstance(raised, TransientError) or is_by_person(raised):
             # The caller runs its whole transaction again.
             savepoint.rollback()

@@ -212,6 +212,7 @@ class Executor(Finder):
                   self.ids(service, claim)):
                 began = SYSTEM_CLOCK.monotonic()
                 output, size = self.call(seen, job, claim)
+                session.check()
                 # The task may have ended its transaction: check again, in the
                 # one that is about to be committed.
                 job = self.own(service, claim)
