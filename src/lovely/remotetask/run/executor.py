@@ -33,6 +33,8 @@ from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claim import ClaimsNext
 from lovely.remotetask.run.claim import no_claim
+from lovely.remotetask.run.conflicts import IN_A_ROW
+from lovely.remotetask.run.conflicts import set_aside
 from lovely.remotetask.run.finder import Finder
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.guard import Guard
@@ -63,9 +65,7 @@ if TYPE_CHECKING:
 # given back.
 _CONFLICTS_WHEN_STOPPING = 3
 
-# After how many conflicts in a row a run backs off, and how long at first and
-# at most (seconds; doubles).
-_CONFLICTS_BEFORE_BACKOFF = 10
+# How long a run backs off, at first and at most (seconds; doubles).
 _BACKOFF_FIRST = 0.05
 BACKOFF_LAST = 5.0
 
@@ -110,7 +110,8 @@ class Executor(Finder):
         run was.
         Returns: the next jobs, if their claim was part of the last commit.
         Txn: one per attempt; a conflict runs the task again from the start,
-        uncharged, and is no error, and so does an error of the storage.
+        uncharged, and is no error, and so does an error of the storage.  After
+        ten conflicts in a row the job waits: see conflicts.
         """
         conflicts = losses = 0
         while True:
@@ -120,13 +121,16 @@ class Executor(Finder):
                 conflicts += 1
                 trace.debug('job %s: conflict %s: %s', claim.jobid,
                             conflicts, error)
-                self._back_off(conflicts)
                 if (self.stopping.is_set()
                         and conflicts >= _CONFLICTS_WHEN_STOPPING):
                     # It may conflict for ever; another worker, or this one
                     # after its next start, runs it.
                     self.give_back(claim)
                     return []
+                if conflicts >= IN_A_ROW and set_aside(
+                        self, claim, error, session, _jitter.uniform(0.5, 1)):
+                    return []
+                self._back_off(conflicts)
             except ServiceGone:
                 self.give_back(claim)
                 return []
@@ -152,7 +156,7 @@ class Executor(Finder):
                     'Job %s: the database failed, and the job runs again, '
                     'uncharged: %s', claim.jobid, describe(error))
                 losses += 1
-                self._back_off(_CONFLICTS_BEFORE_BACKOFF + losses)
+                self._back_off(IN_A_ROW + losses)
                 if self.stopping.is_set():
                     self.give_back(claim)
                     return []
@@ -286,7 +290,7 @@ class Executor(Finder):
         return True
 
     def _back_off(self, conflicts: int) -> None:
-        over = conflicts - _CONFLICTS_BEFORE_BACKOFF
+        over = conflicts - IN_A_ROW
         if over >= 0:
             bound = min(_BACKOFF_FIRST * 2 ** min(over, 10), BACKOFF_LAST)
             self.stopping.wait(_jitter.uniform(0, bound))
@@ -340,7 +344,7 @@ class Executor(Finder):
                                   'failed as well; trying again without '
                                   'subscribers', claim.jobid)
                     telling = False
-                self._back_off(_CONFLICTS_BEFORE_BACKOFF + tries)
+                self._back_off(IN_A_ROW + tries)
         log.error('Job %s has failed, and that could not be stored; it stays '
                   'claimed', claim.jobid)
 

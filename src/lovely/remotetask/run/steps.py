@@ -22,6 +22,7 @@ from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
+from lovely.remotetask.errors import TooManyConflicts
 from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.job import Failure
 from lovely.remotetask.log import log
@@ -157,7 +158,8 @@ def judge(error: BaseException, name: str, now: float,
     """
     if isinstance(error, RetryLater):
         return _rest(error, now)
-    if isinstance(error, CancelJob | TaskError | WrongWorker):
+    if isinstance(
+            error, CancelJob | TaskError | WrongWorker | TooManyConflicts):
         return Verdict(error)
     try:
         delay = ask()
