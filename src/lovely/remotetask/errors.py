@@ -185,6 +185,14 @@ class RuntimeFault(RemoteTaskError):
     """A job could not be run to its end; see the message."""
 
 
+class TooManyConflicts(RuntimeFault):
+    """The job has conflicted too often: settings.CONFLICTS."""
+
+
+class SessionBroken(RuntimeFault):
+    """The task has closed the connection that its job is stored by."""
+
+
 class LeaseLost(RuntimeFault):
     """This run no longer owns its job: cancelled, or taken by another."""
 

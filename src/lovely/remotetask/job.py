@@ -115,12 +115,12 @@ _FORM = 1
 
 # The attributes that are stored of every job, in this order.  New names go to
 # the end, and no name is ever taken out, or stored jobs would be read wrongly.
-# Of the last four, only plain data is packed.
+# Of four, only plain data is packed.
 _PACKED = ('id', 'task', 'status', 'createdAt', 'position', 'attempts',
            'startedAt', 'claim', 'ready_key', 'completedAt', 'priority',
            'failures', 'interruptions', 'delay', 'anchor', 'missing_since',
-           'submitter', 'key', 'error', 'input', 'output')
-_PLAIN = frozenset(_PACKED[:-4])
+           'submitter', 'key', 'error', 'input', 'output', 'conflicts')
+_PLAIN = frozenset(_PACKED) - {'key', 'error', 'input', 'output'}
 
 # Validated when assigned from outside.
 _JOB_FIELDS = {name: IJob[name] for name in (
@@ -177,6 +177,7 @@ class Job(OwnAnnotations, Persistent):
     # (worker id, slot, number): whose run this is
     claim = None        # type: tuple[str, int, int] | None
     failures = 0        # attempts charged to the task since its last success
+    conflicts = 0       # how often it has conflicted since, in tens
     # seconds to wait once
     delay = None        # type: float | None
     # from when the delay or schedule counts, until a look

@@ -62,6 +62,10 @@ MANUAL_SECONDS = 600.0
 #: cause, and ends in an error.
 POISON = 5
 
+#: How often a job may conflict, since its last success, before it ends in an
+#: error: it seems to conflict with itself.
+CONFLICTS = 100
+
 #: How long (seconds) a job that ran when its worker died runs with no other
 #: job beside it in its process, and waits for such a process at most.
 SUSPECT_SECONDS = 60.0

@@ -6,7 +6,7 @@ import pytest
 import transaction
 from ZODB.POSException import ConflictError
 
-from lovely.remotetask.run.executor import _CONFLICTS_BEFORE_BACKOFF
+from lovely.remotetask.run.conflicts import IN_A_ROW
 from lovely.remotetask.task import TaskError
 
 DEADLINE = 20
@@ -99,18 +99,6 @@ def test_partial_writes_of_a_failed_task_were_committed(
     assert list(service.jobs) == [jobid]
 
 
-class Waits(threading.Event):
-    """Notes how long somebody wanted to wait, and does not."""
-
-    def __init__(self):
-        super().__init__()
-        self.waits = []
-
-    def wait(self, timeout=None):
-        self.waits.append(timeout)
-        return False
-
-
 def conflicting(times, calls):
     """A task that meets a conflict so many times, at its commit."""
     def conflicts(input):
@@ -154,15 +142,15 @@ def test_conflicts_at_commit_were_logged_as_errors(
 def test_conflicts_at_commit_re_ran_without_limit(
         service, register, processor):
     calls = []
-    register(conflicting(_CONFLICTS_BEFORE_BACKOFF + 4, calls), 'conflicts')
+    register(conflicting(10**9, calls), 'conflicts')
     jobid = service.add('conflicts')
     transaction.commit()
-    processor.worker.executor.stopping = Waits()
     assert processor.processNext() is True
     transaction.begin()
-    assert service.getStatus(jobid) == 'completed'
-    # Ten at once, then with pauses.
-    assert len(processor.worker.executor.stopping.waits) == 5
+    # Ten at once, then the job waits.
+    assert len(calls) == IN_A_ROW
+    assert service.getStatus(jobid) == 'queued'
+    assert 'conflicted 10 times' in service.getError(jobid)
 
 
 def test_a_task_that_conflicts_for_ever_can_be_stopped(
@@ -172,7 +160,7 @@ def test_a_task_that_conflicts_for_ever_can_be_stopped(
 
     @register
     def for_ever(input):
-        if len(calls) > _CONFLICTS_BEFORE_BACKOFF:
+        if len(calls) > IN_A_ROW:
             often.set()
         return conflicts(input)
 

@@ -22,15 +22,15 @@ from typing import TypeVar
 import transaction
 from persistent import Persistent
 from transaction.interfaces import NoTransaction
+from transaction.interfaces import TransactionFailedError
 from ZODB.POSException import ConflictError
 
-from lovely.remotetask.edge.caller import current
 from lovely.remotetask.edge.closing import closes
 from lovely.remotetask.edge.losses import OidGivenTwice
 from lovely.remotetask.edge.losses import empty_caches
 from lovely.remotetask.edge.losses import is_of_storage
 from lovely.remotetask.edge.losses import is_oid_given_twice
-from lovely.remotetask.errors import RollbackImpossible
+from lovely.remotetask.errors import SessionBroken
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -133,18 +133,70 @@ def close(database: DB) -> None:
         type(database).close(database)
 
 
+def check_not_closed(jar: Connection | None, opened: float | None) -> None:
+    """Raise SessionBroken if a task has closed the connection of its run.
+
+    It may be open again, for another thread.
+    Arguments: ``opened``, when it was opened for us (``jar.opened``).
+    """
+    if jar is not None and jar.opened != opened:
+        raise SessionBroken(
+            'the task has closed the connection that it was given, and its '
+            'job cannot be stored with it: let the task open one of its own, '
+            'and close that')
+
+
 # --- a task's transaction ----------------------------------------------------
 
 class Session:
     """One connection on the thread's transaction manager, for some runs."""
 
     def __init__(self, database: DB) -> None:
+        self._database = database
         self.manager = transaction.manager
-        self.connection = database.open(self.manager)
+        # A task may leave them otherwise: see check.
+        self._inner = getattr(self.manager, 'manager', None)
+        self._explicit = self.manager.explicit
         self._guard = _Guard()
         self.manager.registerSynch(self._guard)
+        self._open()
+
+    def _open(self) -> None:
+        self.connection = self._database.open(self.manager)
+        # When it was opened; another moment or None: a task has closed it.
+        self._opened = self.connection.opened
         # Was the connection brought up to date by the last commit?
         self._current = False
+
+    def is_intact(self) -> bool:
+        """Are connection and manager those that this session began with?"""
+        return (self.connection.opened == self._opened
+                and getattr(self.manager, 'manager', None) is self._inner
+                and self.manager.explicit == self._explicit)
+
+    def check(self) -> None:
+        """Raise SessionBroken if what was done here cannot be committed.
+
+        A connection that was closed may be in use by another thread.
+        """
+        if self.is_intact():
+            return
+        self._restore_manager()
+        check_not_closed(self.connection, self._opened)
+
+    def _restore_manager(self) -> None:
+        if getattr(self.manager, 'manager', None) is not self._inner:
+            # What has joined that one belongs to no job.
+            self.abort()
+            self.manager.manager = self._inner
+        self.manager.explicit = self._explicit
+
+    def _restore(self) -> None:
+        self.abort()
+        self._restore_manager()
+        self.abort()
+        if self.connection.opened != self._opened:
+            self._open()
 
     def begin(self) -> None:
         """Begin a fresh transaction; an open one is aborted.
@@ -152,6 +204,8 @@ class Session:
         A commit of ours has brought the connection up to date; to ask once
         more costs a query on RelStorage, and 11 us elsewhere.
         """
+        if not self.is_intact():
+            self._restore()
         if not self._current or not self._is_over():
             self.manager.begin()
         self._current = False
@@ -222,17 +276,26 @@ class Session:
 
         Txn: aborted by the caller before.
         """
+        if self.connection.opened != self._opened:
+            return False        # the task has closed it
         if is_oid_given_twice(error):
             # See _commit: this was one of the task, or a savepoint.
+            empty_caches(self.connection)
+        elif isinstance(error, TransactionFailedError):
+            # A commit of the task had failed.  Objects that were changed after
+            # that are in no transaction, so the abort has not reset them.
             empty_caches(self.connection)
         return is_of_storage(error, self.connection)
 
     def close(self) -> None:
+        self._restore_manager()
         with suppress(KeyError):
             self.manager.unregisterSynch(self._guard)
         # First the abort: a connection that has joined cannot be closed.
         self.abort()
-        self.connection.close()
+        # One that the task has closed may be in use by another thread.
+        if self.connection.opened == self._opened:
+            self.connection.close()
 
 
 class _Guard:
@@ -316,62 +379,3 @@ def snapshot(database: DB) -> Iterator[Connection]:
     """
     with _private(database) as (connection, _):
         yield connection
-
-
-# --- inside the caller's transaction -----------------------------------------
-
-# transaction.interfaces names the statuses only in prose.
-_COMMIT_FAILED = 'Commit failed'
-
-
-class Savepoint:
-    """Undoes what the caller's transaction does after this was made.
-
-    Arguments: ``jar``, a connection; None: ``rollback`` undoes nothing.
-    """
-
-    def __init__(self, jar: Connection | None) -> None:
-        self._manager = None if jar is None else jar.transaction_manager
-        self._transaction = current(jar)
-        if self._transaction is None:
-            return
-        # Asked before, because a failed rollback would break the caller's
-        # whole transaction ("Commit failed").
-        self._stubborn = [
-            manager for manager in self._transaction._resources
-            if not hasattr(manager, 'savepoint')]
-        self._savepoint = self._transaction.savepoint(optimistic=True)
-
-    def rollback(self) -> None:
-        """Undo it.
-
-        Where the task has ended that transaction, what it has committed
-        stays, and the open one is aborted.
-        Raises: RollbackImpossible, naming the manager that has no savepoint.
-        """
-        if self._manager is None or self._transaction is None:
-            return
-        if not self.ended() and self._savepoint.valid:
-            if self._stubborn:
-                raise RollbackImpossible(
-                    f'the task failed, and {self._stubborn[0]!r}, which had '
-                    f'joined the transaction before, has no savepoints: '
-                    f'abort the transaction, or let a processor run the job')
-            self._savepoint.rollback()
-            return
-        # In explicit mode the task may have left no transaction at all.
-        with suppress(NoTransaction):
-            self._manager.abort()
-        if self._manager.explicit:
-            self._manager.begin()
-
-    def ended(self) -> bool:
-        """Has the transaction ended, well or badly?"""
-        if self._manager is None:
-            return False
-        try:
-            now = self._manager.get()
-        except NoTransaction:
-            return True
-        return (now is not self._transaction
-                or now.status == _COMMIT_FAILED)

@@ -12,9 +12,11 @@ from lovely.remotetask import events
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.losses import is_of_storage
+from lovely.remotetask.edge.savepoint import Savepoint
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
+from lovely.remotetask.run.steps import is_by_person
 from lovely.remotetask.run.steps import judge
 from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
@@ -39,7 +41,9 @@ def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
     """
     queue = service.jobqueue
     # Before the pull, so that a rollback puts the job back to its place.
-    savepoint = db.Savepoint(caller.jar_of(service))
+    jar = caller.jar_of(service)
+    savepoint = Savepoint(jar)
+    opened = getattr(jar, 'opened', None)
     job = pull()
     if job is None:
         return False
@@ -52,11 +56,13 @@ def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
         events.notify(events.JobStarted(service, job))
         output, size = call_task(
             find_task(service, host, job.task), service, host, job)
-    except (TransientError, KeyboardInterrupt):
-        # The caller runs its whole transaction again.
-        savepoint.rollback()
-        raise
+        db.check_not_closed(jar, opened)
     except BaseException as raised:
+        db.check_not_closed(jar, opened)
+        if isinstance(raised, TransientError) or is_by_person(raised):
+            # The caller runs its whole transaction again.
+            savepoint.rollback()
+            raise
         if is_of_storage(raised, caller.jar_of(service)):
             raise
         error = raised

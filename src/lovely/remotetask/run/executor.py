@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from contextlib import contextmanager
-from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeVar
@@ -34,6 +30,11 @@ from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.retry import DEFAULT_POLICY
+from lovely.remotetask.run.claim import Claim
+from lovely.remotetask.run.claim import ClaimsNext
+from lovely.remotetask.run.claim import no_claim
+from lovely.remotetask.run.conflicts import IN_A_ROW
+from lovely.remotetask.run.conflicts import set_aside
 from lovely.remotetask.run.finder import Finder
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.guard import Guard
@@ -43,10 +44,10 @@ from lovely.remotetask.run.steps import TaskMissing
 from lovely.remotetask.run.steps import Verdict
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
+from lovely.remotetask.run.steps import is_by_person
 from lovely.remotetask.run.steps import judge
 from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
-from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.local import reserved
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import task_option
@@ -64,9 +65,7 @@ if TYPE_CHECKING:
 # given back.
 _CONFLICTS_WHEN_STOPPING = 3
 
-# After how many conflicts in a row a run backs off, and how long at first and
-# at most (seconds; doubles).
-_CONFLICTS_BEFORE_BACKOFF = 10
+# How long a run backs off, at first and at most (seconds; doubles).
 _BACKOFF_FIRST = 0.05
 BACKOFF_LAST = 5.0
 
@@ -82,31 +81,6 @@ _CHAIN_SECONDS = 0.05
 _T = TypeVar('_T')
 
 _jitter = random.SystemRandom()
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A job that is ours to run, as long as it carries the token.
-
-    ``slot``: the thread's, whose log will note the end; ``task``, its name;
-    ``suspect``: its worker has died while it ran.
-    """
-
-    jobid: int
-    token: Token
-    slot: int
-    task: str = ''
-    suspect: bool = False
-
-
-#: Claims the next jobs in the transaction that finishes some: see Chain.
-ClaimNext = Callable[['TaskService'], list[Claim]]
-ClaimsNext = Callable[[bool], AbstractContextManager[ClaimNext | None]]
-
-
-def no_claim(quick: bool) -> AbstractContextManager[ClaimNext | None]:
-    """A ``claims_next`` by which a finish claims no further jobs."""
-    return nullcontext()
 
 
 class Executor(Finder):
@@ -136,7 +110,8 @@ class Executor(Finder):
         run was.
         Returns: the next jobs, if their claim was part of the last commit.
         Txn: one per attempt; a conflict runs the task again from the start,
-        uncharged, and is no error, and so does an error of the storage.
+        uncharged, and is no error, and so does an error of the storage.  After
+        ten conflicts in a row the job waits: see conflicts.
         """
         conflicts = losses = 0
         while True:
@@ -146,24 +121,33 @@ class Executor(Finder):
                 conflicts += 1
                 trace.debug('job %s: conflict %s: %s', claim.jobid,
                             conflicts, error)
-                self._back_off(conflicts)
                 if (self.stopping.is_set()
                         and conflicts >= _CONFLICTS_WHEN_STOPPING):
                     # It may conflict for ever; another worker, or this one
                     # after its next start, runs it.
                     self.give_back(claim)
                     return []
-            except LeaseLost as error:
-                trace.info('job %s: dropped: %s', claim.jobid, error)
-                return []
-            except (WorkerStopping, ServiceGone):
+                if conflicts >= IN_A_ROW and set_aside(
+                        self, claim, error, session, _jitter.uniform(0.5, 1)):
+                    return []
+                self._back_off(conflicts)
+            except ServiceGone:
                 self.give_back(claim)
                 return []
-            except KeyboardInterrupt:
-                # A user at a terminal stops the process, not the task.
-                self.give_back(claim)
-                raise
+            except (LeaseLost, WorkerStopping) as error:
+                stopping = (isinstance(error, WorkerStopping)
+                            and self.stopping.is_set())
+                if not stopping and self.is_ours(claim):
+                    # The task has raised it without need: given back, its job
+                    # would run again for ever.
+                    self.fail(claim, error, session)
+                elif not self.give_back(claim):
+                    trace.info('job %s: dropped: %s', claim.jobid, error)
+                return []
             except BaseException as error:
+                if is_by_person(error):
+                    self.give_back(claim)
+                    raise
                 if losses == _STORE_TRIES or not session.is_of_storage(error):
                     self.fail(claim, error, session)
                     return []
@@ -172,7 +156,7 @@ class Executor(Finder):
                     'Job %s: the database failed, and the job runs again, '
                     'uncharged: %s', claim.jobid, describe(error))
                 losses += 1
-                self._back_off(_CONFLICTS_BEFORE_BACKOFF + losses)
+                self._back_off(IN_A_ROW + losses)
                 if self.stopping.is_set():
                     self.give_back(claim)
                     return []
@@ -232,6 +216,7 @@ class Executor(Finder):
                   self.ids(service, claim)):
                 began = SYSTEM_CLOCK.monotonic()
                 output, size = self.call(seen, job, claim)
+                session.check()
                 # The task may have ended its transaction: check again, in the
                 # one that is about to be committed.
                 job = self.own(service, claim)
@@ -275,7 +260,7 @@ class Executor(Finder):
         task = find_task(service, self.host, job.task)
         self.run_times.see(job.task, task)
         return call_task(task, service, self.host, job,
-                         self.stopping.is_set, lambda: self._is_ours(claim))
+                         self.stopping.is_set, lambda: self.is_ours(claim))
 
     def ids(self, service: TaskService, claim: Claim) -> reserved:
         """Ids for the jobs that the task adds, reserved with the claim.
@@ -293,7 +278,7 @@ class Executor(Finder):
             raise LeaseLost(f'job {claim.jobid} is no longer ours')
         return job
 
-    def _is_ours(self, claim: Claim) -> bool:
+    def is_ours(self, claim: Claim) -> bool:
         """Is the job ours, in a snapshot of its own?"""
         try:
             db.read(self.database, lambda connection: self.own(
@@ -305,7 +290,7 @@ class Executor(Finder):
         return True
 
     def _back_off(self, conflicts: int) -> None:
-        over = conflicts - _CONFLICTS_BEFORE_BACKOFF
+        over = conflicts - IN_A_ROW
         if over >= 0:
             bound = min(_BACKOFF_FIRST * 2 ** min(over, 10), BACKOFF_LAST)
             self.stopping.wait(_jitter.uniform(0, bound))
@@ -347,7 +332,11 @@ class Executor(Finder):
                 return
             except TransientError:
                 self._back_off(tries)
-            except Exception as reason:
+            # Not Exception: a subscriber may raise SystemExit.
+            except BaseException as reason:
+                if is_by_person(reason):
+                    self.give_back(claim)
+                    raise
                 # The job must not stay claimed for ever: a full disk or a
                 # lost connection may pass.
                 if telling and not session.is_of_storage(reason):
@@ -355,7 +344,7 @@ class Executor(Finder):
                                   'failed as well; trying again without '
                                   'subscribers', claim.jobid)
                     telling = False
-                self._back_off(_CONFLICTS_BEFORE_BACKOFF + tries)
+                self._back_off(IN_A_ROW + tries)
         log.error('Job %s has failed, and that could not be stored; it stays '
                   'claimed', claim.jobid)
 

@@ -27,13 +27,15 @@ from lovely.remotetask import events
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.savepoint import Savepoint
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.log import trace
-from lovely.remotetask.run.executor import Claim
-from lovely.remotetask.run.executor import ClaimsNext
+from lovely.remotetask.run.claim import Claim
+from lovely.remotetask.run.claim import ClaimsNext
 from lovely.remotetask.run.executor import Executor
+from lovely.remotetask.run.steps import is_by_person
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
@@ -71,11 +73,11 @@ class Group:
         try:
             following, failed = self._together(session, claims_next)
         except BaseException as error:
-            if (isinstance(error, KeyboardInterrupt)
-                    or self._executor.stopping.is_set()):
+            stopped = is_by_person(error)
+            if stopped or self._executor.stopping.is_set():
                 for claim in self._begun:
                     self._executor.give_back(claim)
-                if isinstance(error, KeyboardInterrupt):
+                if stopped:
                     raise
                 return []
             trace.debug('jobs %s run one by one: %s',
@@ -111,6 +113,8 @@ class Group:
                 try:
                     ended.append((claim, *self._run(service, claim, shared)))
                 except LeaseLost as error:
+                    if executor.is_ours(claim):
+                        raise       # by the task itself, without need
                     trace.info('job %s: dropped: %s', claim.jobid, error)
                 except (TransientError, EndedByTask, WorkerStopping):
                     raise
@@ -176,7 +180,7 @@ class _SharedTransaction:
     def __init__(self, session: db.Session) -> None:
         self._session = session
         self._transaction = session.manager.get()
-        self._savepoint: db.Savepoint | None = None
+        self._savepoint: Savepoint | None = None
         session.guard(self._refuse)
 
     def _refuse(self) -> None:
@@ -184,15 +188,20 @@ class _SharedTransaction:
         raise EndedByTask('a groupable task must not commit')
 
     def ended(self) -> bool:
-        """Has the transaction ended, or was its end tried?"""
+        """Has the transaction ended, or was its end tried?
+
+        Also if the task has closed the connection.
+        """
         current = self._session.manager.get()
-        return current is not self._transaction or current.status != 'Active'
+        return (current is not self._transaction
+                or current.status != 'Active'
+                or not self._session.is_intact())
 
     def mark(self) -> None:
         """What follows can be undone."""
         # As long as nobody has joined, the mark before does as well.
         if self._savepoint is None or not self._session.is_untouched():
-            self._savepoint = db.Savepoint(self._session.connection)
+            self._savepoint = Savepoint(self._session.connection)
 
     def rollback(self) -> None:
         """Undo what followed the mark; raises where that is impossible."""

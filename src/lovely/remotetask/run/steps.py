@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
@@ -21,6 +22,7 @@ from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
+from lovely.remotetask.errors import TooManyConflicts
 from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.job import Failure
 from lovely.remotetask.log import log
@@ -115,6 +117,16 @@ def call_task(task: Any, service: TaskService, host: IHost, job: Job,
         raise TaskError(f'the result cannot be stored: {reason}') from reason
 
 
+def is_by_person(error: BaseException) -> bool:
+    """Has a person at a terminal stopped this process, by Ctrl-C?
+
+    Python raises that in the main thread alone: in any other one, the task has
+    raised it.
+    """
+    return (isinstance(error, KeyboardInterrupt)
+            and threading.current_thread() is threading.main_thread())
+
+
 def log_failure(error: BaseException) -> None:
     """Log a failed attempt as 0.5.2 did: once, with the traceback."""
     if isinstance(error, WrongWorker):
@@ -146,7 +158,8 @@ def judge(error: BaseException, name: str, now: float,
     """
     if isinstance(error, RetryLater):
         return _rest(error, now)
-    if isinstance(error, CancelJob | TaskError | WrongWorker):
+    if isinstance(
+            error, CancelJob | TaskError | WrongWorker | TooManyConflicts):
         return Verdict(error)
     try:
         delay = ask()

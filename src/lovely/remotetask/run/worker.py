@@ -28,7 +28,7 @@ from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import check_opened_here
 from lovely.remotetask.run.chain import Chain
-from lovely.remotetask.run.executor import Claim
+from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.executor import Executor
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.group import Group

@@ -161,6 +161,8 @@ class JobQueue(Claiming):
              **values: Any) -> None:
         values.update(claim=None, completedAt=now, failures=None,
                       missing_since=None)
+        if job.conflicts:
+            values['conflicts'] = None
         if job.recurring and job.next is not None:
             # Between its runs a recurring job is a cron job, also after a
             # run that failed; its next time stands in ``due`` already.
@@ -205,7 +207,8 @@ class JobQueue(Claiming):
         self.check_owned(job)
         if job.status not in (QUEUED, ERROR, CANCELLED):
             raise InvalidTransition(job.id, str(job.status), QUEUED)
-        job.put(failures=0, interruptions=0, missing_since=None)
+        job.put(failures=0, interruptions=0, missing_since=None,
+                conflicts=None)
         if job.recurring:
             self.schedule(job, now)
         elif job.position is None or job.position[0] != 'ready':

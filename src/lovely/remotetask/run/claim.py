@@ -1,0 +1,39 @@
+"""A claimed job, as the threads of a worker hand it on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lovely.remotetask.store.claiming import Token
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job that is ours to run, as long as it carries the token.
+
+    ``slot``: the thread's, whose log will note the end; ``task``, its name;
+    ``suspect``: its worker has died while it ran.
+    """
+
+    jobid: int
+    token: Token
+    slot: int
+    task: str = ''
+    suspect: bool = False
+
+
+#: Claims the next jobs in the transaction that finishes some: see Chain.
+ClaimNext = Callable[['TaskService'], list[Claim]]
+ClaimsNext = Callable[[bool], AbstractContextManager[ClaimNext | None]]
+
+
+def no_claim(quick: bool) -> AbstractContextManager[ClaimNext | None]:
+    """A ``claims_next`` by which a finish claims no further jobs."""
+    return nullcontext()

@@ -1,0 +1,91 @@
+"""What becomes of a run that conflicts again and again.
+
+::
+
+    ten conflicts in a row    a WARNING; the job waits for a while, uncharged,
+                              and its thread is free for other jobs
+    CONFLICTS, since its      the job ends in an error: it conflicts with
+    last success              itself
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transaction.interfaces import TransientError
+from ZODB.utils import oid_repr
+
+from lovely.remotetask import settings
+from lovely.remotetask.edge import db
+from lovely.remotetask.errors import LeaseLost
+from lovely.remotetask.errors import TooManyConflicts
+from lovely.remotetask.job import Failure
+from lovely.remotetask.log import log
+from lovely.remotetask.log import trace
+from lovely.remotetask.peers import wakeup
+from lovely.remotetask.run.claim import Claim
+from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.texts import describe
+
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.run.executor import Executor
+    from lovely.remotetask.service import TaskService
+
+#: After how many conflicts in a row a run backs off.
+IN_A_ROW = 10
+
+# How long (seconds) a job waits after so many, at first and at most; doubles.
+_WAIT_FIRST = 0.1
+_WAIT_LAST = 10.0
+
+
+def set_aside(executor: Executor, claim: Claim, error: TransientError,
+              session: db.Session, jitter: float) -> bool:
+    """Let a job wait that has conflicted IN_A_ROW times, or end it.
+
+    Arguments: ``jitter``, from 0.5 to 1: jobs that met must not meet again.
+    Returns: False where that cannot be stored now.
+    Txn: a short one of its own.
+    """
+    try:
+        text = executor.write(lambda service: _park(
+            service, executor.own(service, claim), error, jitter))
+        log.warning('Job %s: %s', claim.jobid, text)
+    except TooManyConflicts as reason:
+        reason.__cause__ = error
+        executor.fail(claim, reason, session)
+    except (LeaseLost, ServiceGone) as reason:
+        trace.info('job %s: dropped: %s', claim.jobid, reason)
+    except Exception:
+        trace.exception('job %s cannot be set aside', claim.jobid)
+        return False
+    wakeup.notify(executor.home)
+    return True
+
+
+def _park(service: TaskService, job: Job, error: TransientError,
+          jitter: float) -> str:
+    count, now = job.conflicts + IN_A_ROW, service.clock.now()
+    text = (f'task {job.task!r} has conflicted {count} times, last at '
+            f'{_place_of(error)}')
+    if count >= settings.CONFLICTS:
+        raise TooManyConflicts(
+            f'{text}: let the task write what no other transaction writes at '
+            f'the same time, not even one of its own, then retry the job')
+    wait = jitter * min(
+        _WAIT_FIRST * 2.0 ** min(job.conflicts // IN_A_ROW, 30), _WAIT_LAST)
+    job.put(conflicts=count)
+    service.jobqueue.park(job, now + wait, Failure(
+        type(error).__name__, f'{text}; the job runs again, uncharged', '',
+        job.attempts or 0, now), charged=False)
+    return f'{text}; it waits for {wait:.1f} s, and runs again, uncharged'
+
+
+def _place_of(error: TransientError) -> str:
+    """The object at which a transaction has conflicted, as a text."""
+    name = getattr(error, 'class_name', None)
+    oid = getattr(error, 'oid', None)
+    if oid is None:
+        return describe(error)
+    return f'{name or "an object"} {oid_repr(oid)} ({type(error).__name__})'
