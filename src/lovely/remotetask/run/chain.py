@@ -13,8 +13,8 @@ from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
-from lovely.remotetask.run.executor import Claim
-from lovely.remotetask.run.executor import ClaimNext
+from lovely.remotetask.run.claim import Claim
+from lovely.remotetask.run.claim import ClaimNext
 from lovely.remotetask.run.lane_shares import GRACE_FIRST
 from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.workers import Retired

@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from contextlib import contextmanager
-from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeVar
@@ -34,6 +30,10 @@ from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.retry import DEFAULT_POLICY
+from lovely.remotetask.run import report
+from lovely.remotetask.run.claim import Claim
+from lovely.remotetask.run.claim import ClaimsNext
+from lovely.remotetask.run.claim import no_claim
 from lovely.remotetask.run.finder import Finder
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.guard import Guard
@@ -44,9 +44,7 @@ from lovely.remotetask.run.steps import Verdict
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
 from lovely.remotetask.run.steps import judge
-from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
-from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.local import reserved
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import task_option
@@ -84,31 +82,6 @@ _T = TypeVar('_T')
 _jitter = random.SystemRandom()
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A job that is ours to run, as long as it carries the token.
-
-    ``slot``: the thread's, whose log will note the end; ``task``, its name;
-    ``suspect``: its worker has died while it ran.
-    """
-
-    jobid: int
-    token: Token
-    slot: int
-    task: str = ''
-    suspect: bool = False
-
-
-#: Claims the next jobs in the transaction that finishes some: see Chain.
-ClaimNext = Callable[['TaskService'], list[Claim]]
-ClaimsNext = Callable[[bool], AbstractContextManager[ClaimNext | None]]
-
-
-def no_claim(quick: bool) -> AbstractContextManager[ClaimNext | None]:
-    """A ``claims_next`` by which a finish claims no further jobs."""
-    return nullcontext()
-
-
 class Executor(Finder):
     """Runs claimed jobs of one service.
 
@@ -140,6 +113,7 @@ class Executor(Finder):
         """
         conflicts = losses = 0
         while True:
+            began = SYSTEM_CLOCK.monotonic()
             try:
                 return self._attempt(claim, session, claims_next)
             except TransientError as error:
@@ -151,21 +125,21 @@ class Executor(Finder):
                         and conflicts >= _CONFLICTS_WHEN_STOPPING):
                     # It may conflict for ever; another worker, or this one
                     # after its next start, runs it.
-                    self.give_back(claim)
+                    self.give_back(claim, began)
                     return []
             except LeaseLost as error:
-                trace.info('job %s: dropped: %s', claim.jobid, error)
+                report.ended(claim, 'dropped', _since(began), error)
                 return []
             except (WorkerStopping, ServiceGone):
-                self.give_back(claim)
+                self.give_back(claim, began)
                 return []
             except KeyboardInterrupt:
                 # A user at a terminal stops the process, not the task.
-                self.give_back(claim)
+                self.give_back(claim, began)
                 raise
             except BaseException as error:
                 if losses == _STORE_TRIES or not session.is_of_storage(error):
-                    self.fail(claim, error, session)
+                    self.fail(claim, error, session, _since(began))
                     return []
                 # The commit may be through; then the job is no longer ours.
                 (trace.info if losses else log.warning)(
@@ -174,12 +148,14 @@ class Executor(Finder):
                 losses += 1
                 self._back_off(_CONFLICTS_BEFORE_BACKOFF + losses)
                 if self.stopping.is_set():
-                    self.give_back(claim)
+                    self.give_back(claim, began)
                     return []
 
-    def give_back(self, claim: Claim) -> bool:
+    def give_back(self, claim: Claim, began: float | None = None) -> bool:
         """Put a claimed job back, uncharged; False if it is not ours.
 
+        Arguments: ``began``, when its run began (monotonic seconds); None: it
+        has not begun.
         Txn: a short one of its own.
         """
         def put_back(service: TaskService) -> bool:
@@ -195,6 +171,9 @@ class Executor(Finder):
             return False        # deleted, and its jobs with it
         if given:
             wakeup.notify(self.home)
+        if began is not None:
+            report.ended(claim, 'given back' if given else 'dropped',
+                         _since(began))
         return given
 
     def _leave(self, claim: Claim, error: WrongWorker) -> bool:
@@ -251,6 +230,7 @@ class Executor(Finder):
                     session.describe(job.submitter or '',
                                      f'{job.task} job {claim.jobid}')
                     session.commit()
+                report.ended(claim, 'completed', seconds)
                 return following
 
     @contextmanager
@@ -313,9 +293,10 @@ class Executor(Finder):
     # -- fail -----------------------------------------------------------------
 
     def fail(self, claim: Claim, error: BaseException,
-             session: db.Session) -> None:
+             session: db.Session, seconds: float | None = None) -> None:
         """Store a failure in a transaction of its own, until it is stored.
 
+        Arguments: ``seconds``, how long the run took.
         The writes of the attempt are gone; those of subscribers are committed
         with the error, unless a subscriber fails.
         """
@@ -324,13 +305,15 @@ class Executor(Finder):
             verdict = self._judge(claim, error)
         except (LeaseLost, ServiceGone):
             # The error of a run that was cancelled is not stored.
-            trace.info('job %s: dropped', claim.jobid)
+            report.ended(claim, 'dropped', seconds, describe(error))
             return
         except Exception:
             trace.debug('job %s: the database does not answer', claim.jobid)
         if isinstance(error, WrongWorker) and self._leave(claim, error):
+            report.ended(claim, 'left', seconds, error)
             return
-        log_failure(error if verdict is None else verdict.error)
+        report.failed(claim, verdict or Verdict(error), seconds,
+                      verdict is not None)
         telling = True
         for tries in range(1, _STORE_TRIES + 1):
             try:
@@ -340,7 +323,7 @@ class Executor(Finder):
                 wakeup.notify(self.home)
                 return
             except LeaseLost as reason:
-                trace.info('job %s: dropped: %s', claim.jobid, reason)
+                report.ended(claim, 'dropped', seconds, reason)
                 return
             except ServiceGone:
                 self.give_back(claim)
@@ -395,3 +378,7 @@ class Executor(Finder):
                     lambda: policy.delay(job.failures + 1, _jitter))
 
         return db.read(self.database, in_snapshot)
+
+
+def _since(began: float) -> float:
+    return SYSTEM_CLOCK.monotonic() - began

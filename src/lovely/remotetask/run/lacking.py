@@ -73,7 +73,9 @@ class Lacking:
             del self._jobs[next(iter(self._jobs))]
         self._jobs[job.id] = (
             now, Failure.of(error, job.attempts or 0, now))
-        log.error('Job %s is left to other workers: %s', job.id, error)
+        log.error('Job %s is left to other workers: %s', job.id, error,
+                  extra={'job_id': job.id, 'task': job.task,
+                         'attempt': job.attempts, 'outcome': 'left'})
 
     def look(self, find: Callable[[str], Any], now: float) -> Look:
         """What can be run, for one transaction.

@@ -27,8 +27,10 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import check_opened_here
+from lovely.remotetask.run import report
 from lovely.remotetask.run.chain import Chain
-from lovely.remotetask.run.executor import Claim
+from lovely.remotetask.run.claim import Claim
+from lovely.remotetask.run.claim import claims_of
 from lovely.remotetask.run.executor import Executor
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.group import Group
@@ -143,6 +145,9 @@ class Worker:
                 lambda service: service.jobqueue.retire(
                     worker, service.clock.now(), charged=False), moved=True)
         self._idle.clear()
+        for claim in [self.active[jobid] for jobid in left
+                      if jobid in self.active]:
+            report.ended(claim, 'given back')
         if left:
             wakeup.notify(self.home)
         return len(left)
@@ -228,7 +233,7 @@ class Worker:
         if turn.take_alone() or waited > settings.SUSPECT_SECONDS:
             job = queue.claim_suspect(
                 self.identity.token(slot), service.clock.now())
-            return None if job is None else _claims([job], slot)
+            return None if job is None else claims_of([job], slot)
         self._pause = PAUSE
         return [] if self.suspects.wants_room(queue) else None
 
@@ -239,7 +244,7 @@ class Worker:
         slot = slots[0]
         if jobid is not None:
             job = queue.claim_this(jobid, self.identity.token(slot), now)
-            return _claims([] if job is None else [job], slot)
+            return claims_of([] if job is None else [job], slot)
         look = self._look(service, now)
         jobs = queue.claim_next(
             self.identity.tokens(slot), now,
@@ -248,13 +253,13 @@ class Worker:
         look.set_aside(queue, self.identity.id)
         if look.rest is not None:
             self._pause = min(look.rest, self._pause or look.rest)
-        return _claims(jobs, slot)
+        return claims_of(jobs, slot)
 
     def take_ahead(self, service: TaskService, slot: int, cursor: ReadCursor
                    ) -> list[Claim]:
         """Claim the next jobs, in the commit that ends the running ones."""
         queue = service.jobqueue
-        return _claims(queue.claim_ahead(
+        return claims_of(queue.claim_ahead(
             self.identity.tokens(slot), service.clock.now(), cursor,
             lambda: self._lanes.may_take(queue, [slot], own_only=True),
             self._fits(service),
@@ -392,8 +397,3 @@ class Worker:
         """Put a claimed job back, uncharged; False if it is not ours."""
         self.active.pop(claim.jobid, None)
         return self.executor.give_back(claim)
-
-
-def _claims(jobs: Iterable[Job], slot: int) -> list[Claim]:
-    return [Claim(job.id, job.claim, slot, job.task, job.interruptions > 0)
-            for job in jobs if job.claim is not None]
