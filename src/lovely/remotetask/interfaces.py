@@ -102,6 +102,11 @@ class ITaskOptions(Interface):
     groupable = Attribute('True: short runs may share one commit.')
     remote = Attribute('True/False: may XML-RPC or JSON add this task?  '
                        "None: the service's ``remoteDefault``.")
+    on_error = Attribute(
+        '``on_error(context, error)``, or None: called after each attempt '
+        'that failed, in the transaction that stores the failure.  '
+        '``context`` is what currentJob() gives, ``error`` the exception.  '
+        'What it raises is logged, and its own writes are undone.')
 
 
 class IRetryPolicy(Interface):

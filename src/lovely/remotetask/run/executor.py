@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from transaction.interfaces import TransientError
 
+from lovely.remotetask import context
 from lovely.remotetask import events
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
@@ -39,9 +40,12 @@ from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.guard import Guard
 from lovely.remotetask.run.lacking import Lacking
 from lovely.remotetask.run.run_times import RunTimes
+from lovely.remotetask.run.steps import HookFailed
 from lovely.remotetask.run.steps import TaskMissing
 from lovely.remotetask.run.steps import Verdict
+from lovely.remotetask.run.steps import call_hook
 from lovely.remotetask.run.steps import call_task
+from lovely.remotetask.run.steps import failed_context
 from lovely.remotetask.run.steps import find_task
 from lovely.remotetask.run.steps import judge
 from lovely.remotetask.run.steps import store_failure
@@ -69,8 +73,7 @@ _BACKOFF_FIRST = 0.05
 BACKOFF_LAST = 5.0
 
 # How often we try to store a failure, and to run a job where the storage has
-# failed, with a growing back-off: that outlasts
-# some minutes of a full disk or a lost connection.
+# failed, with a growing back-off: that outlasts some minutes.
 _STORE_TRIES = 100
 
 # A task that took longer than this (seconds) finishes in a commit without a
@@ -128,7 +131,7 @@ class Executor(Finder):
                     self.give_back(claim, began)
                     return []
             except LeaseLost as error:
-                report.ended(claim, 'dropped', _since(began), error)
+                report.ended(claim, 'dropped', report.since(began), error)
                 return []
             except (WorkerStopping, ServiceGone):
                 self.give_back(claim, began)
@@ -139,7 +142,7 @@ class Executor(Finder):
                 raise
             except BaseException as error:
                 if losses == _STORE_TRIES or not session.is_of_storage(error):
-                    self.fail(claim, error, session, _since(began))
+                    self.fail(claim, error, session, report.since(began))
                     return []
                 # The commit may be through; then the job is no longer ours.
                 (trace.info if losses else log.warning)(
@@ -173,7 +176,7 @@ class Executor(Finder):
             wakeup.notify(self.home)
         if began is not None:
             report.ended(claim, 'given back' if given else 'dropped',
-                         _since(began))
+                         report.since(began))
         return given
 
     def _leave(self, claim: Claim, error: WrongWorker) -> bool:
@@ -301,8 +304,9 @@ class Executor(Finder):
         with the error, unless a subscriber fails.
         """
         verdict: Verdict | None = None
+        current: context.JobContext | None = None
         try:
-            verdict = self._judge(claim, error)
+            verdict, current = self._judge(claim, error)
         except (LeaseLost, ServiceGone):
             # The error of a run that was cancelled is not stored.
             report.ended(claim, 'dropped', seconds, describe(error))
@@ -312,13 +316,15 @@ class Executor(Finder):
         if isinstance(error, WrongWorker) and self._leave(claim, error):
             report.ended(claim, 'left', seconds, error)
             return
-        report.failed(claim, verdict or Verdict(error), seconds,
-                      verdict is not None)
-        telling = True
+        with context.running(current):
+            report.failed(claim, verdict or Verdict(error), seconds,
+                          verdict is not None)
+        telling = hooked = True
         for tries in range(1, _STORE_TRIES + 1):
             try:
-                verdict = verdict or self._judge(claim, error)
-                self._store_failure(claim, verdict, session, telling)
+                verdict = verdict or self._judge(claim, error)[0]
+                self._store_failure(claim, verdict, session, telling,
+                                    error if hooked else None)
                 # An idle worker has to know when the next attempt is due.
                 wakeup.notify(self.home)
                 return
@@ -330,6 +336,10 @@ class Executor(Finder):
                 return
             except TransientError:
                 self._back_off(tries)
+            except HookFailed as reason:
+                hooked = False
+                with context.running(current):
+                    log.error('%s', reason, exc_info=reason.__cause__)
             except Exception as reason:
                 # The job must not stay claimed for ever: a full disk or a
                 # lost connection may pass.
@@ -343,7 +353,8 @@ class Executor(Finder):
                   'claimed', claim.jobid)
 
     def _store_failure(self, claim: Claim, verdict: Verdict,
-                       session: db.Session, telling: bool) -> None:
+                       session: db.Session, telling: bool,
+                       hooked: BaseException | None) -> None:
         with self.transaction(session) as service:
             job = self.own(service, claim)
             # Where the principal or the task is missing, the failure is stored
@@ -352,6 +363,10 @@ class Executor(Finder):
                 verdict.error, SubmitterGone | WrongWorker)
             with self.host.running(
                     service, job if known else None) as seen:
+                if hooked is not None:
+                    call_hook(seen, self.host, job, hooked)
+                    # It may have ended the transaction.
+                    job = self.own(service, claim)
                 now = service.clock.now()
                 event = store_failure(seen, job, verdict, now, claim.slot)
                 if telling:
@@ -360,13 +375,16 @@ class Executor(Finder):
                                  f'{job.task} job {claim.jobid} failed')
                 session.commit()
 
-    def _judge(self, claim: Claim, error: BaseException) -> Verdict:
+    def _judge(self, claim: Claim, error: BaseException
+               ) -> tuple[Verdict, context.JobContext]:
         """How the run ends, in a snapshot of its own; see steps.judge.
 
+        Returns: that, and what currentJob() is to give meanwhile.
         Raises: LeaseLost where the job is no longer ours; ServiceGone; what
         the database raises.
         """
-        def in_snapshot(connection: Connection) -> Verdict:
+        def in_snapshot(connection: Connection
+                        ) -> tuple[Verdict, context.JobContext]:
             service = self.service(connection)
             job = self.own(service, claim)
             with self.host.running(service, None) as seen:
@@ -375,10 +393,7 @@ class Executor(Finder):
                     'retry') or DEFAULT_POLICY
                 return judge(
                     error, job.task, service.clock.now(),
-                    lambda: policy.delay(job.failures + 1, _jitter))
+                    lambda: policy.delay(job.failures + 1, _jitter)
+                    ), failed_context(seen, job)
 
         return db.read(self.database, in_snapshot)
-
-
-def _since(began: float) -> float:
-    return SYSTEM_CLOCK.monotonic() - began

@@ -25,6 +25,7 @@ import logging
 from datetime import datetime
 from typing import Any
 
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import RetryLater
@@ -52,6 +53,11 @@ def ended(claim: Claim, outcome: str, seconds: float | None = None,
         runs.info('%s %s%s%s%s', _subject(claim), outcome, _after(seconds),
                   f': {reason}' if reason else '', _next(when),
                   extra=_extra(claim, outcome, seconds, when))
+
+
+def since(began: float) -> float:
+    """Seconds since a moment of the monotonic clock."""
+    return SYSTEM_CLOCK.monotonic() - began
 
 
 def failed(claim: Claim, verdict: Verdict, seconds: float | None,

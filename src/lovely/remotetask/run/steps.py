@@ -124,6 +124,40 @@ def log_failure(error: BaseException) -> None:
                   'crashing', exc_info=error)
 
 
+def failed_context(service: TaskService, job: Job) -> context.JobContext:
+    """What currentJob() gives once a run has failed."""
+    current = context.JobContext(
+        service, job, None, lambda: False, lambda: True)
+    _ = current.idempotencyKey          # while the job's connection is open
+    return current
+
+
+def call_hook(service: TaskService, host: IHost, job: Job,
+              error: BaseException) -> None:
+    """Call the ``on_error`` of a task, if it has one: see ITaskOptions.
+
+    Raises: HookFailed; conflicts, as they are.
+    """
+    hook = task_option(
+        host.task(service, service.taskInterface, job.task), 'on_error')
+    if hook is None or isinstance(error, RetryLater | CancelJob):
+        return
+    current = failed_context(service, job)
+    try:
+        with context.running(current):
+            hook(current, error)
+    except TransientError:
+        raise
+    except Exception as reason:
+        raise HookFailed(
+            f'on_error of task {current.task!r} has failed for job '
+            f'{current.id}: {describe(reason)}') from reason
+
+
+class HookFailed(RuntimeFault):
+    """The on_error of a task has raised an error."""
+
+
 class Verdict(NamedTuple):
     """How a failed run ends; see judge.
 
