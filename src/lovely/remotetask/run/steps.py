@@ -22,12 +22,13 @@ from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import WrongWorker
-from lovely.remotetask.job import Failure
+from lovely.remotetask.failure import Failure
 from lovely.remotetask.log import log
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import task_option
 from lovely.remotetask.texts import describe
+from lovely.remotetask.texts import one_line
 
 if TYPE_CHECKING:
     from lovely.remotetask.interfaces import IHost
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 # The shortest rest (seconds) that a task gets by RetryLater: with 0 a direct
 # process() would never end.
 _SHORTEST_REST = 1.0
+
+
+# How much of the reason of a RetryLater is stored with the job (characters).
+_REASON_CHARS = 500
 
 
 class TaskMissing(WrongWorker):
@@ -230,7 +235,8 @@ def store_failure(service: TaskService, job: Job, verdict: Verdict,
     """
     queue, (error, until) = service.jobqueue, verdict
     if isinstance(error, RetryLater) and until is not None:
-        queue.park(job, until)
+        queue.park(job, until, reason=one_line(str(error.reason))[
+            :_REASON_CHARS])
         return events.JobRetried(service, job)
     if isinstance(error, CancelJob):
         queue.cancel(job)
