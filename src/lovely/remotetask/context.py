@@ -22,7 +22,8 @@ _LOOK = 1.0
 class JobContext:
     """The job that runs in this thread.
 
-    Attributes: ``id`` (int); ``task`` (str); ``attempt`` (int), from 1;
+    Attributes: ``service`` (ITaskService); ``id`` (int); ``task`` (str);
+    ``attempt`` (int), from 1;
     ``idempotencyKey`` (str), the same in every attempt of this job and in no
     other job: for services outside that can tell a repeated request.
     """
@@ -42,12 +43,23 @@ class JobContext:
         self._is_ours = is_ours
         self._looked = SYSTEM_CLOCK.monotonic()
         self._lost = False
+        self._key = ''
 
     @property
     def idempotencyKey(self) -> str:
-        oid = self._service._p_oid
-        return (f'{oid.hex() if oid else ""}-{self.id}-'
+        # Kept: the connection of the job may be closed when a filter of the
+        # log asks for it.
+        if not self._key:
+            oid = self._service._p_oid
+            self._key = (
+                f'{oid.hex() if oid else ""}-{self.id}-'
                 f'{int(self._job.createdAt.timestamp() * 1_000_000)}')
+        return self._key
+
+    @property
+    def service(self) -> TaskService:
+        """The service of the job, in the transaction of the run."""
+        return self._service
 
     @property
     def timedOut(self) -> bool:
@@ -99,6 +111,8 @@ _current = _Current()
 def currentJob() -> JobContext:
     """The job that runs in this thread.
 
+    Filters and formatters of the log may call it, too: it answers until a
+    worker has written the record of a failure, and in ``on_error``.
     Raises: UsageError outside of a run.
     """
     if _current.job is None:
@@ -114,10 +128,10 @@ class running:
     much.
     """
 
-    def __init__(self, job: JobContext) -> None:
+    def __init__(self, job: JobContext | None) -> None:
         self._job = job
 
-    def __enter__(self) -> JobContext:
+    def __enter__(self) -> JobContext | None:
         # A task may process jobs directly: then one run is inside another.
         self._before, _current.job = _current.job, self._job
         return self._job

@@ -102,6 +102,11 @@ class ITaskOptions(Interface):
     groupable = Attribute('True: short runs may share one commit.')
     remote = Attribute('True/False: may XML-RPC or JSON add this task?  '
                        "None: the service's ``remoteDefault``.")
+    on_error = Attribute(
+        '``on_error(context, error)``, or None: called after each attempt '
+        'that failed, in the transaction that stores the failure.  '
+        '``context`` is what currentJob() gives, ``error`` the exception.  '
+        'What it raises is logged, and its own writes are undone.')
 
 
 class IRetryPolicy(Interface):
@@ -165,6 +170,19 @@ class IJob(Interface):
         schema=Interface,
         required=False,
         default=None)
+
+    errors = Attribute(
+        'The errors of the last five attempts that failed, oldest first: '
+        'records with type, message, traceback, attempt (int) and time '
+        '(seconds since 1970).  Of all but the latest the end of the '
+        'traceback is kept.')
+
+    scheduledAt = Attribute(
+        'When a job that is scheduled, or waits for another attempt, runs '
+        'next (aware datetime in UTC), or None.')
+
+    rests = Attribute(
+        'Why a job waits whose task has raised RetryLater (str), or None.')
 
     created = Datetime(
         title='Created',
@@ -462,9 +480,10 @@ class ITaskService(IContained):
         Returns: a dict: the number of jobs (int) by where they are
         (``queued``, ``processing``, ``scheduled``, ``start later``,
         ``completed``, ``error``, ``cancelled``); ``oldest``, seconds the
-        oldest ready job has been waiting, or None; ``completedPerMinute``
-        and ``errorPerMinute`` (float), about the last minute, without what
-        has been cleaned; ``workers`` (int); ``paused`` (bool).
+        oldest job has been waiting that could run, or None;
+        ``completedPerMinute`` and ``errorPerMinute`` (float), about the last
+        minute, without what has been cleaned; ``workers`` (int);
+        ``paused`` (bool).
         Cost: flat.
         """
 

@@ -11,8 +11,6 @@ zope.annotation keeps its data in an instance attribute of that very name.
 from __future__ import annotations
 
 import pickle
-import traceback
-from collections import namedtuple
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +20,6 @@ from zope.schema.interfaces import ConstraintNotSatisfied
 
 from lovely.remotetask import payload
 from lovely.remotetask import schedule
-from lovely.remotetask import settings
 from lovely.remotetask.annotations import OwnAnnotations
 from lovely.remotetask.bounds import seconds_of
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
@@ -30,37 +27,10 @@ from lovely.remotetask.edge.clock import as_local
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.errors import NewerRecord
+from lovely.remotetask.failure import Failure
+from lovely.remotetask.failure import keep
 from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IJob
-
-
-class Failure(namedtuple('Failure', 'type message traceback attempt time')):
-    """An error as text; ``str()`` is its message.
-
-    Stored as a plain tuple: a live exception may not be picklable, and then
-    its job could never end.
-    """
-
-    __slots__ = ()
-
-    @classmethod
-    def of(cls, error: BaseException, attempt: int, now: float) -> Failure:
-        """The record of an exception, its traceback bounded."""
-        lines = ''.join(traceback.format_exception(error))
-        if len(lines) > settings.TRACEBACK_CHARS:
-            # The end says where the error was raised.
-            lines = '...\n' + lines[-settings.TRACEBACK_CHARS:]
-        try:
-            message = str(error)
-        except Exception:
-            message = ''
-        name = f'{type(error).__module__}.{type(error).__qualname__}'
-        return cls(name.removeprefix('builtins.'),
-                   message[:settings.TRACEBACK_CHARS] or type(error).__name__,
-                   lines, attempt, now)
-
-    def __str__(self) -> str:
-        return str(self.message)
 
 
 class _Moment:
@@ -191,6 +161,8 @@ class Job(OwnAnnotations, Persistent):
     key = None          # type: str | None
     # the principal as whom it runs: a text that the host understands
     submitter = None    # type: str | None
+    # why it rests, where its task has asked for that
+    rests = None        # type: str | None
     recurring = False
     # of a recurring job that has been placed
     next = None         # type: NextRun | None
@@ -303,6 +275,21 @@ class Job(OwnAnnotations, Persistent):
         self.__dict__['error'] = (
             tuple(value) if isinstance(value, Failure) else value)
 
+    @property
+    def errors(self) -> list[Failure]:
+        earlier = self.__dict__.get('errors', ())
+        latest = self.error
+        return [*(Failure(*one) for one in earlier),
+                *([latest] if isinstance(latest, Failure) else [])]
+
+    def past_errors(self, latest: Failure | None = None) -> Any:
+        """What is kept of the errors so far, once there is a later one.
+
+        Arguments: ``latest``, that; None: the run has ended well.
+        """
+        return keep(self.__dict__.get('errors', ()),
+                    self.__dict__.get('error'), latest)
+
     def next_run(self, now: float) -> float | None:
         """When this job runs next (seconds since 1970); None: never."""
         return None if self.delay is None else now + self.delay
@@ -321,7 +308,7 @@ class Job(OwnAnnotations, Persistent):
         """When the queue makes it ready (seconds since 1970), or None."""
         position = self.position
         return (key_time(position[1])
-                if position and position[0] == 'due' else None)
+                if position and position[0] in ('due', 'waiting') else None)
 
     def __repr__(self) -> str:
         return f'<{self.__class__.__name__} {self.id!r}>'

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from itertools import count
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -335,10 +336,16 @@ class MultiProcessor(SimpleProcessor):
         # Not named remotetasks.*: applications count the services by that.
         thread = threading.Thread(
             target=self._run, args=(claims,), daemon=True,
-            name=f'remotetask-job-{claims[0].jobid}')
+            name=self._free_name())
         self.threads.append(thread)
         thread.start()
         return True
+
+    def _free_name(self) -> str:
+        # Not by the job: a thread runs many, and logs show its name.
+        used = {thread.name for thread in list(self.threads)}
+        return next(name for number in count(1)
+                    if (name := f'remotetask-thread-{number}') not in used)
 
     def _is_full(self) -> bool:
         return len(self.threads) >= self.maxThreads

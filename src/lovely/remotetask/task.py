@@ -37,7 +37,8 @@ __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
 
 #: The options of a task that sets none: see ITaskOptions.
 _DEFAULTS: dict[str, Any] = {
-    'retry': None, 'timeout': None, 'groupable': False, 'remote': None}
+    'retry': None, 'timeout': None, 'groupable': False, 'remote': None,
+    'on_error': None}
 
 
 def task_option(task: Any, name: str) -> Any:
@@ -181,6 +182,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'timeout': (_is_number, 'a number of seconds'),
     'groupable': (_is_flag, 'True or False'),
     'remote': (_is_flag, 'True or False'),
+    'on_error': (callable, 'a function on_error(context, error)'),
 }
 
 # The attribute in which @task leaves its mark: the function stays a function,

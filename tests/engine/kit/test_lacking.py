@@ -201,7 +201,10 @@ def test_at_last_it_fails(world, ran, clock, log):
         settings.MISSING_GIVE_UP + settings.MISSING_LAST * 2)
     worker.work(claims, lambda: False)
     assert world.status(jobid) == 'error'
-    assert log == ['ERROR Task "work" not found!'] * 2
+    first, last = log
+    assert first == 'ERROR Task "work" not found!'
+    assert last.startswith(f'{first} Job {jobid} ')
+    assert last.endswith('; this is final')
 
 
 def test_a_task_that_comes_later_is_found(world, ran, log):

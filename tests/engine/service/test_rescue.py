@@ -102,7 +102,7 @@ def test_the_next_opener_runs_what_a_killed_process_had_claimed(
 
 
 def test_a_job_that_kills_its_worker_ends_as_poison(
-        application, service, register, killed, wait_for):
+        application, service, register, killed, wait_for, log):
     register(lambda input: input, 'echo')
     jobid = service.add('echo')
     transaction.commit()
@@ -115,6 +115,12 @@ def test_a_job_that_kills_its_worker_ends_as_poison(
         assert service.jobs[jobid].interruptions == number
     assert service.getStatus(jobid) == 'error'
     assert 'poison' in service.getError(jobid)
+    # The log tells those that run again from the one that does not.
+    assert ['its jobs run again' in line for line in log] == [True] * 4 + [
+        False]
+    assert log[4].startswith(
+        f"ERROR Job {jobid} (task 'echo', attempt 5, worker ")
+    assert 'died 5 times' in log[4] and log[4].endswith('; this is final')
     # Its cause may have been found.
     service.retryJob(jobid)
     service.process()

@@ -205,11 +205,13 @@ def _backend(url: str | None, user: str | None, uri: str | None,
 
 @contextmanager
 def opened(uri: str | None, configuration: str | None,
-           modules: Sequence[str], zcml: str | None) -> Iterator[DB]:
+           modules: Sequence[str], zcml: str | None,
+           loaded: Callable[[], object] = lambda: None) -> Iterator[DB]:
     """An open database, and the tasks registered in this process.
 
     Arguments: ``uri`` or else ``configuration``, a file's path; ``modules``
-    and ``zcml``, where tasks come from.
+    and ``zcml``, where tasks come from; ``loaded()``, called once they are
+    there, and before the database is opened.
     Raises: Failure.
     """
     from zope.component.hooks import setHooks
@@ -224,6 +226,7 @@ def opened(uri: str | None, configuration: str | None,
     setHooks()
     for warning in setup.load_tasks(modules, zcml):
         server.warn(warning)
+    loaded()
     if uri is not None:
         database = databases.open_uri(uri, make=False)
     else:

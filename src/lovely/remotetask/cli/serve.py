@@ -6,6 +6,8 @@ from pathlib import Path
 import click
 
 from lovely.remotetask.cli import server
+from lovely.remotetask.cli.logs import Logs
+from lovely.remotetask.cli.logs import options as logs_options
 from lovely.remotetask.cli.seconds import Seconds
 
 #: The directory of the data where neither --data nor --db is given.
@@ -37,10 +39,11 @@ DEFAULT_DATA = 'remotetask-data'
 @click.option('--allow-host', 'names', multiple=True, metavar='NAME',
               help='Answer to this name in the Host header as well, that of '
                    'a proxy in front for instance (may be repeated).')
+@logs_options
 def serve_command(data: Path | None, uri: str | None, host: str, port: int,
                   modules: tuple[str, ...], zcml: str | None,
-                  threads: int | None, grace: float, names: tuple[str, ...]
-                  ) -> None:
+                  threads: int | None, grace: float, names: tuple[str, ...],
+                  logs: Logs) -> None:
     """Run a server with a database, workers, XML-RPC and JSON.
 
     Clients need its token: the file "token" in the data directory.  The
@@ -52,7 +55,7 @@ def serve_command(data: Path | None, uri: str | None, host: str, port: int,
     if uri is None:
         data = (data or Path(DEFAULT_DATA)).absolute()
     options = server.Options(data, uri, host, port, modules, zcml, threads,
-                              grace, names)
+                              grace, names, logs)
     server.run(options, lambda address: _announce(address, data))
     click.echo('remotetask: stopped', err=True)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from contextlib import suppress
 from dataclasses import dataclass
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,11 @@ from lovely.remotetask.cli import tokens
 from lovely.remotetask.cli.client import is_loopback
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
+from lovely.remotetask.cli.logs import Logs
 from lovely.remotetask.cli.signals import Signals
 
 #: How long (seconds) running jobs get to come to their end.
 DEFAULT_GRACE = 10.0
-
-LOG_FORMAT = '%(asctime)s %(levelname)s %(name)s: %(message)s'
 
 #: Threads that answer web requests.
 WEB_THREADS = 4
@@ -40,6 +40,7 @@ class Options:
     threads: int | None = None
     grace: float = DEFAULT_GRACE
     names: Sequence[str] = ()
+    logs: Logs = field(default_factory=Logs)
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,13 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
     from lovely.remotetask.web import app
     from lovely.remotetask.web import guard
 
-    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
     # waitress warns each time when five requests come at once.
     logging.getLogger('waitress').setLevel(logging.ERROR)
     with (suppress(_Stop), Signals(_Stop, 'server') as signals,
           ExitStack() as stack):
         for warning in setup.load_tasks(options.modules, options.zcml):
             warn(warning)
+        options.logs.set_up()
         if options.uri is not None:
             database = databases.open_uri(options.uri)
         else:

@@ -134,6 +134,7 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
         print_json(job)
         return
     pairs = []
+    errors = job.pop('errors', [])
     for name, value in job.items():
         if value is None and name in _HAVE.get(job['status'], ('createdAt',)):
             value = 'unknown'       # no calendar has this moment
@@ -145,6 +146,17 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
             value = time_text(value)
         pairs.append((name, str(value)))
     print_pairs(pairs)
+    for error in errors:
+        click.echo(f'\nattempt {error["attempt"]} failed at '
+                   f'{time_text(error["time"])}: {error["type"]}: '
+                   f'{one_line(error["message"])}')
+        for line in error['traceback'].splitlines():
+            click.echo(f'    {_plain(line)}')
+
+
+def _plain(line: str) -> str:
+    """A line of a traceback, its indentation kept."""
+    return line[:len(line) - len(line.lstrip(' '))] + one_line(line)
 
 
 @click.command('cancel')

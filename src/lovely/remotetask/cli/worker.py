@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import sys
 import threading
@@ -20,6 +19,8 @@ import click
 from lovely.remotetask.cli import backends
 from lovely.remotetask.cli import server
 from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.cli.logs import Logs
+from lovely.remotetask.cli.logs import options as logs_options
 from lovely.remotetask.cli.seconds import Seconds
 from lovely.remotetask.cli.signals import Signals
 from lovely.remotetask.texts import one_line
@@ -62,10 +63,12 @@ _MACHINERY = 10
 @click.option('--grace', type=Seconds(), metavar='SECONDS',
               default=server.DEFAULT_GRACE, show_default=True,
               help='At the end, wait this long for running jobs.')
+@logs_options
 def worker_command(uri: str | None, configuration: str | None,
                    paste: str | None, zope_conf: str | None,
                    service: str | None, modules: Sequence[str],
-                   zcml: str | None, threads: int, grace: float) -> int:
+                   zcml: str | None, threads: int, grace: float,
+                   logs: Logs) -> int:
     """Run jobs of a service in a process of its own.
 
     Several processes can share a database by ZEO or RelStorage.  SIGTERM and
@@ -81,10 +84,9 @@ def worker_command(uri: str | None, configuration: str | None,
     if (paste or zope_conf) and (modules or zcml):
         raise click.UsageError('with --paste and --zope-conf, tasks come from '
                                'the application: leave out --tasks, --zcml')
-    logging.basicConfig(level=logging.WARNING, format=server.LOG_FORMAT)
     with (suppress(_Stop), Signals(_Stop, 'worker'),
           _opened(uri, configuration, paste, zope_conf, modules,
-                  zcml) as (database, host)):
+                  zcml, logs) as (database, host)):
         return _Work(database, host, service, threads).run(grace)
     # A signal came before there was anything to end.
     click.echo('remotetask: worker stopped', err=True)
@@ -94,7 +96,7 @@ def worker_command(uri: str | None, configuration: str | None,
 @contextmanager
 def _opened(uri: str | None, configuration: str | None, paste: str | None,
             zope_conf: str | None, modules: Sequence[str],
-            zcml: str | None) -> Iterator[tuple[DB, IHost]]:
+            zcml: str | None, logs: Logs) -> Iterator[tuple[DB, IHost]]:
     """The database, and the host that runs the jobs (IHost).
 
     Raises: Failure; ConfigurationError.
@@ -104,12 +106,15 @@ def _opened(uri: str | None, configuration: str | None, paste: str | None,
     elif zope_conf is not None:
         opening = _of_framework('zope', zope_conf)
     else:
-        with backends.opened(uri, configuration, modules, zcml) as database:
+        with backends.opened(uri, configuration, modules, zcml,
+                             logs.set_up) as database:
             from lovely.remotetask.host import current as current_host
 
             yield database, current_host()
         return
     with opening as found:
+        # What the application has set up stays.
+        logs.set_up()
         yield found
 
 

@@ -73,6 +73,7 @@ class CommandTask:
     retry = None
     groupable = False
     remote = False
+    on_error = None
 
     #: The engine does not watch the time: the call does, and takes a moment
     #: longer to clean up.

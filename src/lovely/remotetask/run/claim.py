@@ -1,8 +1,9 @@
-"""A claimed job, as the threads of a worker hand it on."""
+"""A claim: a job that a thread of this process is to run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from lovely.remotetask.store.claiming import Token
 
 if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
 
 
@@ -19,7 +21,7 @@ class Claim:
     """A job that is ours to run, as long as it carries the token.
 
     ``slot``: the thread's, whose log will note the end; ``task``, its name;
-    ``suspect``: its worker has died while it ran.
+    ``suspect``: its worker has died while it ran; ``attempt``, from 1.
     """
 
     jobid: int
@@ -27,6 +29,7 @@ class Claim:
     slot: int
     task: str = ''
     suspect: bool = False
+    attempt: int = 1
 
 
 #: Claims the next jobs in the transaction that finishes some: see Chain.
@@ -37,3 +40,10 @@ ClaimsNext = Callable[[bool], AbstractContextManager[ClaimNext | None]]
 def no_claim(quick: bool) -> AbstractContextManager[ClaimNext | None]:
     """A ``claims_next`` by which a finish claims no further jobs."""
     return nullcontext()
+
+
+def claims_of(jobs: Iterable[Job], slot: int) -> list[Claim]:
+    """The claims of jobs that a slot has just claimed."""
+    return [Claim(job.id, job.claim, slot, job.task, job.interruptions > 0,
+                  job.attempts or 1)
+            for job in jobs if job.claim is not None]

@@ -13,7 +13,10 @@ from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.losses import is_of_storage
 from lovely.remotetask.edge.savepoint import Savepoint
+from lovely.remotetask.log import log
 from lovely.remotetask.peers.wakeup import notify_after_commit
+from lovely.remotetask.run.steps import HookFailed
+from lovely.remotetask.run.steps import call_hook
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
 from lovely.remotetask.run.steps import is_by_person
@@ -23,6 +26,7 @@ from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.run.worker_id import manual_worker
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.workers import DIRECT_SLOT
+from lovely.remotetask.task import task_option
 
 if TYPE_CHECKING:
     from lovely.remotetask.interfaces import IHost
@@ -67,14 +71,15 @@ def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
             raise
         error = raised
         savepoint.rollback()
-    _end_here(service, jobid, token, now, error, output, size)
+    _end_here(service, host, jobid, token, now, error, output, size)
     if error is not None and service.raiseErrors:
         raise error
     return True
 
 
-def _end_here(service: TaskService, jobid: int, token: Token, now: float,
-              error: BaseException | None, output: Any, size: int) -> None:
+def _end_here(service: TaskService, host: IHost, jobid: int, token: Token,
+              now: float, error: BaseException | None, output: Any, size: int
+              ) -> None:
     job = service.jobs.get(jobid)
     # A job that was added in this transaction is gone where the task has
     # aborted it.
@@ -84,6 +89,7 @@ def _end_here(service: TaskService, jobid: int, token: Token, now: float,
         service.jobqueue.finish(job, output, size, now)
         events.notify(events.JobFinished(service, job))
         return
+    _call_hook(service, host, job, error)
     # The error is final: direct processing asks no policy.
     verdict = judge(error, job.task, now)
     log_failure(verdict.error)
@@ -91,3 +97,16 @@ def _end_here(service: TaskService, jobid: int, token: Token, now: float,
     events.notify(event)
     # The job may wait for another attempt: an idle worker has to know of it.
     notify_after_commit(service, caller.jar_of(service))
+
+
+def _call_hook(service: TaskService, host: IHost, job: Job,
+               error: BaseException) -> None:
+    task = host.task(service, service.taskInterface, job.task)
+    if task_option(task, 'on_error') is None:
+        return
+    savepoint = Savepoint(caller.jar_of(service))
+    try:
+        call_hook(service, host, job, error)
+    except HookFailed as reason:
+        savepoint.rollback()
+        log.error('%s', reason, exc_info=reason.__cause__)

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from transaction.interfaces import TransientError
 
+from lovely.remotetask import context
 from lovely.remotetask import events
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
@@ -30,6 +31,7 @@ from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.retry import DEFAULT_POLICY
+from lovely.remotetask.run import report
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claim import ClaimsNext
 from lovely.remotetask.run.claim import no_claim
@@ -40,13 +42,15 @@ from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.guard import Guard
 from lovely.remotetask.run.lacking import Lacking
 from lovely.remotetask.run.run_times import RunTimes
+from lovely.remotetask.run.steps import HookFailed
 from lovely.remotetask.run.steps import TaskMissing
 from lovely.remotetask.run.steps import Verdict
+from lovely.remotetask.run.steps import call_hook
 from lovely.remotetask.run.steps import call_task
+from lovely.remotetask.run.steps import failed_context
 from lovely.remotetask.run.steps import find_task
 from lovely.remotetask.run.steps import is_by_person
 from lovely.remotetask.run.steps import judge
-from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.store.local import reserved
 from lovely.remotetask.store.records import look
@@ -70,8 +74,7 @@ _BACKOFF_FIRST = 0.05
 BACKOFF_LAST = 5.0
 
 # How often we try to store a failure, and to run a job where the storage has
-# failed, with a growing back-off: that outlasts
-# some minutes of a full disk or a lost connection.
+# failed, with a growing back-off: that outlasts some minutes.
 _STORE_TRIES = 100
 
 # A task that took longer than this (seconds) finishes in a commit without a
@@ -115,6 +118,7 @@ class Executor(Finder):
         """
         conflicts = losses = 0
         while True:
+            began = SYSTEM_CLOCK.monotonic()
             try:
                 return self._attempt(claim, session, claims_next)
             except TransientError as error:
@@ -125,14 +129,14 @@ class Executor(Finder):
                         and conflicts >= _CONFLICTS_WHEN_STOPPING):
                     # It may conflict for ever; another worker, or this one
                     # after its next start, runs it.
-                    self.give_back(claim)
+                    self.give_back(claim, began)
                     return []
                 if conflicts >= IN_A_ROW and set_aside(
                         self, claim, error, session, _jitter.uniform(0.5, 1)):
                     return []
                 self._back_off(conflicts)
             except ServiceGone:
-                self.give_back(claim)
+                self.give_back(claim, began)
                 return []
             except (LeaseLost, WorkerStopping) as error:
                 stopping = (isinstance(error, WorkerStopping)
@@ -140,16 +144,16 @@ class Executor(Finder):
                 if not stopping and self.is_ours(claim):
                     # The task has raised it without need: given back, its job
                     # would run again for ever.
-                    self.fail(claim, error, session)
-                elif not self.give_back(claim):
-                    trace.info('job %s: dropped: %s', claim.jobid, error)
+                    self.fail(claim, error, session, report.since(began))
+                elif not self.give_back(claim, began):
+                    report.ended(claim, 'dropped', report.since(began), error)
                 return []
             except BaseException as error:
                 if is_by_person(error):
                     self.give_back(claim)
                     raise
                 if losses == _STORE_TRIES or not session.is_of_storage(error):
-                    self.fail(claim, error, session)
+                    self.fail(claim, error, session, report.since(began))
                     return []
                 # The commit may be through; then the job is no longer ours.
                 (trace.info if losses else log.warning)(
@@ -158,12 +162,14 @@ class Executor(Finder):
                 losses += 1
                 self._back_off(IN_A_ROW + losses)
                 if self.stopping.is_set():
-                    self.give_back(claim)
+                    self.give_back(claim, began)
                     return []
 
-    def give_back(self, claim: Claim) -> bool:
+    def give_back(self, claim: Claim, began: float | None = None) -> bool:
         """Put a claimed job back, uncharged; False if it is not ours.
 
+        Arguments: ``began``, when its run began (monotonic seconds); None: it
+        has not begun.
         Txn: a short one of its own.
         """
         def put_back(service: TaskService) -> bool:
@@ -179,6 +185,9 @@ class Executor(Finder):
             return False        # deleted, and its jobs with it
         if given:
             wakeup.notify(self.home)
+        if began is not None:
+            report.ended(claim, 'given back' if given else 'dropped',
+                         report.since(began))
         return given
 
     def _leave(self, claim: Claim, error: WrongWorker) -> bool:
@@ -236,6 +245,7 @@ class Executor(Finder):
                     session.describe(job.submitter or '',
                                      f'{job.task} job {claim.jobid}')
                     session.commit()
+                report.ended(claim, 'completed', seconds)
                 return following
 
     @contextmanager
@@ -298,40 +308,50 @@ class Executor(Finder):
     # -- fail -----------------------------------------------------------------
 
     def fail(self, claim: Claim, error: BaseException,
-             session: db.Session) -> None:
+             session: db.Session, seconds: float | None = None) -> None:
         """Store a failure in a transaction of its own, until it is stored.
 
+        Arguments: ``seconds``, how long the run took.
         The writes of the attempt are gone; those of subscribers are committed
         with the error, unless a subscriber fails.
         """
         verdict: Verdict | None = None
+        current: context.JobContext | None = None
         try:
-            verdict = self._judge(claim, error)
+            verdict, current = self._judge(claim, error)
         except (LeaseLost, ServiceGone):
             # The error of a run that was cancelled is not stored.
-            trace.info('job %s: dropped', claim.jobid)
+            report.ended(claim, 'dropped', seconds, describe(error))
             return
         except Exception:
             trace.debug('job %s: the database does not answer', claim.jobid)
         if isinstance(error, WrongWorker) and self._leave(claim, error):
+            report.ended(claim, 'left', seconds, error)
             return
-        log_failure(error if verdict is None else verdict.error)
-        telling = True
+        with context.running(current):
+            report.failed(claim, verdict or Verdict(error), seconds,
+                          verdict is not None)
+        telling = hooked = True
         for tries in range(1, _STORE_TRIES + 1):
             try:
-                verdict = verdict or self._judge(claim, error)
-                self._store_failure(claim, verdict, session, telling)
+                verdict = verdict or self._judge(claim, error)[0]
+                self._store_failure(claim, verdict, session, telling,
+                                    error if hooked else None)
                 # An idle worker has to know when the next attempt is due.
                 wakeup.notify(self.home)
                 return
             except LeaseLost as reason:
-                trace.info('job %s: dropped: %s', claim.jobid, reason)
+                report.ended(claim, 'dropped', seconds, reason)
                 return
             except ServiceGone:
                 self.give_back(claim)
                 return
             except TransientError:
                 self._back_off(tries)
+            except HookFailed as reason:
+                hooked = False
+                with context.running(current):
+                    log.error('%s', reason, exc_info=reason.__cause__)
             # Not Exception: a subscriber may raise SystemExit.
             except BaseException as reason:
                 if is_by_person(reason):
@@ -349,7 +369,8 @@ class Executor(Finder):
                   'claimed', claim.jobid)
 
     def _store_failure(self, claim: Claim, verdict: Verdict,
-                       session: db.Session, telling: bool) -> None:
+                       session: db.Session, telling: bool,
+                       hooked: BaseException | None) -> None:
         with self.transaction(session) as service:
             job = self.own(service, claim)
             # Where the principal or the task is missing, the failure is stored
@@ -358,6 +379,10 @@ class Executor(Finder):
                 verdict.error, SubmitterGone | WrongWorker)
             with self.host.running(
                     service, job if known else None) as seen:
+                if hooked is not None:
+                    call_hook(seen, self.host, job, hooked)
+                    # It may have ended the transaction.
+                    job = self.own(service, claim)
                 now = service.clock.now()
                 event = store_failure(seen, job, verdict, now, claim.slot)
                 if telling:
@@ -366,13 +391,16 @@ class Executor(Finder):
                                  f'{job.task} job {claim.jobid} failed')
                 session.commit()
 
-    def _judge(self, claim: Claim, error: BaseException) -> Verdict:
+    def _judge(self, claim: Claim, error: BaseException
+               ) -> tuple[Verdict, context.JobContext]:
         """How the run ends, in a snapshot of its own; see steps.judge.
 
+        Returns: that, and what currentJob() is to give meanwhile.
         Raises: LeaseLost where the job is no longer ours; ServiceGone; what
         the database raises.
         """
-        def in_snapshot(connection: Connection) -> Verdict:
+        def in_snapshot(connection: Connection
+                        ) -> tuple[Verdict, context.JobContext]:
             service = self.service(connection)
             job = self.own(service, claim)
             with self.host.running(service, None) as seen:
@@ -381,6 +409,7 @@ class Executor(Finder):
                     'retry') or DEFAULT_POLICY
                 return judge(
                     error, job.task, service.clock.now(),
-                    lambda: policy.delay(job.failures + 1, _jitter))
+                    lambda: policy.delay(job.failures + 1, _jitter)
+                    ), failed_context(seen, job)
 
         return db.read(self.database, in_snapshot)

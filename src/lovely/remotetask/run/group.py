@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import TypeAlias
 
 from transaction.interfaces import TransientError
 
@@ -32,6 +33,7 @@ from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.log import trace
+from lovely.remotetask.run import report
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claim import ClaimsNext
 from lovely.remotetask.run.executor import Executor
@@ -40,6 +42,11 @@ from lovely.remotetask.run.steps import is_by_person
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
+
+
+# A run that has ended well: its claim, the job, the output and about how long
+# that is (bytes), and how long the run took (seconds).
+_End: TypeAlias = 'tuple[Claim, Job, Any, int, float]'
 
 
 class EndedByTask(RuntimeFault):
@@ -70,13 +77,14 @@ class Group:
         Txn: one for all; for each job alone after a conflict.
         """
         self._begun = []
+        began = SYSTEM_CLOCK.monotonic()
         try:
-            following, failed = self._together(session, claims_next)
+            following, failed, ended = self._together(session, claims_next)
         except BaseException as error:
             stopped = is_by_person(error)
             if stopped or self._executor.stopping.is_set():
                 for claim in self._begun:
-                    self._executor.give_back(claim)
+                    self._executor.give_back(claim, began)
                 if stopped:
                     raise
                 return []
@@ -86,15 +94,18 @@ class Group:
                 self._since = SYSTEM_CLOCK.monotonic()
                 self._executor.run(claim, session)
             return []
-        for claim, reason in failed:
-            self._executor.fail(claim, reason, session)
+        for claim, _, _, _, seconds in ended:
+            report.ended(claim, 'completed', seconds)
+        for claim, reason, seconds in failed:
+            self._executor.fail(claim, reason, session, seconds)
         return following
 
     def _together(self, session: db.Session, claims_next: ClaimsNext
-                  ) -> tuple[list[Claim], list[tuple[Claim, Exception]]]:
+                  ) -> tuple[list[Claim], list[tuple[Claim, Exception, float]],
+                             list[_End]]:
         executor = self._executor
-        ended: list[tuple[Claim, Job, Any, int]] = []
-        failed: list[tuple[Claim, Exception]] = []
+        ended: list[_End] = []
+        failed: list[tuple[Claim, Exception, float]] = []
         began = SYSTEM_CLOCK.monotonic()
         with executor.transaction(session) as service:
             shared = _SharedTransaction(session)
@@ -115,12 +126,13 @@ class Group:
                 except LeaseLost as error:
                     if executor.is_ours(claim):
                         raise       # by the task itself, without need
-                    trace.info('job %s: dropped: %s', claim.jobid, error)
+                    report.ended(claim, 'dropped', reason=error)
                 except (TransientError, EndedByTask, WorkerStopping):
                     raise
                 except Exception as error:
                     shared.rollback()
-                    failed.append((claim, error))
+                    failed.append((claim, error, (
+                        SYSTEM_CLOCK.monotonic() - self._since)))
             session.guard(None)
             seconds = SYSTEM_CLOCK.monotonic() - began
             quick = (not self.waiting and session.is_alone()
@@ -138,10 +150,9 @@ class Group:
                 session.describe('', f'{names} jobs ' + ', '.join(
                     str(claim.jobid) for claim, *_ in ended))
                 session.commit()
-        return following, failed
+        return following, failed, ended
 
-    def _end(self, service: TaskService,
-             ended: list[tuple[Claim, Job, Any, int]]) -> None:
+    def _end(self, service: TaskService, ended: list[_End]) -> None:
         """Note the ends of jobs, each as its submitter."""
         queue, host = service.jobqueue, self._executor.host
         # One after another with the same submitter share a context: entering
@@ -149,13 +160,13 @@ class Group:
         for _, part in groupby(ended, lambda end: end[1].submitter):
             ends = list(part)
             with host.running(service, ends[0][1]) as seen:
-                for claim, job, output, size in ends:
+                for claim, job, output, size, _ in ends:
                     queue.finish(job, output, size, service.clock.now(),
                                  claim.slot)
                     events.notify(events.JobFinished(seen, job))
 
     def _run(self, service: TaskService, claim: Claim,
-             shared: _SharedTransaction) -> tuple[Job, Any, int]:
+             shared: _SharedTransaction) -> tuple[Job, Any, int, float]:
         executor = self._executor
         job = executor.own(service, claim)
         shared.mark()
@@ -165,13 +176,13 @@ class Group:
                   executor.ids(service, claim)):
                 output, size = executor.call(seen, job, claim)
         finally:
-            executor.run_times.learn(
-                job.task, SYSTEM_CLOCK.monotonic() - began)
+            seconds = SYSTEM_CLOCK.monotonic() - began
+            executor.run_times.learn(job.task, seconds)
             # Also by what the host does at the end of a run.
             if shared.ended():
                 executor.run_times.run_alone(job.task)
                 raise EndedByTask(f'job {claim.jobid}')
-        return job, output, size
+        return job, output, size, seconds
 
 
 class _SharedTransaction:

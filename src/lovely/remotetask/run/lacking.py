@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
-from lovely.remotetask.job import Failure
+from lovely.remotetask.failure import Failure
 from lovely.remotetask.log import log
 from lovely.remotetask.run.run_times import RunTimes
 from lovely.remotetask.store.records import look
@@ -81,7 +81,9 @@ class Lacking:
             del self._jobs[next(iter(self._jobs))]
         self._jobs[job.id] = (
             now, Failure.of(error, job.attempts or 0, now))
-        log.error('Job %s is left to other workers: %s', job.id, error)
+        log.error('Job %s is left to other workers: %s', job.id, error,
+                  extra={'job_id': job.id, 'task': job.task,
+                         'attempt': job.attempts, 'outcome': 'left'})
 
     def see(self, find: Callable[[str], Any], now: float) -> Look:
         """What can be run, for one transaction.

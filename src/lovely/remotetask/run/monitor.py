@@ -23,11 +23,14 @@ from typing import TYPE_CHECKING
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import call_after_fork
+from lovely.remotetask.run import report
+from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.sweep import Sweep
 from lovely.remotetask.run.worker import Worker
@@ -278,29 +281,50 @@ class Monitor:
         return lost
 
     def _rescue(self, worker: Worker, name: str) -> None:
-        jobs = worker.executor.write(
-            lambda service: service.jobqueue.retire(
-                name, service.clock.now(), charged=True))
-        if jobs:
+        def retire(service: TaskService) -> list[tuple[Claim, str | None]]:
+            jobs = service.jobqueue.retire(
+                name, service.clock.now(), charged=True)
+            return [_ended(service, jobid, name) for jobid in jobs]
+
+        ended = worker.executor.write(retire)
+        again = [claim for claim, poison in ended if poison is None]
+        if again:
             log.warning('worker %s is gone; its jobs run again: %s', name,
-                        ', '.join(map(str, jobs)))
-            wakeup.notify(self._database)
+                        ', '.join(str(claim.jobid) for claim in again),
+                        extra={'worker': name})
         else:
             trace.info('worker %s is gone', name)
+        for claim, poison in ended:
+            report.interrupted(claim, poison)
+        if ended:
+            wakeup.notify(self._database)
 
     def _put_back(self, worker: Worker, jobid: int, charged: bool) -> None:
-        def put_back(service: TaskService) -> bool:
+        def put_back(service: TaskService) -> tuple[Claim, str | None] | None:
             queue = service.jobqueue
             job = service.jobs.get(jobid)
             if job is None or jobid not in set(queue.running()):
-                return False
+                return None
+            name = job.claim[0] if job.claim else ''
             if charged:
                 queue.interrupt(job, service.clock.now())
             else:
                 queue.requeue(job)
-            return True
+            return _ended(service, jobid, name)
 
-        if worker.executor.write(put_back):
-            log.warning('job %s was claimed, and nobody runs it; it is '
-                        'queued again', jobid)
+        ended = worker.executor.write(put_back)
+        if ended is not None:
+            claim, poison = ended
+            if poison is None:
+                log.warning('job %s was claimed, and nobody runs it; it is '
+                            'queued again', jobid, extra={'job_id': jobid})
+            report.interrupted(claim, poison)
             wakeup.notify(self._database)
+
+
+def _ended(service: TaskService, jobid: int, worker: str
+           ) -> tuple[Claim, str | None]:
+    """A run that was cut off, and why its job is over, if it is."""
+    job = service.jobs[jobid]
+    return (Claim(jobid, (worker, 0, 0), 0, job.task, attempt=job.attempts),
+            None if job.status == QUEUED else str(job.error))

@@ -24,12 +24,13 @@ from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import TooManyConflicts
 from lovely.remotetask.errors import WrongWorker
-from lovely.remotetask.job import Failure
+from lovely.remotetask.failure import Failure
 from lovely.remotetask.log import log
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import task_option
 from lovely.remotetask.texts import describe
+from lovely.remotetask.texts import one_line
 
 if TYPE_CHECKING:
     from lovely.remotetask.interfaces import IHost
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 # The shortest rest (seconds) that a task gets by RetryLater: with 0 a direct
 # process() would never end.
 _SHORTEST_REST = 1.0
+
+
+# How much of the reason of a RetryLater is stored with the job (characters).
+_REASON_CHARS = 500
 
 
 class TaskMissing(WrongWorker):
@@ -136,6 +141,40 @@ def log_failure(error: BaseException) -> None:
                   'crashing', exc_info=error)
 
 
+def failed_context(service: TaskService, job: Job) -> context.JobContext:
+    """What currentJob() gives once a run has failed."""
+    current = context.JobContext(
+        service, job, None, lambda: False, lambda: True)
+    _ = current.idempotencyKey          # while the job's connection is open
+    return current
+
+
+def call_hook(service: TaskService, host: IHost, job: Job,
+              error: BaseException) -> None:
+    """Call the ``on_error`` of a task, if it has one: see ITaskOptions.
+
+    Raises: HookFailed; conflicts, as they are.
+    """
+    hook = task_option(
+        host.task(service, service.taskInterface, job.task), 'on_error')
+    if hook is None or isinstance(error, RetryLater | CancelJob):
+        return
+    current = failed_context(service, job)
+    try:
+        with context.running(current):
+            hook(current, error)
+    except TransientError:
+        raise
+    except Exception as reason:
+        raise HookFailed(
+            f'on_error of task {current.task!r} has failed for job '
+            f'{current.id}: {describe(reason)}') from reason
+
+
+class HookFailed(RuntimeFault):
+    """The on_error of a task has raised an error."""
+
+
 class Verdict(NamedTuple):
     """How a failed run ends; see judge.
 
@@ -209,7 +248,8 @@ def store_failure(service: TaskService, job: Job, verdict: Verdict,
     """
     queue, (error, until) = service.jobqueue, verdict
     if isinstance(error, RetryLater) and until is not None:
-        queue.park(job, until)
+        queue.park(job, until, reason=one_line(str(error.reason))[
+            :_REASON_CHARS])
         return events.JobRetried(service, job)
     if isinstance(error, CancelJob):
         queue.cancel(job)

@@ -27,8 +27,10 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import check_opened_here
+from lovely.remotetask.run import report
 from lovely.remotetask.run.chain import Chain
 from lovely.remotetask.run.claim import Claim
+from lovely.remotetask.run.claim import claims_of
 from lovely.remotetask.run.executor import Executor
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.group import Group
@@ -142,6 +144,9 @@ class Worker:
                 lambda service: service.jobqueue.retire(
                     worker, service.clock.now(), charged=False), moved=True)
         self._idle.clear()
+        for claim in [self.active[jobid] for jobid in left
+                      if jobid in self.active]:
+            report.ended(claim, 'given back')
         if left:
             wakeup.notify(self.home)
         return len(left)
@@ -234,7 +239,7 @@ class Worker:
         slot = slots[0]
         if jobid is not None:
             job = queue.claim_this(jobid, self.identity.token(slot), now)
-            return _claims([] if job is None else [job], slot)
+            return claims_of([] if job is None else [job], slot)
         look = self._look(service, now)
         look.take_back(queue)
         jobs = self._take_suspect(service, slot, turn, look)
@@ -249,13 +254,13 @@ class Worker:
         look.set_aside(queue, self.identity.id)
         if look.rest is not None:
             self._pause = min(look.rest, self._pause or look.rest)
-        return _claims(jobs, slot)
+        return claims_of(jobs, slot)
 
     def take_ahead(self, service: TaskService, slot: int, cursor: ReadCursor
                    ) -> list[Claim]:
         """Claim the next jobs, in the commit that ends the running ones."""
         queue, now = service.jobqueue, service.clock.now()
-        return _claims(queue.claim_ahead(
+        return claims_of(queue.claim_ahead(
             self.identity.tokens(slot), now, cursor,
             lambda: self._lanes.may_take(queue, [slot], own_only=True),
             self._fits(service), self._look(service, now).able), slot)
@@ -397,8 +402,3 @@ class Worker:
         """Put a claimed job back, uncharged; False if it is not ours."""
         self.active.pop(claim.jobid, None)
         return self.executor.give_back(claim)
-
-
-def _claims(jobs: Iterable[Job], slot: int) -> list[Claim]:
-    return [Claim(job.id, job.claim, slot, job.task, job.interruptions > 0)
-            for job in jobs if job.claim is not None]

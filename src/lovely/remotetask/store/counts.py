@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.edge.clock import key_time
+from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -55,6 +56,12 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
     if suspect is not None:
         moment = ready_time(suspect[0])
         oldest = moment if oldest is None else min(oldest, moment)
+    # Jobs whose time has come wait as well, until a claim makes them ready.
+    for lanes in (queue.waiting, queue.due):
+        due = lanes.first(last_key(now))
+        if due is not None:
+            moment = key_time(due[0])
+            oldest = moment if oldest is None else min(oldest, moment)
     return {
         QUEUED: (number['ready'] + number['suspects'] + number['waiting']
                  + number['missing']),

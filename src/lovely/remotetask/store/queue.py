@@ -15,6 +15,7 @@ from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import NewerRecord
+from lovely.remotetask.failure import Failure
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -22,7 +23,6 @@ from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
-from lovely.remotetask.job import Failure
 from lovely.remotetask.job import Job
 from lovely.remotetask.store import cleaning
 from lovely.remotetask.store import counts
@@ -149,13 +149,16 @@ class JobQueue(Claiming):
         ``slot`` (int), whose log notes it: the caller's own, 0 for direct
         processing.
         """
+        past = ({'errors': job.past_errors(), 'rests': None}
+                if job.failures or job.rests else {})
         self._end(job, COMPLETED, now, slot, error=None,
-                  output=payload.wrap(output, size))
+                  output=payload.wrap(output, size), **past)
 
     def fail(self, job: Job, failure: Failure, now: float,
              slot: int = DIRECT_SLOT) -> None:
         """End a run with an error record."""
-        self._end(job, ERROR, now, slot, error=tuple(failure))
+        self._end(job, ERROR, now, slot, error=tuple(failure),
+                  errors=job.past_errors(failure))
 
     def _end(self, job: Job, status: str, now: float, slot: int,
              **values: Any) -> None:
@@ -174,15 +177,17 @@ class JobQueue(Claiming):
                      status=self._move(job, status))
 
     def park(self, job: Job, until: float, failure: Failure | None = None,
-             charged: bool = True) -> None:
+             charged: bool = True, reason: str = '') -> None:
         """Let a job wait, as ``queued``, until then: for another attempt.
 
         Arguments: ``charged``: does the failure count against the task?
+        ``reason``, why it waits where it has not failed.
         """
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {'rests': reason or None}
         if failure is not None:
-            values = {'error': tuple(failure),
-                      'failures': job.failures + charged}
+            values |= {'error': tuple(failure),
+                       'errors': job.past_errors(failure),
+                       'failures': job.failures + charged}
         if charged:
             # The task has ended by itself: it has killed no worker this time.
             values['interruptions'] = None

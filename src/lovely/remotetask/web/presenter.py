@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from lovely.remotetask import bulk
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
@@ -24,6 +25,7 @@ from lovely.remotetask.store.records import look
 from lovely.remotetask.task import task_option
 from lovely.remotetask.texts import describe
 from lovely.remotetask.web import plain
+from lovely.remotetask.web.xmlrpc_faults import ILLEGAL
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
@@ -124,9 +126,10 @@ def result(service: TaskService, jobid: object) -> object:
 def error(service: TaskService, jobid: object) -> str:
     """A job's error text, 'None' without one.
 
+    Characters that XML cannot carry are replaced.
     Raises: JobNotFound.  Source: 0.5.2.
     """
-    return str(service.getError(job_id(jobid)))
+    return ILLEGAL.sub('\ufffd', str(service.getError(job_id(jobid))))
 
 
 def job(service: TaskService, jobid: object) -> dict[str, Any]:
@@ -140,6 +143,7 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     service.getStatus(jobid)    # raises JobNotFound
     found: Any = look(service.jobs, jobid)
     answer = summary(found)
+    answer['errors'] = [_failure(one) for one in found.errors]
     for name in ('input', 'output'):
         try:
             answer[name] = plain.jsonable(plain.plain(getattr(found, name)))
@@ -184,12 +188,27 @@ def summary(job: Job) -> dict[str, Any]:
         'startedAt': plain.iso(job.startedAt),
         'completedAt': plain.iso(job.completedAt),
         'scheduledAt': plain.iso(getattr(job, 'scheduledAt', None)),
+        'waitsFor': _why_it_waits(job),
         'attempts': job.attempts,
         'priority': job.priority,
         'submitter': job.submitter,
         'key': job.key,
         'error': None if error is None else str(error),
     }
+
+
+def _failure(error: Any) -> dict[str, Any]:
+    return {'type': error.type, 'message': error.message,
+            'traceback': error.traceback, 'attempt': error.attempt,
+            'time': plain.iso(as_utc(error.time))}
+
+
+def _why_it_waits(job: Job) -> str | None:
+    """Why a job waits for a later attempt, or None."""
+    if not job.position or job.position[0] != 'waiting':
+        return None
+    error = job.error
+    return job.rests or (None if error is None else str(error))
 
 
 def retry(service: TaskService, jobid: object) -> None:
