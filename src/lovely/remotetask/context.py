@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.clock import key_us
 from lovely.remotetask.errors import JobTimeout
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors import WorkerStopping
@@ -24,7 +25,8 @@ class JobContext:
 
     Attributes: ``id`` (int); ``task`` (str); ``attempt`` (int), from 1;
     ``idempotencyKey`` (str), the same in every attempt of this job and in no
-    other job: for services outside that can tell a repeated request.
+    other job: for services outside that can tell a repeated request.  Of a
+    cron job each scheduled run has a key and a first attempt of its own.
     """
 
     def __init__(self, service: TaskService, job: Job, timeout: float | None,
@@ -46,8 +48,10 @@ class JobContext:
     @property
     def idempotencyKey(self) -> str:
         oid = self._service._p_oid
-        return (f'{oid.hex() if oid else ""}-{self.id}-'
-                f'{int(self._job.createdAt.timestamp() * 1_000_000)}')
+        key = (f'{oid.hex() if oid else ""}-{self.id}-'
+               f'{int(self._job.createdAt.timestamp() * 1_000_000)}')
+        tick = self._job.tick
+        return key if tick is None else f'{key}-{key_us(tick)}'
 
     @property
     def timedOut(self) -> bool:

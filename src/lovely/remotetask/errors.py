@@ -176,7 +176,10 @@ class RetryLater(RemoteTaskError):
 
 
 class CancelJob(RemoteTaskError):
-    """Raised by a task: undo this attempt and end the job as cancelled."""
+    """Raised by a task: undo this attempt and end the job as cancelled.
+
+    A cron job goes on: it ends the scheduled run, not the schedule.
+    """
 
 
 # --- while a job runs -------------------------------------------------------

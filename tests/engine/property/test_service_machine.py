@@ -174,10 +174,10 @@ class ServiceMachine(RuleBasedStateMachine):
         job.ready_key = job.until = None
         if job.task == 'rest':
             job.status, job.until = 'queued', CLOCK.moment + 50
-        elif job.task == 'give_up':
-            job.status, job.due = 'cancelled', None
         elif job.cron and job.due is not None:
             job.status = 'cronjob'
+        elif job.task == 'give_up':
+            job.status, job.due = 'cancelled', None
         else:
             job.status = 'error' if job.task == 'fail' else 'completed'
 
@@ -267,10 +267,9 @@ class ServiceMachine(RuleBasedStateMachine):
             assert job.status not in ('queued', 'error', 'cancelled')
             return
         assert job.status in ('queued', 'error', 'cancelled')
-        if job.cron:
+        if job.cron and job.status != 'queued':
             job.due = _next_minute(CLOCK.moment)
-            if job.status != 'queued':
-                job.status = 'cronjob'
+            job.status = 'cronjob'
         elif not self.is_ready(job):
             job.status, job.until = 'queued', None
             job.ready_key = next(self.turns)

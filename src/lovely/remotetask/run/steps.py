@@ -199,7 +199,7 @@ def store_failure(service: TaskService, job: Job, verdict: Verdict,
         queue.park(job, until)
         return events.JobRetried(service, job)
     if isinstance(error, CancelJob):
-        queue.cancel(job)
+        queue.cancel_run(job, now)
         return events.JobCancelled(service, job)
     failure = Failure.of(error, job.attempts or 0, now)
     if until is not None:

@@ -10,7 +10,6 @@ from typing import Any
 from lovely.remotetask import payload
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import InvalidTransition
@@ -99,7 +98,9 @@ class JobQueue(Claiming):
                 and job.next.key <= last_key(now)):
             # Its move to the next time was undone as well; left alone it
             # would be due at once, for ever.
-            when = job.next_run(max(now, key_time(job.next.key)))
+            when = job.next_run(self._after(job.next.key, now))
+            if job.status == CRONJOB:
+                self._begin_tick(job, job.next.key)
             if when is not None:
                 self._note_next(job, time_key(when))
         if job.status in (DELAYED, CRONJOB):
@@ -171,6 +172,16 @@ class JobQueue(Claiming):
             self.log(job, status, slot, now, **values,
                      status=self._move(job, status))
 
+    def cancel_run(self, job: Job, now: float) -> None:
+        """End a run as cancelled, and with it the job.
+
+        Of a job with a schedule the run alone ends: see cancel.
+        """
+        if job.recurring and job.next is not None:
+            self._end(job, CANCELLED, now, DIRECT_SLOT, error=None)
+        else:
+            self.cancel(job)
+
     def park(self, job: Job, until: float, failure: Failure | None = None,
              charged: bool = True) -> None:
         """Let a job wait, as ``queued``, until then: for another attempt.
@@ -207,7 +218,7 @@ class JobQueue(Claiming):
         if job.status not in (QUEUED, ERROR, CANCELLED):
             raise InvalidTransition(job.id, str(job.status), QUEUED)
         job.put(failures=0, interruptions=0, missing_since=None)
-        if job.recurring:
+        if job.recurring and job.status != QUEUED:
             self.schedule(job, now)
         elif job.position is None or job.position[0] != 'ready':
             self.enqueue(job)

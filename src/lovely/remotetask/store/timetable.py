@@ -35,10 +35,34 @@ class Timetable(Places):
     def schedule(self, job: Job, now: float) -> None:
         """Place a job with a schedule by its next run after ``now``.
 
+        A run that is due becomes ready: its schedule is changed for those
+        that follow.
         Raises: InvalidSchedule where it has none; nothing is written then.
         """
-        self._schedule_at(job, check_next(job.id, job.next_run(now)),
-                          anchor=now)
+        after, due = now, job.next if job.recurring else None
+        if job.recurring and job.tick is not None:
+            after = self._after(job.tick, now)
+        if due is not None and (job.status != CRONJOB
+                                or due.key > last_key(now)):
+            due = None
+        if due is not None:
+            after = self._after(due.key, now)
+        when = check_next(job.id, job.next_run(after))
+        if due is not None:
+            self._begin_tick(job, due.key)
+            self.enqueue(job)
+        self._schedule_at(job, when, anchor=now)
+
+    def _after(self, tick: int, now: float) -> float:
+        """The moment after which the run comes that follows ``tick``.
+
+        A run may begin up to a millisecond early: see last_key.
+        """
+        return max(now, key_time(tick)) if tick <= last_key(now) else now
+
+    def _begin_tick(self, job: Job, key: int | None) -> None:
+        """Let a scheduled run begin: what was counted is of another one."""
+        job.put(tick=key, attempts=None, failures=None)
 
     def schedule_at(self, job: Job, when: float) -> None:
         """Place a job to run once, at ``when``; made-up clocks move it not."""
@@ -132,8 +156,7 @@ class Timetable(Places):
         if states.is_final(job.status):
             return              # its status was assigned from outside
         if is_due and job.recurring:
-            # Not before the time it was due at: see last_key.
-            when = job.next_run(max(now, key_time(key)))
+            when = job.next_run(self._after(key, now))
             if when is not None:
                 self._note_next(job, time_key(when))
             if job.status != CRONJOB:
@@ -149,5 +172,7 @@ class Timetable(Places):
                           error=tuple(failure),
                           status=self._move(job, ERROR))
                 return
+        if is_due and (job.recurring or job.tick is not None):
+            self._begin_tick(job, key if job.recurring else None)
         job.put(anchor=None)
         self.enqueue(job)
