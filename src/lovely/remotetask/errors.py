@@ -111,7 +111,7 @@ class DuplicateJob(UsageError):
     def __str__(self) -> str:
         return (f'job {self.jobid!r} has the key {self.key!r} and is not '
                 f'over: wait for it, cancel it, or add with '
-                f"onDuplicate='keep' or 'replace'")
+                f"onDuplicate='keep', or 'replace' (addCronJob: 'update')")
 
 
 class NotPermitted(UsageError):

@@ -54,6 +54,8 @@ NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
 
 #: What ``add`` may do about another job with its key: see ``onDuplicate``.
 ON_DUPLICATE = ('keep', 'replace', 'error')
+#: The same of ``addCronJob``.
+ON_DUPLICATE_CRON = ('keep', 'update', 'error')
 
 #: The largest number of jobs in one page of ``listJobs``.
 MAX_PAGE = 1000
@@ -312,7 +314,8 @@ class ITaskService(IContained):
         this service that are not over have the same; ``onDuplicate``, what
         becomes of an add whose key another job has: ``'keep'``, nothing is
         added; ``'replace'``, the other one is cancelled, or, if it is
-        running already, goes on without the key; ``'error'``; ``runAs``
+        running already, goes on without the key, and with its run a
+        schedule ends; ``'error'``; ``runAs``
         (str), the principal as whom the job runs: None, the one who acts now;
         SYSTEM; or another one, as the host writes its principals.
         Returns: the job's id (int); with ``'keep'`` that of the other one.
@@ -343,16 +346,21 @@ class ITaskService(IContained):
 
     def addCronJob(task, input=None, minute=(), hour=(), dayOfMonth=(),
                    month=(), dayOfWeek=(), delay=None, *, priority=0,
-                   key=None, runAs=None):
+                   key=None, onDuplicate='keep', runAs=None):
         """Add a job that runs at given times, or once after ``delay``.
 
         Arguments: tuples of int as ICronJob says; ``delay``, seconds;
         ``key``: if another job has it that is not over, nothing is added;
-        ``runAs`` as ``add``.
+        ``onDuplicate``, what becomes of that job: ``'keep'``, it stays as it
+        is, and a difference of the schedules is logged as a WARNING, once in
+        each process; ``'update'``, it gets the task, input, schedule,
+        priority and principal of this call, and keeps a run that is due or
+        under way; ``'error'``; ``runAs`` as ``add``.
         Returns: the job's id (int), or that of the other one.
         Raises: ValueError('Task does not exist'); InvalidSchedule for times
-        that never occur or no schedule at all; InputRejected.
-        Txn, Cost: as ``add``.
+        that never occur or no schedule at all; InputRejected; DuplicateJob,
+        also where a job that is no cron job would have to be updated.
+        Txn, Cost: as ``add``.  An update that changes nothing writes nothing.
         Source: 0.5.2.
         """
 

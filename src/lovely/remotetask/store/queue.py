@@ -162,22 +162,29 @@ class JobQueue(Claiming):
              **values: Any) -> None:
         values.update(claim=None, completedAt=now, failures=None,
                       missing_since=None)
-        if job.recurring and job.next is not None:
+        if self._goes_on(job):
             # Between its runs a recurring job is a cron job, also after a
             # run that failed; its next time stands in ``due`` already.
             self.take_out(job)
             job.put(status=self._move(job, CRONJOB), position=None,
                     interruptions=None, **values)
         else:
+            if job.next is not None:
+                self._unnote_next(job)
             self.log(job, status, slot, now, **values,
                      status=self._move(job, status))
+
+    def _goes_on(self, job: Job) -> bool:
+        """Does a schedule go on when a run of this job has ended?"""
+        return (job.recurring and job.next is not None
+                and not self._is_replaced(job))
 
     def cancel_run(self, job: Job, now: float) -> None:
         """End a run as cancelled, and with it the job.
 
         Of a job with a schedule the run alone ends: see cancel.
         """
-        if job.recurring and job.next is not None:
+        if self._goes_on(job):
             self._end(job, CANCELLED, now, DIRECT_SLOT, error=None)
         else:
             self.cancel(job)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import islice
 from itertools import takewhile
 
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.edge.losses import refuse_disowned
+from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
@@ -104,6 +106,14 @@ class Timetable(Places):
             self.due.discard(note.key, job.id)
             job.put(next=None)
 
+    def _is_replaced(self, job: Job) -> bool:
+        """Has another job got the key of this one while it ran?
+
+        A schedule that has lost its key ends: a replace does not write a job
+        that runs, for that would undo its work.
+        """
+        return job.key is not None and not self.uniques.has(job.key, job.id)
+
     def has_due(self, now: float) -> bool:
         """Is there a scheduled or waiting job whose time has come?"""
         limit = last_key(now)
@@ -161,6 +171,12 @@ class Timetable(Places):
                 self._note_next(job, time_key(when))
             if job.status != CRONJOB:
                 return          # still queued or running: this time is missed
+            if self._is_replaced(job):
+                # At the moment at which its run ended.
+                self._unnote_next(job)
+                self.put_in(job, 'cancelled', time_key(SYSTEM_CLOCK.now()),
+                            status=self._move(job, CANCELLED))
+                return
             if when is None:
                 # Its fields were assigned one by one: they name a date that
                 # never comes, or all are empty.
