@@ -30,15 +30,15 @@ _told: set[Any] = set()
 _MOST_TOLD = 10_000
 
 
-def add_cron(service: TaskService, task: str, input: Any, times: Any,
-             delay: float | None, priority: int, key: Any,
-             onDuplicate: Any, runAs: Any) -> int:
+def add_cron(service: TaskService, task: str, input: Any,
+             times: dict[str, Any], delay: float | None, priority: int,
+             key: Any, onDuplicate: Any, runAs: Any) -> int:
     """Add a cron job; see ITaskService.addCronJob.
 
-    Arguments: ``times``, the five fields, in the order of CronJob.update.
+    Arguments: ``times``, the five fields by their names.
     """
     def make(jobid: int, task: str, input: Any) -> CronJob:
-        return CronJob(jobid, task, input, *times, delay=delay)
+        return CronJob(jobid, task, input, **times, delay=delay)
 
     def place(queue: JobQueue, job: Job, number: int) -> None:
         queue.schedule(job, service.clock.now())
@@ -90,7 +90,7 @@ def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
         if 'input' in values:
             adding.mark_input_at_commit(jar, job)
     if _times(job) != _times(wanted):
-        job.update(*wanted.fields(), delay=wanted.delay)
+        job.update(**_named(wanted), delay=wanted.delay)
         queue.schedule(job, service.clock.now())
     elif not values:
         # As where it is kept: see adding.
@@ -133,6 +133,9 @@ def _text(job: CronJob) -> str:
     if job.delay is not None:
         return f'delay={job.delay:g}'
     return ', '.join(
-        f'{name}={value}' for name, value in zip(
-            ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek'),
-            job.fields(), strict=True) if value)
+        f'{name}={value}' for name, value in _named(job).items() if value)
+
+
+def _named(job: CronJob) -> dict[str, Any]:
+    return dict(zip(('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek'),
+                    job.fields(), strict=True))

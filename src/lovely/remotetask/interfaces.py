@@ -254,6 +254,12 @@ class ICronJob(IJob):
     scheduledAt = Datetime(
         title='Scheduled for (UTC)', default=None, required=False)
 
+    runs = Attribute(
+        'How the latest 20 runs of the schedule have ended, the latest first '
+        '(tuple): each has ``endedAt`` (aware UTC datetime), ``seconds`` '
+        "(float), ``outcome`` ('completed', 'error' or 'cancelled') and "
+        '``error``, its first words (str) or None.')
+
     def update(minute=(), hour=(), dayOfMonth=(), month=(), dayOfWeek=(),
                delay=None):
         """Replace the whole schedule; call ``reschedule`` afterwards.
@@ -441,6 +447,7 @@ class ITaskService(IContained):
         next page (str), None at the end.  For a job whose record cannot be
         read, an object with its id, the status UNKNOWN and the reason as its
         error; at every status whose jobs may stand where it does.
+        A schedule whose latest run has failed is listed at ERROR, too.
         Raises: ValueError for an unknown status or a limit out of bounds;
         InvalidCursor (a ValueError) for a cursor of no page of this listing.
         Cost: O(limit + log n).
@@ -449,7 +456,8 @@ class ITaskService(IContained):
     def retryJob(jobid):
         """Queue a job that failed or was cancelled once more.
 
-        One that waits for another attempt is ready at once.
+        One that waits for another attempt is ready at once.  Of a schedule,
+        whose latest run has failed, that run is queued.
         Raises: JobNotFound; InvalidTransition, naming both states;
         DuplicateJob where its key has got another holder.
         Txn: the caller commits.
@@ -469,7 +477,8 @@ class ITaskService(IContained):
 
         Returns: a dict: the number of jobs (int) by where they are
         (``queued``, ``processing``, ``scheduled``, ``start later``,
-        ``completed``, ``error``, ``cancelled``); ``oldest``, seconds the
+        ``completed``, ``error``, ``cancelled``; a schedule whose latest run
+        has failed counts at ``error`` as well); ``oldest``, seconds the
         oldest ready job has been waiting, or None; ``completedPerMinute``
         and ``errorPerMinute`` (float), about the last minute, without what
         has been cleaned; ``workers`` (int); ``paused`` (bool).

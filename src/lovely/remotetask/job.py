@@ -32,6 +32,7 @@ from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.moments import LocalMoment
 from lovely.remotetask.moments import Moment
+from lovely.remotetask.runs import Run
 
 
 class Failure(namedtuple('Failure', 'type message traceback attempt time')):
@@ -151,6 +152,8 @@ class Job(OwnAnnotations, Persistent):
     # of a recurring job that has been ready: the key in ``due`` by which its
     # latest scheduled run became so
     tick = None         # type: int | None
+    # how those have ended: LatestRuns
+    ends = None         # type: Any
     # of a recurring job that has been placed
     next = None         # type: NextRun | None
 
@@ -344,6 +347,10 @@ class CronJob(Job):
         if self.delay is not None:
             return now + self.delay
         return schedule.next_time(self.fields(), now)
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(self.ends or ())
 
     def timeOfNextCall(self, now: float | None = None) -> int | None:
         if now is None:

@@ -142,7 +142,9 @@ class TaskService(OwnAnnotations, Persistent):
                    runAs: str | None = None) -> int:
         """See ITaskService"""
         return add_cron(
-            self, task, input, (minute, hour, dayOfMonth, month, dayOfWeek),
+            self, task, input,
+            {'minute': minute, 'hour': hour, 'dayOfMonth': dayOfMonth,
+             'month': month, 'dayOfWeek': dayOfWeek},
             delay, priority, key, onDuplicate, runAs)
 
     def _placed(self, job: Job) -> None:

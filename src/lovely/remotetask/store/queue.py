@@ -23,6 +23,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import Failure
 from lovely.remotetask.job import Job
+from lovely.remotetask.runs import LatestRuns
 from lovely.remotetask.store import cleaning
 from lovely.remotetask.store import counts
 from lovely.remotetask.store import listing
@@ -162,17 +163,32 @@ class JobQueue(Claiming):
              **values: Any) -> None:
         values.update(claim=None, completedAt=now, failures=None,
                       missing_since=None)
+        if job.recurring:
+            self._note_end(job, status, now, values['error'])
         if self._goes_on(job):
             # Between its runs a recurring job is a cron job, also after a
             # run that failed; its next time stands in ``due`` already.
-            self.take_out(job)
-            job.put(status=self._move(job, CRONJOB), position=None,
-                    interruptions=None, **values)
+            values.update(status=self._move(job, CRONJOB), interruptions=None)
+            if status == ERROR:
+                # There, too, until its next run begins.
+                self.log(job, ERROR, slot, now, **values)
+            else:
+                self.take_out(job)
+                job.put(position=None, **values)
         else:
             if job.next is not None:
                 self._unnote_next(job)
             self.log(job, status, slot, now, **values,
                      status=self._move(job, status))
+
+    def _note_end(self, job: Job, status: str, now: float,
+                  failure: Any) -> None:
+        if job.ends is None:
+            job.put(ends=LatestRuns())
+        began = job.startedAt
+        job.ends.note(
+            now, 0.0 if began is None else max(0.0, now - began.timestamp()),
+            status, failure and f'{failure[0]}: {failure[1]}')
 
     def _goes_on(self, job: Job) -> bool:
         """Does a schedule go on when a run of this job has ended?"""
@@ -222,10 +238,12 @@ class JobQueue(Claiming):
     def retry(self, job: Job, now: float) -> None:
         """Queue a failed or cancelled job once more; see retryJob."""
         self.check_owned(job)
-        if job.status not in (QUEUED, ERROR, CANCELLED):
+        # A schedule whose latest run has failed: that one runs once more.
+        failed = job.status == CRONJOB and job.position is not None
+        if job.status not in (QUEUED, ERROR, CANCELLED) and not failed:
             raise InvalidTransition(job.id, str(job.status), QUEUED)
         job.put(failures=0, interruptions=0, missing_since=None)
-        if job.recurring and job.status != QUEUED:
+        if job.recurring and job.status not in (QUEUED, CRONJOB):
             self.schedule(job, now)
         elif job.position is None or job.position[0] != 'ready':
             self.enqueue(job)

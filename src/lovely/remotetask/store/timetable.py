@@ -78,7 +78,8 @@ class Timetable(Places):
             # fulfilled by this run.
             self._unnote_next(job)
         elif job.recurring:
-            if job.status not in (QUEUED, PROCESSING):
+            # One that is a cron job may stand among the errors of its runs.
+            if job.status not in (QUEUED, PROCESSING, CRONJOB):
                 self.take_out(job)
                 job.put(status=self._move(job, CRONJOB), position=None)
             job.put(anchor=anchor)

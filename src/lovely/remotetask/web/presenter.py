@@ -140,6 +140,10 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     service.getStatus(jobid)    # raises JobNotFound
     found: Any = look(service.jobs, jobid)
     answer = summary(found)
+    if getattr(found, 'ends', None) is not None:
+        answer['runs'] = [
+            {**run._asdict(), 'endedAt': plain.iso(run.endedAt)}
+            for run in found.runs]
     for name in ('input', 'output'):
         try:
             answer[name] = plain.jsonable(plain.plain(getattr(found, name)))
