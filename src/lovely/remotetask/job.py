@@ -137,7 +137,7 @@ class Job(OwnAnnotations, Persistent):
     failures = 0        # attempts charged to the task since its last success
     # seconds to wait once
     delay = None        # type: float | None
-    # from when the delay or schedule counts, until a look
+    # from when the delay, schedule or back-off counts, until a look
     anchor = None       # type: float | None
     # since when its task has been missing
     missing_since = None    # type: float | None

@@ -206,15 +206,17 @@ class JobQueue(Claiming):
             self.cancel(job)
 
     def park(self, job: Job, until: float, failure: Failure | None = None,
-             charged: bool = True) -> None:
+             charged: bool = True, now: float | None = None) -> None:
         """Let a job wait, as ``queued``, until then: for another attempt.
 
         Arguments: ``charged``: does the failure count against the task?
+        ``now``: it waits from this moment on for some seconds; None: until a
+        moment, however the clock is set meanwhile.
         """
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {'anchor': now}
         if failure is not None:
-            values = {'error': tuple(failure),
-                      'failures': job.failures + charged}
+            values.update(error=tuple(failure),
+                          failures=job.failures + charged)
         if charged:
             # The task has ended by itself: it has killed no worker this time.
             values['interruptions'] = None
@@ -226,14 +228,15 @@ class JobQueue(Claiming):
 
         Arguments: ``failure``, why none can now.
         """
-        since = job.missing_since or now
+        # No later: the clock may have been ahead.
+        since = min(job.missing_since or now, now)
         if job.position is not None and job.position[0] == 'ready':
             # Near the front, where a plain removal meets each add.
             self.ready.take(job.position[1])
         job.put(missing_since=since)
         self.park(job, now + min(max(settings.MISSING_FIRST, now - since),
                                  settings.MISSING_LAST),
-                  failure, charged=False)
+                  failure, charged=False, now=now)
 
     def retry(self, job: Job, now: float) -> None:
         """Queue a failed or cancelled job once more; see retryJob."""
@@ -242,7 +245,7 @@ class JobQueue(Claiming):
         failed = job.status == CRONJOB and job.position is not None
         if job.status not in (QUEUED, ERROR, CANCELLED) and not failed:
             raise InvalidTransition(job.id, str(job.status), QUEUED)
-        job.put(failures=0, interruptions=0, missing_since=None)
+        job.put(failures=0, interruptions=0, missing_since=None, anchor=None)
         if job.recurring and job.status not in (QUEUED, CRONJOB):
             self.schedule(job, now)
         elif job.position is None or job.position[0] != 'ready':

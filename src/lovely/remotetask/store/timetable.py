@@ -30,6 +30,13 @@ from lovely.remotetask.store.workers import DIRECT_SLOT
 # How many scheduled jobs one claim makes ready: bounds its transaction.
 _DUE_BATCH = 60
 
+# By how much (seconds) the clocks of two machines may differ.
+_SKEW = 300.0
+
+#: By how much (seconds) a job may wait for longer than it should, until it is
+#: placed anew.
+LATE = 5.0
+
 
 class Timetable(Places):
     """Places jobs by their next run, and makes them ready when it comes."""
@@ -58,9 +65,35 @@ class Timetable(Places):
     def _after(self, tick: int, now: float) -> float:
         """The moment after which the run comes that follows ``tick``.
 
-        A run may begin up to a millisecond early: see last_key.
+        A run may begin up to a millisecond early, see last_key, and the clock
+        of its worker may be before ours.  One that ran later than that did so
+        by a clock that was wrong.
         """
-        return max(now, key_time(tick)) if tick <= last_key(now) else now
+        began = key_time(tick)
+        return max(now, began) if began < now + _SKEW else now
+
+    def is_late(self, job: Job, now: float) -> bool:
+        """Is a job to wait for longer than its delay or schedule says?
+
+        So it is where the clock has gone back since it was placed.
+        """
+        until = job.due_at()
+        if job.status == CRONJOB and until is not None:
+            when = job.next_run(
+                now if job.tick is None else self._after(job.tick, now))
+            return when is not None and until > when + LATE
+        return (job.position is not None
+                and job.position[0] in ('due', 'waiting')
+                and job.anchor is not None and job.anchor > now + LATE)
+
+    def place_anew(self, job: Job, now: float) -> None:
+        """Let a late job wait as long as its delay or schedule says."""
+        if job.status == CRONJOB:
+            self.schedule(job, now)
+        elif job.position is not None and job.anchor is not None:
+            name, key = job.position
+            self.put_in(job, name, time_key(
+                now + key_time(key) - job.anchor), anchor=now)
 
     def _begin_tick(self, job: Job, key: int | None) -> None:
         """Let a scheduled run begin: what was counted is of another one."""
