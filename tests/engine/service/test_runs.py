@@ -4,6 +4,7 @@ import datetime
 
 import pytest
 import transaction
+from ZODB.Connection import TransactionMetaData
 from zope.component import provideUtility
 
 from lovely.remotetask import TaskService
@@ -211,3 +212,19 @@ def test_show_prints_them(application, cron, serve, capsys, monkeypatch):
     assert lines[at + 1].split() == ['ended', 'seconds', 'outcome', 'error']
     assert lines[at + 2].split()[-2:] == ['0.000', 'completed']
     assert lines[at + 3].endswith('TaskError: disk full')
+
+
+def test_a_record_of_them_that_is_lost_harms_nothing(
+        application, service, cron):
+    jobid = cron(0)
+    oid = service.jobs[jobid].ends._p_oid
+    storage, meta = application.db.storage, TransactionMetaData()
+    storage.tpc_begin(meta)
+    storage.deleteObject(oid, storage.load(oid)[1], meta)
+    storage.tpc_vote(meta)
+    storage.tpc_finish(meta)
+    application.db.cacheMinimize()
+    transaction.begin()
+    assert 'runs' not in presenter.job(service, jobid)
+    cron(0)
+    assert len(service.jobs[jobid].runs) == 1

@@ -5,6 +5,7 @@ No transaction begins or ends here, and no task runs.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from lovely.remotetask import payload
@@ -31,6 +32,7 @@ from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.order import ready_key
+from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
@@ -165,30 +167,35 @@ class JobQueue(Claiming):
                       missing_since=None)
         if job.recurring:
             self._note_end(job, status, now, values['error'])
-        if self._goes_on(job):
-            # Between its runs a recurring job is a cron job, also after a
-            # run that failed; its next time stands in ``due`` already.
-            values.update(status=self._move(job, CRONJOB), interruptions=None)
-            if status == ERROR:
-                # There, too, until its next run begins.
-                self.log(job, ERROR, slot, now, **values)
-            else:
-                self.take_out(job)
-                job.put(position=None, **values)
-        else:
-            if job.next is not None:
-                self._unnote_next(job)
-            self.log(job, status, slot, now, **values,
-                     status=self._move(job, status))
+            if self._goes_on(job):
+                # Between its runs a recurring job is a cron job, also after a
+                # run that failed; its next time stands in ``due`` already.
+                values.update(
+                    status=self._move(job, CRONJOB), interruptions=None)
+                if status == ERROR:
+                    # Among the errors, too, until its next run begins.
+                    self.log(job, ERROR, slot, now, **values)
+                else:
+                    self.take_out(job)
+                    job.put(position=None, **values)
+                return
+        if job.next is not None:
+            self._unnote_next(job)
+        self.log(job, status, slot, now, **values,
+                 status=self._move(job, status))
 
     def _note_end(self, job: Job, status: str, now: float,
                   failure: Any) -> None:
-        if job.ends is None:
-            job.put(ends=LatestRuns())
         began = job.startedAt
-        job.ends.note(
-            now, 0.0 if began is None else max(0.0, now - began.timestamp()),
-            status, failure and f'{failure[0]}: {failure[1]}')
+        seconds = 0.0 if began is None else max(0.0, now - began.timestamp())
+        error = failure and f'{failure[0]}: {failure[1]}'
+        if job.ends is not None:
+            # A record that is lost must not keep a run from its end.
+            with suppress(*UNREADABLE):
+                job.ends.note(now, seconds, status, error)
+                return
+        job.put(ends=LatestRuns())
+        job.ends.note(now, seconds, status, error)
 
     def _goes_on(self, job: Job) -> bool:
         """Does a schedule go on when a run of this job has ended?"""
