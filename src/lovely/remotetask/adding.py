@@ -123,7 +123,8 @@ def check_task(service: TaskService, name: Any, priority: Any) -> Any:
     return task
 
 
-def _submitter(service: TaskService, host: IHost, runAs: Any) -> str | None:
+def find_submitter(service: TaskService, host: IHost, runAs: Any
+                   ) -> str | None:
     """The principal as whom a job runs.  Raises: NotPermitted; UsageError."""
     if runAs is None:
         acting: str | None = host.submitter()
@@ -139,8 +140,8 @@ def _submitter(service: TaskService, host: IHost, runAs: Any) -> str | None:
     return runAs
 
 
-def _check_input(task: Any, name: str, input: Any, jar: Connection | None,
-                 host: IHost) -> tuple[Any, int]:
+def check_input(task: Any, name: str, input: Any, jar: Connection | None,
+                host: IHost) -> tuple[Any, int]:
     """The input as it is stored, and about how long it is (bytes).
 
     Raises: InputRejected.
@@ -165,7 +166,7 @@ def _check_inputs(task: Any, name: str, inputs: list[Any],
     packed, sizes, refused = [], [], []
     for index, input in enumerate(inputs):
         try:
-            stored, size = _check_input(task, name, input, jar, host)
+            stored, size = check_input(task, name, input, jar, host)
             packed.append(stored)
             sizes.append(size)
         except InputRejected as reason:
@@ -195,8 +196,8 @@ def add_one(service: TaskService, name: str, input: Any,
     """
     task = check_task(service, name, priority)
     jar, host = caller.jar_of(service), service.host
-    submitter = _submitter(service, host, runAs)
-    input, size = _check_input(task, name, input, jar, host)
+    submitter = find_submitter(service, host, runAs)
+    input, size = check_input(task, name, input, jar, host)
     holder = None
     keyed = key is not None or onDuplicate != 'keep'
     if keyed:
@@ -226,7 +227,7 @@ def add_many(service: TaskService, name: str, inputs: Iterable[Any],
         raise UsageError(f'inputs is a {type(inputs).__name__}; give a list '
                          f'with an input for each job')
     jar, host = caller.jar_of(service), service.host
-    submitter = _submitter(service, host, runAs)
+    submitter = find_submitter(service, host, runAs)
     inputs, sizes = _check_inputs(task, name, list(inputs), jar, host)
     jobs: list[Job] = []
     for input, size in zip(inputs, sizes, strict=True):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.clock import key_us
 from lovely.remotetask.errors import JobTimeout
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors import WorkerStopping
@@ -25,7 +26,8 @@ class JobContext:
     Attributes: ``service`` (ITaskService); ``id`` (int); ``task`` (str);
     ``attempt`` (int), from 1;
     ``idempotencyKey`` (str), the same in every attempt of this job and in no
-    other job: for services outside that can tell a repeated request.
+    other job: for services outside that can tell a repeated request.  Of a
+    cron job each scheduled run has a key and a first attempt of its own.
     """
 
     def __init__(self, service: TaskService, job: Job, timeout: float | None,
@@ -54,6 +56,8 @@ class JobContext:
             self._key = (
                 f'{oid.hex() if oid else ""}-{self.id}-'
                 f'{int(self._job.createdAt.timestamp() * 1_000_000)}')
+            if self._job.tick is not None:
+                self._key += f'-{key_us(self._job.tick)}'
         return self._key
 
     @property

@@ -111,7 +111,7 @@ class DuplicateJob(UsageError):
     def __str__(self) -> str:
         return (f'job {self.jobid!r} has the key {self.key!r} and is not '
                 f'over: wait for it, cancel it, or add with '
-                f"onDuplicate='keep' or 'replace'")
+                f"onDuplicate='keep', or 'replace' (addCronJob: 'update')")
 
 
 class NotPermitted(UsageError):
@@ -176,7 +176,10 @@ class RetryLater(RemoteTaskError):
 
 
 class CancelJob(RemoteTaskError):
-    """Raised by a task: undo this attempt and end the job as cancelled."""
+    """Raised by a task: undo this attempt and end the job as cancelled.
+
+    A cron job goes on: it ends the scheduled run, not the schedule.
+    """
 
 
 # --- while a job runs -------------------------------------------------------

@@ -56,7 +56,10 @@ class JobRetried(JobEvent):
 
 
 class JobCancelled(JobEvent):
-    """A job was cancelled; the transaction is still open."""
+    """A job was cancelled, or the run of a cron job by its task.
+
+    The transaction is still open.
+    """
 
 
 class WorkerEvent:

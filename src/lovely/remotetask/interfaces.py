@@ -54,6 +54,8 @@ NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
 
 #: What ``add`` may do about another job with its key: see ``onDuplicate``.
 ON_DUPLICATE = ('keep', 'replace', 'error')
+#: The same of ``addCronJob``.
+ON_DUPLICATE_CRON = ('keep', 'update', 'error')
 
 #: The largest number of jobs in one page of ``listJobs``.
 MAX_PAGE = 1000
@@ -270,6 +272,12 @@ class ICronJob(IJob):
     scheduledAt = Datetime(
         title='Scheduled for (UTC)', default=None, required=False)
 
+    runs = Attribute(
+        'How the latest 20 runs of the schedule have ended, the latest first '
+        '(tuple): each has ``endedAt`` (aware UTC datetime), ``seconds`` '
+        "(float), ``outcome`` ('completed', 'error' or 'cancelled') and "
+        '``error``, its first words (str) or None.')
+
     def update(minute=(), hour=(), dayOfMonth=(), month=(), dayOfWeek=(),
                delay=None):
         """Replace the whole schedule; call ``reschedule`` afterwards.
@@ -330,7 +338,8 @@ class ITaskService(IContained):
         this service that are not over have the same; ``onDuplicate``, what
         becomes of an add whose key another job has: ``'keep'``, nothing is
         added; ``'replace'``, the other one is cancelled, or, if it is
-        running already, goes on without the key; ``'error'``; ``runAs``
+        running already, goes on without the key, and with its run a
+        schedule ends; ``'error'``; ``runAs``
         (str), the principal as whom the job runs: None, the one who acts now;
         SYSTEM; or another one, as the host writes its principals.
         Returns: the job's id (int); with ``'keep'`` that of the other one.
@@ -361,16 +370,21 @@ class ITaskService(IContained):
 
     def addCronJob(task, input=None, minute=(), hour=(), dayOfMonth=(),
                    month=(), dayOfWeek=(), delay=None, *, priority=0,
-                   key=None, runAs=None):
+                   key=None, onDuplicate='keep', runAs=None):
         """Add a job that runs at given times, or once after ``delay``.
 
         Arguments: tuples of int as ICronJob says; ``delay``, seconds;
         ``key``: if another job has it that is not over, nothing is added;
-        ``runAs`` as ``add``.
+        ``onDuplicate``, what becomes of that job: ``'keep'``, it stays as it
+        is, and a difference of the schedules is logged as a WARNING, once in
+        each process; ``'update'``, it gets the task, input, schedule,
+        priority and principal of this call, and keeps a run that is due or
+        under way; ``'error'``; ``runAs`` as ``add``.
         Returns: the job's id (int), or that of the other one.
         Raises: ValueError('Task does not exist'); InvalidSchedule for times
-        that never occur or no schedule at all; InputRejected.
-        Txn, Cost: as ``add``.
+        that never occur or no schedule at all; InputRejected; DuplicateJob,
+        also where a job that is no cron job would have to be updated.
+        Txn, Cost: as ``add``.  An update that changes nothing writes nothing.
         Source: 0.5.2.
         """
 
@@ -451,6 +465,7 @@ class ITaskService(IContained):
         next page (str), None at the end.  For a job whose record cannot be
         read, an object with its id, the status UNKNOWN and the reason as its
         error; at every status whose jobs may stand where it does.
+        A schedule whose latest run has failed is listed at ERROR, too.
         Raises: ValueError for an unknown status or a limit out of bounds;
         InvalidCursor (a ValueError) for a cursor of no page of this listing.
         Cost: O(limit + log n).
@@ -459,7 +474,8 @@ class ITaskService(IContained):
     def retryJob(jobid):
         """Queue a job that failed or was cancelled once more.
 
-        One that waits for another attempt is ready at once.
+        One that waits for another attempt is ready at once.  Of a schedule,
+        whose latest run has failed, that run is queued.
         Raises: JobNotFound; InvalidTransition, naming both states;
         DuplicateJob where its key has got another holder.
         Txn: the caller commits.
@@ -479,7 +495,8 @@ class ITaskService(IContained):
 
         Returns: a dict: the number of jobs (int) by where they are
         (``queued``, ``processing``, ``scheduled``, ``start later``,
-        ``completed``, ``error``, ``cancelled``); ``oldest``, seconds the
+        ``completed``, ``error``, ``cancelled``; a schedule whose latest run
+        has failed counts at ``error`` as well); ``oldest``, seconds the
         oldest job has been waiting that could run, or None;
         ``completedPerMinute`` and ``errorPerMinute`` (float), about the last
         minute, without what has been cleaned; ``workers`` (int);

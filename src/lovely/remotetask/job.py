@@ -16,12 +16,10 @@ from typing import Any
 
 from persistent import Persistent
 from zope.interface import implementer
-from zope.schema.interfaces import ConstraintNotSatisfied
 
 from lovely.remotetask import payload
 from lovely.remotetask import schedule
 from lovely.remotetask.annotations import OwnAnnotations
-from lovely.remotetask.bounds import seconds_of
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import as_local
 from lovely.remotetask.edge.clock import as_utc
@@ -31,50 +29,9 @@ from lovely.remotetask.failure import Failure
 from lovely.remotetask.failure import keep
 from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IJob
-
-
-class _Moment:
-    """An instant: stored in seconds since 1970, read as an aware UTC datetime.
-    """
-
-    def __init__(self, field: Any, stored: str) -> None:
-        self.field = field
-        self.stored = stored
-
-    def __get__(self, job: Job | None, owner: type) -> Any:
-        if job is None:
-            return self
-        seconds = job.__dict__.get(self.stored)
-        return None if seconds is None else self.show(seconds)
-
-    def __set__(self, job: Job, value: datetime | None) -> None:
-        self.field.bind(job).validate(value)
-        seconds = None
-        if value is not None:
-            self.refuse(value)
-            seconds = seconds_of(value)
-            if seconds is None:
-                raise ConstraintNotSatisfied(value, self.field.__name__)
-        job.__dict__[self.stored] = seconds
-
-    def show(self, seconds: float) -> datetime | None:
-        return as_utc(seconds)
-
-    def refuse(self, value: datetime) -> None:
-        if value.tzinfo is None:
-            raise ConstraintNotSatisfied(value, self.field.__name__)
-
-
-class _LocalMoment(_Moment):
-    """The same instant, read as a naive local datetime, as in 0.5.2."""
-
-    def show(self, seconds: float) -> datetime | None:
-        return as_local(seconds)
-
-    def refuse(self, value: datetime) -> None:
-        # A datetime with a zone names an instant, too, and 0.5.2 took it.
-        pass
-
+from lovely.remotetask.moments import LocalMoment
+from lovely.remotetask.moments import Moment
+from lovely.remotetask.runs import Run
 
 # Goes past Job.__setattr__, which costs more than the rest of a put().
 _set_changed = Persistent._p_changed.__set__
@@ -133,12 +90,12 @@ class Job(OwnAnnotations, Persistent):
     attempts = IJob['attempts'].default     # type: int
     priority = IJob['priority'].default     # type: int
 
-    createdAt = _Moment(IJob['createdAt'], 'createdAt')
-    startedAt = _Moment(IJob['startedAt'], 'startedAt')
-    completedAt = _Moment(IJob['completedAt'], 'completedAt')
-    created = _LocalMoment(IJob['created'], 'createdAt')
-    started = _LocalMoment(IJob['started'], 'startedAt')
-    completed = _LocalMoment(IJob['completed'], 'completedAt')
+    createdAt = Moment(IJob['createdAt'], 'createdAt')
+    startedAt = Moment(IJob['startedAt'], 'startedAt')
+    completedAt = Moment(IJob['completedAt'], 'completedAt')
+    created = LocalMoment(IJob['created'], 'createdAt')
+    started = LocalMoment(IJob['started'], 'startedAt')
+    completed = LocalMoment(IJob['completed'], 'completedAt')
 
     # What the engine keeps.  Class attributes are the defaults, and a default
     # takes no room in the record.
@@ -150,7 +107,7 @@ class Job(OwnAnnotations, Persistent):
     conflicts = 0       # how often it has conflicted since, in tens
     # seconds to wait once
     delay = None        # type: float | None
-    # from when the delay or schedule counts, until a look
+    # from when the delay, schedule or back-off counts, until a look
     anchor = None       # type: float | None
     # since when its task has been missing
     missing_since = None    # type: float | None
@@ -164,6 +121,11 @@ class Job(OwnAnnotations, Persistent):
     # why it rests, where its task has asked for that
     rests = None        # type: str | None
     recurring = False
+    # of a recurring job that has been ready: the key in ``due`` by which its
+    # latest scheduled run became so
+    tick = None         # type: int | None
+    # how those have ended: LatestRuns
+    ends = None         # type: Any
     # of a recurring job that has been placed
     next = None         # type: NextRun | None
 
@@ -372,6 +334,10 @@ class CronJob(Job):
         if self.delay is not None:
             return now + self.delay
         return schedule.next_time(self.fields(), now)
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return tuple(self.ends or ())
 
     def timeOfNextCall(self, now: float | None = None) -> int | None:
         if now is None:

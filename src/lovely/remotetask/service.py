@@ -20,6 +20,7 @@ from zope.location import locate
 from lovely.remotetask import adding
 from lovely.remotetask import events
 from lovely.remotetask import processor
+from lovely.remotetask.adding_cron import add_cron
 from lovely.remotetask.annotations import OwnAnnotations
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import is_moment
@@ -27,7 +28,6 @@ from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.errors import UnreadableRecord
@@ -43,7 +43,6 @@ from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers.wakeup import notify_after_commit
@@ -139,23 +138,14 @@ class TaskService(OwnAnnotations, Persistent):
                    hour: Any = (), dayOfMonth: Any = (), month: Any = (),
                    dayOfWeek: Any = (), delay: float | None = None, *,
                    priority: int = 0, key: str | None = None,
+                   onDuplicate: str = 'keep',
                    runAs: str | None = None) -> int:
         """See ITaskService"""
-        def make(jobid: int, task: str, input: Any) -> CronJob:
-            return CronJob(jobid, task, input, minute, hour, dayOfMonth,
-                           month, dayOfWeek, delay)
-
-        def place(queue: JobQueue, job: Job, number: int) -> None:
-            queue.schedule(job, self.clock.now())
-
-        adding.check_task(self, task, priority)
-        # Tried out first: a schedule that never occurs must not draw an id.
-        if make(0, task, None).next_run(self.clock.now()) is None:
-            raise InvalidSchedule(
-                'no schedule: give at least one of minute, hour, dayOfMonth, '
-                'month, dayOfWeek, or a delay')
-        return adding.add_one(self, task, input, make, place, priority, key,
-                          runAs=runAs)
+        return add_cron(
+            self, task, input,
+            {'minute': minute, 'hour': hour, 'dayOfMonth': dayOfMonth,
+             'month': month, 'dayOfWeek': dayOfWeek},
+            delay, priority, key, onDuplicate, runAs)
 
     def _placed(self, job: Job) -> None:
         jar = caller.jar_of(self)

@@ -125,7 +125,7 @@ class ServiceMachine(RuleBasedStateMachine):
         self.known.add(jobid)
         self.model[jobid] = SimpleNamespace(
             task=task, priority=priority, status=status, cron=False,
-            due=None, until=None, ready_key=None)
+            due=None, until=None, ready_key=None, failed=False)
         self.model[jobid].__dict__.update(values)
         return jobid
 
@@ -150,7 +150,7 @@ class ServiceMachine(RuleBasedStateMachine):
                     continue
             else:
                 job.due = None
-            job.status = 'queued'
+            job.status, job.failed = 'queued', False
             job.ready_key = last[1] if last and last[0] == when else next(
                 self.turns)
             last = when, job.ready_key
@@ -174,10 +174,10 @@ class ServiceMachine(RuleBasedStateMachine):
         job.ready_key = job.until = None
         if job.task == 'rest':
             job.status, job.until = 'queued', CLOCK.moment + 50
+        elif job.cron and job.due is not None:
+            job.status, job.failed = 'cronjob', job.task == 'fail'
         elif job.task == 'give_up':
             job.status, job.due = 'cancelled', None
-        elif job.cron and job.due is not None:
-            job.status = 'cronjob'
         else:
             job.status = 'error' if job.task == 'fail' else 'completed'
 
@@ -239,7 +239,7 @@ class ServiceMachine(RuleBasedStateMachine):
         assert self.service.cancel(jobid) is None
         job = self.model.get(jobid)
         if job is not None and job.status not in FINAL:
-            job.status = 'cancelled'
+            job.status, job.failed = 'cancelled', False
             job.due = job.until = job.ready_key = None
 
     @rule(jobid=ids)
@@ -265,12 +265,13 @@ class ServiceMachine(RuleBasedStateMachine):
         except InvalidTransition as error:
             assert error.source == job.status
             assert job.status not in ('queued', 'error', 'cancelled')
+            assert not job.failed
             return
-        assert job.status in ('queued', 'error', 'cancelled')
-        if job.cron:
+        assert job.status in ('queued', 'error', 'cancelled') or job.failed
+        job.failed = False
+        if job.cron and job.status in FINAL:
             job.due = _next_minute(CLOCK.moment)
-            if job.status != 'queued':
-                job.status = 'cronjob'
+            job.status = 'cronjob'
         elif not self.is_ready(job):
             job.status, job.until = 'queued', None
             job.ready_key = next(self.turns)
@@ -280,6 +281,9 @@ class ServiceMachine(RuleBasedStateMachine):
         self.service.clean(sorted(statuses))
         self.model = {jobid: job for jobid, job in self.model.items()
                       if job.status not in statuses}
+        if 'error' in statuses:
+            for job in self.model.values():
+                job.failed = False
 
     @rule(jobid=ids)
     def delete(self, jobid):
@@ -426,7 +430,9 @@ class ServiceMachine(RuleBasedStateMachine):
         assert stats['start later'] == statuses.count(
             'start later') + stale['later']
         for status in FINAL:
-            assert stats[status] == statuses.count(status) + stale[status]
+            assert stats[status] == statuses.count(status) + stale[status] + (
+                status == 'error' and sum(
+                    job.failed for job in self.model.values()))
         view = self.service._queue
         assert sorted(job.id for job in view) == sorted(
             jobid for jobid, job in self.model.items()

@@ -9,6 +9,7 @@ from lovely.remotetask import bulk
 from lovely.remotetask import settings
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.job import Failure
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.run import monitor
 from lovely.remotetask.run.sweep import Sweep
@@ -68,6 +69,10 @@ def everything(service):
         service.add('echo')
     service.jobqueue.park(service.jobs[service.add('echo')], 2e9)
     assert service.claimNextJob() is not None
+    # A schedule whose latest run has failed stands among the errors, too.
+    failed = service.jobs[service.addCronJob('echo', hour=(3,))]
+    service.jobqueue.enqueue(failed)
+    service.jobqueue.fail(failed, Failure('', 'no', '', 1, 2e9), 2e9)
 
 
 def test_nothing_is_wrong_where_all_went_well(service, look):

@@ -108,6 +108,7 @@ CHECKED = {
     'gone': 'entries of jobs that are gone or stand elsewhere',
     'unreadable': 'jobs whose record cannot be read',
     'keys': 'unique keys of jobs that are gone',
+    'late': 'jobs that are to wait longer than their delay or schedule says',
 }
 
 # How many ids of one kind are printed.

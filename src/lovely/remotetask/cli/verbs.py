@@ -135,6 +135,7 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
         return
     pairs = []
     errors = job.pop('errors', [])
+    runs = job.pop('runs', ())
     for name, value in job.items():
         if value is None and name in _HAVE.get(job['status'], ('createdAt',)):
             value = 'unknown'       # no calendar has this moment
@@ -146,6 +147,11 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
             value = time_text(value)
         pairs.append((name, str(value)))
     print_pairs(pairs)
+    if runs:
+        click.echo('latest runs:')
+        print_table(('ended', 'seconds', 'outcome', 'error'), [
+            (time_text(run['endedAt']) or 'unknown', f'{run["seconds"]:.3f}',
+             run['outcome'], run['error'] or '') for run in runs])
     for error in errors:
         click.echo(f'\nattempt {error["attempt"]} failed at '
                    f'{time_text(error["time"])}: {error["type"]}: '

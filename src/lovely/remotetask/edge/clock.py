@@ -83,4 +83,9 @@ def last_key(seconds: float) -> int:
 
 def key_time(key: int) -> float:
     """The moment of a ``time_key``."""
-    return (key >> _TIME_TAG) / 1_000_000
+    return key_us(key) / 1_000_000
+
+
+def key_us(key: int) -> int:
+    """The moment of a ``time_key``, in microseconds since 1970."""
+    return key >> _TIME_TAG

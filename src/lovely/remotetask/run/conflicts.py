@@ -19,7 +19,7 @@ from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import TooManyConflicts
-from lovely.remotetask.job import Failure
+from lovely.remotetask.failure import Failure
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
@@ -78,7 +78,7 @@ def _park(service: TaskService, job: Job, error: TransientError,
     job.put(conflicts=count)
     service.jobqueue.park(job, now + wait, Failure(
         type(error).__name__, f'{text}; the job runs again, uncharged', '',
-        job.attempts or 0, now), charged=False)
+        job.attempts or 0, now), charged=False, now=now)
     return f'{text}; it waits for {wait:.1f} s, and runs again, uncharged'
 
 

@@ -259,7 +259,7 @@ class Monitor:
                 stale += [
                     jobid for jobid in queue.claims_of(name)
                     if (began := queue.jobs[jobid].startedAt) is None
-                    or now - began.timestamp() > settings.MANUAL_SECONDS]
+                    or abs(now - began.timestamp()) > settings.MANUAL_SECONDS]
             elif (record.evidence == self._life.announce()
                     and not is_here(name)):
                 # It has left without a word, and this process lives.

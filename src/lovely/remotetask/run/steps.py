@@ -248,15 +248,15 @@ def store_failure(service: TaskService, job: Job, verdict: Verdict,
     """
     queue, (error, until) = service.jobqueue, verdict
     if isinstance(error, RetryLater) and until is not None:
-        queue.park(job, until, reason=one_line(str(error.reason))[
-            :_REASON_CHARS])
+        queue.park(job, until, now=None if error.when else now,
+                   reason=one_line(str(error.reason))[:_REASON_CHARS])
         return events.JobRetried(service, job)
     if isinstance(error, CancelJob):
-        queue.cancel(job)
+        queue.cancel_run(job, now)
         return events.JobCancelled(service, job)
     failure = Failure.of(error, job.attempts or 0, now)
     if until is not None:
-        queue.park(job, until, failure)
+        queue.park(job, until, failure, now=now)
         return events.JobRetried(service, job)
     queue.fail(job, failure, now, slot)
     return events.JobFailed(service, job)

@@ -32,6 +32,15 @@ _WHY = {
 }
 
 
+# A clock that has gone back by as much (seconds) was set.
+_JUMP = 1.0
+
+
+def _ahead() -> float:
+    """By how much the wall clock is ahead of one that is never set."""
+    return SYSTEM_CLOCK.now() - SYSTEM_CLOCK.monotonic()
+
+
 class Sweep:
     """Looks over all jobs of a worker's service, a few at a time.
 
@@ -42,14 +51,19 @@ class Sweep:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self._start: int | None = None
+        self._ahead = _ahead()
         self._next = SYSTEM_CLOCK.monotonic() + settings.CHECK_SECONDS
 
     def go_on(self) -> None:
         """Make a step, if it is time and the worker is idle; never raises."""
         began = SYSTEM_CLOCK.monotonic()
-        if began < self._next or not self._worker.idle:
+        back = self._went_back()
+        if not back and (began < self._next or not self._worker.idle):
             return
         try:
+            if back:
+                self.place_anew()
+                return
             self.step()
         except ServiceGone:
             pass
@@ -58,6 +72,36 @@ class Sweep:
         now = SYSTEM_CLOCK.monotonic()
         self._next = now + (settings.CHECK_SECONDS if self._start is None
                             else _REST * (now - began))
+
+    def _went_back(self) -> bool:
+        """Has the clock gone back since the last look?"""
+        before, self._ahead = self._ahead, _ahead()
+        return before - self._ahead > _JUMP
+
+    def place_anew(self) -> None:
+        """Place anew what is to wait for longer than it should.
+
+        Txn: a snapshot, and one for each _STEP_JOBS jobs.
+        """
+        executor = self._worker.executor
+
+        def find(connection: Connection) -> list[check.Finding]:
+            service = executor.service(connection)
+            return check.late(service.jobqueue, service.clock.now())
+
+        found = db.read(self._worker.database, find)
+        for first in range(0, len(found), _STEP_JOBS):
+            self._mend(found[first:first + _STEP_JOBS])
+
+    def _mend(self, lost: list[check.Finding]) -> list[check.Finding]:
+        executor = self._worker.executor
+        mended: list[check.Finding] = executor.write(
+            lambda service: check.mend(service.jobqueue, lost,
+                                       service.clock.now()))
+        log_put_back(mended)
+        if mended:
+            wakeup.notify(self._worker.home)
+        return mended
 
     def step(self) -> list[check.Finding]:
         """Look at some jobs; put back those that stand nowhere.
@@ -77,20 +121,17 @@ class Sweep:
         self._start = None
         found, self._start = db.read(self._worker.database, find)
         lost = [one for one in found if one.kind in check.PUT_BACK]
-        if not lost:
-            return []
-        mended: list[check.Finding] = executor.write(
-            lambda service: check.mend(service.jobqueue, lost,
-                                       service.clock.now()))
-        log_put_back(mended)
-        if mended:
-            wakeup.notify(self._worker.home)
-        return mended
+        return self._mend(lost) if lost else []
 
 
 def log_put_back(mended: Iterable[check.Finding]) -> None:
     """Log an ERROR for each job that was put back."""
+    late = [jobid for kind, jobid, _ in mended if kind == check.LATE]
+    if late:
+        log.warning('jobs were to wait for longer than their schedules or '
+                    'delays say, as after a clock that was ahead; they are '
+                    'placed anew: %s', ', '.join(map(str, late)))
     for kind, jobid, _ in mended:
-        if kind in check.PUT_BACK:
+        if kind in _WHY:
             log.error('job %s %s; it is put back, uncharged', jobid,
                       _WHY[kind])

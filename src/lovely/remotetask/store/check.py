@@ -16,6 +16,7 @@ from typing import Any
 from typing import NamedTuple
 
 from lovely.remotetask import settings
+from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.interfaces import CRONJOB
@@ -38,12 +39,13 @@ if TYPE_CHECKING:
 #: What may be found: a job that waits and stands in no lane; one that is
 #: processing under no claim of a known worker; one that stands twice in
 #: claims; an entry whose job is gone or stands elsewhere; a job that cannot be
-#: read; a unique key whose job is gone.
-KINDS = (ADRIFT, UNCLAIMED, TWICE, GONE, UNREADABLE, KEYS) = (
-    'adrift', 'unclaimed', 'twice', 'gone', 'unreadable', 'keys')
+#: read; a unique key whose job is gone; a job that is to wait for longer than
+#: its delay or schedule says.
+KINDS = (ADRIFT, UNCLAIMED, TWICE, GONE, UNREADABLE, KEYS, LATE) = (
+    'adrift', 'unclaimed', 'twice', 'gone', 'unreadable', 'keys', 'late')
 
 #: Those of which ``mend`` puts a job back, so that it runs.
-PUT_BACK = (ADRIFT, UNCLAIMED)
+PUT_BACK = (ADRIFT, UNCLAIMED, LATE)
 
 
 class Finding(NamedTuple):
@@ -122,7 +124,22 @@ def verdict(queue: JobQueue, jobid: int, now: float) -> str | None:
         return None
     if job.status == PROCESSING:
         return None if _is_claimed(queue, job, now) else UNCLAIMED
-    return None if _is_placed(queue, job) else ADRIFT
+    if not _is_placed(queue, job):
+        return ADRIFT
+    return LATE if queue.is_late(job, now) else None
+
+
+def late(queue: JobQueue, now: float) -> list[Finding]:
+    """The jobs that are to wait for longer than they should.
+
+    Cost: O(jobs that wait for a moment).
+    """
+    found = []
+    for lanes in (queue.waiting, queue.due):
+        for _, jobid in lanes.up(last_key(now) + 1):
+            if verdict(queue, jobid, now) == LATE:
+                found.append(Finding(LATE, jobid))
+    return found
 
 
 def _is_claimed(queue: JobQueue, job: Job, now: float) -> bool:
@@ -134,7 +151,7 @@ def _is_claimed(queue: JobQueue, job: Job, now: float) -> bool:
         # a part; from outside it cannot be told whether it still does.
         since = job.startedAt
         return since is not None and (
-            now - since.timestamp() <= settings.MANUAL_SECONDS)
+            abs(now - since.timestamp()) <= settings.MANUAL_SECONDS)
     slot = queue.slots.get(number)
     return (slot is not None and slot.owner == worker
             and worker in queue.workers
@@ -287,6 +304,9 @@ def _mended(queue: JobQueue, findings: list[Finding], now: float
 def _put_back(queue: JobQueue, job: Job, now: float) -> bool:
     if job.status == PROCESSING:
         queue.requeue(job)
+        return True
+    if _is_placed(queue, job):
+        queue.place_anew(job, now)
         return True
     if job.status == CRONJOB or (job.status == DELAYED
                                  and job.position is None):

@@ -22,6 +22,7 @@ from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.order import ready_time
 from lovely.remotetask.store.records import ghosts
+from lovely.remotetask.store.records import look
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.queue import JobQueue
@@ -90,10 +91,22 @@ def _rate(queue: JobQueue, name: str, now: float) -> float:
         entries = getattr(slot, name).down()
         if name == COMPLETED:
             entries = chain(reversed(queue.unlogged(number)), entries)
-        moments = [key_time(key) for key, _ in islice(entries, _RATE_LOOKS)]
-        recent = [moment for moment in moments if moment > now - 60]
+        moments = [_ended_at(queue, key, jobid, now)
+                   for key, jobid in islice(entries, _RATE_LOOKS)]
+        recent = [moment for moment in moments if abs(now - moment) < 60]
         if len(recent) == _RATE_LOOKS:
             total += 60 * len(recent) / max(now - recent[-1], 0.001)
         else:
             total += len(recent)
     return round(total, 1)
+
+
+def _ended_at(queue: JobQueue, key: int, jobid: int, now: float) -> float:
+    """When (seconds since 1970) the job of a log's entry ended."""
+    moment = key_time(key)
+    if moment < now + 60:
+        return moment
+    # Noted behind one that ended by a clock that was ahead: see next_moment.
+    job = look(queue.jobs, jobid)
+    ended = None if job is None else job.completedAt
+    return moment if ended is None else ended.timestamp()

@@ -68,10 +68,8 @@ def page(queue: JobQueue, status: str | None, task: str | None,
             return found, f'{name}.{key}'
         looks += 1
         job = look(queue.jobs, jobid)
-        if (job is not None and (status is None or job.status in (
-                status, UNKNOWN))
-                and (task is None or job.task == task)
-                and not _elsewhere(job, name)):
+        if (job is not None and (task is None or job.task == task)
+                and _is_shown(job, status, name, key)):
             found.append(job)
     return found, None
 
@@ -91,12 +89,20 @@ def _no_cursor(start: Any) -> InvalidCursor:
                          f'the one that came with the page before')
 
 
-def _elsewhere(job: Job, name: str) -> bool:
-    """Is this job listed by another lane than this one?
+def _is_shown(job: Job, status: str | None, name: str, key: int) -> bool:
+    """Is this job to be listed here, and not by another of its entries?
 
-    A recurring job stands in ``due`` also while it is queued or runs.
+    A recurring job stands in ``due`` also while it is queued or runs, and
+    after a run that has failed among the errors, too.
     """
-    return name == 'due' and job.status not in (DELAYED, CRONJOB, UNKNOWN)
+    if job.status == UNKNOWN:
+        return True
+    if name == ERROR and job.status == CRONJOB:
+        return (status == ERROR and job.position is not None
+                and job.position[0] == ERROR and job.position[1][1] == key)
+    if name == 'due' and job.status not in (DELAYED, CRONJOB):
+        return False
+    return status is None or job.status == status
 
 
 def _entries(queue: JobQueue, names: tuple[str, ...],

@@ -5,12 +5,12 @@ No transaction begins or ends here, and no task runs.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from lovely.remotetask import payload
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import InvalidTransition
@@ -24,6 +24,7 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import Job
+from lovely.remotetask.runs import LatestRuns
 from lovely.remotetask.store import cleaning
 from lovely.remotetask.store import counts
 from lovely.remotetask.store import listing
@@ -31,6 +32,7 @@ from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.order import ready_key
+from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
@@ -99,7 +101,9 @@ class JobQueue(Claiming):
                 and job.next.key <= last_key(now)):
             # Its move to the next time was undone as well; left alone it
             # would be due at once, for ever.
-            when = job.next_run(max(now, key_time(job.next.key)))
+            when = job.next_run(self._after(job.next.key, now))
+            if job.status == CRONJOB:
+                self._begin_tick(job, job.next.key)
             if when is not None:
                 self._note_next(job, time_key(when))
         if job.status in (DELAYED, CRONJOB):
@@ -166,24 +170,64 @@ class JobQueue(Claiming):
                       missing_since=None)
         if job.conflicts:
             values['conflicts'] = None
-        if job.recurring and job.next is not None:
-            # Between its runs a recurring job is a cron job, also after a
-            # run that failed; its next time stands in ``due`` already.
-            self.take_out(job)
-            job.put(status=self._move(job, CRONJOB), position=None,
-                    interruptions=None, **values)
+        if job.recurring:
+            self._note_end(job, status, now, values['error'])
+            if self._goes_on(job):
+                # Between its runs a recurring job is a cron job, also after a
+                # run that failed; its next time stands in ``due`` already.
+                values.update(
+                    status=self._move(job, CRONJOB), interruptions=None)
+                if status == ERROR:
+                    # Among the errors, too, until its next run begins.
+                    self.log(job, ERROR, slot, now, **values)
+                else:
+                    self.take_out(job)
+                    job.put(position=None, **values)
+                return
+        if job.next is not None:
+            self._unnote_next(job)
+        self.log(job, status, slot, now, **values,
+                 status=self._move(job, status))
+
+    def _note_end(self, job: Job, status: str, now: float,
+                  failure: Any) -> None:
+        began = job.startedAt
+        seconds = 0.0 if began is None else max(0.0, now - began.timestamp())
+        error = failure and f'{failure[0]}: {failure[1]}'
+        if job.ends is not None:
+            # A record that is lost must not keep a run from its end.
+            with suppress(*UNREADABLE):
+                job.ends.note(now, seconds, status, error)
+                return
+        job.put(ends=LatestRuns())
+        job.ends.note(now, seconds, status, error)
+
+    def _goes_on(self, job: Job) -> bool:
+        """Does a schedule go on when a run of this job has ended?"""
+        return (job.recurring and job.next is not None
+                and not self._is_replaced(job))
+
+    def cancel_run(self, job: Job, now: float) -> None:
+        """End a run as cancelled, and with it the job.
+
+        Of a job with a schedule the run alone ends: see cancel.
+        """
+        if self._goes_on(job):
+            self._end(job, CANCELLED, now, DIRECT_SLOT, error=None)
         else:
-            self.log(job, status, slot, now, **values,
-                     status=self._move(job, status))
+            self.cancel(job)
 
     def park(self, job: Job, until: float, failure: Failure | None = None,
-             charged: bool = True, reason: str = '') -> None:
+             charged: bool = True, now: float | None = None,
+             reason: str = '') -> None:
         """Let a job wait, as ``queued``, until then: for another attempt.
 
         Arguments: ``charged``: does the failure count against the task?
-        ``reason``, why it waits where it has not failed.
+        ``now``: it waits from this moment on for some seconds; None: until a
+        moment, however the clock is set meanwhile; ``reason``, why it waits
+        where it has not failed.
         """
-        values: dict[str, Any] = {'rests': reason or None}
+        values: dict[str, Any] = {'rests': reason or None, 'anchor': now}
         if failure is not None:
             values |= {'error': tuple(failure),
                        'errors': job.past_errors(failure),
@@ -199,7 +243,8 @@ class JobQueue(Claiming):
 
         Arguments: ``failure``, why none can now.
         """
-        since = job.missing_since or now
+        # No later: the clock may have been ahead.
+        since = min(job.missing_since or now, now)
         if job.position is not None and job.position[0] == 'ready':
             # Near the front, where a plain removal meets each add.
             self.ready.take(job.position[1])
@@ -210,11 +255,13 @@ class JobQueue(Claiming):
     def retry(self, job: Job, now: float) -> None:
         """Queue a failed or cancelled job once more; see retryJob."""
         self.check_owned(job)
-        if job.status not in (QUEUED, ERROR, CANCELLED):
+        # A schedule whose latest run has failed: that one runs once more.
+        failed = job.status == CRONJOB and job.position is not None
+        if job.status not in (QUEUED, ERROR, CANCELLED) and not failed:
             raise InvalidTransition(job.id, str(job.status), QUEUED)
-        job.put(failures=0, interruptions=0, missing_since=None,
+        job.put(failures=0, interruptions=0, missing_since=None, anchor=None,
                 conflicts=None)
-        if job.recurring:
+        if job.recurring and job.status not in (QUEUED, CRONJOB):
             self.schedule(job, now)
         elif job.position is None or job.position[0] != 'ready':
             self.enqueue(job)

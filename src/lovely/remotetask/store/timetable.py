@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import islice
 from itertools import takewhile
 
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.edge.losses import refuse_disowned
 from lovely.remotetask.failure import Failure
+from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
@@ -28,6 +30,13 @@ from lovely.remotetask.store.workers import DIRECT_SLOT
 # How many scheduled jobs one claim makes ready: bounds its transaction.
 _DUE_BATCH = 60
 
+# By how much (seconds) the clocks of two machines may differ.
+_SKEW = 300.0
+
+#: By how much (seconds) a job may wait for longer than it should, until it is
+#: placed anew.
+LATE = 5.0
+
 
 class Timetable(Places):
     """Places jobs by their next run, and makes them ready when it comes."""
@@ -35,10 +44,60 @@ class Timetable(Places):
     def schedule(self, job: Job, now: float) -> None:
         """Place a job with a schedule by its next run after ``now``.
 
+        A run that is due becomes ready: its schedule is changed for those
+        that follow.
         Raises: InvalidSchedule where it has none; nothing is written then.
         """
-        self._schedule_at(job, check_next(job.id, job.next_run(now)),
-                          anchor=now)
+        after, due = now, job.next if job.recurring else None
+        if job.recurring and job.tick is not None:
+            after = self._after(job.tick, now)
+        if due is not None and (job.status != CRONJOB
+                                or due.key > last_key(now)):
+            due = None
+        if due is not None:
+            after = self._after(due.key, now)
+        when = check_next(job.id, job.next_run(after))
+        if due is not None:
+            self._begin_tick(job, due.key)
+            self.enqueue(job)
+        self._schedule_at(job, when, anchor=now)
+
+    def _after(self, tick: int, now: float) -> float:
+        """The moment after which the run comes that follows ``tick``.
+
+        A run may begin up to a millisecond early, see last_key, and the clock
+        of its worker may be before ours.  One that ran later than that did so
+        by a clock that was wrong.
+        """
+        began = key_time(tick)
+        return max(now, began) if began < now + _SKEW else now
+
+    def is_late(self, job: Job, now: float) -> bool:
+        """Is a job to wait for longer than its delay or schedule says?
+
+        So it is where the clock has gone back since it was placed.
+        """
+        until = job.due_at()
+        if job.status == CRONJOB and until is not None:
+            when = job.next_run(
+                now if job.tick is None else self._after(job.tick, now))
+            return when is not None and until > when + LATE
+        return (job.position is not None
+                and job.position[0] in ('due', 'waiting')
+                and job.anchor is not None and job.anchor > now + LATE)
+
+    def place_anew(self, job: Job, now: float) -> None:
+        """Let a late job wait as long as its delay or schedule says."""
+        if job.status == CRONJOB:
+            self.schedule(job, now)
+        elif job.position is not None and job.anchor is not None:
+            name, key = job.position
+            self.put_in(job, name, time_key(
+                now + key_time(key) - job.anchor), anchor=now)
+
+    def _begin_tick(self, job: Job, key: int | None) -> None:
+        """Let a scheduled run begin: what was counted is of another one."""
+        job.put(tick=key, attempts=None, failures=None)
 
     def schedule_at(self, job: Job, when: float) -> None:
         """Place a job to run once, at ``when``; made-up clocks move it not."""
@@ -52,7 +111,8 @@ class Timetable(Places):
             # fulfilled by this run.
             self._unnote_next(job)
         elif job.recurring:
-            if job.status not in (QUEUED, PROCESSING):
+            # One that is a cron job may stand among the errors of its runs.
+            if job.status not in (QUEUED, PROCESSING, CRONJOB):
                 self.take_out(job)
                 job.put(status=self._move(job, CRONJOB), position=None)
             job.put(anchor=anchor)
@@ -79,6 +139,14 @@ class Timetable(Places):
         if note is not None:
             self.due.discard(note.key, job.id)
             job.put(next=None)
+
+    def _is_replaced(self, job: Job) -> bool:
+        """Has another job got the key of this one while it ran?
+
+        A schedule that has lost its key ends: a replace does not write a job
+        that runs, for that would undo its work.
+        """
+        return job.key is not None and not self.uniques.has(job.key, job.id)
 
     def has_due(self, now: float) -> bool:
         """Is there a scheduled or waiting job whose time has come?"""
@@ -132,12 +200,17 @@ class Timetable(Places):
         if states.is_final(job.status):
             return              # its status was assigned from outside
         if is_due and job.recurring:
-            # Not before the time it was due at: see last_key.
-            when = job.next_run(max(now, key_time(key)))
+            when = job.next_run(self._after(key, now))
             if when is not None:
                 self._note_next(job, time_key(when))
             if job.status != CRONJOB:
                 return          # still queued or running: this time is missed
+            if self._is_replaced(job):
+                # At the moment at which its run ended.
+                self._unnote_next(job)
+                self.put_in(job, 'cancelled', time_key(SYSTEM_CLOCK.now()),
+                            status=self._move(job, CANCELLED))
+                return
             if when is None:
                 # Its fields were assigned one by one: they name a date that
                 # never comes, or all are empty.
@@ -149,5 +222,7 @@ class Timetable(Places):
                           error=tuple(failure),
                           status=self._move(job, ERROR))
                 return
+        if is_due and (job.recurring or job.tick is not None):
+            self._begin_tick(job, key if job.recurring else None)
         job.put(anchor=None)
         self.enqueue(job)

@@ -85,6 +85,11 @@ class UniqueKeys(Persistent):
         job.put(key=key)
         self._tree(key)[key] = job.id
 
+    def has(self, key: str, jobid: int) -> bool:
+        """Was the key given to this job, and to no other one since?"""
+        found: int | None = self._tree(key).get(key)
+        return found == jobid
+
     def release(self, job: Job) -> None:
         """Forget the key, if any, of a job that is about to be deleted."""
         self.drop(job.key, job.id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeVar
@@ -144,6 +145,11 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     found: Any = look(service.jobs, jobid)
     answer = summary(found)
     answer['errors'] = [_failure(one) for one in found.errors]
+    if getattr(found, 'ends', None) is not None:
+        with suppress(*UNREADABLE):
+            answer['runs'] = [
+                {**run._asdict(), 'endedAt': plain.iso(run.endedAt)}
+                for run in found.runs]
     for name in ('input', 'output'):
         try:
             answer[name] = plain.jsonable(plain.plain(getattr(found, name)))

@@ -1,0 +1,141 @@
+"""Adds cron jobs, and changes the one that has the key already."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
+from lovely.remotetask import adding
+from lovely.remotetask import payload
+from lovely.remotetask.bounds import shown
+from lovely.remotetask.edge import caller
+from lovely.remotetask.errors import DuplicateJob
+from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import ON_DUPLICATE_CRON
+from lovely.remotetask.job import CronJob
+from lovely.remotetask.job import Job
+from lovely.remotetask.log import log
+from lovely.remotetask.peers.wakeup import notify_after_commit
+from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.states import is_final
+from lovely.remotetask.store.uniques import check_key
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+    from lovely.remotetask.store.queue import JobQueue
+
+# What was logged by this process: (oid of the service, key, schedule).
+_told: set[Any] = set()
+_MOST_TOLD = 10_000
+
+
+def add_cron(service: TaskService, task: str, input: Any,
+             times: dict[str, Any], delay: float | None, priority: int,
+             key: Any, onDuplicate: Any, runAs: Any) -> int:
+    """Add a cron job; see ITaskService.addCronJob.
+
+    Arguments: ``times``, the five fields by their names.
+    """
+    def make(jobid: int, task: str, input: Any) -> CronJob:
+        return CronJob(jobid, task, input, **times, delay=delay)
+
+    def place(queue: JobQueue, job: Job, number: int) -> None:
+        queue.schedule(job, service.clock.now())
+
+    adding.check_task(service, task, priority)
+    # Tried out first: a schedule that never occurs must not draw an id.
+    wanted = make(0, task, None)
+    if wanted.next_run(service.clock.now()) is None:
+        raise InvalidSchedule(
+            'no schedule: give at least one of minute, hour, dayOfMonth, '
+            'month, dayOfWeek, or a delay')
+    if onDuplicate not in ON_DUPLICATE_CRON:
+        raise UsageError(f'onDuplicate is {shown(onDuplicate)}; one of '
+                         f'{", ".join(map(repr, ON_DUPLICATE_CRON))}')
+    if key is not None or onDuplicate != 'keep':
+        check_key(key)
+        holder = service.jobqueue.uniques.holder(key, service.jobs)
+        if holder is not None and not is_final(holder.status):
+            if onDuplicate == 'update':
+                return _update(service, holder, wanted, input, priority,
+                               runAs)
+            if onDuplicate == 'keep':
+                _tell_difference(service, holder, wanted)
+    return adding.add_one(
+        service, task, input, make, place, priority, key,
+        'keep' if onDuplicate == 'update' else onDuplicate, runAs)
+
+
+def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
+            priority: int, runAs: Any) -> int:
+    """Let a job be as the one that was asked for.
+
+    What does not differ is not written: that would undo a run.
+    """
+    if isinstance(job, UnreadableJob) or not isinstance(job, CronJob):
+        raise DuplicateJob(job.key, job.id)
+    queue, jar, host = service.jobqueue, caller.jar_of(service), service.host
+    queue.check_owned(job)
+    submitter = adding.find_submitter(service, host, runAs)
+    task = adding.check_task(service, wanted.task, priority)
+    packed, size = adding.check_input(task, wanted.task, input, jar, host)
+    values = {name: value or None for name, value in (
+        ('task', wanted.task), ('priority', priority),
+        ('submitter', submitter)) if getattr(job, name) != value}
+    if not _is_same(job.input, packed):
+        values['input'] = payload.wrap(packed, size)
+    if values:
+        job.put(**values)
+        if 'input' in values:
+            adding.mark_input_at_commit(jar, job)
+    if _times(job) != _times(wanted):
+        job.update(**_named(wanted), delay=wanted.delay)
+        queue.schedule(job, service.clock.now())
+    elif not values:
+        # As where it is kept: see adding.
+        caller.read_current(jar, job)
+        return job.id
+    notify_after_commit(service, jar)
+    return job.id
+
+
+def _is_same(stored: Any, given: Any) -> bool:
+    try:
+        return type(stored) is type(given) and bool(stored == given)
+    except Exception:
+        return False            # an array, for instance
+
+
+def _times(job: CronJob) -> Any:
+    return job.delay, job.delay is None and job.fields()
+
+
+def _tell_difference(service: TaskService, job: Job,
+                     wanted: CronJob) -> None:
+    """Log a schedule that is not taken, once in each process."""
+    if isinstance(job, CronJob):
+        if _times(job) == _times(wanted):
+            return
+        known = f'its schedule {_text(job)}'
+    else:
+        known = 'no schedule'
+    told = service._p_oid, job.key, _text(wanted)
+    if told in _told or len(_told) >= _MOST_TOLD:
+        return
+    _told.add(told)
+    log.warning("cron job %s with the key %.200r keeps %s; addCronJob has "
+                "asked for %s: give onDuplicate='update' to change it",
+                job.id, job.key, known, _text(wanted))
+
+
+def _text(job: CronJob) -> str:
+    if job.delay is not None:
+        return f'delay={job.delay:g}'
+    return ', '.join(
+        f'{name}={value}' for name, value in _named(job).items() if value)
+
+
+def _named(job: CronJob) -> dict[str, Any]:
+    return dict(zip(('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek'),
+                    job.fields(), strict=True))

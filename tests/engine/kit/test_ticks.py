@@ -1,0 +1,46 @@
+"""Scheduled runs of a cron job, where their workers die."""
+
+import pytest
+
+from lovely.remotetask import TaskService
+from lovely.remotetask.context import currentJob
+from lovely.remotetask.store.workers import PROCESSOR
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of services, which stands still."""
+    class Clock:
+        moment = 1_800_000_000.0
+
+        def now(self):
+            return self.moment
+
+    monkeypatch.setattr(TaskService, 'clock', clock := Clock())
+    return clock
+
+
+def test_a_run_whose_worker_died_has_its_key_again(world, register, clock):
+    seen = []
+
+    @register
+    def tick(input):
+        seen.append((currentJob().idempotencyKey, currentJob().attempt))
+
+    jobid = world.do(lambda service: service.addCronJob('tick', minute=(0,)))
+    ticks = []
+    for _ in range(2):
+        clock.moment += 3600
+        worker = world.processor().worker
+        worker.enroll(PROCESSOR, 1)
+        assert worker.claim().jobid == jobid
+        ticks.append(world.see(lambda service: service.jobs[jobid].tick))
+        world.dies(worker)
+        clock.moment += 10
+        assert world.drain() == 1
+        assert world.see(
+            lambda service: service.jobs[jobid].tick) == ticks[-1]
+        assert world.status(jobid) == 'cronjob'
+    assert len(set(ticks)) == 2
+    assert [attempt for _, attempt in seen] == [2, 2]
+    assert seen[0][0] != seen[1][0]
