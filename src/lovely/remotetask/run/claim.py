@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from lovely.remotetask.store.claiming import Token
 
 if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
 
 
@@ -37,3 +39,9 @@ ClaimsNext = Callable[[bool], AbstractContextManager[ClaimNext | None]]
 def no_claim(quick: bool) -> AbstractContextManager[ClaimNext | None]:
     """A ``claims_next`` by which a finish claims no further jobs."""
     return nullcontext()
+
+
+def claims_of(jobs: Iterable[Job], slot: int) -> list[Claim]:
+    """The claims of jobs that a worker has just claimed for a slot."""
+    return [Claim(job.id, job.claim, slot, job.task, job.interruptions > 0)
+            for job in jobs if job.claim is not None]

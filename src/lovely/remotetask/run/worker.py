@@ -29,6 +29,7 @@ from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import check_opened_here
 from lovely.remotetask.run.chain import Chain
 from lovely.remotetask.run.claim import Claim
+from lovely.remotetask.run.claim import claims_of
 from lovely.remotetask.run.executor import Executor
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.group import Group
@@ -39,6 +40,7 @@ from lovely.remotetask.run.suspects import Suspects
 from lovely.remotetask.run.suspects import Turn
 from lovely.remotetask.run.worker_id import Identity
 from lovely.remotetask.run.worker_id import here
+from lovely.remotetask.run.worker_id import manual_worker
 from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.store.workers import PROCESSOR
@@ -149,12 +151,13 @@ class Worker:
 
     # -- claim ----------------------------------------------------------------
 
-    def claim(self, jobid: int | None = None) -> Claim | None:
-        """Take a job: the next one, or this one if it is queued or claimed.
+    def claim(self, jobid: int | None = None, force: bool = False
+              ) -> Claim | None:
+        """Take a job: the next one, or this one; see Claiming.runnable.
 
         Txn: a short one of its own, repeated after a conflict.
         """
-        for claim in self._claim(jobid, alone=True):
+        for claim in self._claim(jobid, True, force):
             return claim
         return None
 
@@ -163,9 +166,10 @@ class Worker:
 
         Txn: as ``claim``.
         """
-        return self._claim(None, alone=False)
+        return self._claim(None, False)
 
-    def _claim(self, jobid: int | None, alone: bool) -> list[Claim]:
+    def _claim(self, jobid: int | None, alone: bool, force: bool = False
+               ) -> list[Claim]:
         def take(service: TaskService) -> list[Claim]:
             queue = service.jobqueue
             self._pause = None
@@ -185,7 +189,7 @@ class Worker:
                 suspect = self._take_suspect(service, slots[0], turn)
                 if suspect is not None:
                     return suspect
-            return self._take(service, slots, jobid, alone)
+            return self._take(service, slots, jobid, alone, force)
 
         check_opened_here(self.database)
         with self._claiming, Turn(self) as turn:
@@ -228,18 +232,19 @@ class Worker:
         if turn.take_alone() or waited > settings.SUSPECT_SECONDS:
             job = queue.claim_suspect(
                 self.identity.token(slot), service.clock.now())
-            return None if job is None else _claims([job], slot)
+            return None if job is None else claims_of([job], slot)
         self._pause = PAUSE
         return [] if self.suspects.wants_room(queue) else None
 
     def _take(self, service: TaskService, slots: Sequence[int],
-              jobid: int | None, alone: bool) -> list[Claim]:
+              jobid: int | None, alone: bool, force: bool) -> list[Claim]:
         """Claim jobs for one of these slots, in the current transaction."""
         queue, now = service.jobqueue, service.clock.now()
         slot = slots[0]
         if jobid is not None:
-            job = queue.claim_this(jobid, self.identity.token(slot), now)
-            return _claims([] if job is None else [job], slot)
+            job = queue.claim_this(jobid, self.identity.token(slot), now,
+                                   manual_worker().id, force)
+            return claims_of([] if job is None else [job], slot)
         look = self._look(service, now)
         jobs = queue.claim_next(
             self.identity.tokens(slot), now,
@@ -248,13 +253,13 @@ class Worker:
         look.set_aside(queue, self.identity.id)
         if look.rest is not None:
             self._pause = min(look.rest, self._pause or look.rest)
-        return _claims(jobs, slot)
+        return claims_of(jobs, slot)
 
     def take_ahead(self, service: TaskService, slot: int, cursor: ReadCursor
                    ) -> list[Claim]:
         """Claim the next jobs, in the commit that ends the running ones."""
         queue = service.jobqueue
-        return _claims(queue.claim_ahead(
+        return claims_of(queue.claim_ahead(
             self.identity.tokens(slot), service.clock.now(), cursor,
             lambda: self._lanes.may_take(queue, [slot], own_only=True),
             self._fits(service),
@@ -392,8 +397,3 @@ class Worker:
         """Put a claimed job back, uncharged; False if it is not ours."""
         self.active.pop(claim.jobid, None)
         return self.executor.give_back(claim)
-
-
-def _claims(jobs: Iterable[Job], slot: int) -> list[Claim]:
-    return [Claim(job.id, job.claim, slot, job.task, job.interruptions > 0)
-            for job in jobs if job.claim is not None]

@@ -22,6 +22,7 @@ from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import Failure
 from lovely.remotetask.job import Job
 from lovely.remotetask.store import cleaning
@@ -102,7 +103,7 @@ class JobQueue(Claiming):
             when = job.next_run(max(now, key_time(job.next.key)))
             if when is not None:
                 self._note_next(job, time_key(when))
-        if job.status in (DELAYED, CRONJOB):
+        if job.status in (DELAYED, CRONJOB, STARTLATER):
             self.enqueue(job)
         self.start(job, token, now)
         return True
