@@ -129,8 +129,8 @@ def _with_own_decimals(task: Any, *arguments: Any) -> Any:
 def _in_own_context(task: Any, *arguments: Any) -> Any:
     """Call a task; what it sets for its thread, the next job does not see.
 
-    Cost: 2 to 3 us, most of it for the decimal context.  Sites, interactions and transactions stand in
-    thread-locals, and are those of the thread.
+    Cost: some us, most of it for the decimal context.  Sites, interactions and
+    transactions stand in thread-locals, and are those of the thread.
     """
     tracer, profiler = sys.gettrace(), sys.getprofile()
     try:
