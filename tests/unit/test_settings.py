@@ -9,7 +9,7 @@ from lovely.remotetask.errors import ConfigurationError
 
 NAMES = sorted(name for name in vars(settings)
                if name.isupper() and not name.startswith('_'))
-WHOLE = ['BULK_BATCH', 'GROUP_JOBS', 'PAYLOAD_BYTES', 'POISON',
+WHOLE = ['BULK_BATCH', 'CONFLICTS', 'GROUP_JOBS', 'PAYLOAD_BYTES', 'POISON',
          'TRACEBACK_CHARS']
 
 

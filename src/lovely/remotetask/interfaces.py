@@ -528,12 +528,16 @@ class ITaskService(IContained):
         Txn: the caller commits.  Source: 0.5.2.
         """
 
-    def processNext(now=None, jobid=None):
+    def processNext(now=None, jobid=None, *, force=False):
         """Run one job here and now, in the caller's transaction and site.
 
         Arguments: ``now`` as in ``process``; ``jobid``: this job, if it is
-        queued or claimed.
-        Returns: True if a job was run, else False.
+        ready to run, or was claimed by ``claimNextJob`` of this process;
+        ``force``: this job also if it waits for its time, for another attempt
+        or for ``startJob``, and while the queue is paused; not if it is over,
+        nor if a worker runs it.
+        Returns: True if a job was run, else False; False while the queue is
+        paused.
         Raises: TransientError from the task, and the job is as before;
         RollbackImpossible; with the service's ``raiseErrors`` the task's own
         exception, after it was stored.

@@ -171,16 +171,18 @@ class SimpleProcessor:
         self._claims[claim.jobid] = claim
         return claim.jobid
 
-    def processNext(self, jobid: int | None = None) -> bool:
-        """Run a job: the next one, or this one if it is queued or claimed.
+    def processNext(self, jobid: int | None = None, *, force: bool = False
+                    ) -> bool:
+        """Run a job: the next one, or this one if it is ready or claimed.
 
+        Arguments: ``jobid``, ``force``: see ITaskService.processNext.
         Returns: True if a job was run, else False.
         Txn: the claim and the run have one of their own each.
         """
         # Not ``if jobid``: 0 is an id like any other.
         claim = None if jobid is None else self._claims.pop(jobid, None)
         if claim is None:
-            claim = self.worker.claim(jobid)
+            claim = self.worker.claim(jobid, force)
         if claim is None:
             return False
         with monitor.watching(self.worker):

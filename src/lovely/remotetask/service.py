@@ -37,8 +37,6 @@ from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import FINAL
-from lovely.remotetask.interfaces import PROCESSING
-from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITask
@@ -287,6 +285,8 @@ class TaskService(OwnAnnotations, Persistent):
         worker = manual_worker()
         jar = caller.jar_of(self)
         queue = self.jobqueue
+        if queue.paused:
+            return None
         queue.enroll(worker.id, () if jar is None else
                      liveness.for_database(jar.db()).announce(), beats=False)
         slots = queue.slots_of(worker.id)
@@ -295,19 +295,17 @@ class TaskService(OwnAnnotations, Persistent):
         return taken[0].id if taken else None
 
     def processNext(self, now: float | None = None,
-                    jobid: int | None = None) -> bool:
+                    jobid: int | None = None, *, force: bool = False) -> bool:
         """See ITaskService"""
         now = self._look(now)
-        moment = now
+        moment, queue = now, self.jobqueue
 
         def pull() -> Job | None:
             if jobid is None:
-                return self.jobqueue.pull(moment)
-            job = look(self.jobs, jobid)
-            ready = job is not None and job.status in (QUEUED, PROCESSING)
-            return job if ready else None
+                return queue.pull(moment)
+            return queue.runnable(jobid, moment, manual_worker().id, force)
 
-        if jobid is None and not self.jobqueue.has_waiting(now):
+        if jobid is None and (queue.paused or not queue.has_waiting(now)):
             return False
         return direct.run_here(self, self.host, pull, now)
 

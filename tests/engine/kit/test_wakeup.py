@@ -169,7 +169,7 @@ def test_what_direct_processing_put_off_is_notified(shared, register, idle):
 
     jobid = shared.add('again')
     # Or else the idle one would take it.
-    assert shared.processor().claimNextJob() == jobid
+    assert shared.do(lambda service: service.claimNextJob()) == jobid
     processor = idle()
     shared.do(lambda service: service.processNext(jobid=jobid))
     assert shared.until_over(jobid) == ['completed']

@@ -308,9 +308,12 @@ class ServiceMachine(RuleBasedStateMachine):
 
     @rule(jobid=ids)
     def process_this(self, jobid):
+        self.bring_due()
         job = self.model.get(jobid)
         ran.clear()
-        runs = job is not None and job.status in ('queued', 'processing')
+        # What this process has claimed is run, too.
+        runs = job is not None and (
+            job.status == 'processing' or self.is_ready(job))
         assert self.service.processNext(jobid=jobid) is runs
         assert ran == [jobid] * runs
         if runs:

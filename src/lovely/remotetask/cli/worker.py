@@ -39,6 +39,9 @@ TASKS_SHOWN = 20
 #: How long (seconds) after the grace the database gets to take back the jobs.
 LEAVE_SECONDS = 5.0
 
+#: How often (seconds) the main thread wakes, so that no signal waits longer.
+WAKE_SECONDS = 1.0
+
 # How many connections a worker may need besides those of its jobs.
 _MACHINERY = 10
 
@@ -190,7 +193,11 @@ class _Work:
         try:
             self._thread.start()
             self._announce()
-            self._thread.over.wait()
+            # Python calls the handler of a signal in this thread alone, and
+            # another one may have been told of it: a wait without a bound
+            # would not end then.
+            while not self._thread.over.wait(WAKE_SECONDS):
+                pass
         except _Stop:
             by_signal = True
             if not self._thread.over.is_set():

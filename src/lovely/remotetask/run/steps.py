@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextvars
+import decimal
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -108,7 +111,7 @@ def call_task(task: Any, service: TaskService, host: IHost, job: Job,
         service, job, limit, is_stopping, is_ours)
     input = load_input(service, host, job)
     with context.running(current):
-        output = task(service, job.id, input)
+        output = _in_own_context(task, service, job.id, input)
     if current.timedOut:
         raise current.timeout()
     schema = getattr(task, 'outputSchema', None)
@@ -120,6 +123,30 @@ def call_task(task: Any, service: TaskService, host: IHost, job: Job,
         return output, payload.check(output, caller.jar_of(service))
     except InputRejected as reason:
         raise TaskError(f'the result cannot be stored: {reason}') from reason
+
+
+def _with_own_decimals(task: Any, *arguments: Any) -> Any:
+    # The copy of a context shares the decimal context, which has attributes.
+    decimal.setcontext(decimal.getcontext().copy())
+    return task(*arguments)
+
+
+def _in_own_context(task: Any, *arguments: Any) -> Any:
+    """Call a task; what it sets for its thread, the next job does not see.
+
+    Cost: some us, most of it for the decimal context.  Sites, interactions and
+    transactions stand in thread-locals, and are those of the thread.
+    """
+    tracer, profiler = sys.gettrace(), sys.getprofile()
+    try:
+        return contextvars.copy_context().run(
+            _with_own_decimals, task, *arguments)
+    finally:
+        # Not for nothing: to set one costs more, and is an audit event.
+        if sys.gettrace() is not tracer:
+            sys.settrace(tracer)
+        if sys.getprofile() is not profiler:
+            sys.setprofile(profiler)
 
 
 def is_by_person(error: BaseException) -> bool:

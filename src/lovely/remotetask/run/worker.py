@@ -41,6 +41,7 @@ from lovely.remotetask.run.suspects import Suspects
 from lovely.remotetask.run.suspects import Turn
 from lovely.remotetask.run.worker_id import Identity
 from lovely.remotetask.run.worker_id import here
+from lovely.remotetask.run.worker_id import manual_worker
 from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.store.workers import PROCESSOR
@@ -153,12 +154,13 @@ class Worker:
 
     # -- claim ----------------------------------------------------------------
 
-    def claim(self, jobid: int | None = None) -> Claim | None:
-        """Take a job: the next one, or this one if it is queued or claimed.
+    def claim(self, jobid: int | None = None, force: bool = False
+              ) -> Claim | None:
+        """Take a job: the next one, or this one; see Claiming.runnable.
 
         Txn: a short one of its own, repeated after a conflict.
         """
-        for claim in self._claim(jobid, alone=True):
+        for claim in self._claim(jobid, True, force):
             return claim
         return None
 
@@ -167,9 +169,10 @@ class Worker:
 
         Txn: as ``claim``.
         """
-        return self._claim(None, alone=False)
+        return self._claim(None, False)
 
-    def _claim(self, jobid: int | None, alone: bool) -> list[Claim]:
+    def _claim(self, jobid: int | None, alone: bool, force: bool = False
+               ) -> list[Claim]:
         def take(service: TaskService) -> list[Claim]:
             queue = service.jobqueue
             self._pause = None
@@ -185,7 +188,7 @@ class Worker:
             # several threads.
             slots = tuple(self._idle) or (
                 queue.take_slot(self.identity.id),)
-            return self._take(service, slots, jobid, alone, turn)
+            return self._take(service, slots, jobid, alone, turn, force)
 
         check_opened_here(self.database)
         with self._claiming, Turn(self) as turn:
@@ -233,12 +236,14 @@ class Worker:
         return [] if self.suspects.wants_room(queue, look.able) else None
 
     def _take(self, service: TaskService, slots: Sequence[int],
-              jobid: int | None, alone: bool, turn: Turn) -> list[Claim]:
+              jobid: int | None, alone: bool, turn: Turn,
+              force: bool) -> list[Claim]:
         """Claim jobs for one of these slots, in the current transaction."""
         queue, now = service.jobqueue, service.clock.now()
         slot = slots[0]
         if jobid is not None:
-            job = queue.claim_this(jobid, self.identity.token(slot), now)
+            job = queue.claim_this(jobid, self.identity.token(slot), now,
+                                   manual_worker().id, force)
             return claims_of([] if job is None else [job], slot)
         look = self._look(service, now)
         look.take_back(queue)

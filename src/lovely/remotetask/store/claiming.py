@@ -36,6 +36,7 @@ from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import ghosts
 from lovely.remotetask.store.records import look
+from lovely.remotetask.store.states import is_final
 from lovely.remotetask.store.timetable import Timetable
 from lovely.remotetask.store.workers import Retired
 
@@ -64,6 +65,8 @@ class Claiming(Timetable):
         # puts its jobs back.
         def start(self, job: Job, token: Token, now: float) -> None: ...
 
+        paused: bool
+
         def requeue(self, job: Job) -> None: ...
 
         def interrupt(self, job: Job, now: float,
@@ -71,16 +74,46 @@ class Claiming(Timetable):
 
     # -- a claim --------------------------------------------------------------
 
-    def claim_this(self, jobid: int, token: Token, now: float) -> Job | None:
-        """Claim a job that is queued or claimed already.
+    def runnable(self, jobid: int, now: float, mine: str, force: bool = False
+                 ) -> Job | None:
+        """The job of this id, if it may be run by its id now, else None.
+
+        It may where it waits for a thread, or was claimed for that.
+        Arguments: ``mine``, the id of the worker that has claimed what
+        ``claimNextJob`` of this process gave; ``force``: a person wants it:
+        also what waits for its time, a retry, ``startJob`` or ``resume``, but
+        not what a worker runs.
+        Txn: makes ready what is due.
+        """
+        if not force and self.has_due(now):
+            self._make_due_ready(now)
+        job = look(self.jobs, jobid)
+        if (job is None or isinstance(job, UnreadableJob)
+                or job.status is None or is_final(job.status)):
+            return None
+        if job.status == PROCESSING:
+            owner = job.claim[0] if job.claim else None
+            free = owner == mine or (force and owner not in self.workers)
+            return job if free else None
+        if force:
+            if job.status != QUEUED:
+                self.enqueue(job)
+            return job
+        ready = (job.status == QUEUED and job.position is not None
+                 and job.position[0] in ('ready', 'suspects'))
+        return job if ready and not self.paused else None
+
+    def claim_this(self, jobid: int, token: Token, now: float, mine: str,
+                   force: bool = False) -> Job | None:
+        """Claim a job that may be run by its id; see ``runnable``.
 
         A claimed one changes hands: its token says who may finish it.
-        Returns: the job; None if it is neither.
+        Returns: the job; None if it may not be run.
         Raises: Retired if the slot is not the worker's (any more).
         """
         slot = self._own(*token[:2])
-        job = look(self.jobs, jobid)
-        if job is None or job.status not in (QUEUED, PROCESSING):
+        job = self.runnable(jobid, now, mine, force)
+        if job is None:
             return None
         self._turn(slot, token[1], [(-1, jobid)], ahead=False)
         self.start(job, token, now)

@@ -23,6 +23,7 @@ from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import Job
 from lovely.remotetask.runs import LatestRuns
 from lovely.remotetask.store import cleaning
@@ -106,7 +107,7 @@ class JobQueue(Claiming):
                 self._begin_tick(job, job.next.key)
             if when is not None:
                 self._note_next(job, time_key(when))
-        if job.status in (DELAYED, CRONJOB):
+        if job.status in (DELAYED, CRONJOB, STARTLATER):
             self.enqueue(job)
         self.start(job, token, now)
         return True

@@ -1,0 +1,54 @@
+"""What a task sets for its thread, the next job of the thread does not see."""
+
+import contextvars
+import decimal
+import sys
+
+import pytest
+import transaction
+
+from lovely.remotetask.processor import SimpleProcessor
+
+VARIABLE = contextvars.ContextVar('VARIABLE', default='unset')
+
+
+def trace(*arguments):
+    return None
+
+
+@pytest.mark.parametrize('raises', [False, True], ids=['ends', 'raises'])
+@pytest.mark.parametrize('direct', [False, True], ids=['worker', 'direct'])
+def test_what_a_task_sets_is_gone_after_it(
+        application, service, register, direct, raises):
+    seen = []
+    precision = decimal.getcontext().prec
+    tracer, profiler = sys.gettrace(), sys.getprofile()
+
+    @register
+    def task(input):
+        seen.append((VARIABLE.get(), decimal.getcontext().prec))
+        VARIABLE.set('of another job')
+        decimal.getcontext().prec = 3
+        sys.settrace(trace)
+        sys.setprofile(trace)
+        if raises:
+            raise ValueError('no')
+
+    for _ in range(2):
+        service.add('task')
+    transaction.commit()
+    token = VARIABLE.set('of the thread')
+    try:
+        if direct:
+            service.process()
+        else:
+            processor = SimpleProcessor(application.db, ['tasks'])
+            assert processor.processNext() and processor.processNext()
+        after = sys.gettrace(), sys.getprofile()
+    finally:
+        sys.settrace(tracer)
+        sys.setprofile(profiler)
+        VARIABLE.reset(token)
+    assert seen == [('of the thread', precision)] * 2
+    assert after == (tracer, profiler)
+    assert decimal.getcontext().prec == precision
