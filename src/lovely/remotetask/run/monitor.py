@@ -32,6 +32,8 @@ from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run import report
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.stuck import Reasons
+from lovely.remotetask.run.stuck import Stuck
 from lovely.remotetask.run.sweep import Sweep
 from lovely.remotetask.run.worker import Worker
 from lovely.remotetask.run.worker_id import is_here
@@ -118,6 +120,7 @@ class Monitor:
         self._life = liveness.for_database(database)
         self._workers: list[Worker] = []
         self._sweeps: dict[Worker, Sweep] = {}
+        self._stuck: dict[Worker, Stuck] = {}
         self._changed = threading.Event()
         # Our claims that no thread was running at the last look.
         self._orphans: set[Token] = set()
@@ -135,11 +138,13 @@ class Monitor:
         """Watch over a worker, too."""
         self._workers.append(worker)
         self._sweeps[worker] = Sweep(worker)
+        self._stuck[worker] = Stuck(worker)
 
     def remove(self, worker: Worker) -> None:
         with suppress(ValueError):
             self._workers.remove(worker)
         self._sweeps.pop(worker, None)
+        self._stuck.pop(worker, None)
         self._changed.set()
 
     def wait(self) -> None:
@@ -165,6 +170,7 @@ class Monitor:
                 for worker in workers:
                     worker.hand_over()
                     self.look(worker)
+                    self._look_for_stuck(worker)
                     self._sweep(worker)
                 now = SYSTEM_CLOCK.monotonic()
                 if (self._life.needs_beat
@@ -206,6 +212,24 @@ class Monitor:
         sweep = self._sweeps.get(worker)
         if sweep is not None:
             sweep.go_on()
+
+    def _look_for_stuck(self, worker: Worker) -> None:
+        stuck = self._stuck.get(worker)
+        if stuck is None or not (worker.active or stuck.noted):
+            return
+
+        def find(connection: Connection) -> Reasons:
+            service = worker.executor.by_oid(connection)
+            with worker.executor.host.running(service, None) as seen:
+                return stuck.find(seen)
+
+        try:
+            stuck.note(db.read(worker.database, find))
+        except ServiceGone:
+            return
+        except Exception:
+            # The next look tries it again; the loop logs what failed.
+            trace.exception('no look at the jobs of our threads')
 
     # -- rescue ---------------------------------------------------------------
 
