@@ -483,7 +483,8 @@ class ITaskService(IContained):
         oldest job has been waiting that could run, or None;
         ``completedPerMinute`` and ``errorPerMinute`` (float), about the last
         minute, without what has been cleaned; ``workers`` (int);
-        ``paused`` (bool).
+        ``paused`` (bool); ``reruns``, name of a task -> how often its jobs
+        ran again because of a conflict, in the workers that are there now.
         Cost: flat.
         """
 

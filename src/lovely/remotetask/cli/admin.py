@@ -25,7 +25,9 @@ def stats_command(backend: Backend, as_json: bool) -> None:
         print_json(answer)
         return
     texts = {'oldest': lambda age: '' if age is None else f'{age:.1f} s',
-             'paused': lambda paused: 'yes' if paused else 'no'}
+             'paused': lambda paused: 'yes' if paused else 'no',
+             'reruns': lambda tasks: ', '.join(
+                 f'{name} {tasks[name]}' for name in sorted(tasks))}
     print_pairs((name, texts.get(name, str)(value))
                 for name, value in answer.items())
 

@@ -120,8 +120,8 @@ class Executor(Finder):
                 return self._attempt(claim, session, claims_next)
             except TransientError as error:
                 conflicts += 1
-                trace.debug('job %s: conflict %s: %s', claim.jobid,
-                            conflicts, error)
+                self.run_times.rerun(claim.task)
+                report.ended(claim, 'conflict', report.since(began), error)
                 self._back_off(conflicts)
                 if (self.stopping.is_set()
                         and conflicts >= _CONFLICTS_WHEN_STOPPING):

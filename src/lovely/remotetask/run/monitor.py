@@ -155,7 +155,7 @@ class Monitor:
     def _run(self) -> None:
         pause = (settings.LOOK_SECONDS if self._life.needs_beat
                  else _LOOK_ALONE_SECONDS)
-        last_beat = SYSTEM_CLOCK.monotonic()
+        last_beat = last_note = SYSTEM_CLOCK.monotonic()
         while True:
             self._changed.wait(pause)
             self._changed.clear()
@@ -173,6 +173,10 @@ class Monitor:
                     self._look_for_stuck(worker)
                     self._sweep(worker)
                 now = SYSTEM_CLOCK.monotonic()
+                if now - last_note >= settings.BEAT_SECONDS:
+                    last_note = now
+                    for worker in workers:
+                        self._note_reruns(worker)
                 if (self._life.needs_beat
                         and now - last_beat >= settings.BEAT_SECONDS):
                     last_beat = now
@@ -203,10 +207,29 @@ class Monitor:
         # One, unless a queue has a database of its own.
         for database in {worker.database for worker in workers}:
             try:
-                db.write(database, beat)
+                db.write(database, beat, note='remotetask beat')
             except Exception:
                 # Other workers will take us for dead, rightly or not.
                 trace.exception('no sign of life could be given')
+
+    def _note_reruns(self, worker: Worker) -> None:
+        """Note in a worker's record how often jobs ran again, if any did."""
+        times = worker.executor.run_times
+        reruns, name = dict(times.reruns), worker.identity.id
+        if reruns == times.noted:
+            return
+
+        def note(service: TaskService) -> None:
+            record = service.jobqueue.workers.get(name)
+            if record is not None:
+                record.reruns = reruns
+
+        try:
+            worker.executor.write(note, note='remotetask reruns')
+            times.noted = reruns
+        except Exception:
+            # The next round tries it again.
+            trace.exception('the runs that conflicted could not be noted')
 
     def _sweep(self, worker: Worker) -> None:
         sweep = self._sweeps.get(worker)

@@ -53,12 +53,15 @@ class WorkerRecord(Persistent):
     (ILiveness); ``beat`` (Beat), None where no worker watches it; ``lacks``,
     the names of tasks that it has met and does not have (tuple of str);
     ``since``, when it became known (seconds since 1970); ``stuck``, the jobs
-    in which its threads are stuck, and why (tuples of job id and text).
+    in which its threads are stuck, and why (tuples of job id and text);
+    ``reruns``, name of a task -> how often its jobs ran again because of a
+    conflict.
     """
 
     lacks: tuple[str, ...] = ()
     since: float | None = None
     stuck: tuple[tuple[int, str], ...] = ()
+    reruns: dict[str, int] = {}     # noqa: RUF012 (never changed in place)
 
     def __init__(self, evidence: tuple[Any, ...],
                  beat: Beat | None) -> None:
@@ -195,6 +198,14 @@ class Workers(Persistent):
         return {'id': job.id, 'task': job.task, 'attempt': job.attempts,
                 'seconds': None if began is None else round(
                     max(0.0, SYSTEM_CLOCK.now() - began.timestamp()), 1)}
+
+    def reruns(self) -> dict[str, int]:
+        """How often jobs ran again by conflicts: name of the task -> int."""
+        found: dict[str, int] = {}
+        for record in self.workers.values():
+            for task, number in record.reruns.items():
+                found[task] = found.get(task, 0) + number
+        return found
 
     def running(self) -> Iterator[int]:
         """The ids of the jobs that run."""
