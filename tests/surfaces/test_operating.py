@@ -18,7 +18,7 @@ def test_stats(web, service):
         'queued': 0, 'processing': 0, 'scheduled': 0, 'start later': 0,
         'completed': 0, 'error': 0, 'cancelled': 0, 'oldest': None,
         'completedPerMinute': 0.0, 'errorPerMinute': 0.0, 'workers': 0,
-        'paused': False}
+        'paused': False, 'reruns': {}}
     add(web)
     add(web, 'error')
     service(lambda service: service.process())

@@ -79,8 +79,14 @@ class JobContext:
         passed, or the worker is stopping.
         Cost: at most one look into the database per second.
         """
-        if self.timedOut or self._is_stopping():
-            return True
+        return self.timedOut or self._is_stopping() or self.lost
+
+    @property
+    def lost(self) -> bool:
+        """Was the job cancelled, or taken over?
+
+        Cost: at most one look into the database per second.
+        """
         now = SYSTEM_CLOCK.monotonic()
         if not self._lost and now - self._looked >= _LOOK:
             self._looked = now

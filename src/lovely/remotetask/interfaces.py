@@ -500,15 +500,20 @@ class ITaskService(IContained):
         oldest job has been waiting that could run, or None;
         ``completedPerMinute`` and ``errorPerMinute`` (float), about the last
         minute, without what has been cleaned; ``workers`` (int);
-        ``paused`` (bool).
+        ``paused`` (bool); ``reruns``, name of a task -> how often its jobs
+        ran again because of a conflict, in the workers that are there now.
         Cost: flat.
         """
 
     def listWorkers():
         """Who runs jobs of this service.
 
-        Returns: a list of dicts: ``id`` (str), ``evidence`` (list of str),
-        ``claims`` (list of job ids), ``slots`` (list of int).
+        Returns: a list of dicts: ``id``, ``host`` (str); ``since`` (ISO 8601,
+        or None); ``jobs``, what runs: dicts of ``id``, ``task``, ``attempt``
+        and ``seconds``; ``stuck``, what its threads run although it was
+        cancelled or is over its limit: dicts of ``id`` and ``why``;
+        ``evidence`` (list of str), ``claims`` (list of job ids), ``slots``
+        (list of int), ``lacks``, tasks it does not have.
         """
 
     def hasJobsWaiting(now=None):

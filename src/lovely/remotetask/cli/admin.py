@@ -11,7 +11,9 @@ from lovely.remotetask.cli.output import print_json
 from lovely.remotetask.cli.output import print_pairs
 from lovely.remotetask.cli.output import print_progress
 from lovely.remotetask.cli.output import print_table
+from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.texts import one_line
 
 
 @click.command('stats')
@@ -23,7 +25,9 @@ def stats_command(backend: Backend, as_json: bool) -> None:
         print_json(answer)
         return
     texts = {'oldest': lambda age: '' if age is None else f'{age:.1f} s',
-             'paused': lambda paused: 'yes' if paused else 'no'}
+             'paused': lambda paused: 'yes' if paused else 'no',
+             'reruns': lambda tasks: ', '.join(
+                 f'{name} {tasks[name]}' for name in sorted(tasks))}
     print_pairs((name, texts.get(name, str)(value))
                 for name, value in answer.items())
 
@@ -37,11 +41,21 @@ def workers_command(backend: Backend, as_json: bool) -> None:
         print_json(answer)
         return
     print_table(
-        ('worker', 'evidence', 'slots', 'jobs'),
-        [(worker['id'], ' '.join(worker['evidence']),
+        ('worker', 'host', 'since', 'evidence', 'slots', 'jobs'),
+        [(worker['id'], worker['host'], time_text(worker['since']),
+          ' '.join(worker['evidence']),
           ' '.join(map(str, worker['slots'])),
           ' '.join(map(str, worker['claims'])))
          for worker in answer['workers']])
+    for worker in answer['workers']:
+        for job in worker['jobs']:
+            click.echo(one_line(
+                f'job {job["id"]} of {job["task"]}, attempt {job["attempt"]}, '
+                f'runs for {job["seconds"]} s in {worker["id"]}'))
+        for job in worker['stuck']:
+            click.echo(one_line(
+                f'stuck: job {job["id"]} {job["why"]}, and a thread of '
+                f'{worker["id"]} still runs it'))
 
 
 @click.command('retry')

@@ -21,6 +21,7 @@ from lovely.remotetask.bounds import SECONDS
 from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.commands import childprocess
+from lovely.remotetask.context import currentJob
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import UsageError
@@ -234,7 +235,8 @@ class CommandTask:
         try:
             return childprocess.run(
                 argv, data, timeout=self.timeout, grace=self.grace,
-                max_output=self.max_output, env=env, cwd=self.cwd)
+                max_output=self.max_output, env=env, cwd=self.cwd,
+                is_lost=_is_lost)
         # Other errors may pass (no memory, no process left), and follow the
         # retry policy.
         except FileNotFoundError as error:
@@ -251,6 +253,14 @@ class CommandTask:
                 f'the command {self.program} cannot be run: '
                 f'{error.strerror}; correct the permissions or the path of '
                 f'{error.filename or self.program}') from error
+
+
+def _is_lost() -> bool:
+    """Was the job of this thread cancelled, or taken over?"""
+    try:
+        return currentJob().lost
+    except UsageError:
+        return False            # called outside of a run
 
 
 def _checked_argv(argv: Any) -> tuple[str, ...]:

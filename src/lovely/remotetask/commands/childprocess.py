@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 from typing import TypeAlias
 
+from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.log import log
@@ -37,6 +38,9 @@ _LAST_LOOK = 0.1
 # How long (seconds) this process, at its end, waits for its children.
 _LAST_CALL = 5.0
 
+
+# How long (seconds) a child gets, at most, whose job was cancelled.
+_LOST_GRACE = 0.5
 
 # A child that is being started, or runs.
 Start: TypeAlias = Future[subprocess.Popen[bytes]]
@@ -62,7 +66,8 @@ class Outcome:
 
 def run(argv: Sequence[str], data: bytes | None, *, timeout: float,
         grace: float, max_output: int, env: Mapping[str, str],
-        cwd: str | None = None) -> Outcome:
+        cwd: str | None = None,
+        is_lost: Callable[[], bool] = lambda: False) -> Outcome:
     """Run a program to its end, or to the end of its time.
 
     Nothing that it started outlives the call, except what leaves its process
@@ -72,7 +77,8 @@ def run(argv: Sequence[str], data: bytes | None, *, timeout: float,
     it is empty; ``timeout`` (seconds); ``grace``, seconds between SIGTERM and
     SIGKILL, and for what the child left behind to close its output;
     ``max_output``, bytes kept of stdout (the first) and stderr (the last);
-    ``env``, the whole environment; ``cwd``, a directory.
+    ``env``, the whole environment; ``cwd``, a directory; ``is_lost()``, asked
+    all the time: True: stop it, for no result of it can count any more.
     Raises: OSError for a program that cannot be started; RuntimeFault;
     RetryLater where this process ends first.
     """
@@ -88,10 +94,12 @@ def run(argv: Sequence[str], data: bytes | None, *, timeout: float,
                    stdin=(subprocess.DEVNULL if data is None
                           else subprocess.PIPE))
             process = start.result()
-            child = _Child(process, ready, data, max_output)
+            child = _Child(process, ready, data, max_output, is_lost)
             in_time = child.serve(started + timeout)
             if not in_time:
                 _signal(process, signal.SIGTERM)
+                if child.lost:
+                    grace = min(grace, _LOST_GRACE)
             # Waits for the last output: of a child that was told to stop, or
             # of processes that a child left behind.
             child.serve(time.monotonic() + grace, to_the_end=True)
@@ -100,6 +108,8 @@ def run(argv: Sequence[str], data: bytes | None, *, timeout: float,
             # that has a session of its own.  Where the start was interrupted,
             # the starting thread buries the child.
             start.add_done_callback(partial(_bury, patience=grace))
+    if child.lost:
+        raise LeaseLost(f'{argv[0]} was stopped: its job is no longer ours')
     if not in_time and _ending.is_set():
         raise _ended(argv)
     out, err = child.stdout, child.stderr
@@ -193,8 +203,10 @@ class _Child:
 
     def __init__(self, process: subprocess.Popen[bytes],
                  ready: selectors.BaseSelector, data: bytes | None,
-                 max_output: int) -> None:
+                 max_output: int, is_lost: Callable[[], bool]) -> None:
         self.process = process
+        self.lost = False
+        self._is_lost = is_lost
         self.stdout = _Kept(max_output, last=False)
         # An error is quoted by its end.
         self.stderr = _Kept(max_output, last=True)
@@ -226,6 +238,9 @@ class _Child:
         while not self._has_ended() or (to_the_end and self._outputs):
             left = until - time.monotonic()
             if left <= 0 or (_ending.is_set() and not to_the_end):
+                return False
+            if not to_the_end and self._is_lost():
+                self.lost = True
                 return False
             events = self._ready.select(min(left, pause))
             pause = _FIRST_LOOK if events else min(pause * 2, _LAST_LOOK)

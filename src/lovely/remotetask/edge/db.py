@@ -86,9 +86,10 @@ def read(database: DB, function: Callable[[Connection], _T]) -> _T:
 
 
 def write(database: DB, function: Callable[[Connection], _T],
-          tries: int = CLAIM_TRIES) -> _T:
+          tries: int = CLAIM_TRIES, note: str = '') -> _T:
     """Call ``function(connection)`` and commit; again after a conflict.
 
+    Arguments: ``note``, what the undo log says of it.
     Returns: the result of ``function``.
     Raises: the ConflictError of the last of ``tries``; any other error at
     once: one about a lost connection has taken its time already.
@@ -101,6 +102,8 @@ def write(database: DB, function: Callable[[Connection], _T],
             attempt += 1
             try:
                 result = function(connection)
+                if note:
+                    manager.get().note(note)
                 _commit(manager, connection)
                 return result
             except ConflictError:

@@ -30,7 +30,6 @@ from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
-from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.run import report
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claim import ClaimsNext
@@ -51,10 +50,10 @@ from lovely.remotetask.run.steps import failed_context
 from lovely.remotetask.run.steps import find_task
 from lovely.remotetask.run.steps import is_by_person
 from lovely.remotetask.run.steps import judge
+from lovely.remotetask.run.steps import policy_of
 from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.store.local import reserved
 from lovely.remotetask.store.records import look
-from lovely.remotetask.task import task_option
 from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
@@ -123,8 +122,8 @@ class Executor(Finder):
                 return self._attempt(claim, session, claims_next)
             except TransientError as error:
                 conflicts += 1
-                trace.debug('job %s: conflict %s: %s', claim.jobid,
-                            conflicts, error)
+                self.run_times.rerun(claim.task)
+                report.ended(claim, 'conflict', report.since(began), error)
                 if (self.stopping.is_set()
                         and conflicts >= _CONFLICTS_WHEN_STOPPING):
                     # It may conflict for ever; another worker, or this one
@@ -404,9 +403,8 @@ class Executor(Finder):
             service = self.service(connection)
             job = self.own(service, claim)
             with self.host.running(service, None) as seen:
-                policy = task_option(self.host.task(
-                    seen, seen.taskInterface, job.task),
-                    'retry') or DEFAULT_POLICY
+                policy = policy_of(self.host.task(
+                    seen, seen.taskInterface, job.task), error)
                 return judge(
                     error, job.task, service.clock.now(),
                     lambda: policy.delay(job.failures + 1, _jitter)

@@ -51,14 +51,15 @@ class Finder:
         return service
 
     def write(self, function: Callable[[TaskService], _T],
-              moved: bool = False) -> _T:
+              moved: bool = False, note: str = '') -> _T:
         """Call ``function(service)`` in a short transaction of its own.
 
-        Arguments: ``moved``: find it also where another path leads to it now.
+        Arguments: ``moved``: find it also where another path leads to it now;
+        ``note``, what the undo log says of it.
         """
         find = self.by_oid if moved else self.service
         return db.write(self.database, lambda connection: function(
-            find(connection)))
+            find(connection)), note=note)
 
     def by_oid(self, connection: Connection) -> TaskService:
         """The service, wherever it is now; raises ServiceGone."""

@@ -91,6 +91,8 @@ class Group:
             trace.debug('jobs %s run one by one: %s',
                         [claim.jobid for claim in self._begun], error)
             for claim in self._begun:
+                if isinstance(error, TransientError):
+                    self._executor.run_times.rerun(claim.task)
                 self._since = SYSTEM_CLOCK.monotonic()
                 self._executor.run(claim, session)
             return []

@@ -32,6 +32,8 @@ from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run import report
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.stuck import Reasons
+from lovely.remotetask.run.stuck import Stuck
 from lovely.remotetask.run.sweep import Sweep
 from lovely.remotetask.run.worker import Worker
 from lovely.remotetask.run.worker_id import is_here
@@ -118,6 +120,7 @@ class Monitor:
         self._life = liveness.for_database(database)
         self._workers: list[Worker] = []
         self._sweeps: dict[Worker, Sweep] = {}
+        self._stuck: dict[Worker, Stuck] = {}
         self._changed = threading.Event()
         # Our claims that no thread was running at the last look.
         self._orphans: set[Token] = set()
@@ -135,11 +138,13 @@ class Monitor:
         """Watch over a worker, too."""
         self._workers.append(worker)
         self._sweeps[worker] = Sweep(worker)
+        self._stuck[worker] = Stuck(worker)
 
     def remove(self, worker: Worker) -> None:
         with suppress(ValueError):
             self._workers.remove(worker)
         self._sweeps.pop(worker, None)
+        self._stuck.pop(worker, None)
         self._changed.set()
 
     def wait(self) -> None:
@@ -150,7 +155,7 @@ class Monitor:
     def _run(self) -> None:
         pause = (settings.LOOK_SECONDS if self._life.needs_beat
                  else _LOOK_ALONE_SECONDS)
-        last_beat = SYSTEM_CLOCK.monotonic()
+        last_beat = last_note = SYSTEM_CLOCK.monotonic()
         while True:
             self._changed.wait(pause)
             self._changed.clear()
@@ -165,8 +170,13 @@ class Monitor:
                 for worker in workers:
                     worker.hand_over()
                     self.look(worker)
+                    self._look_for_stuck(worker)
                     self._sweep(worker)
                 now = SYSTEM_CLOCK.monotonic()
+                if now - last_note >= settings.BEAT_SECONDS:
+                    last_note = now
+                    for worker in workers:
+                        self._note_reruns(worker)
                 if (self._life.needs_beat
                         and now - last_beat >= settings.BEAT_SECONDS):
                     last_beat = now
@@ -197,15 +207,52 @@ class Monitor:
         # One, unless a queue has a database of its own.
         for database in {worker.database for worker in workers}:
             try:
-                db.write(database, beat)
+                db.write(database, beat, note='remotetask beat')
             except Exception:
                 # Other workers will take us for dead, rightly or not.
                 trace.exception('no sign of life could be given')
+
+    def _note_reruns(self, worker: Worker) -> None:
+        """Note in a worker's record how often jobs ran again, if any did."""
+        times = worker.executor.run_times
+        reruns, name = dict(times.reruns), worker.identity.id
+        if reruns == times.noted:
+            return
+
+        def note(service: TaskService) -> None:
+            record = service.jobqueue.workers.get(name)
+            if record is not None:
+                record.reruns = reruns
+
+        try:
+            worker.executor.write(note, note='remotetask reruns')
+            times.noted = reruns
+        except Exception:
+            # The next round tries it again.
+            trace.exception('the runs that conflicted could not be noted')
 
     def _sweep(self, worker: Worker) -> None:
         sweep = self._sweeps.get(worker)
         if sweep is not None:
             sweep.go_on()
+
+    def _look_for_stuck(self, worker: Worker) -> None:
+        stuck = self._stuck.get(worker)
+        if stuck is None or not (worker.active or stuck.noted):
+            return
+
+        def find(connection: Connection) -> Reasons:
+            service = worker.executor.by_oid(connection)
+            with worker.executor.host.running(service, None) as seen:
+                return stuck.find(seen)
+
+        try:
+            stuck.note(db.read(worker.database, find))
+        except ServiceGone:
+            return
+        except Exception:
+            # The next look tries it again; the loop logs what failed.
+            trace.exception('no look at the jobs of our threads')
 
     # -- rescue ---------------------------------------------------------------
 

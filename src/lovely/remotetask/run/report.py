@@ -8,6 +8,7 @@ parked       INFO     lovely.remotetask.runs    the task asked for a later run
 cancelled    INFO     lovely.remotetask.runs    the task has cancelled its job
 given back   INFO     lovely.remotetask.runs    it runs again, uncharged
 left         INFO     lovely.remotetask.runs    another worker is to run it
+conflict     INFO     lovely.remotetask.runs    it runs again at once
 dropped      INFO     lovely.remotetask.runs    the job is no longer ours
 interrupted  INFO     lovely.remotetask.runs    its worker died; it runs again
 retried      WARNING  lovely.remotetask         failed, and is tried again

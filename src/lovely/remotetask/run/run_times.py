@@ -23,6 +23,14 @@ class RunTimes:
         self._seconds: dict[str, float] = {}
         self._alone: set[str] = set()
         self.tasks: dict[str, Any] = {}
+        # How often conflicts had jobs of a task run again, and what of that
+        # the worker's record tells.
+        self.reruns: dict[str, int] = {}
+        self.noted: dict[str, int] = {}
+
+    def rerun(self, name: str) -> None:
+        """Note that a run has conflicted, and is repeated."""
+        self.reruns[name] = self.reruns.get(name, 0) + 1
 
     def see(self, name: str, task: Any) -> None:
         """Note the task that a run is about to call."""

@@ -22,6 +22,7 @@ from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import InputRejected
+from lovely.remotetask.errors import JobTimeout
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
@@ -29,6 +30,8 @@ from lovely.remotetask.errors import TooManyConflicts
 from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.failure import Failure
 from lovely.remotetask.log import log
+from lovely.remotetask.retry import DEFAULT_POLICY
+from lovely.remotetask.retry import NO_RETRY
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import task_option
@@ -211,6 +214,14 @@ class Verdict(NamedTuple):
 
     error: BaseException
     until: float | None = None
+
+
+def policy_of(task: Any, error: BaseException) -> Any:
+    """The retry policy (IRetryPolicy) for an error of a task."""
+    # A task that took too long does so again: only its own policy may say
+    # that it is to be tried once more.
+    return task_option(task, 'retry') or (
+        NO_RETRY if isinstance(error, JobTimeout) else DEFAULT_POLICY)
 
 
 def judge(error: BaseException, name: str, now: float,

@@ -198,7 +198,7 @@ class Worker:
             began = SYSTEM_CLOCK.monotonic()
             while True:
                 try:
-                    claims = self.executor.write(take)
+                    claims = self.executor.write(take, note='remotetask claim')
                     break
                 except Retired:
                     self.enroll()

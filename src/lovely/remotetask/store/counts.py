@@ -77,6 +77,7 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
         'errorPerMinute': _rate(queue, 'error', now),
         'workers': len(queue.workers),
         'paused': queue.paused,
+        'reruns': queue.reruns(),
     }
 
 

@@ -12,6 +12,8 @@ from BTrees.IOBTree import IOBTree
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
@@ -49,15 +51,23 @@ class WorkerRecord(Persistent):
 
     Attributes: ``evidence``, by which other workers find out whether it lives
     (ILiveness); ``beat`` (Beat), None where no worker watches it; ``lacks``,
-    the names of tasks that it has met and does not have (tuple of str).
+    the names of tasks that it has met and does not have (tuple of str);
+    ``since``, when it became known (seconds since 1970); ``stuck``, the jobs
+    in which its threads are stuck, and why (tuples of job id and text);
+    ``reruns``, name of a task -> how often its jobs ran again because of a
+    conflict.
     """
 
     lacks: tuple[str, ...] = ()
+    since: float | None = None
+    stuck: tuple[tuple[int, str], ...] = ()
+    reruns: dict[str, int] = {}     # noqa: RUF012 (never changed in place)
 
     def __init__(self, evidence: tuple[Any, ...],
                  beat: Beat | None) -> None:
         self.evidence = evidence
         self.beat = beat
+        self.since = SYSTEM_CLOCK.now()
 
 
 class Workers(Persistent):
@@ -170,11 +180,32 @@ class Workers(Persistent):
     def list_workers(self) -> list[dict[str, Any]]:
         """See ITaskService.listWorkers"""
         return [{'id': worker,
+                 'host': worker.split(':')[1] if ':' in worker else '',
+                 'since': _iso(record.since),
+                 'jobs': [self._running(job)
+                          for number in self.slots_of(worker)
+                          for job in self.claimed(number)],
+                 'stuck': [{'id': jobid, 'why': why}
+                           for jobid, why in record.stuck],
                  'evidence': [str(part[0]) for part in record.evidence],
                  'claims': self.claims_of(worker),
                  'lacks': list(record.lacks),
                  'slots': self.slots_of(worker)}
                 for worker, record in self.workers.items()]
+
+    def _running(self, job: Job) -> dict[str, Any]:
+        began = job.startedAt
+        return {'id': job.id, 'task': job.task, 'attempt': job.attempts,
+                'seconds': None if began is None else round(
+                    max(0.0, SYSTEM_CLOCK.now() - began.timestamp()), 1)}
+
+    def reruns(self) -> dict[str, int]:
+        """How often jobs ran again by conflicts: name of the task -> int."""
+        found: dict[str, int] = {}
+        for record in self.workers.values():
+            for task, number in record.reruns.items():
+                found[task] = found.get(task, 0) + number
+        return found
 
     def running(self) -> Iterator[int]:
         """The ids of the jobs that run."""
@@ -222,3 +253,8 @@ class Workers(Persistent):
         return sum(len(getattr(slot, name)) + (
             len(self.unlogged(number)) if name == COMPLETED else 0)
             for number, slot in self.slots.items())
+
+
+def _iso(seconds: float | None) -> str | None:
+    moment = None if seconds is None else as_utc(seconds)
+    return None if moment is None else moment.isoformat()

@@ -1,0 +1,97 @@
+"""Finds threads of this process that are stuck in a job.
+
+A thread cannot be stopped from outside.  One whose job was cancelled, or that
+is over its time limit, goes on until its task ends: that is told once in the
+log, and noted in the worker's record, for ``remotetask workers``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.log import log
+from lovely.remotetask.run.claim import Claim
+from lovely.remotetask.store.records import look
+from lovely.remotetask.task import task_option
+
+if TYPE_CHECKING:
+    from lovely.remotetask.run.worker import Worker
+    from lovely.remotetask.service import TaskService
+
+#: Job id -> why its thread is stuck.
+Reasons = dict[int, str]
+
+
+class Stuck:
+    """What is known of the threads of one worker that are stuck.
+
+    Arguments: ``worker``.
+    Attributes: ``noted``, what its record tells.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._before: set[Claim] = set()
+        self._told: set[tuple[Claim, str]] = set()
+        self.noted: Reasons = {}
+
+    def find(self, service: TaskService) -> Reasons:
+        """Those that are stuck, in a snapshot.
+
+        Cost: O(jobs that have run since the last look).
+        """
+        active = set(self._worker.active.values())
+        # A claim is committed before its job runs: those of the last look.
+        running, self._before = active & self._before, active
+        self._told = {told for told in self._told if told[0] in running}
+        found: Reasons = {}
+        for claim in running:
+            reason = self._reason(service, claim)
+            if reason is None or claim.jobid not in self._worker.active:
+                continue
+            found[claim.jobid] = reason
+            if (claim, reason) not in self._told:
+                self._told.add((claim, reason))
+                log.warning(
+                    'Job %s (task %r, attempt %s, worker %s) %s, and its '
+                    'thread still runs it', claim.jobid, claim.task,
+                    claim.attempt, claim.token[0], reason, extra={
+                        'job_id': claim.jobid, 'task': claim.task,
+                        'attempt': claim.attempt, 'worker': claim.token[0],
+                        'outcome': 'stuck'})
+        return found
+
+    def note(self, found: Reasons) -> None:
+        """Note them in the worker's record, where that has changed.
+
+        Txn: a short one of its own, if any.
+        """
+        if found == self.noted:
+            return
+        name = self._worker.identity.id
+
+        def note(service: TaskService) -> None:
+            record = service.jobqueue.workers.get(name)
+            if record is not None:
+                record.stuck = tuple(sorted(found.items()))
+
+        self._worker.executor.write(note)
+        self.noted = found
+
+    def _reason(self, service: TaskService, claim: Claim) -> str | None:
+        job = look(service.jobs, claim.jobid)
+        if job is None:
+            return 'was deleted'
+        if job.claim != claim.token:
+            return ('was cancelled' if job.status == CANCELLED
+                    else 'was taken over')
+        task = self._worker.executor.host.task(
+            service, service.taskInterface, claim.task)
+        limit = (None if getattr(task, 'limits_itself', False)
+                 else task_option(task, 'timeout'))
+        began = job.startedAt
+        if limit is None or began is None:
+            return None
+        over = service.clock.now() - began.timestamp() > limit
+        return f'is over its limit of {limit:g} s' if over else None
