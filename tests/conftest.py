@@ -30,7 +30,7 @@ from zope.site.site import LocalSiteManager
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.run import executor
+from lovely.remotetask.run import failing
 from lovely.remotetask.run import suspects
 from lovely.remotetask.run.threads import tell_to_stop
 from lovely.remotetask.task import SimpleTask
@@ -144,7 +144,7 @@ def longest_waits(monkeypatch):
         def uniform(self, first, last):
             return last
 
-    monkeypatch.setattr(executor, '_jitter', Longest())
+    monkeypatch.setattr(failing, 'jitter', Longest())
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from lovely.remotetask.edge.db import Session
 from lovely.remotetask.events import JobStarted
 from lovely.remotetask.run.chain import Chain
 from lovely.remotetask.run.executor import Executor
-from lovely.remotetask.run.executor import Guard
 from lovely.remotetask.run.group import Group
+from lovely.remotetask.run.guard import Guard
 from lovely.remotetask.run.monitor import Monitor
 from lovely.remotetask.run.worker import Worker
 from lovely.remotetask.store.queue import JobQueue

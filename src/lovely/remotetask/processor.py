@@ -33,7 +33,7 @@ from lovely.remotetask.peers.wakeup import WAIT_FLOOR
 from lovely.remotetask.run import monitor
 from lovely.remotetask.run import threads
 from lovely.remotetask.run.claim import Claim
-from lovely.remotetask.run.executor import BACKOFF_LAST
+from lovely.remotetask.run.failing import BACKOFF_LAST
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.worker import Worker
 from lovely.remotetask.store.workers import LOOP

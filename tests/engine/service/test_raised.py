@@ -16,7 +16,7 @@ from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import NO_RETRY
-from lovely.remotetask.run import executor
+from lovely.remotetask.run import failing
 from lovely.remotetask.run.threads import tell_to_stop
 from lovely.remotetask.task import FunctionTask
 
@@ -96,7 +96,7 @@ def test_what_a_task_raises_is_the_error_of_its_job(
     events.JobRetried])
 def test_what_a_subscriber_raises_leaves_no_job_claimed(
         service, register, start, wait_for, monkeypatch, kind, event):
-    monkeypatch.setattr(executor, '_BACKOFF_FIRST', 0.0)
+    monkeypatch.setattr(failing, '_BACKOFF_FIRST', 0.0)
 
     def fail(service, jobid, input):
         if event is not events.JobFinished:

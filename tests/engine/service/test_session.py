@@ -14,7 +14,7 @@ from lovely.remotetask.errors import SessionBroken
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import NO_RETRY
-from lovely.remotetask.run import executor
+from lovely.remotetask.run import failing
 from lovely.remotetask.run.threads import tell_to_stop
 from lovely.remotetask.task import FunctionTask
 
@@ -117,7 +117,7 @@ LEAVERS = [leave_explicit, leave_explicit_and_raise, leave_another_manager,
 @pytest.fixture
 def start(application, monkeypatch):
     """Starts a processor in a thread of its own; the test fails soon."""
-    monkeypatch.setattr(executor, '_STORE_TRIES', 3)
+    monkeypatch.setattr(failing, 'STORE_TRIES', 3)
     threads = []
 
     def start():

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.processor import SimpleProcessor
-from lovely.remotetask.run import executor
+from lovely.remotetask.run import failing
 from lovely.remotetask.task import FunctionTask
 
 
@@ -52,7 +52,7 @@ def fail(input):
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
     """Where storing fails, it is tried twice, and not for minutes."""
-    monkeypatch.setattr(executor, '_STORE_TRIES', 2)
+    monkeypatch.setattr(failing, 'STORE_TRIES', 2)
 
 
 @pytest.fixture(params=['worker', 'direct'])
@@ -111,7 +111,7 @@ def test_a_policy_is_asked_once_however_often_the_failure_is_stored(
         run, register, monkeypatch):
     policy = Policy(60)
     register(FunctionTask(fail, retry=policy), 'task')
-    store, tries = executor.store_failure, []
+    store, tries = failing.store_failure, []
 
     def conflicts(*arguments):
         tries.append(1)
@@ -119,7 +119,7 @@ def test_a_policy_is_asked_once_however_often_the_failure_is_stored(
             raise ConflictError
         return store(*arguments)
 
-    monkeypatch.setattr(executor, 'store_failure', conflicts)
+    monkeypatch.setattr(failing, 'store_failure', conflicts)
     job = run()
     assert (job.status, job.failures, len(tries)) == ('queued', 1, 2)
     assert policy.asked == [1]

@@ -30,7 +30,7 @@ from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.peers.forks import call_after_fork
 
 if TYPE_CHECKING:
-    from lovely.remotetask.run.worker import Worker
+    from lovely.remotetask.run.claimer import Claimer
     from lovely.remotetask.store.claiming import Able
     from lovely.remotetask.store.queue import JobQueue
 
@@ -54,9 +54,9 @@ class _Process:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.workers: WeakSet[Worker] = WeakSet()
+        self.workers: WeakSet[Claimer] = WeakSet()
         self.claims = 0
-        self.alone: tuple[Worker, int | None] | None = None
+        self.alone: tuple[Claimer, int | None] | None = None
         self.until = 0.0
 
     def is_empty(self) -> bool:
@@ -89,7 +89,7 @@ class Turn:
     Attributes: ``closed`` (bool): a suspect runs, claim nothing.
     """
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Claimer) -> None:
         self._worker = worker
         self._alone = False
         self.closed = False

@@ -1,57 +1,20 @@
-"""A worker: claims jobs, runs them, and can be told from a dead one.
-
-::
-
-    enroll -> claim -> run -+-> claim ...
-      ^                     |
-      |  Retired            +-> leave
-
-A worker claims under its id.  A monitor that declares it dead retires that id;
-the next claim then raises Retired, and the worker enrolls under a new one.
-"""
+"""A worker: runs what it has claimed, and can be told from a dead one."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from typing import Any
 
-from lovely.remotetask import settings
 from lovely.remotetask.edge import db
-from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.job import Job
-from lovely.remotetask.peers import liveness
-from lovely.remotetask.peers import wakeup
-from lovely.remotetask.peers.forks import check_opened_here
-from lovely.remotetask.run import report
 from lovely.remotetask.run.chain import Chain
 from lovely.remotetask.run.claim import Claim
-from lovely.remotetask.run.claim import claims_of
-from lovely.remotetask.run.executor import Executor
-from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.claimer import Claimer
 from lovely.remotetask.run.group import Group
-from lovely.remotetask.run.lacking import Look
-from lovely.remotetask.run.lane_shares import LaneShares
-from lovely.remotetask.run.suspects import PAUSE
-from lovely.remotetask.run.suspects import Suspects
-from lovely.remotetask.run.suspects import Turn
-from lovely.remotetask.run.worker_id import Identity
-from lovely.remotetask.run.worker_id import here
-from lovely.remotetask.run.worker_id import manual_worker
-from lovely.remotetask.store.cursor import ReadCursor
-from lovely.remotetask.store.workers import LOOP
-from lovely.remotetask.store.workers import PROCESSOR
-from lovely.remotetask.store.workers import Retired
 
 if TYPE_CHECKING:
-    from ZODB import DB
 
-    from lovely.remotetask.interfaces import IHost
-    from lovely.remotetask.service import TaskService
+    pass
 
 # The jobs of a group that wait behind a run that takes longer than this
 # (seconds) are given back, for other threads to run.
@@ -65,254 +28,11 @@ _SESSION_JOBS = 100
 _SPENT_JOBS = 1024
 
 
-class Worker:
+class Worker(Claimer):
     """Runs the jobs of one service in some threads of this process.
 
-    Arguments: as Executor's.
-    Attributes: ``home``, see Executor; ``identity``; ``active``, job id ->
-    Claim, the jobs that this worker has to end; ``groups``, slot -> Group,
-    the jobs that run with one commit now; ``alone``, slot -> how many jobs it
-    still finishes alone; ``sharedConflicts`` (int), how often a finish was
-    repeated because a claim in the same commit conflicted.
+    Arguments, Attributes: as Claimer's.
     """
-
-    def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
-        check_opened_here(database)
-        self.database = database
-        self.executor = Executor(database, path, host)
-        self.home = self.executor.home
-        self.stopping = self.executor.stopping
-        self.active: dict[int, Claim] = {}
-        self.groups: dict[int, Group] = {}
-        self.alone: dict[int, int] = {}
-        self.sharedConflicts = 0
-        self._role, self._threads = PROCESSOR, 1
-        self.identity = Identity(self._role)
-        # A new id is known here before others can see it in the database.
-        self.names = {self.identity.id}
-        # The slots that no thread uses now.
-        self._idle: list[int] = []
-        self._claiming = threading.Lock()
-        self._lanes, self.suspects = LaneShares(), Suspects()
-        self.lacking = self.executor.lacking
-        # Seconds until the next look, where jobs wait that may not be claimed
-        # now.
-        self._pause: float | None = None
-
-    # -- enroll ---------------------------------------------------------------
-
-    def enroll(self, role: str | None = None,
-               threads: int | None = None) -> None:
-        """Become known, under a new id, with a slot for each thread.
-
-        Arguments: ``role``: a LOOP gets lanes of its own, the others may not
-        come back for them; ``threads``, how many.
-        Raises: OpenedBeforeFork.
-        Txn: a short one of its own.
-        """
-        check_opened_here(self.database)
-        life = liveness.for_database(self.home)
-        self._role = role or self._role
-        self._threads = threads or self._threads
-        identity = Identity(self._role)
-        self.names = {self.identity.id, identity.id}
-        here.add(self)
-
-        def enroll(service: TaskService) -> list[int]:
-            queue = service.jobqueue
-            self.executor.oid = service._p_oid
-            queue.enroll(identity.id, life.announce(), life.needs_beat)
-            return [queue.take_slot(identity.id)
-                    for _ in range(self._threads)]
-
-        # If the old id was retired, its slots are gone with it, and threads
-        # that still use them can claim no more.
-        self._idle = self.executor.write(enroll)
-        self.identity = identity
-
-    def leave(self) -> int:
-        """Go: claims go back uncharged, slots are free.
-
-        Returns: how many jobs went back.
-        Txn: a short one of its own.
-        """
-        worker = self.identity.id
-        # What is not given back now is taken back: see monitor.
-        here.discard(self)
-        left: list[int] = []
-        with suppress(ServiceGone):
-            left = self.executor.write(
-                lambda service: service.jobqueue.retire(
-                    worker, service.clock.now(), charged=False), moved=True)
-        self._idle.clear()
-        for claim in [self.active[jobid] for jobid in left
-                      if jobid in self.active]:
-            report.ended(claim, 'given back')
-        if left:
-            wakeup.notify(self.home)
-        return len(left)
-
-    # -- claim ----------------------------------------------------------------
-
-    def claim(self, jobid: int | None = None, force: bool = False
-              ) -> Claim | None:
-        """Take a job: the next one, or this one; see Claiming.runnable.
-
-        Txn: a short one of its own, repeated after a conflict.
-        """
-        for claim in self._claim(jobid, True, force):
-            return claim
-        return None
-
-    def claim_some(self) -> list[Claim]:
-        """Take the next job, and others that may share a commit with it.
-
-        Txn: as ``claim``.
-        """
-        return self._claim(None, False)
-
-    def _claim(self, jobid: int | None, alone: bool, force: bool = False
-               ) -> list[Claim]:
-        def take(service: TaskService) -> list[Claim]:
-            queue = service.jobqueue
-            self._pause = None
-            # A look writes nothing, so an idle worker commits nothing.  Not
-            # has_waiting(): the claim removes entries that a dead worker has
-            # left in our lanes.
-            if jobid is None and (queue.paused or not (
-                    any(True for _ in queue.ready.heads())
-                    or queue.suspects or queue.missing
-                    or queue.has_due(service.clock.now()))):
-                return []
-            # No slot is idle where an application runs jobs by processNext in
-            # several threads.
-            slots = tuple(self._idle) or (
-                queue.take_slot(self.identity.id),)
-            return self._take(service, slots, jobid, alone, turn, force)
-
-        check_opened_here(self.database)
-        with self._claiming, Turn(self) as turn:
-            if turn.closed and jobid is None:
-                self._pause = PAUSE
-                return []
-            began = SYSTEM_CLOCK.monotonic()
-            while True:
-                try:
-                    claims = self.executor.write(take, note='remotetask claim')
-                    break
-                except Retired:
-                    self.enroll()
-            if claims:
-                if claims[0].slot in self._idle:
-                    self._idle.remove(claims[0].slot)
-                self._note(claims)
-                if claims[0].suspect:
-                    turn.took(claims[0].jobid)
-                self._lanes.took(SYSTEM_CLOCK.monotonic() - began)
-            self._say_what_is_lacking()
-            return claims
-
-    def _say_what_is_lacking(self) -> None:
-        """Tell other workers, once, which tasks this one does not have."""
-        names, worker = set(self.lacking.unsaid), self.identity.id
-        if names:
-            with suppress(Retired):
-                self.executor.write(lambda service: (
-                    service.jobqueue.note_lacking(worker, names)))
-            self.lacking.unsaid -= names
-
-    def _take_suspect(self, service: TaskService, slot: int, turn: Turn,
-                      look: Look) -> list[Job] | None:
-        """Claim a suspect; [] to claim nothing now, None: other jobs."""
-        queue = service.jobqueue
-        waited = self.suspects.waited(queue, look.able)
-        if waited is None:
-            return None
-        if turn.take_alone() or waited > settings.SUSPECT_SECONDS:
-            job = queue.claim_suspect(
-                self.identity.token(slot), service.clock.now(), look.able)
-            return None if job is None else [job]
-        self._pause = PAUSE
-        return [] if self.suspects.wants_room(queue, look.able) else None
-
-    def _take(self, service: TaskService, slots: Sequence[int],
-              jobid: int | None, alone: bool, turn: Turn,
-              force: bool) -> list[Claim]:
-        """Claim jobs for one of these slots, in the current transaction."""
-        queue, now = service.jobqueue, service.clock.now()
-        slot = slots[0]
-        if jobid is not None:
-            job = queue.claim_this(jobid, self.identity.token(slot), now,
-                                   manual_worker().id, force)
-            return claims_of([] if job is None else [job], slot)
-        look = self._look(service, now)
-        look.take_back(queue)
-        jobs = self._take_suspect(service, slot, turn, look)
-        if jobs is None:
-            jobs = queue.claim_next(
-                self.identity.tokens(slot), now,
-                self._lanes.may_take(queue, slots),
-                None if alone else self._fits(service), look.able)
-            # A suspect may have come in among the due ones.
-            jobs = jobs or self._take_suspect(
-                service, slot, turn, look) or []
-        look.set_aside(queue, self.identity.id)
-        if look.rest is not None:
-            self._pause = min(look.rest, self._pause or look.rest)
-        return claims_of(jobs, slot)
-
-    def take_ahead(self, service: TaskService, slot: int, cursor: ReadCursor
-                   ) -> list[Claim]:
-        """Claim the next jobs, in the commit that ends the running ones."""
-        queue, now = service.jobqueue, service.clock.now()
-        return claims_of(queue.claim_ahead(
-            self.identity.tokens(slot), now, cursor,
-            lambda: self._lanes.may_take(queue, [slot], own_only=True),
-            self._fits(service), self._look(service, now).able), slot)
-
-    def makes_room(self, service: TaskService) -> bool:
-        """Is no other job to be claimed, so that a suspect can run alone?"""
-        look = self._look(service, service.clock.now())
-        return self.suspects.wants_room(service.jobqueue, look.able)
-
-    def _fits(self, service: TaskService) -> Callable[[Job, int], bool]:
-        return self.executor.run_times.fits_in_commit(
-            lambda name: self._find(service, name))
-
-    def _find(self, service: TaskService, name: str) -> Any:
-        """The task of this name, or None."""
-        return self.executor.host.task(service, service.taskInterface, name)
-
-    def _look(self, service: TaskService, now: float) -> Look:
-        def find(name: str) -> Any:
-            # A task may be registered in the site of the service.
-            with self.executor.host.running(service, None) as seen:
-                return self._find(seen, name)
-
-        return self.lacking.see(find, now)
-
-    def _note(self, claims: list[Claim]) -> None:
-        for claim in claims:
-            self.active[claim.jobid] = claim
-
-    def _forget(self, claims: Iterable[Claim]) -> None:
-        for claim in claims:
-            if self.active.get(claim.jobid) == claim:
-                del self.active[claim.jobid]
-
-    @property
-    def idle(self) -> bool:
-        """Does this worker loop, and run no job now?"""
-        return self._role == LOOP and not self.active
-
-    @property
-    def waits_for(self) -> float | None:
-        """Seconds until a job may be taken that may not be now, or None."""
-        waits = [seconds for seconds in (self._lanes.waits_for, self._pause)
-                 if seconds is not None]
-        return min(waits, default=None)
-
-    # -- run ------------------------------------------------------------------
 
     def run(self, claim: Claim) -> None:
         """Run a claimed job to its end.
@@ -402,8 +122,3 @@ class Worker:
             while group.waiting and group.waits() > _GROUP_PATIENCE:
                 with suppress(IndexError):      # begun at this very moment
                     self.give_back(group.waiting.pop())
-
-    def give_back(self, claim: Claim) -> bool:
-        """Put a claimed job back, uncharged; False if it is not ours."""
-        self.active.pop(claim.jobid, None)
-        return self.executor.give_back(claim)

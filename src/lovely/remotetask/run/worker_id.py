@@ -14,7 +14,7 @@ from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.workers import DIRECT
 
 if TYPE_CHECKING:
-    from lovely.remotetask.run.worker import Worker
+    from lovely.remotetask.run.claimer import Claimer
 
 
 class Identity:
@@ -54,7 +54,7 @@ def manual_worker() -> Identity:
 
 
 #: The workers of this process that may still run what they have claimed.
-here: weakref.WeakSet[Worker] = weakref.WeakSet()
+here: weakref.WeakSet[Claimer] = weakref.WeakSet()
 
 
 def is_here(name: str) -> bool:
