@@ -44,16 +44,18 @@ class Points:
 
     Arguments: ``armed``, its name, or None; ``count``, which time;
     ``say(text)`` tells the harness.
+    Attributes: ``spares`` (bool): not now, see ``spare``.
     """
 
     def __init__(self, armed, count, say):
         self.armed = armed
         self.count = count
         self.say = say
+        self.spares = False
         self._lock = threading.Lock()
 
     def at(self, name):
-        if name != self.armed:
+        if name != self.armed or self.spares:
             return
         with self._lock:
             self.count -= 1
@@ -61,6 +63,16 @@ class Points:
                 self.say(f'died {name}')
                 os.kill(os.getpid(), signal.SIGKILL)
                 signal.pause()      # nothing more happens here
+
+    def spare(self, spares):
+        """Begin or end a time in which this process is not killed.
+
+        It runs a job that was killed twice.  Deaths are to meet jobs at
+        random: five of the same one are what poison means.
+        """
+        if self.spares != spares:
+            self.spares = spares
+            self.say('spares' if spares else 'spared')
 
 
 class Killer:
@@ -129,6 +141,20 @@ def install(points):
         if claims:
             at('claim-after')
         return claims
+
+    @_wrap(Worker, '_take_suspect')
+    def _take_suspect(original, self, service, *args):
+        claims = original(self, service, *args)
+        for claim in claims or ():
+            points.spare(service.jobs[claim.jobid].interruptions >= 2)
+        return claims
+
+    @_wrap(Worker, 'run')
+    def run(original, self, claim):
+        try:
+            original(self, claim)
+        finally:
+            points.spare(False)
 
     @_wrap(Executor, '_attempt')
     def _attempt(original, self, *args):

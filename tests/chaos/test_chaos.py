@@ -11,8 +11,8 @@ import time
 import chaos_harness
 import chaos_points
 import pytest
-from chaos_processes import pids
-from chaos_processes import wait_until
+from chaos_acts import pids
+from chaos_storages import wait_until
 from chaos_verdict import Verdict
 
 
