@@ -164,10 +164,11 @@ class Chaos:
         child = self.spawner.start(
             self.random.choice('ab'), self.random.choice((1, 1, 3, 5)), point,
             count, grace=0.5, lacks=lacks, inside=inside)
-        # Who has not come to its point until then is killed wherever it is.
-        child.until = time.monotonic() + (
-            self.random.uniform(0.2, 3.0 if self.shared else 1.0)
-            if point is None else 3.0 if self.shared else 1.2)
+        # Who has not come to its point until then, seconds after it has
+        # claimed its first job, is killed wherever it is.
+        child.lives = (self.random.uniform(0.0, 3.0) if point is None
+                       else 3.0)
+        child.born = time.monotonic()
         child.orderly = (point is not None and point.startswith(
             ('leave', 'give'))) or self.random.random() < 0.1
         self.alive.append(child)
@@ -206,6 +207,12 @@ class Chaos:
 
     def _act(self, now, share):
         for child in self.alive:
+            if child.until is None:
+                # Some are killed while they start, or have nothing to do.
+                if (child.says('works') or child.lives < 0.2
+                        or now > child.born + 10):
+                    child.until = now + child.lives
+                continue
             if now > child.until and not child.spares:
                 child.until = now + 2
                 child.send(signal.SIGTERM if child.orderly
@@ -217,7 +224,7 @@ class Chaos:
             self._waiting = self._database.look(chaos_acts.backlog)
         if self._due('takeover', 0.12):
             self._take_over()
-        if self._due('stop', 4):
+        if self._due('stop', 8):
             self._stop(self.random.choice(self.alive), now)
         if self._due('cancel', 1) and self._database.service(
                 chaos_acts.cancel_one) is not None:
@@ -239,7 +246,7 @@ class Chaos:
                                 [signal.SIGCONT])
         again.daemon = True
         again.start()
-        child.until = max(child.until, now + self.dead * 1.5 + 1)
+        child.until = max(child.until or 0, now + self.dead * 1.5 + 1)
         self.done['stops'] += 1
 
     def _take_over(self):

@@ -8,8 +8,8 @@ import random
 import threading
 
 import chaos_acts
-import chaos_producer
 import chaos_processes
+import chaos_producer
 import chaos_tasks
 from chaos_storages import DEADLINE
 from chaos_storages import is_away

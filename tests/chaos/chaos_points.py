@@ -44,14 +44,15 @@ class Points:
 
     Arguments: ``armed``, its name, or None; ``count``, which time;
     ``say(text)`` tells the harness.
-    Attributes: ``spares`` (bool): not now, see ``spare``.
+    Attributes: ``spares`` (bool): not now, see ``spare``; ``works`` (bool): a
+    job was claimed.
     """
 
     def __init__(self, armed, count, say):
         self.armed = armed
         self.count = count
         self.say = say
-        self.spares = False
+        self.spares = self.works = False
         self._lock = threading.Lock()
 
     def at(self, name):
@@ -63,6 +64,12 @@ class Points:
                 self.say(f'died {name}')
                 os.kill(os.getpid(), signal.SIGKILL)
                 signal.pause()      # nothing more happens here
+
+    def work(self):
+        """Tell that the first job was claimed."""
+        if not self.works:
+            self.works = True
+            self.say('works')
 
     def spare(self, spares):
         """Begin or end a time in which this process is not killed.
@@ -139,6 +146,7 @@ def install(points):
     def _claim(original, self, *args, **kw):
         claims = original(self, *args, **kw)
         if claims:
+            points.work()
             at('claim-after')
         return claims
 

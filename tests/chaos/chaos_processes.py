@@ -75,7 +75,8 @@ class Child:
         self.pid = pid
         self.point = point
         self._lines = lines
-        self.until = self.orderly = self.code = None
+        self.born = self.lives = self.until = self.orderly = None
+        self.code = None
         self.spares = False
         self.said = []
 

@@ -56,7 +56,7 @@ KINDS = {
     'shared_fails': (3, 'error'),
     'hot': (4, 'completed'),
     'slow': (10, 'completed'),
-    'long': (1, 'completed'),
+    'long': (0.2, 'completed'),
     'commits': (8, 'completed'),
     'stubborn': (4, 'completed'),
     'follow': (7, 'completed'),
@@ -105,12 +105,13 @@ def ledger(root):
 def make(root, poison=None):
     """An empty service and ledger in a new database."""
     application = root['Application'] = PersistentMapping()
-    service = TaskService()
+    _store(root)
     root = ledger(root)
-    root._p_jar.add(service)
-    application['tasks'] = service
+    service = root['tasks'] = TaskService()
     service.__parent__ = application
     service.__name__ = 'tasks'
+    _store(root)
+    application['tasks'] = service
     if poison is not None:
         service.jobqueue.poison = poison
     root['accounts'] = PersistentList(
@@ -121,6 +122,13 @@ def make(root, poison=None):
     root['ticks'] = PersistentList(OOBTree() for _ in range(MARKS))
     root['added'] = IOBTree()
     root['cancelled'] = IOBTree()
+
+
+def _store(root):
+    # What another database refers to must have its place before.
+    manager = root._p_jar.transaction_manager
+    manager.commit()
+    manager.begin()
 
 
 def quick_schedules():
@@ -235,6 +243,10 @@ def kills(service, jobid, input):
     signal.pause()
 
 
+def sleeps(service, jobid, input):
+    pause(input['seconds'])
+
+
 def ticks(service, jobid, input):
     """Counts each claim by which it was run: never is one committed twice."""
     root = service._p_jar.root()
@@ -309,7 +321,7 @@ def register(lacks=None):
     policy = RetryPolicy(2, base=0.05, cap=0.1)
     for function in (transfer, slow, long, commits, stubborn, follow, flaky,
                      later, fails, broken, exits, cancels, kills, ticks,
-                     holds, holds_commits):
+                     sleeps, holds, holds_commits):
         provideUtility(FunctionTask(function, retry=policy), ITask,
                        name=function.__name__)
     provideUtility(FunctionTask(transfer, retry=policy), ITask, name='hot')

@@ -74,6 +74,8 @@ def work(options):
     chaos_points.install(points)
     chaos_tasks.at[0] = points.at
     chaos_tasks.say[0] = say
+    if options['inside'] is not None:
+        chaos_tasks.LONG = 1.0      # there are no beats to outlast
     chaos_tasks.register(options['lacks'])
     chaos_tasks.quick_schedules().start()
     threading.Thread(target=_end_with, args=(os.getppid(),),

@@ -35,6 +35,7 @@ import argparse
 import json
 import logging
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -70,6 +71,8 @@ def main():
     for name in ('ZODB', 'ZEO', 'relstorage', 'txn'):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     chaos_tasks.register()
+    # So that servers and databases of ours are gone, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     directory = Path(tempfile.mkdtemp(prefix='remotetask-chaos-'))
     figures = {'ok': False, 'reached': False}
     chaos = chaos_harness.Chaos(

@@ -16,14 +16,28 @@ from chaos_storages import wait_until
 from chaos_verdict import Verdict
 
 
-def test_a_short_run(tmp_path, tasks):
-    chaos = chaos_harness.Chaos(tmp_path, jobs=300, kills=12, takeovers=40,
-                                restarts=1)
+def run(chaos):
     try:
-        figures = chaos.run(deadline=180)
+        figures = chaos.run(seconds=120)
     finally:
         chaos.close()
-    assert figures['ok'], json.dumps(figures, indent=1)
+    assert figures['ok'] and figures['reached'], json.dumps(figures, indent=1)
+
+
+def test_a_short_run(tmp_path, tasks):
+    run(chaos_harness.Chaos(tmp_path, jobs=200, kills=12, takeovers=15,
+                            restarts=1))
+
+
+@pytest.mark.parametrize('storage', ['filestorage', 'mounted'])
+def test_a_very_short_run_of_one_process(tmp_path, tasks, storage):
+    run(chaos_harness.Chaos(tmp_path, jobs=60, kills=4, takeovers=2,
+                            storage=storage))
+
+
+def test_a_very_short_run_on_postgresql(tmp_path, tasks, postgresql):
+    run(chaos_harness.Chaos(tmp_path, jobs=60, kills=6, takeovers=4,
+                            restarts=2, storage='postgresql'))
 
 
 def judge(world, *jobs):
