@@ -7,7 +7,7 @@ process can open the database, that process (chaos_inside.py).
 import chaos_tasks
 
 #: How many jobs may wait; with more, none are added for a while.
-BACKLOG = 400
+BACKLOG = 150
 
 #: How many schedules there are.
 SCHEDULES = 3

@@ -132,7 +132,7 @@ class Chaos:
                 self._spawn()
             if self.shared and self._waiting < chaos_acts.BACKLOG:
                 self.producer.allow(min(self._allowed(),
-                                        self.producer.added + 200))
+                                        self.producer.added + 50))
             try:
                 self._act(time.monotonic(), self._share())
             except Exception as error:
@@ -281,7 +281,7 @@ class Chaos:
         self._ticks = None
         # What has not ended in time is the verdict's to tell.
         with contextlib.suppress(AssertionError):
-            wait_until(self._is_drained, 60 + self.jobs / 20)
+            wait_until(self._is_drained, 120 + self.jobs / 5)
             # Those that were killed, too, are found and their slots freed.
             wait_until(self._are_found, self.dead * 3 + 20)
         for child in self.alive:
