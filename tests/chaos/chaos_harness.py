@@ -163,7 +163,7 @@ class Chaos:
             inside['allow'] = 0     # add() refuses what is missing
         child = self.spawner.start(
             self.random.choice('ab'), self.random.choice((1, 1, 3, 5)), point,
-            count, grace=0.5, lacks=lacks, inside=inside)
+            count, grace=0.5, lacks=lacks, inside=inside, spares=True)
         # Who has not come to its point until then, seconds after it has
         # claimed its first job, is killed wherever it is.
         child.lives = (self.random.uniform(0.0, 3.0) if point is None

@@ -44,15 +44,15 @@ class Points:
 
     Arguments: ``armed``, its name, or None; ``count``, which time;
     ``say(text)`` tells the harness.
-    Attributes: ``spares`` (bool): not now, see ``spare``; ``works`` (bool): a
-    job was claimed.
+    Attributes: ``spares_some`` (bool): ``spare`` has an effect; ``spares``
+    (bool): not now, see there; ``works`` (bool): a job was claimed.
     """
 
     def __init__(self, armed, count, say):
         self.armed = armed
         self.count = count
         self.say = say
-        self.spares = self.works = False
+        self.spares_some = self.spares = self.works = False
         self._lock = threading.Lock()
 
     def at(self, name):
@@ -77,7 +77,7 @@ class Points:
         It runs a job that was killed twice.  Deaths are to meet jobs at
         random: five of the same one are what poison means.
         """
-        if self.spares != spares:
+        if self.spares_some and self.spares != spares:
             self.spares = spares
             self.say('spares' if spares else 'spared')
 

@@ -159,7 +159,7 @@ class Spawner:
         return self._living[pid]
 
     def start(self, host='a', threads=1, point=None, count=1, grace=5.0,
-              lacks=None, inside=None):
+              lacks=None, inside=None, spares=False):
         """Start a worker; does not wait until it is ready."""
         place = self.directory / f'host-{host}'
         place.mkdir(mode=0o700, exist_ok=True)
@@ -167,7 +167,7 @@ class Spawner:
         self.process.stdin.write(json.dumps({
             'address': self.address, 'host': str(place), 'threads': threads,
             'point': point, 'count': count, 'grace': grace, 'lacks': lacks,
-            'inside': inside}) + '\n')
+            'inside': inside, 'spares': spares}) + '\n')
         self.process.stdin.flush()
         line = self.lines.wait_for(
             lambda line: line.startswith('spawned '), start=seen)

@@ -71,6 +71,7 @@ def work(options):
     # Each directory stands for a host: locks say nothing from one to another.
     os.environ['XDG_RUNTIME_DIR'] = options['host']
     points = chaos_points.Points(options['point'], options['count'], say)
+    points.spares_some = options['spares']
     chaos_points.install(points)
     chaos_tasks.at[0] = points.at
     chaos_tasks.say[0] = say

@@ -25,19 +25,19 @@ def run(chaos):
 
 
 def test_a_short_run(tmp_path, tasks):
-    run(chaos_harness.Chaos(tmp_path, jobs=200, kills=12, takeovers=15,
+    run(chaos_harness.Chaos(tmp_path, jobs=150, kills=10, takeovers=10,
                             restarts=1))
 
 
 @pytest.mark.parametrize('storage', ['filestorage', 'mounted'])
 def test_a_very_short_run_of_one_process(tmp_path, tasks, storage):
-    run(chaos_harness.Chaos(tmp_path, jobs=60, kills=4, takeovers=2,
+    run(chaos_harness.Chaos(tmp_path, jobs=40, kills=3, takeovers=1,
                             storage=storage))
 
 
 def test_a_very_short_run_on_postgresql(tmp_path, tasks, postgresql):
-    run(chaos_harness.Chaos(tmp_path, jobs=60, kills=6, takeovers=4,
-                            restarts=2, storage='postgresql'))
+    run(chaos_harness.Chaos(tmp_path, jobs=40, kills=4, takeovers=3,
+                            restarts=1, storage='postgresql'))
 
 
 def judge(world, *jobs):
