@@ -44,16 +44,19 @@ class Points:
 
     Arguments: ``armed``, its name, or None; ``count``, which time;
     ``say(text)`` tells the harness.
+    Attributes: ``spares_some`` (bool): ``spare`` has an effect; ``spares``
+    (bool): not now, see there; ``works`` (bool): a job was claimed.
     """
 
     def __init__(self, armed, count, say):
         self.armed = armed
         self.count = count
         self.say = say
+        self.spares_some = self.spares = self.works = False
         self._lock = threading.Lock()
 
     def at(self, name):
-        if name != self.armed:
+        if name != self.armed or self.spares:
             return
         with self._lock:
             self.count -= 1
@@ -61,6 +64,22 @@ class Points:
                 self.say(f'died {name}')
                 os.kill(os.getpid(), signal.SIGKILL)
                 signal.pause()      # nothing more happens here
+
+    def work(self):
+        """Tell that the first job was claimed."""
+        if not self.works:
+            self.works = True
+            self.say('works')
+
+    def spare(self, spares):
+        """Begin or end a time in which this process is not killed.
+
+        It runs a job that was killed twice.  Deaths are to meet jobs at
+        random: five of the same one are what poison means.
+        """
+        if self.spares_some and self.spares != spares:
+            self.spares = spares
+            self.say('spares' if spares else 'spared')
 
 
 class Killer:
@@ -127,8 +146,23 @@ def install(points):
     def _claim(original, self, *args, **kw):
         claims = original(self, *args, **kw)
         if claims:
+            points.work()
             at('claim-after')
         return claims
+
+    @_wrap(Worker, '_take_suspect')
+    def _take_suspect(original, self, service, *args):
+        claims = original(self, service, *args)
+        for claim in claims or ():
+            points.spare(service.jobs[claim.jobid].interruptions >= 2)
+        return claims
+
+    @_wrap(Worker, 'run')
+    def run(original, self, claim):
+        try:
+            original(self, claim)
+        finally:
+            points.spare(False)
 
     @_wrap(Executor, '_attempt')
     def _attempt(original, self, *args):

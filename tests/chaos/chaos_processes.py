@@ -1,99 +1,35 @@
-"""Server, workers, producer: the processes, and a look at their database."""
+"""Workers and producer: the processes, and a look at their database."""
 
 import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import chaos_storages
 import chaos_tasks
 import transaction
+from chaos_storages import DEADLINE
+from chaos_storages import is_away
+from chaos_storages import wait_until
 from transaction.interfaces import NoTransaction
-from transaction.interfaces import TransientError
-from ZEO.ClientStorage import ClientStorage
-from ZODB.DB import DB
 
 HERE = Path(__file__).parent
 
-#: How long (seconds) anything may take that is waited for.
-DEADLINE = 60
-
-
-def wait_until(condition, deadline=DEADLINE, what=''):
-    """Poll until ``condition()`` is true; returns what it returned."""
-    end = time.monotonic() + deadline
-    pause = threading.Event()
-    while True:
-        found = condition()
-        if found:
-            return found
-        assert time.monotonic() < end, f'waited {deadline} s in vain: {what}'
-        pause.wait(0.01)
-
-
-def pids(service):
-    """The processes whose workers the service knows, dead or alive."""
-    # As listWorkers() has it; a worker's id tells the process.
-    return {int(name.split(':')[2]) for name in service.jobqueue.workers}
-
-
-# Not runzeo: its SIGTERM raises SystemExit wherever the server is just then.
-# In the middle of a call that can become the answer of the call, and the
-# server lives on.
-_SERVER = '''
-import signal, sys
-import ZEO
-signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-path, host, port = sys.argv[1:]
-_, stop = ZEO.server(path, port=(host, int(port)), zeo_conf={
-    # Who is stopped between the two phases of a commit keeps everybody else
-    # from committing.
-    'transaction_timeout': 10})
-signal.sigwait({signal.SIGTERM})
-stop()
-'''
-
-
-class Server:
-    """A ZEO server in a process of its own, over a FileStorage."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            self.address = probe.getsockname()
-        self.start()
-
-    def start(self):
-        host, port = self.address
-        with open(self.directory / 'zeo.log', 'ab') as log:
-            self.process = subprocess.Popen(
-                [sys.executable, '-c', _SERVER, self.directory / 'Data.fs',
-                 host, str(port)],
-                cwd=self.directory, stdout=log, stderr=log)
-        wait_until(self._answers, what='ZEO server')
-
-    def _answers(self):
-        with contextlib.suppress(OSError):
-            socket.create_connection(self.address, 1).close()
-            return True
-        return False
-
-    def stop(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        self.process.wait(DEADLINE)
-
 
 class Lines:
-    """What processes say, line by line; waited for with a deadline."""
+    """What processes say, line by line; waited for with a deadline.
 
-    def __init__(self, stream):
+    Arguments: ``heard(line)`` is called with each line as it comes.
+    """
+
+    def __init__(self, stream, heard=lambda line: None):
         self.seen = []
+        self._heard = heard
         self._more = threading.Condition()
         threading.Thread(target=self._read, args=(stream,),
                          daemon=True).start()
@@ -101,13 +37,16 @@ class Lines:
     def _read(self, stream):
         with stream:
             for line in stream:
+                self._heard(line.strip())
                 with self._more:
                     self.seen.append(line.strip())
                     self._more.notify_all()
 
-    def has(self, text):
+    def wait_until(self, condition, what, deadline=DEADLINE):
+        """Wait for a condition that becomes true by a line."""
         with self._more:
-            return text in self.seen
+            assert self._more.wait_for(condition, deadline), (
+                what, self.seen[-20:])
 
     def wait_for(self, text, deadline=DEADLINE, start=0):
         """Wait for a line, or for one that a function accepts."""
@@ -127,25 +66,19 @@ class Lines:
 class Child:
     """A worker process.
 
-    Attributes: ``pid``; ``point``, at which it kills itself, or None.
+    Attributes: ``pid``; ``point``, at which it kills itself, or None;
+    ``code``, its exit code, None while it lives; ``spares`` (bool): it is not
+    to be killed now, see chaos_points.
     """
 
     def __init__(self, pid, point, lines):
         self.pid = pid
         self.point = point
         self._lines = lines
-        self.until = self.orderly = None
-
-    def _exit(self):
-        for line in self._lines.seen:
-            if line.startswith(f'exit {self.pid} '):
-                return int(line.split()[2])
-        return None
-
-    @property
-    def code(self):
-        """Its exit code; None while it lives."""
-        return self._exit()
+        self.born = self.lives = self.until = self.orderly = None
+        self.code = None
+        self.spares = False
+        self.said = []
 
     def send(self, number):
         # Nobody else can have its number: its parent tells us the exit after
@@ -155,7 +88,7 @@ class Child:
                 os.kill(self.pid, number)
 
     def says(self, text):
-        return self._lines.has(f'{self.pid} {text}')
+        return text in self.said
 
     def wait_for(self, text, deadline=DEADLINE):
         self._lines.wait_for(f'{self.pid} {text}', deadline)
@@ -170,20 +103,25 @@ class Child:
         """Wait until it has ended, after a signal; returns its exit code."""
         if number is not None:
             self.send(number)
-        self._lines.wait_for(
-            lambda line: line.startswith(f'exit {self.pid} '))
+        self._lines.wait_until(lambda: self.code is not None, self)
         return self.code
 
 
 class Spawner:
     """Starts worker processes by fork, in some milliseconds each.
 
-    Arguments: ``address`` of the ZEO server; ``directory`` for the lock
-    files of the "hosts"; ``scale`` of all times of signs of life.
+    Arguments: ``address`` of the database; ``directory`` for the lock files
+    of the "hosts"; ``scale`` of all times of signs of life; ``heard(text)``
+    is called with what any of the workers says.
     """
 
-    def __init__(self, address, directory, scale=1.0):
+    def __init__(self, address, directory, scale=1.0,
+                 heard=lambda text: None):
         self.address = address
+        self._heard = heard
+        # By the number of the process: those that live, and those that start()
+        # has not returned yet.
+        self._living, self._born = {}, {}
         self.directory = directory
         self.children = []
         self._hosts = {}
@@ -196,21 +134,48 @@ class Spawner:
                 stderr=log, text=True,
                 env={**os.environ, 'CHAOS_SCALE': str(scale),
                      'PYTHONPATH': path})
-        self.lines = Lines(self.process.stdout)
+        self.lines = Lines(self.process.stdout, self._hear)
         self.lines.wait_for('spawner ready')
 
-    def start(self, host='a', threads=1, point=None, count=1, grace=5.0):
+    def _hear(self, line):
+        first, _, rest = line.partition(' ')
+        if first == 'spawned':
+            self._child(int(rest))
+        elif first == 'exit':
+            pid, code = rest.split()
+            self._living.pop(int(pid)).code = int(code)
+        elif first.isdigit():
+            # This line may be there before the parent's.
+            child = self._child(int(first))
+            child.said.append(rest)
+            if rest in ('spares', 'spared'):
+                child.spares = rest == 'spares'
+            self._heard(rest)
+
+    def _child(self, pid):
+        if pid not in self._living:
+            child = Child(pid, None, self.lines)
+            self._living[pid] = self._born[pid] = child
+        return self._living[pid]
+
+    def start(self, host='a', threads=1, point=None, count=1, grace=5.0,
+              lacks=None, inside=None, spares=False):
         """Start a worker; does not wait until it is ready."""
         place = self.directory / f'host-{host}'
         place.mkdir(mode=0o700, exist_ok=True)
         seen = len(self.lines.seen)
         self.process.stdin.write(json.dumps({
             'address': self.address, 'host': str(place), 'threads': threads,
-            'point': point, 'count': count, 'grace': grace}) + '\n')
+            'point': point, 'count': count, 'grace': grace, 'lacks': lacks,
+            'inside': inside, 'spares': spares}) + '\n')
         self.process.stdin.flush()
         line = self.lines.wait_for(
             lambda line: line.startswith('spawned '), start=seen)
-        child = Child(int(line.split()[1]), point, self.lines)
+        pid = int(line.split()[1])
+        # A number comes again after it was free, and never before the parent
+        # has told the exit.
+        child = self._born.pop(pid)
+        child.point = point
         self.children.append(child)
         return child
 
@@ -222,11 +187,13 @@ class Spawner:
 
 
 class Database:
-    """A database as the harness sees it."""
+    """A database as the harness sees it.
 
-    def __init__(self, address):
-        self.db = DB(ClientStorage(tuple(address), wait_timeout=20,
-                                   max_disconnect_poll=1))
+    Arguments: ``address``, or ``database``, an open one.
+    """
+
+    def __init__(self, address=None, database=None):
+        self.db = database or chaos_storages.opened(address)
 
     def make(self, poison=None):
         self.write(lambda root: chaos_tasks.make(root, poison))
@@ -248,14 +215,17 @@ class Database:
         """Call ``function(root)`` and commit, until it is committed."""
         end = time.monotonic() + DEADLINE
         while True:
-            try:
-                with self.root() as root:
+            with self.root() as root:
+                try:
                     result = function(root)
                     root._p_jar.transaction_manager.commit()
                     return result
-            except TransientError:
-                if time.monotonic() > end:
-                    raise
+                except Exception as error:
+                    if not is_away(error) or time.monotonic() > end:
+                        raise
+                    # See edge/db.py.
+                    root._p_jar.cacheMinimize()
+            chaos_tasks.pause(0.01)
 
     def service(self, function):
         """Call ``function(service)`` and commit."""
@@ -279,7 +249,7 @@ class Database:
                           f'job {jobid} {statuses}')
 
     def close(self):
-        self.db.close()
+        chaos_storages.close(self.db)
 
 
 class Producer:
@@ -289,29 +259,31 @@ class Producer:
         self._log = directory / 'producer.log'
         with open(self._log, 'ab') as log:
             self.process = subprocess.Popen(
-                [sys.executable, HERE / 'chaos_producer.py', address[0],
-                 str(address[1]), str(seed)],
+                [sys.executable, HERE / 'chaos_producer.py', str(seed),
+                 *address],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
                 text=True)
         self.lines = Lines(self.process.stdout)
-        self._allowed = 0
+        self.allowed = 0
 
     def allow(self, number):
         """Let it add jobs up to this number."""
-        if number > self._allowed:
-            self._allowed = number
+        if number > self.allowed:
+            self.allowed = number
             # A broken pipe tells nothing of why the producer has ended.
             assert self.process.poll() is None, self._log.read_text()
             self.process.stdin.write(f'{number}\n')
             self.process.stdin.flush()
 
     def wait(self):
-        self.lines.wait_for(f'added {self._allowed}')
+        self.lines.wait_for(f'added {self.allowed}')
         self.process.stdin.close()
         return self.process.wait(DEADLINE)
 
     @property
-    def conflicts(self):
-        return sum(line == 'conflict ConflictError'
-                   or line == 'conflict ReadConflictError'
-                   for line in self.lines.seen)
+    def added(self):
+        """How many jobs there are at least."""
+        for line in reversed(self.lines.seen):
+            if line.startswith('added '):
+                return int(line.split()[1])
+        return 0

@@ -1,7 +1,7 @@
 """The producer of the chaos run: adds jobs while everything else breaks.
 
-``python chaos_producer.py HOST PORT SEED``; each line on stdin is the number
-up to which jobs may be added.
+``python chaos_producer.py SEED ADDRESS...``; each line on stdin is the number
+up to which jobs may be added.  For ADDRESS see chaos_storages.py.
 """
 
 import logging
@@ -9,13 +9,10 @@ import random
 import sys
 from contextlib import suppress
 
+import chaos_storages
 import chaos_tasks
 import transaction
 from transaction.interfaces import NoTransaction
-from transaction.interfaces import TransientError
-from ZEO.ClientStorage import ClientStorage
-from ZEO.Exceptions import ServerException
-from ZODB.DB import DB
 
 
 def add(database, numbers, seed):
@@ -27,7 +24,8 @@ def add(database, numbers, seed):
     connection = database.open(manager)
     try:
         root = connection.root()
-        added, service = root['added'], root['Application']['tasks']
+        added = chaos_tasks.ledger(root)['added']
+        service = root['Application']['tasks']
         for n in numbers:
             if n not in added:
                 input = chaos_tasks.make_input(n, random.Random(f'{seed}{n}'))
@@ -43,12 +41,12 @@ def add(database, numbers, seed):
 
 
 def main():
-    host, port, seed = sys.argv[1:]
+    seed, *address = sys.argv[1:]
     # That the server is away is meant.
-    logging.getLogger('ZODB').setLevel(logging.CRITICAL)
+    for name in ('ZODB', 'ZEO', 'relstorage', 'txn'):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     chaos_tasks.register()
-    database = DB(ClientStorage((host, int(port)), wait_timeout=20,
-                                max_disconnect_poll=1))
+    database = chaos_storages.opened(address)
     done = 0
     rng = random.Random(seed)
     for line in sys.stdin:
@@ -57,13 +55,10 @@ def main():
             numbers = range(done + 1, done + count + 1)
             try:
                 add(database, numbers, seed)
-            except (TransientError, ServerException, ValueError) as error:
+            except Exception as error:
                 # A server that ends closes its file, also amid a commit: what
-                # has become of that, the next try sees.  And a server that was
-                # killed gives out oids anew that we hold for new objects: see
-                # edge/db.py.
-                if (isinstance(error, ValueError)
-                        and 'same oid' not in str(error)):
+                # has become of that, the next try sees.
+                if not chaos_storages.is_away(error):
                     raise
                 print(f'conflict {type(error).__name__}', flush=True)
                 chaos_tasks.pause(0.05)

@@ -5,16 +5,21 @@ effect record.  Only plain classes are stored, so that nobody else needs this
 module to read the database.
 """
 
+import math
+import os
 import random
+import signal
 import threading
 import uuid
 from pathlib import Path
+from unittest import mock
 
 import transaction
 from BTrees.IOBTree import IOBTree
 from BTrees.OOBTree import OOBTree
 from persistent.list import PersistentList
 from persistent.mapping import PersistentMapping
+from zope.component import getGlobalSiteManager
 from zope.component import provideUtility
 
 from lovely.remotetask import TaskService
@@ -23,6 +28,7 @@ from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.job import CronJob
 from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.task import FunctionTask
 
@@ -34,23 +40,36 @@ MARKS = 16
 #: The number of a follow-up is its parent's plus this.
 FOLLOW = 1_000_000
 
+#: The numbers of the schedules begin here.
+SCHEDULE = 3_000_000
+
+#: How often (seconds) schedules tick.
+EVERY = 0.5
+
+#: Of so many jobs one kills its process each time it runs.
+KILLER_IN = 200
+
 #: kind -> (share of the jobs, how it must end unless it was cancelled).
 KINDS = {
-    'transfer': (27, 'completed'),
+    'transfer': (24, 'completed'),
     'shared': (22, 'completed'),
     'shared_fails': (3, 'error'),
     'hot': (4, 'completed'),
     'slow': (10, 'completed'),
-    'long': (1, 'completed'),
+    'long': (0.2, 'completed'),
     'commits': (8, 'completed'),
     'stubborn': (4, 'completed'),
     'follow': (7, 'completed'),
     'flaky': (3, 'completed'),
+    'again': (3, 'completed'),
     'later': (2, 'completed'),
     'fails': (4, 'error'),
     'broken': (2, 'error'),
     'exits': (2, 'error'),
     'cancels': (1, 'cancelled'),
+    # One of KILLER_IN, and schedules, which the harness cancels at the end.
+    'kills': (0, 'error'),
+    'ticks': (0, 'cancelled'),
     # Only where a test adds them.
     'holds': (0, 'completed'),
     'holds_commits': (0, 'completed'),
@@ -58,6 +77,13 @@ KINDS = {
 
 #: Those whose first half stays when they are cancelled.
 BY_HALVES = ('commits', 'stubborn')
+
+#: Those that the harness does not cancel while others run.
+NOT_CANCELLED = (*BY_HALVES, 'kills', 'ticks')
+
+#: What a worker may lack that was started before a deploy; not what other
+#: tasks add, for they could not.
+MAY_LACK = ('slow', 'shared', 'flaky', 'again', 'ticks')
 
 #: How long (seconds) ``long`` takes; set by the worker.
 LONG = 2.0
@@ -69,12 +95,23 @@ at = [lambda name: None]
 say = [lambda text: None]
 
 
+def ledger(root):
+    """The root object of the database in which the queue is."""
+    jar = root._p_jar
+    return (jar.get_connection('jobs').root()
+            if 'jobs' in jar.db().databases else root)
+
+
 def make(root, poison=None):
     """An empty service and ledger in a new database."""
     application = root['Application'] = PersistentMapping()
-    service = application['tasks'] = TaskService()
+    _store(root)
+    root = ledger(root)
+    service = root['tasks'] = TaskService()
     service.__parent__ = application
     service.__name__ = 'tasks'
+    _store(root)
+    application['tasks'] = service
     if poison is not None:
         service.jobqueue.poison = poison
     root['accounts'] = PersistentList(
@@ -82,7 +119,25 @@ def make(root, poison=None):
     root['effects'] = PersistentList(IOBTree() for _ in range(EFFECTS))
     root['halves'] = PersistentList(IOBTree() for _ in range(MARKS))
     root['marks'] = PersistentList(OOBTree() for _ in range(MARKS))
+    root['ticks'] = PersistentList(OOBTree() for _ in range(MARKS))
     root['added'] = IOBTree()
+    root['cancelled'] = IOBTree()
+
+
+def _store(root):
+    # What another database refers to must have its place before.
+    manager = root._p_jar.transaction_manager
+    manager.commit()
+    manager.begin()
+
+
+def quick_schedules():
+    """A context: schedules that run each minute run each EVERY seconds."""
+    return mock.patch.object(CronJob, 'next_run', _next_run)
+
+
+def _next_run(job, now):
+    return (math.floor(now / EVERY) + 1) * EVERY
 
 
 def pause(seconds):
@@ -174,6 +229,35 @@ def flaky(service, jobid, input):
         raise ValueError('not at once')
 
 
+def again(service, jobid, input):
+    """Fails and is retried at once, by any thread of a process."""
+    _transfer(service, input)
+    if currentJob().attempt <= 6:
+        raise ValueError('not yet')
+
+
+def kills(service, jobid, input):
+    _transfer(service, input)
+    say[0](f'killer {input["n"]}')
+    os.kill(os.getpid(), signal.SIGKILL)
+    signal.pause()
+
+
+def sleeps(service, jobid, input):
+    pause(input['seconds'])
+
+
+def ticks(service, jobid, input):
+    """Counts each claim by which it was run: never is one committed twice."""
+    root = service._p_jar.root()
+    counts = root['ticks'][input['n'] - SCHEDULE]
+    claim = repr(service.jobs[jobid].claim)
+    counts[claim] = counts.get(claim, 0) + 1
+    at[0]('in-task')
+    if random.random() < 0.2:
+        raise ValueError('not this time')
+
+
 def later(service, jobid, input):
     _transfer(service, input)
     if currentJob().attempt == 1:
@@ -232,23 +316,30 @@ def holds_commits(service, jobid, input):
     _transfer(service, input)
 
 
-def register():
-    """Make the tasks known in this process."""
+def register(lacks=None):
+    """Make the tasks known in this process, but for the one it ``lacks``."""
     policy = RetryPolicy(2, base=0.05, cap=0.1)
     for function in (transfer, slow, long, commits, stubborn, follow, flaky,
-                     later, fails, broken, exits, cancels, holds,
-                     holds_commits):
+                     later, fails, broken, exits, cancels, kills, ticks,
+                     sleeps, holds, holds_commits):
         provideUtility(FunctionTask(function, retry=policy), ITask,
                        name=function.__name__)
     provideUtility(FunctionTask(transfer, retry=policy), ITask, name='hot')
+    provideUtility(FunctionTask(again, retry=RetryPolicy(8, base=0.0)), ITask,
+                   name='again')
     for function, name in ((transfer, 'shared'), (fails, 'shared_fails')):
         provideUtility(FunctionTask(function, retry=policy, groupable=True),
                        ITask, name=name)
+    if lacks is not None:
+        assert getGlobalSiteManager().unregisterUtility(
+            provided=ITask, name=lacks)
 
 
 def make_input(n, rng):
     """The input of job ``n``: which kind it is, and what it moves."""
     names = list(KINDS)
     kind = rng.choices(names, [KINDS[name][0] for name in names])[0]
+    if n % KILLER_IN == KILLER_IN // 2:
+        kind = 'kills'
     a, b = rng.sample(range(1, ACCOUNTS), 2)
     return {'n': n, 'kind': kind, 'a': 0 if kind == 'hot' else a, 'b': b}

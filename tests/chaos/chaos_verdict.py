@@ -2,11 +2,13 @@
 
 import chaos_tasks
 from BTrees.check import check
+from relstorage.storage import RelStorage
 from ZODB.utils import p64
 from ZODB.utils import u64
 
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.job import Job
+from lovely.remotetask.store import check as checks
 
 _LOGS = ('completed', 'error')
 _LANES = ('ready', 'due', 'waiting', 'later', 'cancelled')
@@ -16,18 +18,17 @@ class Verdict:
     """Looks at every job, every account, and every structure.
 
     Arguments: ``database`` (chaos_processes.Database); ``jobs``, how many were
-    to be added; ``cancelled``, the ids of those that were cancelled.
+    to be added.
     Attributes: ``wrong``, some sentences about what is wrong.
     """
 
-    def __init__(self, database, jobs, cancelled=()):
+    def __init__(self, database, jobs):
         self.database = database
         self.jobs = jobs
-        self.cancelled = cancelled
         self.wrong = []
         self.figures = dict.fromkeys(
             ('lost', 'doubled', 'partial', 'stuck', 'stale', 'unsound',
-             'misjudged'), 0)
+             'misjudged', 'innocentErrors', 'findings'), 0)
 
     @property
     def ok(self):
@@ -41,13 +42,16 @@ class Verdict:
     def judge(self):
         """Returns: the figures."""
         with self.database.root() as root:
-            self._root = root
             self._service = root['Application']['tasks']
+            self._root = chaos_tasks.ledger(root)
+            self.cancelled = set(self._root['cancelled'])
             self._all = dict(self._service.jobs.items())
             self._judge_jobs()
             self._judge_effects()
             self._judge_marks()
+            self._judge_ticks()
             self._judge_structures()
+            self._judge_places()
             self._judge_workers()
             counts = {status: 0 for status in sorted(FINAL)}
             for job in self._all.values():
@@ -66,7 +70,7 @@ class Verdict:
         for n, ids in numbers.items():
             if len(ids) > 1:
                 self._complain('doubled', f'number {n} is in {ids}')
-            if n > chaos_tasks.FOLLOW:
+            if chaos_tasks.FOLLOW < n < chaos_tasks.SCHEDULE:
                 parent = self._all[added[n - chaos_tasks.FOLLOW]]
                 if parent.status != 'completed':
                     self._complain('partial', f'{n} follows a job that is '
@@ -84,8 +88,21 @@ class Verdict:
                     and job.id in self.cancelled):
                 self._complain('misjudged', f'{kind} {job.id} ended as '
                                             f'{job.status}: {job.error}')
+            if job.status == 'error':
+                self._judge_error(job)
             if job.claim is not None:
                 self._complain('stuck', f'{job.id} keeps a claim')
+
+    def _judge_error(self, job):
+        """Only what kills its process is poison; and that is nothing else."""
+        kind, error = job.input['kind'], str(job.error)
+        if kind == 'kills':
+            self.figures['poison'] = self.figures.get('poison', 0) + 1
+            if not error.startswith('poison'):
+                self._complain('misjudged', f'killer {job.id}: {error}')
+        elif (error.startswith('poison')
+                or chaos_tasks.KINDS[kind][1] != 'error'):
+            self._complain('innocentErrors', f'{kind} {job.id}: {error}')
 
     def _judge_effects(self):
         """Each completed job has its effects once, all others have none."""
@@ -94,6 +111,8 @@ class Verdict:
             effects.update(tree.items())
         balance = [chaos_tasks.OPENING] * chaos_tasks.ACCOUNTS
         for job in self._all.values():
+            if job.input['kind'] == 'ticks':
+                continue
             count = effects.pop(job.input['n'], 0)
             if job.status == 'completed':
                 balance[job.input['a']] -= 1
@@ -114,11 +133,43 @@ class Verdict:
                 self._complain('partial', f'account {account} has {is_} and '
                                           f'not {must}')
 
+    def _judge_ticks(self):
+        """No claim of a schedule has been committed twice, and no moment."""
+        count, now = 0, self._service.clock.now()
+        for number, tree in enumerate(self._root['ticks']):
+            for claim, times in tree.items():
+                count += 1
+                if times > 1:
+                    self._complain('doubled', f'schedule {number} has ticked '
+                                              f'{times} times by {claim}')
+            jobid = self._root['added'].get(chaos_tasks.SCHEDULE + number)
+            if jobid is None:
+                continue
+            seconds = now - self._all[jobid].createdAt.timestamp()
+            most = seconds / chaos_tasks.EVERY + 1
+            if len(tree) > most:
+                self._complain('doubled', f'schedule {number} has ticked '
+                                          f'{len(tree)} times in {seconds} s')
+        self.figures['ticks'] = count
+
+    def _judge_places(self):
+        """No job stands nowhere, and none in two claims: the own check."""
+        now, at, findings = self._service.clock.now(), None, []
+        while True:
+            found, at = checks.step(self._service.jobqueue, at, 1000, now)
+            findings += found
+            if at is None:
+                break
+        for finding in findings:
+            self._complain('findings', str(finding))
+
     def _judge_marks(self):
         """No run has committed anything while its job was not its own."""
         connection = self._root._p_jar
         # The connection's own storage knows only its snapshot.
-        storage = self.database.db.storage
+        storage = connection.db().storage
+        if isinstance(storage, RelStorage):
+            return      # it keeps no history in which to look
         count = 0
         for tree in self._root['marks']:
             for mark in tree.values():

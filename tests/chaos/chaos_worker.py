@@ -22,11 +22,13 @@ _SCALE = float(os.environ.get('CHAOS_SCALE', '1'))
 settings.BEAT_SECONDS *= _SCALE
 settings.DEAD_SECONDS *= _SCALE
 settings.LOOK_SECONDS *= max(_SCALE, 0.2)
+settings.MISSING_FIRST *= _SCALE
+settings.MISSING_LAST *= _SCALE
 
+import chaos_inside  # noqa: E402
 import chaos_points  # noqa: E402
+import chaos_storages  # noqa: E402
 import chaos_tasks  # noqa: E402
-from ZEO.ClientStorage import ClientStorage  # noqa: E402
-from ZODB.DB import DB  # noqa: E402
 
 from lovely.remotetask import processor  # noqa: E402
 from lovely.remotetask.peers import liveness  # noqa: E402
@@ -45,16 +47,11 @@ def opened(address):
     # A server that is killed meanwhile breaks a client's start in many ways,
     # not all of them transient errors; it is up again within seconds.
     for tries in range(400, -1, -1):
-        storage = None
         try:
-            storage = ClientStorage(tuple(address), wait_timeout=20,
-                                    max_disconnect_poll=1)
-            return DB(storage, pool_size=20)
+            return chaos_storages.opened(address)
         except Exception:
             if not tries:
                 raise
-            if storage is not None:
-                storage.close()
             chaos_tasks.pause(0.05)
     raise AssertionError
 
@@ -74,14 +71,19 @@ def work(options):
     # Each directory stands for a host: locks say nothing from one to another.
     os.environ['XDG_RUNTIME_DIR'] = options['host']
     points = chaos_points.Points(options['point'], options['count'], say)
+    points.spares_some = options['spares']
     chaos_points.install(points)
     chaos_tasks.at[0] = points.at
     chaos_tasks.say[0] = say
-    chaos_tasks.register()
+    if options['inside'] is not None:
+        chaos_tasks.LONG = 1.0      # there are no beats to outlast
+    chaos_tasks.register(options['lacks'])
+    chaos_tasks.quick_schedules().start()
     threading.Thread(target=_end_with, args=(os.getppid(),),
                      daemon=True).start()
     database = opened(options['address'])
-    assert liveness.for_database(database).announce()
+    assert (liveness.for_database(database).announce()
+            or options['inside'] is not None)
     if options['threads'] == 1:
         run = processor.SimpleProcessor(database, ['tasks'], waitTime=0.05)
     else:
@@ -93,6 +95,8 @@ def work(options):
     thread.database = database
     thread.start()
     say('ready')
+    if options['inside'] is not None:
+        chaos_inside.start(database, options['inside'], say)
     # Not sigtimedwait(): a process that goes on after SIGSTOP gets nonsense
     # from it.
     signal.sigwait({signal.SIGTERM})

@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import chaos_processes
+import chaos_storages
 import chaos_tasks
 from zope.component import testing as component_testing
 
@@ -17,7 +18,7 @@ class World:
     """A ZEO server, a service, and worker processes."""
 
     def __init__(self, directory, scale):
-        self.server = chaos_processes.Server(directory)
+        self.server = chaos_storages.Server(directory)
         self.database = chaos_processes.Database(self.server.address)
         self.spawner = chaos_processes.Spawner(
             self.server.address, directory, scale)

@@ -11,19 +11,33 @@ import time
 import chaos_harness
 import chaos_points
 import pytest
-from chaos_processes import pids
-from chaos_processes import wait_until
+from chaos_acts import pids
+from chaos_storages import wait_until
 from chaos_verdict import Verdict
 
 
-def test_a_short_run(tmp_path, tasks):
-    chaos = chaos_harness.Chaos(tmp_path, jobs=300, kills=12, takeovers=40,
-                                restarts=1)
+def run(chaos):
     try:
-        figures = chaos.run(deadline=180)
+        figures = chaos.run(seconds=120)
     finally:
         chaos.close()
-    assert figures['ok'], json.dumps(figures, indent=1)
+    assert figures['ok'] and figures['reached'], json.dumps(figures, indent=1)
+
+
+def test_a_short_run(tmp_path, tasks):
+    run(chaos_harness.Chaos(tmp_path, jobs=150, kills=10, takeovers=10,
+                            restarts=1))
+
+
+@pytest.mark.parametrize('storage', ['filestorage', 'mounted'])
+def test_a_very_short_run_of_one_process(tmp_path, tasks, storage):
+    run(chaos_harness.Chaos(tmp_path, jobs=40, kills=3, takeovers=1,
+                            storage=storage))
+
+
+def test_a_very_short_run_on_postgresql(tmp_path, tasks, postgresql):
+    run(chaos_harness.Chaos(tmp_path, jobs=40, kills=4, takeovers=3,
+                            restarts=1, storage='postgresql'))
 
 
 def judge(world, *jobs):

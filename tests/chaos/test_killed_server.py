@@ -4,6 +4,7 @@ import signal
 from contextlib import closing
 
 import chaos_processes
+import chaos_storages
 import pytest
 from persistent.mapping import PersistentMapping
 from ZODB.POSException import ConflictError
@@ -58,7 +59,7 @@ def test_our_processes_take_none_of_those(
         tries.append(1)
         connection.root()['first']['mine'] = PersistentMapping(a=1)
 
-    server = chaos_processes.Server(tmp_path)
+    server = chaos_storages.Server(tmp_path)
     with closing(chaos_processes.Database(server.address)) as ours:
         edge.write(ours.db, make)
         use(ours.db)
@@ -67,7 +68,7 @@ def test_our_processes_take_none_of_those(
         with closing(chaos_processes.Database(server.address)) as theirs:
             theirs.write(lambda root: root.update(
                 (name, PersistentMapping()) for name in OTHERS))
-            chaos_processes.wait_until(lambda: loaded(ours.db),
+            chaos_storages.wait_until(lambda: loaded(ours.db),
                                        what='connected again')
         edge.write(ours.db, add)
         assert tries == [1]
@@ -81,7 +82,7 @@ def test_an_object_gets_another_oid_then(tmp_path):
         tries.append(1)
         connection.root()['first']['mine'] = PersistentMapping(a=1)
 
-    server = chaos_processes.Server(tmp_path)
+    server = chaos_storages.Server(tmp_path)
     with closing(chaos_processes.Database(server.address)) as ours:
         # From now on it holds a hundred oids for objects to come.
         ours.write(lambda root: root.update(first=PersistentMapping()))
@@ -90,7 +91,7 @@ def test_an_object_gets_another_oid_then(tmp_path):
         with closing(chaos_processes.Database(server.address)) as theirs:
             theirs.write(lambda root: root.update(
                 (name, PersistentMapping()) for name in OTHERS))
-            chaos_processes.wait_until(lambda: loaded(ours.db),
+            chaos_storages.wait_until(lambda: loaded(ours.db),
                                        what='connected again')
         # In the run of a task it is a conflict, which charges nothing.
         with edge.session(ours.db) as session:
