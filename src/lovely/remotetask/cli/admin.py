@@ -29,7 +29,8 @@ def stats_command(backend: Backend, as_json: bool) -> None:
              'reruns': lambda tasks: ', '.join(
                  f'{name} {tasks[name]}' for name in sorted(tasks))}
     print_pairs((name, texts.get(name, str)(value))
-                for name, value in answer.items())
+                for name, value in answer.items()
+                if value != {})     # no task has been run again
 
 
 @click.command('workers')
