@@ -152,10 +152,10 @@ def install(points):
 
     @_wrap(Worker, '_take_suspect')
     def _take_suspect(original, self, service, *args):
-        claims = original(self, service, *args)
-        for claim in claims or ():
-            points.spare(service.jobs[claim.jobid].interruptions >= 2)
-        return claims
+        jobs = original(self, service, *args)
+        for job in jobs or ():
+            points.spare(job.interruptions >= 2)
+        return jobs
 
     @_wrap(Worker, 'run')
     def run(original, self, claim):
