@@ -14,6 +14,9 @@ import transaction
 from zope.testing.cleanup import cleanUp
 
 from lovely.remotetask import settings
+from lovely.remotetask.log import log
+from lovely.remotetask.log import runs
+from lovely.remotetask.log import trace
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / 'README.rst'
@@ -28,7 +31,11 @@ def newcomer(tmp_path, monkeypatch):
     """An empty folder, and no task registered yet."""
     monkeypatch.chdir(tmp_path)
     cleanUp()
+    # A page may set what is logged, for its reader.
+    levels = [(logger, logger.level) for logger in (log, runs, trace)]
     yield tmp_path
+    for logger, level in levels:
+        logger.setLevel(level)
     transaction.abort()
     cleanUp()
 
