@@ -141,6 +141,16 @@ def test_a_start_that_came_with_no_answer_is_400(web, service, start):
     assert service(lambda service: len(service.jobs)) == 1
 
 
+def test_a_retry_whose_key_another_job_has_is_409(web, service):
+    first = service(lambda service: service.add('error', key='a'))
+    service(lambda service: service.process())
+    second = service(lambda service: service.add('echo', key='a'))
+    response = web.post(f'/tasks/api/v1/jobs/{first}/retry', {})
+    assert response.status_int == 409
+    assert f'job {second} has the key' in response.json['error']
+    assert status(web, first) == 'error'
+
+
 def test_cancel_all_with_a_status(web, service, hasty):
     others = service(lambda service: service.addMany('error', range(7)))
     ids = service(lambda service: service.addMany('echo', range(25)))

@@ -477,7 +477,7 @@ class ITaskService(IContained):
         One that waits for another attempt is ready at once.  Of a schedule,
         whose latest run has failed, that run is queued.
         Raises: JobNotFound; InvalidTransition, naming both states;
-        DuplicateJob where its key has got another holder.
+        DuplicateJob where another job, not over, has got its key.
         Txn: the caller commits.
         """
 

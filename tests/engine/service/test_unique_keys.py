@@ -153,8 +153,64 @@ def test_a_retried_job_keeps_its_key_unless_it_has_been_taken(service):
     assert service.add('note', key='a') == jobid
     service.process()
     after = service.add('note', key='a')
-    service.retryJob(jobid)         # without its key
-    assert service.add('note', key='a') == after != jobid
+    assert after != jobid
+    with pytest.raises(DuplicateJob) as caught:
+        service.retryJob(jobid)
+    assert (caught.value.key, caught.value.jobid) == ('a', after)
+    assert service.getStatus(jobid) == 'error'
+    assert service.add('note', key='a') == after
+    # Over, in either way: the key is free for the first one again.
+    service.process()
+    service.retryJob(jobid)
+    assert service.add('note', key='a') == jobid
+    with pytest.raises(DuplicateJob):
+        service.add('note', key='a', onDuplicate='error')
+
+
+@pytest.mark.parametrize('again', ['retryJob', 'startJob', 'reschedule'])
+@pytest.mark.parametrize('options', [
+    {}, {'startLater': True}, {'delay': 60}], ids=str)
+def test_no_verb_brings_back_what_was_replaced(service, ran, options, again):
+    old = service.add('note', 'old', key='a', **options)
+    new = service.add('note', 'new', key='a', onDuplicate='replace')
+    if again == 'retryJob':
+        with pytest.raises(DuplicateJob):
+            service.retryJob(old)
+    else:
+        assert not getattr(service, again)(old)
+    assert service.getStatus(old) == 'cancelled'
+    assert service.add('note', key='a') == new
+    service.process()
+    assert ran == ['new']
+
+
+def test_of_two_schedules_with_a_key_one_runs(service, ran):
+    first = service.addCronJob('note', 'first', minute=(0,), key='a')
+    service.cancel(first)
+    second = service.addCronJob('note', 'second', minute=(0,), key='a')
+    assert second != first
+    with pytest.raises(DuplicateJob):
+        service.retryJob(first)
+    service.reschedule(first)
+    for hour in range(4):
+        service.process(hour * 3600)
+    assert set(ran) == {'second'}
+    service.cancel(second)
+    service.retryJob(first)
+    with pytest.raises(DuplicateJob):
+        service.retryJob(second)
+    assert service.addCronJob('note', minute=(0,), key='a') == first
+
+
+def test_a_job_that_was_cleaned_leaves_its_key_to_the_one_before(service):
+    first = service.add('note', 'fail', key='a')
+    service.process()
+    second = service.add('note', key='a')
+    service.process()
+    service.clean(['completed'])
+    assert second not in service.jobs
+    service.retryJob(first)
+    assert service.add('note', key='a') == first
 
 
 def test_a_plain_add_writes_nothing_for_it(service):

@@ -80,8 +80,9 @@ class UniqueKeys(Persistent):
         """
         if before is not None and states.is_final(before.status):
             # Written, so that a retry of it at the same time conflicts.  Never
-            # while it runs: that would undo its work.
-            before.put(key=None)
+            # while it runs: that would undo its work.  It keeps the text of
+            # its key: a later retry of it has to see who has the key now.
+            before.put(key=key)
         job.put(key=key)
         self._tree(key)[key] = job.id
 
