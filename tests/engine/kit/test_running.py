@@ -332,6 +332,21 @@ def test_a_cancel_before_the_commit_wins(world, task, log):
     assert world.effects() == {} and log == []
 
 
+def test_a_task_may_cancel_its_own_job(world, task):
+    @task
+    def work(service, jobid, input):
+        world.effect(service, 'did it')
+        service.cancel(jobid)
+
+    jobid = world.add('work')
+    assert world.drain() == 1
+    job = job_of(world, jobid)
+    assert (job['status'], job['attempts']) == ('cancelled', 1)
+    assert world.see(lambda service: service.jobs[jobid].error) is None
+    # As by direct processing.
+    assert world.effects() == {'did it': 1}
+
+
 def test_a_cancelled_run_ends_no_later_run_of_the_job(world, task):
     """Cancelled and retried while the first run still goes on."""
     @task

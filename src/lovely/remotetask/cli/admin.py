@@ -53,6 +53,9 @@ def workers_command(backend: Backend, as_json: bool) -> None:
             click.echo(one_line(
                 f'job {job["id"]} of {job["task"]}, attempt {job["attempt"]}, '
                 f'runs for {job["seconds"]} s in {worker["id"]}'))
+        if worker['lacks']:
+            click.echo(one_line(f'{worker["id"]} lacks the tasks '
+                                f'{", ".join(worker["lacks"])}'))
         for job in worker['stuck']:
             click.echo(one_line(
                 f'stuck: job {job["id"]} {job["why"]}, and a thread of '

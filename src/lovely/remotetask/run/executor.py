@@ -17,6 +17,7 @@ from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import WorkerStopping
+from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.run import report
@@ -34,6 +35,7 @@ from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
 from lovely.remotetask.run.steps import is_by_person
 from lovely.remotetask.store.local import reserved
+from lovely.remotetask.store.records import look
 from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
@@ -129,6 +131,10 @@ class Executor(Failing):
                 began = SYSTEM_CLOCK.monotonic()
                 output, size = self.call(seen, job, claim)
                 session.check()
+                if self._is_cancelled_here(service, claim):
+                    session.commit()
+                    report.ended(claim, 'cancelled', report.since(began))
+                    return []
                 # The task may have ended its transaction: check again, in the
                 # one that is about to be committed.
                 job = self.own(service, claim)
@@ -150,6 +156,15 @@ class Executor(Failing):
                     session.commit()
                 report.ended(claim, 'completed', seconds)
                 return following
+
+    def _is_cancelled_here(self, service: TaskService, claim: Claim) -> bool:
+        """Has the task cancelled its own job, in this transaction?
+
+        Then its effects are stored with that, as by direct processing.
+        """
+        job = look(service.jobs, claim.jobid)
+        return (job is not None and job.status == CANCELLED
+                and bool(job._p_changed))
 
     def call(self, service: TaskService, job: Job,
              claim: Claim) -> tuple[Any, int]:

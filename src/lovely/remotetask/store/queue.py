@@ -142,7 +142,7 @@ class JobQueue(Claiming):
             self.requeue(job)
             return
         self.fail(job, Failure(
-            'Poison', f'poison: its worker died {job.interruptions:g} times '
+            'Poison', f'poison: its worker died {job.interruptions:.0f} times '
             f'while the job ran; see the logs of the workers, then retry it',
             '', job.attempts, now), now)
 
