@@ -23,7 +23,7 @@ STORED = {
     'lovely.remotetask.job.Job',
     'lovely.remotetask.job.NextRun',
     'lovely.remotetask.payload.Payload',
-    'lovely.remotetask.runs.LatestRuns',
+    'lovely.remotetask.fields.runs.LatestRuns',
     'lovely.remotetask.service.TaskService',
     'lovely.remotetask.store.blocks.Blocks',
     'lovely.remotetask.store.claims.Claims',

@@ -25,13 +25,13 @@ from lovely.remotetask.edge.clock import as_local
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.errors import NewerRecord
-from lovely.remotetask.failure import Failure
-from lovely.remotetask.failure import keep
+from lovely.remotetask.fields.failure import Failure
+from lovely.remotetask.fields.failure import keep
+from lovely.remotetask.fields.moments import LocalMoment
+from lovely.remotetask.fields.moments import Moment
+from lovely.remotetask.fields.runs import Run
 from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IJob
-from lovely.remotetask.moments import LocalMoment
-from lovely.remotetask.moments import Moment
-from lovely.remotetask.runs import Run
 
 # Goes past Job.__setattr__, which costs more than the rest of a put().
 _set_changed = Persistent._p_changed.__set__

@@ -17,10 +17,10 @@ from persistent import Persistent
 from zope.interface import implementer
 from zope.location import locate
 
-from lovely.remotetask import adding
 from lovely.remotetask import events
 from lovely.remotetask import processor
-from lovely.remotetask.adding_cron import add_cron
+from lovely.remotetask.adding import jobs
+from lovely.remotetask.adding.cron import add_cron
 from lovely.remotetask.annotations import OwnAnnotations
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import is_moment
@@ -117,8 +117,8 @@ class TaskService(OwnAnnotations, Persistent):
             key: str | None = None, onDuplicate: str = 'keep',
             runAs: str | None = None) -> int:
         """See ITaskService"""
-        place = adding.placer(startLater, delay, runAt, self.clock.now)
-        return adding.add_one(self, task, input, jobClass or Job, place,
+        place = jobs.placer(startLater, delay, runAt, self.clock.now)
+        return jobs.add_one(self, task, input, jobClass or Job, place,
                               priority, key, onDuplicate, runAs)
 
     def addMany(self, task: str, inputs: Iterable[Any],
@@ -128,8 +128,8 @@ class TaskService(OwnAnnotations, Persistent):
                 runAt: datetime | None = None,
                 runAs: str | None = None) -> list[int]:
         """See ITaskService"""
-        place = adding.placer(startLater, delay, runAt, self.clock.now)
-        return adding.add_many(self, task, inputs, jobClass or Job, place,
+        place = jobs.placer(startLater, delay, runAt, self.clock.now)
+        return jobs.add_many(self, task, inputs, jobClass or Job, place,
                            priority, runAs)
 
     def addCronJob(self, task: str, input: Any = None, minute: Any = (),
@@ -147,7 +147,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     def _placed(self, job: Job) -> None:
         jar = caller.jar_of(self)
-        adding.mark_input_at_commit(jar, job)
+        jobs.mark_input_at_commit(jar, job)
         notify_after_commit(self, jar)
 
     # -- change ---------------------------------------------------------------
@@ -214,7 +214,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     def retryJob(self, jobid: int) -> None:
         """See ITaskService"""
-        adding.retry(self, self._job(jobid))
+        jobs.retry(self, self._job(jobid))
 
     def pause(self) -> None:
         """See ITaskService"""

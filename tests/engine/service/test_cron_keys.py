@@ -3,7 +3,7 @@
 import pytest
 import transaction
 
-from lovely.remotetask import adding_cron
+from lovely.remotetask.adding import cron as adding_cron
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected

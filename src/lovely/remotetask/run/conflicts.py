@@ -19,7 +19,7 @@ from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import TooManyConflicts
-from lovely.remotetask.failure import Failure
+from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
-from lovely.remotetask.failure import Failure
+from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.log import log
 from lovely.remotetask.run.run_times import RunTimes
 from lovely.remotetask.store.records import look

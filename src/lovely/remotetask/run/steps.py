@@ -28,7 +28,7 @@ from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import TooManyConflicts
 from lovely.remotetask.errors import WrongWorker
-from lovely.remotetask.failure import Failure
+from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.log import log
 from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.retry import NO_RETRY

@@ -15,7 +15,8 @@ from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import NewerRecord
-from lovely.remotetask.failure import Failure
+from lovely.remotetask.fields.failure import Failure
+from lovely.remotetask.fields.runs import LatestRuns
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -25,7 +26,6 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import Job
-from lovely.remotetask.runs import LatestRuns
 from lovely.remotetask.store import cleaning
 from lovely.remotetask.store import counts
 from lovely.remotetask.store import listing

@@ -10,7 +10,7 @@ from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.edge.losses import refuse_disowned
-from lovely.remotetask.failure import Failure
+from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED

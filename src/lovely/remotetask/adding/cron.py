@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask import adding
 from lovely.remotetask import payload
+from lovely.remotetask.adding import jobs
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import DuplicateJob
@@ -43,7 +43,7 @@ def add_cron(service: TaskService, task: str, input: Any,
     def place(queue: JobQueue, job: Job, number: int) -> None:
         queue.schedule(job, service.clock.now())
 
-    adding.check_task(service, task, priority)
+    jobs.check_task(service, task, priority)
     # Tried out first: a schedule that never occurs must not draw an id.
     wanted = make(0, task, None)
     if wanted.next_run(service.clock.now()) is None:
@@ -62,7 +62,7 @@ def add_cron(service: TaskService, task: str, input: Any,
                                runAs)
             if onDuplicate == 'keep':
                 _tell_difference(service, holder, wanted)
-    return adding.add_one(
+    return jobs.add_one(
         service, task, input, make, place, priority, key,
         'keep' if onDuplicate == 'update' else onDuplicate, runAs)
 
@@ -77,9 +77,9 @@ def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
         raise DuplicateJob(job.key, job.id)
     queue, jar, host = service.jobqueue, caller.jar_of(service), service.host
     queue.check_owned(job)
-    submitter = adding.find_submitter(service, host, runAs)
-    task = adding.check_task(service, wanted.task, priority)
-    packed, size = adding.check_input(task, wanted.task, input, jar, host)
+    submitter = jobs.find_submitter(service, host, runAs)
+    task = jobs.check_task(service, wanted.task, priority)
+    packed, size = jobs.check_input(task, wanted.task, input, jar, host)
     values = {name: value or None for name, value in (
         ('task', wanted.task), ('priority', priority),
         ('submitter', submitter)) if getattr(job, name) != value}
@@ -88,12 +88,12 @@ def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
     if values:
         job.put(**values)
         if 'input' in values:
-            adding.mark_input_at_commit(jar, job)
+            jobs.mark_input_at_commit(jar, job)
     if _times(job) != _times(wanted):
         job.update(**_named(wanted), delay=wanted.delay)
         queue.schedule(job, service.clock.now())
     elif not values:
-        # As where it is kept: see adding.
+        # As where it is kept: see adding/jobs.py.
         caller.read_current(jar, job)
         return job.id
     notify_after_commit(service, jar)

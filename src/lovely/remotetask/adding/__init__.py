@@ -1,0 +1,1 @@
+"""How jobs are added: checked before the first write, then put in place."""
