@@ -52,3 +52,27 @@ def test_what_a_task_sets_is_gone_after_it(
     assert seen == [('of the thread', precision)] * 2
     assert after == (tracer, profiler)
     assert decimal.getcontext().prec == precision
+
+
+def test_a_thread_that_has_no_decimal_context_gets_none_from_a_task(
+        application, service, register):
+    seen = []
+    with decimal.localcontext() as usual:
+        usual.prec = 7
+
+        @register
+        def task(input):
+            seen.append(decimal.getcontext().prec)
+            decimal.getcontext().prec = 3
+
+        for _ in range(2):
+            service.add('task')
+        transaction.commit()
+        processor = SimpleProcessor(application.db, ['tasks'])
+        # As a new thread begins: no variable is set.
+        empty = contextvars.Context()
+        assert empty.run(processor.processNext)
+        assert empty.run(processor.processNext)
+    assert seen == [decimal.DefaultContext.prec] * 2
+    assert not [variable for variable in empty
+                if variable.name == 'decimal_context']

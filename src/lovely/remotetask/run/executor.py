@@ -29,6 +29,7 @@ from lovely.remotetask.run.conflicts import set_aside
 from lovely.remotetask.run.failing import STORE_TRIES
 from lovely.remotetask.run.failing import Failing
 from lovely.remotetask.run.failing import jitter
+from lovely.remotetask.run.failing import ours
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.guard import Guard
 from lovely.remotetask.run.steps import call_task
@@ -131,13 +132,15 @@ class Executor(Failing):
                 began = SYSTEM_CLOCK.monotonic()
                 output, size = self.call(seen, job, claim)
                 session.check()
-                if self._is_cancelled_here(service, claim):
+                # The task may have ended its transaction, or cancelled its
+                # own job: look again, in the one that is about to be
+                # committed.
+                now = look(service.jobs, claim.jobid)
+                if now is not None and _is_cancelled_here(now):
                     session.commit()
                     report.ended(claim, 'cancelled', report.since(began))
                     return []
-                # The task may have ended its transaction: check again, in the
-                # one that is about to be committed.
-                job = self.own(service, claim)
+                job = ours(now, claim)
                 seconds = SYSTEM_CLOCK.monotonic() - began
                 self.run_times.learn(job.task, seconds)
                 quick = seconds < _CHAIN_SECONDS and session.is_alone()
@@ -157,15 +160,6 @@ class Executor(Failing):
                 report.ended(claim, 'completed', seconds)
                 return following
 
-    def _is_cancelled_here(self, service: TaskService, claim: Claim) -> bool:
-        """Has the task cancelled its own job, in this transaction?
-
-        Then its effects are stored with that, as by direct processing.
-        """
-        job = look(service.jobs, claim.jobid)
-        return (job is not None and job.status == CANCELLED
-                and bool(job._p_changed))
-
     def call(self, service: TaskService, job: Job,
              claim: Claim) -> tuple[Any, int]:
         """Call the task of a job that is ours; see steps.call_task."""
@@ -183,3 +177,11 @@ class Executor(Failing):
         """
         return reserved(service.jobs,
                         service.jobqueue.slots[claim.slot].claims.ids)
+
+
+def _is_cancelled_here(job: Job) -> bool:
+    """Has the task cancelled its own job, in this transaction?
+
+    Then its effects are stored with that, as by direct processing.
+    """
+    return job.status == CANCELLED and bool(job._p_changed)

@@ -144,10 +144,7 @@ class Failing(Finder):
 
     def own(self, service: TaskService, claim: Claim) -> Job:
         """The job, if it still is ours; raises LeaseLost."""
-        job = look(service.jobs, claim.jobid)
-        if job is None or job.claim != claim.token:
-            raise LeaseLost(f'job {claim.jobid} is no longer ours')
-        return job
+        return ours(look(service.jobs, claim.jobid), claim)
 
     def is_ours(self, claim: Claim) -> bool:
         """Is the job ours, in a snapshot of its own?"""
@@ -271,3 +268,10 @@ class Failing(Finder):
                     ), failed_context(seen, job)
 
         return db.read(self.database, in_snapshot)
+
+
+def ours(job: Job | None, claim: Claim) -> Job:
+    """The job, if it runs under this claim; raises LeaseLost."""
+    if job is None or job.claim != claim.token:
+        raise LeaseLost(f'job {claim.jobid} is no longer ours')
+    return job

@@ -30,6 +30,7 @@ from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import Job
+from lovely.remotetask.store import records
 from lovely.remotetask.store.claims import Entries
 from lovely.remotetask.store.claims import Slot
 from lovely.remotetask.store.cursor import ReadCursor
@@ -317,8 +318,12 @@ class Claiming(Timetable):
 
     def _carried(self, number: int) -> Entries:
         """What stays claimed when a slot's page ends."""
-        return [(-1, jobid) for jobid in (
-            *(job.id for job in self.claimed(number)), *self.held(number))]
+        kept = [job.id for job in self.claimed(number)]
+        # claimed() has looked at each job of the page, and would have found
+        # those that cannot be read.
+        if records.found_any:
+            kept += self.held(number)
+        return [(-1, jobid) for jobid in kept]
 
     def _close(self, slot: Slot, number: int) -> None:
         self.log_ended(number)
