@@ -135,12 +135,12 @@ class Executor(Failing):
                 # The task may have ended its transaction, or cancelled its
                 # own job: look again, in the one that is about to be
                 # committed.
-                now = look(service.jobs, claim.jobid)
-                if now is not None and _is_cancelled_here(now):
+                found = look(service.jobs, claim.jobid)
+                if found is not None and _is_cancelled_here(found):
                     session.commit()
                     report.ended(claim, 'cancelled', report.since(began))
                     return []
-                job = ours(now, claim)
+                job = ours(found, claim)
                 seconds = SYSTEM_CLOCK.monotonic() - began
                 self.run_times.learn(job.task, seconds)
                 quick = seconds < _CHAIN_SECONDS and session.is_alone()
