@@ -15,6 +15,7 @@ from pyramid.exceptions import ConfigurationConflictError
 from pyramid.exceptions import ConfigurationError as PyramidError
 from pyramid.request import Request
 from pyramid.response import Response
+from pyramid.scripting import prepare
 from pyramid.security import NO_PERMISSION_REQUIRED
 from pyramid.session import SignedCookieSessionFactory
 from pyramid.threadlocal import get_current_request
@@ -26,6 +27,8 @@ from ZODB.MappingStorage import MappingStorage
 from zope.component import getUtility
 
 from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.errors import NotPermitted
+from lovely.remotetask.interfaces import SYSTEM
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
@@ -552,6 +555,97 @@ def test_a_job_runs_as_its_submitter(make, policy, user, seen):
     assert found[:2] == seen[:2]
     if user is not None:
         assert found == seen
+
+
+def passing(request):
+    """Add a job, and try to add one with all rights."""
+    request.remotetask.add('identify')
+    try:
+        request.remotetask.add('identify', runAs=SYSTEM)
+    except NotPermitted:
+        return Response('refused')
+    return Response('taken')
+
+
+def again(service, jobid, input):
+    """A job that adds another, and tries to give that all rights."""
+    service.add('identify')
+    try:
+        service.add('identify', runAs=SYSTEM)
+    except NotPermitted as error:
+        return [get_current_request().environ.get('remotetask.user', 'nobody'),
+                str(error)]
+
+
+@pytest.mark.parametrize('policy', [Tickets(), None], ids=['policy', 'none'])
+def test_a_visitor_without_login_has_no_more_rights_than_others(make, policy):
+    one = make(policy=policy)
+    one.config.add_task_service()
+    one.config.add_remote_task('identify', identify)
+    one.config.add_remote_task('again', again)
+    one.view(passing)
+
+    def chain(request):
+        return Response(str(request.remotetask.add('again')))
+
+    one.view(chain)
+    one.start()
+    assert one.get('/passing').text == 'refused'
+    jobid = int(one.get('/chain').text)
+    one.run()
+    with one.looking() as service:
+        assert {job.submitter for job in service.jobs.values()} == {
+            'system.Everyone'}
+        user, error = service.getResult(jobid)
+        assert user == 'nobody'
+        assert 'lovely.remotetask.Manage' in error
+
+
+def test_an_application_may_let_visitors_act_for_it(make):
+    one = make({'remotetask.anonymous': 'system'})
+    one.config.add_task_service()
+    one.config.add_remote_task('identify', identify)
+    one.view(passing)
+    one.start()
+    assert one.get('/passing').text == 'taken'
+    with one.looking() as service:
+        assert [job.submitter for job in service.jobs.values()] == [
+            None, SYSTEM]
+
+
+def test_a_wrong_setting_for_visitors(make):
+    with pytest.raises(PyramidError, match='remotetask.anonymous is \'me\''):
+        make({'remotetask.anonymous': 'me'})
+
+
+def test_a_script_adds_jobs_for_the_application(make):
+    one = make(policy=Tickets())
+    one.config.add_task_service()
+    one.config.add_remote_task('identify', identify)
+    one.start()
+    request = Request.blank('/', environ={'remotetask.user': None})
+    with prepare(request, one.registry) as env, request.tm:
+        env['request'].remotetask.add('identify')
+        env['request'].remotetask.add('identify', runAs='mia')
+    with one.looking() as service:
+        assert sorted(str(job.submitter) for job in service.jobs.values()) == [
+            'None', 'mia']
+
+
+def test_a_policy_that_sees_a_user_in_nobody(make):
+    class Local(Headers):
+        def authenticated_userid(self, request):
+            environ = request.environ
+            return None if 'HTTP_X_NOBODY' in environ else 'mia'
+
+    one = make(policy=Local())
+    one.config.add_task_service()
+    one.config.add_remote_task('identify', identify)
+    one.view(ask)
+    one.start()
+    one.get('/ask', headers={'X-Nobody': '1'})
+    error, = one.run()
+    assert "one of 'mia'" in error
 
 
 def test_a_user_that_is_gone(make):

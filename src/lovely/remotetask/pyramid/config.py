@@ -14,6 +14,7 @@ from pyramid.settings import asbool
 
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.pyramid import identity
 from lovely.remotetask.pyramid import services
 from lovely.remotetask.pyramid.host import PyramidHost
 from lovely.remotetask.pyramid.host import get_connection
@@ -22,12 +23,15 @@ from lovely.remotetask.service import TaskService
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import marks
 
+# The setting remotetask.anonymous -> the submitter of jobs of such requests.
+_ANONYMOUS = {'nobody': identity.NOBODY, 'system': None}
+
 
 def includeme(config: Any) -> None:
     """``config.include('lovely.remotetask.pyramid')``.
 
     Settings: ``remotetask.base_url``, ``remotetask.connection``,
-    ``remotetask.autostart``.
+    ``remotetask.autostart``, ``remotetask.anonymous``.
     """
     # Without it, no transaction would commit the jobs that a view adds.
     config.include('pyramid_tm')
@@ -36,7 +40,7 @@ def includeme(config: Any) -> None:
         config.registry,
         config.maybe_dotted(
             settings.get('remotetask.connection') or get_connection),
-        _base_url(settings)), IHost)
+        _base_url(settings), _anonymous(settings)), IHost)
     config.add_directive('add_remote_task', add_remote_task)
     config.add_directive('add_task_service', add_task_service)
     config.add_directive('add_remotetask_xmlrpc', add_remotetask_xmlrpc)
@@ -54,6 +58,16 @@ def _base_url(settings: Any) -> str:
             f'the setting remotetask.base_url is {url!r}; give the address '
             f'of the application, as in https://www.example.com/app')
     return url.rstrip('/')
+
+
+def _anonymous(settings: Any) -> str | None:
+    wanted = settings.get('remotetask.anonymous') or 'nobody'
+    if wanted not in _ANONYMOUS:
+        raise ConfigurationError(
+            f'the setting remotetask.anonymous is {wanted!r}; give nobody, or '
+            f'system if jobs that visitors without a login add are to run on '
+            f'the account of the application')
+    return _ANONYMOUS[wanted]
 
 
 def add_remote_task(config: Any, name: str, task: Any,

@@ -77,16 +77,19 @@ class PyramidHost(host.PlainHost):
 
     Arguments: ``registry``, the application's; ``connect``, a callable that
     gives the ZODB connection of a request; ``base_url``, the public URL of
-    the application.
+    the application; ``anonymous``, the submitter of jobs that requests without
+    a user add; None: the application's own account.
     Attributes: ``services``, the declared ones (services.Declared), by name.
     """
 
     def __init__(self, registry: Any,
                  connect: Callable[[Any], Connection] = get_connection,
-                 base_url: str = 'http://localhost') -> None:
+                 base_url: str = 'http://localhost',
+                 anonymous: str | None = identity.NOBODY) -> None:
         self._registry = registry
         self._connect = connect
         self._base_url = base_url
+        self._anonymous = anonymous
         self.services: dict[str, Declared] = {}
 
     def registry(self, service: TaskService) -> Any:
@@ -175,13 +178,17 @@ class PyramidHost(host.PlainHost):
         if request is None:
             return None
         userid = request.authenticated_userid
-        return None if userid is None else identity.write(userid)
+        return self._anonymous if userid is None else identity.write(userid)
 
     def permits(self, service: TaskService, permission: str) -> bool:
         """See IHost"""
         request = _acting()
         if request is None:
             return True
+        # Without a security policy each request is permitted all.
+        if (self._anonymous is not None
+                and request.authenticated_userid is None):
+            return False
         return bool(request.has_permission(
             permission, _secured(request, service)))
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pyramid.authorization import Everyone
 from pyramid.interfaces import ISecurityPolicy
 
 from lovely.remotetask.errors import SubmitterGone
 
 #: The key in the environ of a job's request for the user as whom it runs;
-#: None: the application's own account.  No header of a client is stored under
-#: such a key.
+#: None: the application's own account.  A job that runs as nobody has no such
+#: key.  No header of a client is stored under it.
 USER = 'remotetask.user'
+
+#: The submitter of a job that a request without a user has added.
+NOBODY = Everyone
 
 
 def write(userid: Any) -> str:
@@ -51,6 +55,9 @@ def introduce(request: Any, submitter: str) -> None:
 
     Raises: SubmitterGone where the security policy sees another user in it.
     """
+    if submitter == NOBODY:
+        _introduce_nobody(request)
+        return
     userid = read(submitter)
     environ = request.environ
     environ[USER] = userid
@@ -70,6 +77,19 @@ def introduce(request: Any, submitter: str) -> None:
             f'of the application does not know: that user is gone, or the '
             f'policy does not recognize in a request what its remember() '
             f'gives, and has to look at request.environ[{USER!r}]')
+
+
+def _introduce_nobody(request: Any) -> None:
+    # As in a request that brings nothing along: a policy must not take the
+    # name of nobody for a user.
+    request.environ.pop(USER, None)
+    known = request.authenticated_userid
+    if known is not None:
+        raise SubmitterGone(
+            f'the job was added by a request without a user, and is to run as '
+            f'nobody, but the security policy of the application takes its '
+            f'request for one of {known!r}: let the policy ask for something '
+            f'that a request brings along')
 
 
 def _send_back(request: Any, headers: Any) -> None:
