@@ -195,6 +195,10 @@ class PlainHost:
         """See IHost"""
         return value
 
+    def cannot_heal(self, error: BaseException) -> bool:
+        """See IHost"""
+        return False
+
     def product_configuration(self, name: str) -> Any:
         """See IHost"""
         product = _module('zope.app.appsetup.product')

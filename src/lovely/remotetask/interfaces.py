@@ -660,8 +660,7 @@ class IHost(Interface):
         """The principal who is acting now.
 
         Returns: a text (str) by which ``running`` finds that principal again;
-        None: the code runs on the application's own account, or (in Pyramid)
-        in a request without a login.
+        None: the code runs on the application's own account.
         Cost: flat, because each ``add`` asks.
         """
 
@@ -682,6 +681,12 @@ class IHost(Interface):
         """A stored input in the form in which a task gets it.
 
         Raises: TaskError where an object that it refers to is gone.
+        """
+
+    def cannot_heal(error):
+        """Would another attempt meet this error of a task again (bool)?
+
+        Asked where the task has no retry policy of its own.
         """
 
     def path_of(service):

@@ -2,6 +2,7 @@
 
 import pytest
 import transaction
+from Acquisition import aq_parent
 from OFS.Folder import Folder
 from plone import api
 from zope.component import getUtility
@@ -133,3 +134,16 @@ def test_each_job_has_a_request_of_its_own(driver, people):
     assert [one[1:] for one in seen] == [
         (False, 'en', 'site', 'chief'), (False, 'en', 'site', 'jane')]
     assert seen[0][0] is not seen[1][0]
+
+
+def test_a_transition_that_is_not_there_is_final(driver):
+    def publish(service, jobid, input):
+        site = aq_parent(service)
+        site.portal_workflow.doActionFor(site, 'no such transition')
+
+    driver.task('publish', publish)
+    jobid = driver.add(None, 'publish')
+    driver.run()
+    job = driver.job(jobid)
+    assert job['status'] == 'error', job
+    assert 'workflow' in job['error'].lower()

@@ -17,17 +17,21 @@ from Acquisition import aq_parent
 from App.config import getConfiguration
 from persistent.mapping import PersistentMapping
 from Testing.makerequest import makerequest
+from zExceptions import BadRequest
 from ZODB.POSException import ConflictError
 from zope.component.hooks import getSite
 from zope.globalrequest import clearRequest
 from zope.globalrequest import getRequest
 from zope.globalrequest import setRequest
+from zope.interface import Invalid
+from zope.schema.interfaces import RequiredMissing
 from zope.security.management import checkPermission
 from zope.security.management import getInteraction
 
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.processor import ProcessorRequest
+from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.zope import publish
 from lovely.remotetask.zope import sites
@@ -215,15 +219,47 @@ def test_what_a_submitter_may_not_do_ends_the_job(driver, people):
     assert driver.job(system)['status'] == 'completed'
 
 
-def test_unauthorized_in_system_mode_is_an_ordinary_error(driver):
-    def forbidden(input):
-        raise Unauthorized('x')
+class Title(Invalid):
+    """An application's own, of a schema."""
 
-    driver.task('forbidden', forbidden)
-    jobid = driver.add(None, 'forbidden')
+
+@pytest.mark.parametrize('error, options, configured, status', [
+    (Unauthorized('x'), {}, None, 'error'),
+    (BadRequest('The id "a" is invalid - it is already in use.'), {}, None,
+     'error'),
+    (Title('too long'), {}, None, 'error'),
+    (RequiredMissing('title'), {}, None, 'error'),
+    (ValueError('x'), {}, None, 'queued'),
+    (BadRequest('x'), {}, '', 'queued'),
+    (ValueError('x'), {}, 'zExceptions.BadRequest builtins.ArithmeticError',
+     'queued'),
+    (ZeroDivisionError('x'), {},
+     'zExceptions.BadRequest, builtins.ArithmeticError', 'error'),
+    (BadRequest('x'), {'retry': RetryPolicy(retries=2)}, None, 'queued'),
+], ids=repr)
+def test_errors_that_cannot_heal_are_final(
+        driver, monkeypatch, error, options, configured, status):
+    section = {} if configured is None else {'final-errors': configured}
+    monkeypatch.setattr(getConfiguration(), 'product_config', {
+        'lovely.remotetask': section})
+
+    def fails(input):
+        raise error
+
+    driver.task('fails', fails, **options)
+    jobid = driver.add(None, 'fails')
     driver.run()
-    # It waits for its next attempt.
-    assert driver.job(jobid)['status'] == 'queued'
+    # A job that is queued waits for its next attempt.
+    assert driver.job(jobid)['status'] == status
+
+
+def test_an_id_that_is_in_use(driver):
+    driver.task('make', lambda service, jobid, input: aq_parent(
+        service).manage_addFolder('tasks'))
+    jobid = driver.add(None, 'make')
+    driver.run()
+    assert driver.job(jobid)['status'] == 'error'
+    assert 'already in use' in driver.job(jobid)['error']
 
 
 def acting_as(driver, user, task='look'):

@@ -261,7 +261,7 @@ class Failing(Finder):
             job = self.own(service, claim)
             with self.host.running(service, None) as seen:
                 policy = policy_of(self.host.task(
-                    seen, seen.taskInterface, job.task), error)
+                    seen, seen.taskInterface, job.task), error, self.host)
                 return judge(
                     error, job.task, service.clock.now(),
                     lambda: policy.delay(job.failures + 1, jitter)

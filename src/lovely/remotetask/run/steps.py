@@ -223,12 +223,14 @@ class Verdict(NamedTuple):
     until: float | None = None
 
 
-def policy_of(task: Any, error: BaseException) -> Any:
+def policy_of(task: Any, error: BaseException, host: IHost) -> Any:
     """The retry policy (IRetryPolicy) for an error of a task."""
-    # A task that took too long does so again: only its own policy may say
-    # that it is to be tried once more.
+    # A task that took too long does so again, and an error of these classes
+    # comes again: only the task's own policy may say that it is to be tried
+    # once more.
+    final = isinstance(error, JobTimeout) or host.cannot_heal(error)
     return task_option(task, 'retry') or (
-        NO_RETRY if isinstance(error, JobTimeout) else DEFAULT_POLICY)
+        NO_RETRY if final else DEFAULT_POLICY)
 
 
 def judge(error: BaseException, name: str, now: float,

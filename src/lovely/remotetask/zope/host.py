@@ -53,6 +53,15 @@ if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
 
+# Errors that another attempt meets again, with their subclasses; by name,
+# because CMF and Plone may not be installed.
+_FINAL = (
+    'zExceptions.unauthorized.Unauthorized',
+    'zExceptions.BadRequest',
+    'Products.CMFCore.WorkflowCore.WorkflowException',
+    'zope.interface.exceptions.Invalid',        # of a schema, too
+)
+
 _REQUESTS = (BaseRequest, BaseResponse, RequestContainer)
 
 
@@ -114,6 +123,16 @@ class ZopeHost(PlainHost):
             return True
         return bool(getSecurityManager().checkPermission(
             permissions.title(permission), service))
+
+    # -- errors ---------------------------------------------------------------
+
+    def cannot_heal(self, error: BaseException) -> bool:
+        """See IHost"""
+        section = self.product_configuration('lovely.remotetask') or {}
+        text = section.get('final-errors')
+        names = _FINAL if text is None else text.replace(',', ' ').split()
+        return any(f'{kind.__module__}.{kind.__qualname__}' in names
+                   for kind in type(error).__mro__)
 
     # -- inputs ---------------------------------------------------------------
 
