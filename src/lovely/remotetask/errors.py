@@ -213,9 +213,10 @@ class WrongWorker(RuntimeFault):
 
 
 class RollbackImpossible(RuntimeFault):
-    """A joined data manager cannot roll back; abort the transaction.
+    """The caller's transaction cannot be rolled back; abort it.
 
     Raised by direct ``process()`` where a task failed after a data manager
-    without savepoints had joined the caller's transaction: neither its
-    partial writes could be undone nor the error be stored honestly.
+    without savepoints had joined the caller's transaction, or where it has
+    doomed that: neither its partial writes could be undone nor the error be
+    stored honestly.  The next direct run of the job stores the error.
     """

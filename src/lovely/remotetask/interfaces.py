@@ -541,11 +541,12 @@ class ITaskService(IContained):
         ``force``: this job also if it waits for its time, for another attempt
         or for ``startJob``, and while the queue is paused; not if it is over,
         nor if a worker runs it.
-        Returns: True if a job was run, else False; False while the queue is
-        paused.
+        Returns: True if a job was run, or set aside after ten conflicts in a
+        row, else False; False while the queue is paused.
         Raises: TransientError from the task, and the job is as before;
-        RollbackImpossible; with the service's ``raiseErrors`` the task's own
-        exception, after it was stored.
+        RollbackImpossible: a failure cannot be stored in this transaction,
+        abort it; the next call stores it; with the service's ``raiseErrors``
+        the task's own exception, after it was stored.
         Txn: the caller commits.  Source: 0.5.2.
         """
 

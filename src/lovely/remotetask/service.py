@@ -307,7 +307,7 @@ class TaskService(OwnAnnotations, Persistent):
 
         if jobid is None and (queue.paused or not queue.has_waiting(now)):
             return False
-        return direct.run_here(self, self.host, pull, now)
+        return direct.run_here(self, self.host, pull, now, force)
 
     def process(self, now: float | None = None) -> None:
         """See ITaskService"""

@@ -47,6 +47,12 @@ def current(jar: Connection | None) -> Any:
         return None
 
 
+def is_doomed(jar: Connection | None) -> bool:
+    """Can the current transaction only be aborted: ``transaction.doom()``?"""
+    running = current(jar)
+    return running is not None and bool(running.isDoomed())
+
+
 #: The key under which a transaction keeps the calls it has been asked for.
 _ASKED = object()
 

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from transaction.interfaces import TransientError
 from ZODB.utils import oid_repr
@@ -40,6 +41,30 @@ _WAIT_FIRST = 0.1
 _WAIT_LAST = 10.0
 
 
+class How(NamedTuple):
+    """What ends the runs of a job again and again, as texts.
+
+    Attributes: ``kind``, the class of the error; ``verb``, what the task has
+    done; ``last``, at or by what, the last time; ``remedy``.
+    """
+
+    kind: str
+    verb: str
+    last: str
+    remedy: str
+
+
+def how(error: BaseException) -> How:
+    """What a conflict has done to a run; or Ctrl-C, in direct processing."""
+    kind = type(error).__name__
+    if isinstance(error, TransientError):
+        return How(kind, 'has conflicted', f'at {_place_of(error)}',
+                   'let the task write what no other transaction writes at '
+                   'the same time, not even one of its own')
+    return How(kind, 'was broken off', f'by {describe(error)}',
+               'find out why')
+
+
 def set_aside(executor: Executor, claim: Claim, error: TransientError,
               session: db.Session, jitter: float) -> bool:
     """Let a job wait that has conflicted IN_A_ROW times, or end it.
@@ -49,8 +74,9 @@ def set_aside(executor: Executor, claim: Claim, error: TransientError,
     Txn: a short one of its own.
     """
     try:
-        text = executor.write(lambda service: _park(
-            service, executor.own(service, claim), error, jitter))
+        text = executor.write(lambda service: park(
+            service, executor.own(service, claim), how(error),
+            service.clock.now(), jitter))
         log.warning('Job %s: %s', claim.jobid, text)
     except TooManyConflicts as reason:
         reason.__cause__ = error
@@ -64,20 +90,22 @@ def set_aside(executor: Executor, claim: Claim, error: TransientError,
     return True
 
 
-def _park(service: TaskService, job: Job, error: TransientError,
-          jitter: float) -> str:
-    count, now = job.conflicts + IN_A_ROW, service.clock.now()
-    text = (f'task {job.task!r} has conflicted {count} times, last at '
-            f'{_place_of(error)}')
+def park(service: TaskService, job: Job, how: How, now: float,
+         jitter: float = 1.0) -> str:
+    """Let a job wait whose runs have ended in that way IN_A_ROW times.
+
+    Returns: what to log.
+    Raises: TooManyConflicts: the job is to end, with this error.
+    """
+    count = job.conflicts + IN_A_ROW
+    text = f'task {job.task!r} {how.verb} {count} times, last {how.last}'
     if count >= settings.CONFLICTS:
-        raise TooManyConflicts(
-            f'{text}: let the task write what no other transaction writes at '
-            f'the same time, not even one of its own, then retry the job')
+        raise TooManyConflicts(f'{text}: {how.remedy}, then retry the job')
     wait = jitter * min(
         _WAIT_FIRST * 2.0 ** min(job.conflicts // IN_A_ROW, 30), _WAIT_LAST)
     job.put(conflicts=count)
     service.jobqueue.park(job, now + wait, Failure(
-        type(error).__name__, f'{text}; the job runs again, uncharged', '',
+        how.kind, f'{text}; the job runs again, uncharged', '',
         job.attempts or 0, now), charged=False, now=now)
     return f'{text}; it waits for {wait:.1f} s, and runs again, uncharged'
 

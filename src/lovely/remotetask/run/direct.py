@@ -13,8 +13,14 @@ from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.losses import is_of_storage
 from lovely.remotetask.edge.savepoint import Savepoint
+from lovely.remotetask.errors import RollbackImpossible
+from lovely.remotetask.errors import RuntimeFault
+from lovely.remotetask.errors import TooManyConflicts
 from lovely.remotetask.log import log
 from lovely.remotetask.peers.wakeup import notify_after_commit
+from lovely.remotetask.run import conflicts
+from lovely.remotetask.run.broken_off import Memory
+from lovely.remotetask.run.broken_off import Note
 from lovely.remotetask.run.steps import HookFailed
 from lovely.remotetask.run.steps import call_hook
 from lovely.remotetask.run.steps import call_task
@@ -29,52 +35,125 @@ from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.task import task_option
 
 if TYPE_CHECKING:
+    from ZODB.Connection import Connection
+
     from lovely.remotetask.interfaces import IHost
     from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
 
 
 def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
-             now: float) -> bool:
+             now: float, force: bool = False) -> bool:
     """Run a job in the caller's transaction, site and interaction.
 
     Arguments: ``pull``, a callable that takes a job out of the queue, or
-    returns None.
+    returns None; ``force``: call the task whatever is remembered of the job.
     Returns: False if there was no job.
     Raises, Txn: see ITaskService.processNext.
     """
-    queue = service.jobqueue
     # Before the pull, so that a rollback puts the job back to its place.
-    jar = caller.jar_of(service)
-    savepoint = Savepoint(jar)
-    opened = getattr(jar, 'opened', None)
+    undo = _Undo(caller.jar_of(service))
     job = pull()
     if job is None:
         return False
-    jobid, token = job.id, manual_worker().token(DIRECT_SLOT)
-    queue.start(job, token, now)
-    error: BaseException | None = None
-    output: Any = None
-    size = 0
+    jobid, memory = job.id, Memory(undo.jar, job)
     try:
-        events.notify(events.JobStarted(service, job))
-        output, size = call_task(
-            find_task(service, host, job.task), service, host, job)
-        db.check_not_closed(jar, opened)
+        error = _run(service, host, job, now, undo,
+                     None if force else memory.note())
+        undo.check_not_doomed(jobid)
     except BaseException as raised:
-        db.check_not_closed(jar, opened)
-        if isinstance(raised, TransientError) or is_by_person(raised):
-            # The caller runs its whole transaction again.
-            savepoint.rollback()
-            raise
-        if is_of_storage(raised, caller.jar_of(service)):
-            raise
-        error = raised
-        savepoint.rollback()
-    _end_here(service, host, jobid, token, now, error, output, size)
+        memory.write(raised)
+        raise
     if error is not None and service.raiseErrors:
         raise error
     return True
+
+
+class _Undo(Savepoint):
+    """Undoes a run in the caller's transaction, and sees if that is spoilt."""
+
+    def __init__(self, jar: Connection | None) -> None:
+        self.jar = jar
+        self._opened = getattr(jar, 'opened', None)
+        # Then its caller knows that nothing is stored.
+        self._known = caller.is_doomed(jar)
+        super().__init__(jar)
+
+    def check_not_closed(self) -> None:
+        """Raise SessionBroken if the task has closed the connection."""
+        db.check_not_closed(self.jar, self._opened)
+
+    def is_doomed(self) -> bool:
+        """Has the run doomed the transaction?"""
+        return not self._known and caller.is_doomed(self.jar)
+
+    def check_not_doomed(self, jobid: int) -> None:
+        """Raise RollbackImpossible, the run undone, if it has doomed it."""
+        if self.is_doomed():
+            self.rollback()
+        if self.is_doomed():
+            raise RollbackImpossible(
+                f'the run of job {jobid} has doomed your transaction, which '
+                f'can store nothing any more: abort it; the next direct run '
+                f'of the job stores its error')
+
+
+def _run(service: TaskService, host: IHost, job: Job, now: float, undo: _Undo,
+         note: Note | None) -> BaseException | None:
+    """Run a job, or end it by what this process remembers of it.
+
+    Returns: the error that is stored, or None.
+    """
+    jobid, token = job.id, manual_worker().token(DIRECT_SLOT)
+    error: BaseException | None = None if note is None else note.error()
+    output, size = None, 0
+    if note is not None and error is None and note.waits():
+        error = _let_wait(service, job, note, now)
+        if error is None:
+            return None
+    service.jobqueue.start(job, token, now)
+    if error is None:
+        try:
+            output, size = _call(service, host, job, undo)
+        except BaseException as raised:
+            undo.check_not_closed()
+            if isinstance(raised, TransientError) or is_by_person(raised):
+                # The caller runs its whole transaction again.
+                undo.rollback()
+                raise
+            if is_of_storage(raised, undo.jar):
+                raise
+            undo.rollback()
+            undo.check_not_doomed(jobid)
+            error = raised
+    _end_here(service, host, jobid, token, now, error, output, size)
+    return error
+
+
+def _call(service: TaskService, host: IHost, job: Job, undo: _Undo
+          ) -> tuple[Any, int]:
+    events.notify(events.JobStarted(service, job))
+    ended = call_task(
+        find_task(service, host, job.task), service, host, job)
+    undo.check_not_closed()
+    if undo.is_doomed():
+        raise RuntimeFault(
+            f'task {job.task!r} has doomed the transaction that it ran in: '
+            f'let it raise an error instead')
+    return ended
+
+
+def _let_wait(service: TaskService, job: Job, note: Note, now: float
+              ) -> TooManyConflicts | None:
+    """Let a job wait, so that others run; the error if it is to end."""
+    try:
+        text = conflicts.park(service, job, note.how, now)
+    except TooManyConflicts as error:
+        return error
+    log.warning('Job %s: %s', job.id, text)
+    events.notify(events.JobRetried(service, job))
+    notify_after_commit(service, caller.jar_of(service))
+    return None
 
 
 def _end_here(service: TaskService, host: IHost, jobid: int, token: Token,
