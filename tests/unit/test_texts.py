@@ -1,9 +1,16 @@
 """What comes from elsewhere is one line, and without passwords."""
 
+import io
+import logging
+import time
+
 import pytest
 
+from lovely.remotetask.log import log
+from lovely.remotetask.texts import cut
 from lovely.remotetask.texts import describe
 from lovely.remotetask.texts import one_line
+from lovely.remotetask.texts import some_lines
 from lovely.remotetask.texts import without_passwords
 
 
@@ -28,3 +35,53 @@ def test_an_error_is_described_in_a_line():
     assert describe(ValueError('no\nway to x://a:b@c')) == (
         'ValueError: no way to x://a:***@c')
     assert describe(KeyboardInterrupt()) == 'KeyboardInterrupt'
+
+
+def test_what_no_log_can_hold_is_replaced():
+    assert one_line('a\ud800b\u2028c\u202ed') == 'a\ufffdb c\ufffdd'
+
+
+def test_many_spaces_cost_no_more_than_other_characters():
+    began = time.process_time()
+    assert one_line(' ' * 200_000 + 'x') == 'x'
+    assert time.process_time() - began < 5
+
+
+def test_a_long_text_is_cut_and_says_so():
+    assert cut('x' * 10, 10) == 'x' * 10
+    assert cut('x' * 1234, 10) == 'xxxxxxxxxx... (1,234 characters)'
+    assert len(describe(ValueError('x' * 1_000_000))) < 2000
+
+
+def test_of_many_lines_the_first_and_the_last_are_kept():
+    text = '\n'.join(f'  line {number}\0' for number in range(10_000))
+    kept = some_lines(text, 1000)
+    assert len(kept) < 1100
+    assert kept.startswith('  line 0\n  line 1\n')
+    assert kept.endswith('\n  line 9999')
+    assert '\n...\n' in kept
+    assert some_lines('a\n  b\n', 1000) == 'a\n  b\n'
+
+
+def test_a_record_that_cannot_be_made_is_left_to_the_handlers():
+    record = log.makeRecord(
+        log.name, logging.ERROR, __file__, 1, '%s %s', ('one',), None)
+    assert log.filter(record)
+    assert record.msg == '%s %s'
+
+
+def test_a_log_keeps_what_is_fit(caplog):
+    class Own(logging.Formatter):
+        def formatException(self, info):
+            return 'in its own way'
+
+    handler = logging.StreamHandler(io.StringIO())
+    handler.setFormatter(Own())
+    log.addHandler(handler)
+    try:
+        log.warning('100 %% of %s', 'it', exc_info=ValueError('why'))
+    finally:
+        log.removeHandler(handler)
+    [record] = caplog.records
+    assert (record.msg, record.args) == ('100 %% of %s', ('it',))
+    assert handler.stream.getvalue() == '100 % of it\nin its own way\n'

@@ -2,9 +2,18 @@
 
 import re
 
+#: How much (characters) of a text from elsewhere is told in one place.
+MESSAGE_CHARS = 1000
+
 # With the spaces around them: a line break and its indentation become one
-# space.
-_CONTROL = re.compile(r' *[\x00-\x1f\x7f-\x9f][\x00-\x1f\x7f-\x9f ]*')
+# space.  The look behind keeps a long row of spaces from being searched anew
+# at each of them.
+_CONTROL = re.compile('(?<! ) *[\x00-\x1f\x7f-\x9f\u2028\u2029]'
+                      '[\x00-\x1f\x7f-\x9f\u2028\u2029 ]*')
+
+# Halves of a character, which no file can hold, and those that turn the
+# direction of the text behind them.
+_UNFIT = re.compile('[\ud800-\udfff\u202a-\u202e\u2066-\u2069]')
 
 # Of a URI, and of a connection string or a query.  A password with a space
 # that was not quoted is still hidden to its end.
@@ -17,7 +26,34 @@ def one_line(text: str) -> str:
 
     A task's error message must not be able to steer the reader's terminal.
     """
-    return _CONTROL.sub(' ', text).strip()
+    return _UNFIT.sub('\ufffd', _CONTROL.sub(' ', text)).strip()
+
+
+def indented(line: str) -> str:
+    """A line without control characters, its indentation kept."""
+    return line[:len(line) - len(line.lstrip(' '))] + one_line(line)
+
+
+def cut(text: str, chars: int = MESSAGE_CHARS) -> str:
+    """The beginning of a text; behind it how long it is, where more follows.
+    """
+    return text if len(text) <= chars else (
+        f'{text[:chars]}... ({len(text):,} characters)')
+
+
+def middle_out(text: str, chars: int) -> str:
+    """A text of about so many characters, its middle left out.
+
+    The end says most: of a traceback where, and what, an error was.
+    """
+    if len(text) <= chars:
+        return text
+    return f'{text[:chars // 4]}\n...\n{text[-(chars - chars // 4):]}'
+
+
+def some_lines(text: str, chars: int) -> str:
+    """A text of several lines, each fit for a terminal; see middle_out."""
+    return '\n'.join(map(indented, middle_out(text, chars).split('\n')))
 
 
 def without_passwords(text: str) -> str:
@@ -28,17 +64,21 @@ def without_passwords(text: str) -> str:
     return _IN_STRING.sub(r'\1***', _IN_URI.sub(r'\1***@', text))
 
 
-def message_of(error: BaseException) -> str:
-    """An error's message in one line, without passwords."""
+def message_of(error: object) -> str:
+    """An error's message in one line, cut, without passwords.
+
+    Arguments: ``error``, an exception, or what a task gives as a reason.
+    """
     try:
         text = str(error)
     except Exception:
         text = ''           # an error of an application may be broken, too
-    return without_passwords(one_line(text))
+    # Cut at last: half of a URI does not look like one.
+    return cut(without_passwords(one_line(text)))
 
 
 def describe(error: BaseException) -> str:
-    """An error's type and message in one line, without passwords."""
+    """An error's type and message in one line, cut, without passwords."""
     message = message_of(error)
     name = type(error).__name__
     return f'{name}: {message}' if message else name

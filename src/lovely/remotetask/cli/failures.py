@@ -1,12 +1,16 @@
 """Errors for people: one line that names the cause and the cure."""
 
 from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.texts import cut
 from lovely.remotetask.texts import describe
 from lovely.remotetask.texts import one_line
 
 #: The extras that bring a module, by its name.
 EXTRA = {'click': 'server', 'waitress': 'server', 'webob': 'server',
          'zodburi': 'server', 'zope.configuration': 'zcml'}
+
+#: The longest line (characters) about an error: causes, and their cure.
+LINE_CHARS = 4 * 1024
 
 
 class Failure(Exception):
@@ -28,7 +32,7 @@ class Failure(Exception):
 def line(error: BaseException) -> str:
     """The line that the user reads about an error."""
     if isinstance(error, Failure | ConfigurationError):
-        return one_line(str(error))
+        return cut(one_line(str(error)), LINE_CHARS)
     if isinstance(error, ModuleNotFoundError) and error.name:
         extra = EXTRA.get('.'.join(error.name.split('.')[:2]),
                           EXTRA.get(error.name.partition('.')[0]))

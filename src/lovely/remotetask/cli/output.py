@@ -10,7 +10,11 @@ from contextlib import contextmanager
 
 import click
 
+from lovely.remotetask.texts import cut
 from lovely.remotetask.texts import one_line
+
+# The longest cell of a table (characters); --json has the whole text.
+_CELL_CHARS = 200
 
 
 def print_json(data: object) -> None:
@@ -20,7 +24,8 @@ def print_json(data: object) -> None:
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print rows of text in columns."""
-    table = [head, *[[one_line(cell) for cell in row] for row in rows]]
+    table = [head, *[[cut(one_line(cell), _CELL_CHARS) for cell in row]
+                     for row in rows]]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         cells = zip(row, widths, strict=True)

@@ -27,6 +27,8 @@ from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import UNKNOWN
+from lovely.remotetask.texts import cut
+from lovely.remotetask.texts import indented
 from lovely.remotetask.texts import one_line
 
 # How long (seconds) to wait between two looks at a job: short at first, for
@@ -117,7 +119,7 @@ def list_command(status: str | None, task: str | None, limit: int,
         return
     rows = [(str(job['id']), job['status'], job['task'],
              time_text(job['createdAt']) or 'unknown', str(job['attempts']),
-             one_line(job['error'] or '')) for job in jobs]
+             job['error'] or '') for job in jobs]
     print_table(('id', 'status', 'task', 'created', 'attempts', 'error'),
                  rows)
     if start is not None:
@@ -155,14 +157,9 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
     for error in errors:
         click.echo(f'\nattempt {error["attempt"]} failed at '
                    f'{time_text(error["time"])}: {error["type"]}: '
-                   f'{one_line(error["message"])}')
+                   f'{cut(one_line(error["message"]))}')
         for line in error['traceback'].splitlines():
-            click.echo(f'    {_plain(line)}')
-
-
-def _plain(line: str) -> str:
-    """A line of a traceback, its indentation kept."""
-    return line[:len(line) - len(line.lstrip(' '))] + one_line(line)
+            click.echo(f'    {indented(line)}')
 
 
 @click.command('cancel')

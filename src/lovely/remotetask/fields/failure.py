@@ -7,6 +7,7 @@ from collections import namedtuple
 from typing import Any
 
 from lovely.remotetask import settings
+from lovely.remotetask.texts import middle_out
 
 #: How many attempts a job keeps the errors of.
 KEPT = 5
@@ -31,8 +32,8 @@ class Failure(namedtuple('Failure', 'type message traceback attempt time')):
         """The record of an exception, its traceback bounded."""
         lines = ''.join(traceback.format_exception(error))
         if len(lines) > settings.TRACEBACK_CHARS:
-            # The end says where the error was raised.
-            lines = '...\n' + lines[-settings.TRACEBACK_CHARS:]
+            # The end alone may be a long message.
+            lines = middle_out(lines, settings.TRACEBACK_CHARS)
         try:
             message = str(error)
         except Exception:

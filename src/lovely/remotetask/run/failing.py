@@ -41,7 +41,6 @@ from lovely.remotetask.run.steps import judge
 from lovely.remotetask.run.steps import policy_of
 from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.store.records import look
-from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -177,7 +176,7 @@ class Failing(Finder):
             verdict, current = self._judge(claim, error)
         except (LeaseLost, ServiceGone):
             # The error of a run that was cancelled is not stored.
-            report.ended(claim, 'dropped', seconds, describe(error))
+            report.ended(claim, 'dropped', seconds, error)
             return
         except Exception:
             trace.debug('job %s: the database does not answer', claim.jobid)

@@ -51,6 +51,8 @@ def ended(claim: Claim, outcome: str, seconds: float | None = None,
     """
     if runs.isEnabledFor(logging.INFO):
         when = None if until is None else as_utc(until)
+        if isinstance(reason, BaseException):
+            reason = describe(reason)
         runs.info('%s %s%s%s%s', _subject(claim), outcome, _after(seconds),
                   f': {reason}' if reason else '', _next(when),
                   extra=_extra(claim, outcome, seconds, when))
@@ -70,7 +72,7 @@ def failed(claim: Claim, verdict: Verdict, seconds: float | None,
     """
     error, until = verdict
     if isinstance(error, RetryLater) and until is not None:
-        ended(claim, 'parked', seconds, error.reason, until)
+        ended(claim, 'parked', seconds, message_of(error.reason), until)
         return
     if isinstance(error, CancelJob):
         ended(claim, 'cancelled', seconds, message_of(error))

@@ -35,8 +35,9 @@ from lovely.remotetask.retry import NO_RETRY
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import task_option
+from lovely.remotetask.texts import cut
 from lovely.remotetask.texts import describe
-from lovely.remotetask.texts import one_line
+from lovely.remotetask.texts import message_of
 
 if TYPE_CHECKING:
     from lovely.remotetask.interfaces import IHost
@@ -296,7 +297,7 @@ def store_failure(service: TaskService, job: Job, verdict: Verdict,
     queue, (error, until) = service.jobqueue, verdict
     if isinstance(error, RetryLater) and until is not None:
         queue.park(job, until, now=None if error.when else now,
-                   reason=one_line(str(error.reason))[:_REASON_CHARS])
+                   reason=cut(message_of(error.reason), _REASON_CHARS))
         return events.JobRetried(service, job)
     if isinstance(error, CancelJob):
         queue.cancel_run(job, now)

@@ -7,7 +7,6 @@ a connection and a transaction of its own.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from transaction.interfaces import TransientError
 from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host import visit
+from lovely.remotetask.log import web
 from lovely.remotetask.web import api
 from lovely.remotetask.web import xmlrpc_calls
 from lovely.remotetask.web import xmlrpc_faults as faults
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ZODB import DB
 
     from lovely.remotetask.service import TaskService
-
-log = logging.getLogger('lovely.remotetask.web')
 
 #: How many bytes the body of a request may have.
 DEFAULT_LIMIT = 1_000_000
@@ -72,7 +70,7 @@ class Application:
         except Exception:
             # Into the log, and not into the answer: a traceback would tell a
             # stranger about the inside of the server.
-            log.exception('%s %.200s failed', request.method, environ.get(
+            web.exception('%s %.200s failed', request.method, environ.get(
                 'PATH_INFO'))
             response = _refusal(api.Refused(500, _BROKEN))
         response.headers['X-Content-Type-Options'] = 'nosniff'
@@ -116,7 +114,7 @@ class Application:
             answer = faults.dump_fault(faults.APPLICATION_ERROR,
                                        refused.message)
         except Exception:
-            log.exception('an XML-RPC call failed')
+            web.exception('an XML-RPC call failed')
             answer = faults.dump_fault(faults.INTERNAL_ERROR, _BROKEN)
         return webob.Response(body=answer, content_type='text/xml',
                               charset='utf-8')
