@@ -51,7 +51,7 @@ def test_add_wait_prints_the_result_as_json(ask):
 def test_add_wait_of_a_failing_job(ask):
     run = ask('add', 'fail', '--wait')
     # One line, and no control characters of the task's on the terminal.
-    assert re.search(r'job \d+ failed: it \[31m does not work$',
+    assert re.search(r'job \d+ failed: TaskError: it \[31m does not work$',
                      one_line(run).strip())
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import click
 
@@ -15,6 +16,18 @@ from lovely.remotetask.texts import one_line
 
 # The longest cell of a table (characters); --json has the whole text.
 _CELL_CHARS = 200
+
+
+def error_of(job: dict[str, Any]) -> str:
+    """The error of a job with its class, or ''.
+
+    Some messages say nothing without that: ``KeyError('name')``.
+    """
+    message, kind = job['error'], job['errorType']
+    if message is None:
+        return ''
+    name = str(kind).rpartition('.')[2]
+    return name if message in ('', name) else f'{name}: {message}'
 
 
 def print_json(data: object) -> None:

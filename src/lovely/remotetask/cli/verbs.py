@@ -13,6 +13,7 @@ from lovely.remotetask.cli.backends import in_parts
 from lovely.remotetask.cli.backends import verb
 from lovely.remotetask.cli.backends import verb_with_tasks
 from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.cli.output import error_of
 from lovely.remotetask.cli.output import print_json
 from lovely.remotetask.cli.output import print_pairs
 from lovely.remotetask.cli.output import print_progress
@@ -119,7 +120,7 @@ def list_command(status: str | None, task: str | None, limit: int,
         return
     rows = [(str(job['id']), job['status'], job['task'],
              time_text(job['createdAt']) or 'unknown', str(job['attempts']),
-             job['error'] or '') for job in jobs]
+             error_of(job)) for job in jobs]
     print_table(('id', 'status', 'task', 'created', 'attempts', 'error'),
                  rows)
     if start is not None:
@@ -138,6 +139,8 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
     pairs = []
     errors = job.pop('errors', [])
     runs = job.pop('runs', ())
+    job['error'] = error_of(job) or None
+    del job['errorType']
     for name, value in job.items():
         if value is None and name in _HAVE.get(job['status'], ('createdAt',)):
             value = 'unknown'       # no calendar has this moment
@@ -179,11 +182,14 @@ def cancel_command(jobid: int | None, status: str | None, task: str | None,
         _cancel_all(backend, status, task, as_json)
         return
     answer = backend.post(f'jobs/{jobid}/cancel', {})
-    if answer['status'] != 'cancelled':
+    deleted = 'deleted' in answer
+    if answer['status'] != 'cancelled' and not deleted:
         raise Failure(f'job {jobid} has ended already with the status '
                       f'{answer["status"]!r}', 'there is nothing to cancel')
     if as_json:
         print_json(answer)
+    elif deleted:
+        click.echo(f'job {jobid} could not be read; it is deleted')
     else:
         click.echo(f'job {jobid} is cancelled')
 
@@ -247,7 +253,7 @@ def wait_for(backend: Backend, jobid: int, timeout: float | None
 
 def _print_result(job: dict[str, Any]) -> None:
     if job['status'] == 'error':
-        raise Failure(f'job {job["id"]} failed: {job["error"]}')
+        raise Failure(f'job {job["id"]} failed: {error_of(job)}')
     if job['status'] == 'cancelled':
         raise Failure(f'job {job["id"]} was cancelled')
     if 'outputNote' in job:

@@ -30,6 +30,7 @@ from lovely.remotetask.job import unpack
 from lovely.remotetask.log import log
 
 if TYPE_CHECKING:
+    from lovely.remotetask.fields.failure import Failure
     from lovely.remotetask.store.blocks import Blocks
 
 #: What the first look at a record raises that cannot be read: an object whose
@@ -84,9 +85,14 @@ class UnreadableJob(Job):
             'task', 'createdAt', 'startedAt', 'completedAt', 'attempts',
             'priority', 'submitter') if known.get(name) is not None}
         self.put(id=jobid, status=UNKNOWN, **{'task': '', **shown}, error=(
-            'Unreadable', note.reason, '', self.attempts, SYSTEM_CLOCK.now()))
+            'Unreadable', note.reason, '', 0, None))
         self.known = known
         self.newer = note.newer
+
+    @property
+    def errors(self) -> list[Failure]:
+        # That its record cannot be read is no attempt that failed.
+        return []
 
     def __reduce__(self) -> Any:
         raise TypeError(f'{self!r} only stands in for the job: its record '

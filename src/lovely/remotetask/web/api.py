@@ -21,8 +21,8 @@ from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import TaskNotFound
 from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.errors import UsageError
-from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import MAX_PAGE
+from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.presenter import Run
 
@@ -127,11 +127,11 @@ def _change(function: Callable[[TaskService, object], None]
             presenter.status(service, jobid)
             function(service, jobid)
             try:
-                status = presenter.status(service, jobid)
+                return {'id': jobid,
+                        'status': presenter.status(service, jobid)}
             except JobNotFound:
                 # Its record could not be read: a cancel has deleted it.
-                status = CANCELLED
-            return {'id': jobid, 'status': status}
+                return {'id': jobid, 'status': UNKNOWN, 'deleted': True}
 
         return _do(change_in)(call)
 

@@ -200,6 +200,8 @@ def summary(job: Job) -> dict[str, Any]:
         'submitter': job.submitter,
         'key': job.key,
         'error': None if error is None else str(error),
+        'errorType': None if error is None else getattr(
+            error, 'type', type(error).__name__),
     }
 
 

@@ -1,0 +1,101 @@
+"""What the command line shows of jobs is true, and short."""
+
+import json
+import re
+import sys
+import types
+
+import pytest
+import transaction
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
+
+from lovely.remotetask.job import Job
+from lovely.remotetask.service import make_service
+from lovely.remotetask.task import FunctionTask
+from lovely.remotetask.task import TaskError
+
+
+@pytest.fixture
+def database(tmp_path, register, remotetask):
+    """``database(function)`` calls it with a new service, and commits.
+
+    Returns: what asks the command line about that database.
+    """
+    def database(function):
+        database = DB(FileStorage(str(tmp_path / 'Data.fs')))
+        connection = database.open()
+        function(make_service(connection.root(), 'tasks'))
+        transaction.commit()
+        connection.close()
+        database.close()
+        return lambda *arguments: remotetask(
+            *arguments, '--db', f'file://{tmp_path}/Data.fs')
+
+    return database
+
+
+@pytest.fixture
+def vanishing(monkeypatch):
+    """A class of jobs that no other process can import."""
+    module = types.ModuleType('vanishing')
+    module.Mine = type('Mine', (Job,), {'__module__': 'vanishing'})
+    monkeypatch.setitem(sys.modules, 'vanishing', module)
+    return module.Mine
+
+
+@pytest.mark.parametrize('error, text', [
+    (SystemExit(3), 'SystemExit: 3'),
+    (KeyError('name'), "KeyError: 'name'"),
+    (ValueError(), 'ValueError'),
+    (TaskError('no file'), 'TaskError: no file')])
+def test_an_error_is_told_with_its_class(database, register, error, text):
+    def task(service, jobid, input):
+        raise error
+
+    def make(service):
+        register(FunctionTask(task), 'task')
+        jobs.append(service.add('task'))
+        service.process()
+
+    jobs = []
+    ask = database(make)
+    [line] = ask('list').stdout.splitlines()[1:]
+    assert line.endswith(f'  {text}')
+    shown = ask('show', str(jobs[0])).stdout
+    assert re.search(f'^error: +{re.escape(text)}$', shown, re.M)
+    found = json.loads(ask('show', str(jobs[0]), '--json').stdout)
+    assert found['errorType'].endswith(type(error).__name__)
+    assert found['error'] == (str(error) or 'ValueError')
+
+
+def test_of_a_job_that_cannot_be_read_no_attempt_is_made_up(
+        database, register, vanishing):
+    def make(service):
+        register(FunctionTask(lambda service, jobid, input: None), 'task')
+        jobs.append(service.add('task', jobClass=vanishing))
+
+    jobs = []
+    ask = database(make)
+    shown = ask('show', str(jobs[0])).stdout
+    assert re.search('^status: +unknown$', shown, re.M)
+    assert re.search('^error: +Unreadable: its class vanishing.Mine', shown,
+                     re.M)
+    assert 'attempt 0' not in shown and 'failed at' not in shown
+    assert json.loads(ask('show', str(jobs[0]), '--json').stdout)[
+        'errors'] == []
+
+
+def test_a_job_that_cannot_be_read_is_deleted_and_that_is_said(
+        database, register, vanishing):
+    def make(service):
+        register(FunctionTask(lambda service, jobid, input: None), 'task')
+        jobs.extend(service.addMany('task', [1, 2], jobClass=vanishing))
+
+    jobs = []
+    ask = database(make)
+    assert ask('cancel', str(jobs[0])).stdout == (
+        f'job {jobs[0]} could not be read; it is deleted\n')
+    assert json.loads(ask('cancel', str(jobs[1]), '--json').stdout) == {
+        'id': jobs[1], 'status': 'unknown', 'deleted': True}
+    assert ask('show', str(jobs[0])).returncode == 1
