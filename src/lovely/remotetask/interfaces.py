@@ -174,7 +174,8 @@ class IJob(Interface):
         default=None)
 
     errors = Attribute(
-        'The errors of the last five attempts that failed, oldest first: '
+        'The errors of the last five attempts that failed, oldest first '
+        '(a conflict, or a worker that is missing, is none): '
         'records with type, message, traceback, attempt (int) and time '
         '(seconds since 1970).  Of all but the latest the end of the '
         'traceback is kept.')
@@ -497,7 +498,8 @@ class ITaskService(IContained):
         (``queued``, ``processing``, ``scheduled``, ``start later``,
         ``completed``, ``error``, ``cancelled``; a schedule whose latest run
         has failed counts at ``error`` as well); ``oldest``, seconds the
-        oldest job has been waiting that could run, or None;
+        oldest job has been waiting that could run, or that was set aside
+        because no worker can run it, or None;
         ``completedPerMinute`` and ``errorPerMinute`` (float), about the last
         minute, without what has been cleaned; ``workers`` (int);
         ``paused`` (bool); ``reruns``, name of a task -> how often its jobs

@@ -25,6 +25,7 @@ from lovely.remotetask.edge.clock import as_local
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.errors import NewerRecord
+from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.fields.failure import keep
 from lovely.remotetask.fields.moments import LocalMoment
@@ -242,7 +243,8 @@ class Job(OwnAnnotations, Persistent):
         earlier = self.__dict__.get('errors', ())
         latest = self.error
         return [*(Failure(*one) for one in earlier),
-                *([latest] if isinstance(latest, Failure) else [])]
+                *([latest] if isinstance(latest, Failure)
+                  and latest.attempt != NO_ATTEMPT else [])]
 
     def past_errors(self, latest: Failure | None = None) -> Any:
         """What is kept of the errors so far, once there is a later one.

@@ -172,6 +172,21 @@ def test_where_no_worker_has_it_the_job_tells_so(world, ran, clock, log):
     assert capable(world).claim().jobid == jobid
 
 
+def test_what_is_set_aside_counts_as_waiting(world, ran, clock):
+    jobid = world.add('work')
+    worker = lacking(world)
+    assert worker.claim() is None
+    clock.ahead += settings.MISSING_FIRST
+    assert worker.claim() is None
+    assert world.see(lambda service: service.jobs[jobid].position[0]
+                     ) == 'missing'
+    clock.ahead += 100
+    oldest = world.see(lambda service: service.stats()['oldest'])
+    assert 100 <= oldest < 200
+    # It waits for a worker, and no attempt of it has failed.
+    assert world.see(lambda service: service.jobs[jobid].errors) == []
+
+
 def test_while_another_may_have_it_the_job_stays(world, ran, clock):
     """As where all its threads are at work for long."""
     jobid = world.add('work')
@@ -292,6 +307,10 @@ def test_an_input_of_an_unknown_class_is_left_to_others(
         'queued', 'completed')
     assert drain(worker) == 0
     assert len(log) == 1 and 'no class gone_one_day.Point' in log[0]
+    # To try it was no attempt: the task was not called.
+    job = world.see(lambda service: (
+        service.jobs[jobid].attempts, service.jobs[jobid].startedAt))
+    assert job == (0, None)
     # After a while it tells so, and is tried again later.
     clock.ahead += settings.MISSING_FIRST
     assert worker.claim() is None
@@ -303,6 +322,7 @@ def test_an_input_of_an_unknown_class_is_left_to_others(
     assert drain(worker) == 1
     assert world.status(jobid) == 'completed'
     assert done == ['str', 'Point']
+    assert world.see(lambda service: service.jobs[jobid].attempts) == 1
 
 
 def test_its_place_is_kept_for_a_worker_that_has_the_class(

@@ -260,6 +260,9 @@ def test_a_job_that_is_claimed_again_is_counted_once(world, ran):
             [job.id for job in service.listJobs()[0]],
             service.listWorkers()[0]['claims'])) == (1, [jobid], [jobid])
         assert worker.give_back(claim) is True
+        # It had not begun.
+        assert world.see(lambda service: [
+            job.attempts for job in service.jobs.values()]) == [0]
         # Its thread is free again.
         worker._idle.append(claim.slot)
 

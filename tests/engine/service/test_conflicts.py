@@ -13,7 +13,9 @@ from ZODB.utils import oid_repr
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.task import FunctionTask
+from lovely.remotetask.web import presenter
 
 #: After how many conflicts in a row a job waits.
 ROUND = 10
@@ -102,6 +104,32 @@ def test_it_goes_on_waiting_for_longer_and_ends_in_an_error(
     # A person may send it through once more.
     service.retryJob(jobid)
     assert not job.conflicts
+
+
+def test_conflicts_are_no_attempts_that_failed(
+        service, processor, counter, register):
+    def task(service, jobid, input):
+        if not runs:
+            runs.append(1)
+            raise ValueError('first')
+        raise ConflictError
+
+    runs = []
+    register(FunctionTask(task, retry=RetryPolicy(3, base=0)), 'task')
+    jobid = service.add('task')
+    transaction.commit()
+    while processor.processNext():
+        pass
+    transaction.begin()
+    job = service.jobs[jobid]
+    assert job.conflicts == ROUND and 'conflicted' in service.getError(jobid)
+    assert [(one.type, one.attempt) for one in job.errors] == [
+        ('ValueError', 1)]
+    turn(service, processor, jobid)
+    assert [one.type for one in job.errors] == ['ValueError']
+    shown = presenter.job(service, jobid)
+    assert [one['type'] for one in shown['errors']] == ['ValueError']
+    assert 'conflicted' in shown['waitsFor']
 
 
 def test_a_success_forgets_the_conflicts(service, processor, task):

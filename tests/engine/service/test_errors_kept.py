@@ -4,6 +4,7 @@ import pytest
 import transaction
 
 from lovely.remotetask.errors import RetryLater
+from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.task import FunctionTask
@@ -79,6 +80,14 @@ def test_a_job_that_rests_says_until_when_and_why(run, service):
     assert shown['scheduledAt'] is not None
     assert shown['waitsFor'] == 'the tape is out'
     assert shown['error'] is None and job.errors == []
+
+
+def test_a_worker_that_is_missing_is_no_attempt_that_failed(run, service):
+    job = run(ValueError('first'), retry=RetryPolicy(1, base=1e9, cap=1e9))
+    service.jobqueue.miss(job, Failure(
+        'TaskMissing', 'nobody has it', '', 0, 1e9), 1e9)
+    assert job.error.message == 'nobody has it'
+    assert [one.message for one in job.errors] == ['first']
 
 
 def test_what_waits_too_long_counts_as_oldest(service, register):

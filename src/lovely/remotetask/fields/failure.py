@@ -18,6 +18,11 @@ _MESSAGE = 500
 _TRACEBACK = 2000
 
 
+#: In place of the number of an attempt: none has failed, and the record tells
+#: why the job waits.
+NO_ATTEMPT = 0
+
+
 class Failure(namedtuple('Failure', 'type message traceback attempt time')):
     """An error as text; ``str()`` is its message.
 
@@ -56,7 +61,7 @@ def keep(earlier: tuple[Any, ...], error: Any, latest: Failure | None
     Returns: a tuple of plain tuples, oldest first; None: there are none.
     """
     # 0.5.2 has stored live exceptions.
-    if type(error) is tuple and (
+    if type(error) is tuple and error[3] != NO_ATTEMPT and (
             latest is None or error[::3] != (latest.type, latest.attempt)):
         kind, message, lines, attempt, time = error
         if len(lines) > _TRACEBACK:

@@ -296,6 +296,9 @@ class Claimer:
         return min(waits, default=None)
 
     def give_back(self, claim: Claim) -> bool:
-        """Put a claimed job back, uncharged; False if it is not ours."""
+        """Put back a claimed job whose run has not begun, uncharged.
+
+        Returns: False if it is not ours.
+        """
         self.active.pop(claim.jobid, None)
-        return self.executor.give_back(claim)
+        return self.executor.give_back(claim, begun=False)

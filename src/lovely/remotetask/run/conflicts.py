@@ -20,6 +20,7 @@ from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import TooManyConflicts
+from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
@@ -106,7 +107,7 @@ def park(service: TaskService, job: Job, how: How, now: float,
     job.put(conflicts=count)
     service.jobqueue.park(job, now + wait, Failure(
         how.kind, f'{text}; the job runs again, uncharged', '',
-        job.attempts or 0, now), charged=False, now=now)
+        NO_ATTEMPT, now), charged=False, now=now)
     return f'{text}; it waits for {wait:.1f} s, and runs again, uncharged'
 
 

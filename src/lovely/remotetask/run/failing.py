@@ -76,18 +76,19 @@ class Failing(Finder):
         self.run_times = RunTimes()
         self.lacking = Lacking(self.run_times)
 
-    def give_back(self, claim: Claim, began: float | None = None) -> bool:
+    def give_back(self, claim: Claim, began: float | None = None,
+                  begun: bool = True) -> bool:
         """Put a claimed job back, uncharged; False if it is not ours.
 
-        Arguments: ``began``, when its run began (monotonic seconds); None: it
-        has not begun.
+        Arguments: ``began``, when its run began (monotonic seconds); None: the
+        log does not tell of it; ``begun``: False: the run has not begun.
         Txn: a short one of its own.
         """
         def put_back(service: TaskService) -> bool:
             job = look(service.jobs, claim.jobid)
             if job is None or job.claim != claim.token:
                 return False
-            service.jobqueue.requeue(job)
+            service.jobqueue.requeue(job, begun)
             return True
 
         try:
@@ -115,7 +116,7 @@ class Failing(Finder):
                 self.lacking.lacks_task(job.task, now)
             else:
                 self.lacking.lacks_part(job, error, now)
-            service.jobqueue.requeue(job)
+            service.jobqueue.requeue(job, begun=False)
             return True
 
         try:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
+from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.log import log
 from lovely.remotetask.run.run_times import RunTimes
@@ -80,7 +81,7 @@ class Lacking:
         while len(self._jobs) >= _NOTED_JOBS:
             del self._jobs[next(iter(self._jobs))]
         self._jobs[job.id] = (
-            now, Failure.of(error, job.attempts or 0, now))
+            now, Failure.of(error, NO_ATTEMPT, now))
         log.error('Job %s is left to other workers: %s', job.id, error,
                   extra={'job_id': job.id, 'task': job.task,
                          'attempt': job.attempts, 'outcome': 'left'})
@@ -123,7 +124,7 @@ class Look:
             noted = (self._lacking._tasks[job.task], Failure(
                 'TaskMissing', f'Task "{job.task}" not found! No worker of '
                 f'this service has it: it runs once one has', '',
-                job.attempts or 0, self._now))
+                NO_ATTEMPT, self._now))
         if self._is_given_up(job):
             return True
         since, failure = noted

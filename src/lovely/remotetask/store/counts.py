@@ -57,8 +57,9 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
     if suspect is not None:
         moment = ready_time(suspect[0])
         oldest = moment if oldest is None else min(oldest, moment)
-    # Jobs whose time has come wait as well, until a claim makes them ready.
-    for lanes in (queue.waiting, queue.due):
+    # Jobs whose time has come wait as well, until a claim makes them ready,
+    # and so do those that no worker can run.
+    for lanes in (queue.waiting, queue.due, queue.missing):
         due = lanes.first(last_key(now))
         if due is not None:
             moment = key_time(due[0])

@@ -123,12 +123,21 @@ class JobQueue(Claiming):
                 position=None, ready_key=key, startedAt=now,
                 attempts=(job.attempts or 0) + 1)
 
-    def requeue(self, job: Job) -> None:
-        """Put a claimed job back to where it stood, uncharged."""
+    def requeue(self, job: Job, begun: bool = True) -> None:
+        """Put a claimed job back to where it stood, uncharged.
+
+        Arguments: ``begun``: False: its task was not called, so that the claim
+        was no attempt.
+        """
         key = (ready_key(job.priority or 0, self) if job.ready_key is None
                else self.ready.beside(job.ready_key))
+        before: dict[str, Any] = {}
+        if not begun:
+            before['attempts'] = (job.attempts or 1) - 1 or None
+            if before['attempts'] is None:
+                before['startedAt'] = None
         self.put_in(job, self._gate(job), key, claim=None,
-                    status=self._move(job, QUEUED))
+                    status=self._move(job, QUEUED), **before)
 
     def interrupt(self, job: Job, now: float, share: float = 1) -> None:
         """Put back a job whose worker died; at last it ends as poison.
@@ -251,7 +260,7 @@ class JobQueue(Claiming):
             self.ready.take(job.position[1])
         self.put_in(job, 'missing', time_key(since), missing_since=since,
                     claim=None, status=self._move(job, QUEUED),
-                    error=tuple(failure))
+                    error=tuple(failure), errors=job.past_errors(failure))
 
     def retry(self, job: Job, now: float) -> None:
         """Queue a failed or cancelled job once more; see retryJob."""

@@ -24,13 +24,13 @@ from ZODB.broken import Broken
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import NewerRecord
+from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.job import Job
 from lovely.remotetask.job import unpack
 from lovely.remotetask.log import log
 
 if TYPE_CHECKING:
-    from lovely.remotetask.fields.failure import Failure
     from lovely.remotetask.store.blocks import Blocks
 
 #: What the first look at a record raises that cannot be read: an object whose
@@ -85,14 +85,9 @@ class UnreadableJob(Job):
             'task', 'createdAt', 'startedAt', 'completedAt', 'attempts',
             'priority', 'submitter') if known.get(name) is not None}
         self.put(id=jobid, status=UNKNOWN, **{'task': '', **shown}, error=(
-            'Unreadable', note.reason, '', 0, None))
+            'Unreadable', note.reason, '', NO_ATTEMPT, None))
         self.known = known
         self.newer = note.newer
-
-    @property
-    def errors(self) -> list[Failure]:
-        # That its record cannot be read is no attempt that failed.
-        return []
 
     def __reduce__(self) -> Any:
         raise TypeError(f'{self!r} only stands in for the job: its record '
