@@ -69,6 +69,36 @@ def test_an_error_is_told_with_its_class(database, register, error, text):
     assert found['error'] == (str(error) or 'ValueError')
 
 
+def test_a_long_result_is_cut_and_json_has_all(database, register):
+    def make(service):
+        register(FunctionTask(
+            lambda service, jobid, input: input * 1_000_000), 'task')
+        jobs.append(service.add('task', 'x'))
+        service.process()
+
+    jobs = []
+    ask = database(make)
+    run = ask('show', str(jobs[0]))
+    assert len(run.stdout) < 3000
+    assert 'xxx... (1,000,002 characters)' in run.stdout
+    assert run.stderr == 'Some of it is cut; --json shows all.\n'
+    found = json.loads(ask('show', str(jobs[0]), '--json').stdout)
+    assert found['output'] == 'x' * 1_000_000
+
+
+def test_a_short_one_is_shown_whole(database, register):
+    def make(service):
+        register(FunctionTask(lambda service, jobid, input: input), 'task')
+        jobs.append(service.add('task', ['ä\n']))
+        service.process()
+
+    jobs = []
+    ask = database(make)
+    run = ask('show', str(jobs[0]))
+    assert re.search(r'^output: +\["ä\\n"\]$', run.stdout, re.M)
+    assert run.stderr == ''
+
+
 def test_of_a_job_that_cannot_be_read_no_attempt_is_made_up(
         database, register, vanishing):
     def make(service):

@@ -119,7 +119,9 @@ def test_cancel_of_an_ended_job(ask):
 
 
 def test_wrong_usage_exits_2(ask, remotetask):
-    for arguments in (['add'], ['add', 'echo', '{'], ['show', 'x'],
+    for arguments in (['add'], ['add', 'echo', '{'],
+                      ['add', 'echo', '{"a": 1, "a": 2}'],
+                      ['show', 'x'],
                       ['list', '--status', 'nonsense'],
                       ['list', '--limit', '0'],
                       ['add', 'echo', '--priority', '9'],

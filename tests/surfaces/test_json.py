@@ -154,7 +154,8 @@ def test_other_addresses_are_404_as_json(web, path):
 
 
 @pytest.mark.parametrize('query', [
-    'limit=0', 'limit=1001', 'limit=x', 'limit=-1', 'limit=', 'limit=²',
+    'limit=1&limit=1', 'limit=0', 'limit=1001', 'limit=x', 'limit=-1',
+    'limit=', 'limit=²',
     'status=nonsense', 'start=nonsense', 'nonsense=1', 'limit=99999',
     *[f'start={lane}.{key}' for lane in (
         'running', 'ready', 'waiting', 'due', 'later', 'error', 'completed',
@@ -171,6 +172,8 @@ def test_bad_query_is_400_and_says_why(web, query):
     (b'[]', 'object'), (b'{}', 'missing'), (b'{"task": 5}', 'name'),
     (b'{"task": "echo", "runAs": "root"}', "'runAs'"),
     (b'{"task": "echo", "input": NaN}', 'NaN'),
+    (b'{"task": "echo", "input": 1, "input": 2}', '"input".*twice'),
+    (b'{"task": "echo", "input": {"a": [{"b": 1, "b": 1}]}}', '"b".*twice'),
     (b'{"task": "echo", "input": 1e999}', 'finite'),
     (b'{"task": "echo", "priority": 9}', 'priority'),
     (b'{"task": "echo", "priority": true}', 'priority'),

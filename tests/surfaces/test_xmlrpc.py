@@ -68,6 +68,7 @@ def test_error_of_a_failed_job(web, service):
 
 
 def test_cancel_gives_true_and_is_silent_about_unknown_ids(web):
+    # 0.5.2 did so, and its clients compare the answer.
     jobid = web.call('add', 'echo', {})
     assert web.call('cancel', jobid) is True
     assert web.call('getStatus', jobid) == 'cancelled'

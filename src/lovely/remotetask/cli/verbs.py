@@ -20,6 +20,7 @@ from lovely.remotetask.cli.output import print_progress
 from lovely.remotetask.cli.output import print_table
 from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.cli.seconds import Seconds
+from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import FINAL
@@ -31,6 +32,7 @@ from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.texts import cut
 from lovely.remotetask.texts import indented
 from lovely.remotetask.texts import one_line
+from lovely.remotetask.web.plain import read_json
 
 # How long (seconds) to wait between two looks at a job: short at first, for
 # short jobs, and then ever longer, so that a hundred waiting clients are no
@@ -137,6 +139,7 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
         print_json(job)
         return
     pairs = []
+    short = False
     errors = job.pop('errors', [])
     runs = job.pop('runs', ())
     job['error'] = error_of(job) or None
@@ -150,7 +153,10 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
             value = json.dumps(value, ensure_ascii=False)
         elif name.endswith('At') and value != 'unknown':
             value = time_text(value)
-        pairs.append((name, str(value)))
+        text = str(value)
+        shown = cut(text)
+        short = short or shown != text
+        pairs.append((name, shown))
     print_pairs(pairs)
     if runs:
         click.echo('latest runs:')
@@ -163,6 +169,8 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
                    f'{cut(one_line(error["message"]))}')
         for line in error['traceback'].splitlines():
             click.echo(f'    {indented(line)}')
+    if short:
+        click.echo('Some of it is cut; --json shows all.', err=True)
 
 
 @click.command('cancel')
@@ -269,7 +277,9 @@ def _parse(text: str | None) -> object:
     if text == '-':
         text = sys.stdin.read()
     try:
-        return json.loads(text)
+        return read_json(text)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from None
     except ValueError as error:
         raise click.UsageError(
             f'the input is not JSON: {error}.  Text needs double quotes '

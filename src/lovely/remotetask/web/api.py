@@ -6,7 +6,6 @@ asks here without HTTP.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import UNKNOWN
+from lovely.remotetask.web import plain
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.presenter import Run
 
@@ -231,7 +231,7 @@ def _arguments(body: bytes, needed: str, *more: str) -> dict[str, Any]:
 def _object(body: bytes, keys: Sequence[str]) -> dict[str, Any]:
     """The JSON object in a body, with no other keys than these."""
     try:
-        data = json.loads(body, parse_constant=_refuse_constant)
+        data = plain.read_json(body)
     except RecursionError:
         raise UsageError('the body is nested too deeply') from None
     except UnicodeDecodeError:
@@ -246,7 +246,3 @@ def _object(body: bytes, keys: Sequence[str]) -> dict[str, Any]:
         raise UsageError(f'unknown key {unknown[0]!r:.80}; there are '
                          f'{", ".join(keys)}')
     return data
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f'{name} is no JSON')

@@ -167,9 +167,16 @@ class Application:
 
 def _query(request: webob.Request) -> dict[str, str]:
     try:
-        return dict(request.GET)
+        pairs = list(request.GET.items())
     except UnicodeDecodeError:
         raise api.Refused(400, 'the query is not UTF-8') from None
+    query: dict[str, str] = {}
+    for name, value in pairs:
+        if name in query:
+            raise api.Refused(
+                400, f'the parameter {name!r:.80} is given twice')
+        query[name] = value
+    return query
 
 
 def _json(status: int, data: object) -> webob.Response:

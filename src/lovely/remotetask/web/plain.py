@@ -6,10 +6,13 @@ nothing outside of it; so values are rebuilt here from a closed list of types.
 
 import base64
 import datetime
+import json
 import math
 import xmlrpc.client
+from typing import Any
 
 from lovely.remotetask.errors import InputRejected
+from lovely.remotetask.errors import UsageError
 
 #: Data nested deeper than this is refused: it could exhaust the stack.
 MAX_DEPTH = 32
@@ -61,6 +64,30 @@ def plain(value: object, depth: int = MAX_DEPTH) -> object:
     raise InputRejected(
         f'{_type_name(value)} is not plain data (None, bool, int, float, '
         f'str, bytes, list, dict, datetime)')
+
+
+def read_json(text: str | bytes) -> Any:
+    """Read JSON, and refuse what one reader takes otherwise than another.
+
+    Raises: ValueError, also for NaN; UsageError for a key that an object has
+    twice; RecursionError.
+    """
+    return json.loads(text, object_pairs_hook=_unique,
+                      parse_constant=_refuse_constant)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise UsageError(f'the key {json.dumps(key):.80} stands twice in '
+                             f'an object; leave one of them out')
+        found[key] = value
+    return found
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f'{name} is no JSON')
 
 
 def jsonable(value: object) -> object:

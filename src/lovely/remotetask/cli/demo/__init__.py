@@ -22,6 +22,7 @@ import click
 from lovely.remotetask.cli import server
 from lovely.remotetask.cli.demo import files as demo_files
 from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.texts import cut
 from lovely.remotetask.texts import one_line
 
 #: How many threads work on the files.
@@ -115,7 +116,7 @@ class _Show:
                 if report['status'] == 'completed']
         self._problems += [
             f'{report["kind"]} of {report["name"]}: job {report["id"]} is '
-            f'{report["status"]!r}: {one_line(report["error"])}'
+            f'{report["status"]!r}: {cut(one_line(report["error"]))}'
             for report in reports if report['status'] != 'completed']
         hashes = {report['name']: report['result'] for report in done
                   if report['kind'] == 'manifest'}
