@@ -95,7 +95,8 @@ class Memory:
             if cause is not raised:
                 fault += f'; it could not be stored then: {describe(raised)}'
         while len(self._notes) >= _NOTED_JOBS:
-            del self._notes[next(iter(self._notes))]
+            # Another thread may take the same one.
+            self._notes.pop(next(iter(self._notes), None), None)
         self._notes[self._key] = Note(
             self._state, 1 if earlier is None else earlier.times + 1,
             how(cause), fault)
