@@ -215,17 +215,17 @@ def install(points):
         at('hook')
 
     @_wrap(Executor, 'give_back')
-    def give_back(original, self, *args):
+    def give_back(original, self, *args, **options):
         now.doing = 'give-back'
         try:
-            return original(self, *args)
+            return original(self, *args, **options)
         finally:
             now.doing = None
             at('give-back-after')
 
     @_wrap(JobQueue, 'requeue')
-    def requeue(original, self, *args):
-        original(self, *args)
+    def requeue(original, self, *args, **options):
+        original(self, *args, **options)
         if doing() == 'give-back':
             at('give-back-before')
 
