@@ -23,6 +23,7 @@ import ZODB
 from BTrees.Length import Length
 from BTrees.OOBTree import OOBTree
 from persistent.mapping import PersistentMapping
+from ZODB.fsIndex import fsIndex
 from zope.component import provideUtility
 from zope.testing.cleanup import cleanUp
 
@@ -442,6 +443,41 @@ def test_a_zodb_configuration(zeo, producer, worker, directory):
     assert 'service /tasks, 5 threads' in process.line
     producer.wait_for(producer.add('note'), 'completed')
     assert process.stop() == 0
+
+
+def test_both_databases_of_a_configuration_are_closed(
+        worker, directory, tasks):
+    """A FileStorage writes its index when it is closed."""
+    (directory / 'zodb.conf').write_text(f'''
+<zodb main>
+  <filestorage>
+    path {directory}/Main.fs
+  </filestorage>
+</zodb>
+<zodb jobs>
+  <filestorage>
+    path {directory}/Jobs.fs
+  </filestorage>
+</zodb>
+''')
+    databases = {}
+    main, jobs = (
+        ZODB.DB(f'{directory}/{name.title()}.fs', databases=databases,
+                database_name=name) for name in ('main', 'jobs'))
+    with main.transaction() as connection:
+        service = connection.root()['tasks'] = TaskService()
+        service.__parent__, service.__name__ = connection.root(), 'tasks'
+        connection.get_connection('jobs').add(service)
+        service.add('hold')
+    for database in (main, jobs):
+        database.close()
+    process = worker('--zodb-conf', 'zodb.conf', '--tasks', 'thetasks').ready()
+    assert heard(directory / 'running')
+    (directory / 'go').touch()
+    assert process.stop() == 0
+    for name in ('Main.fs', 'Jobs.fs'):
+        known = fsIndex.load(directory / f'{name}.index')['pos']
+        assert known == (directory / name).stat().st_size
 
 
 def test_a_file_that_nobody_else_has_open(worker, remotetask, directory,

@@ -55,10 +55,12 @@ _ZTK = ('zope.app.wsgi', 'zope.app.zcmlfiles', 'zope.login', 'zope.password',
 
 ENVIRONMENTS = {
     'zope-6.3': Environment(
-        'zope', ('Zope==6.3', 'five.localsitemanager', 'Paste', 'ZEO'),
+        'zope', ('Zope==6.3', 'five.localsitemanager', 'Paste', 'ZEO',
+                 'Products.ZODBMountPoint'),
         'zope-6.3'),
     'zope-5.14': Environment(
-        'zope', ('Zope==5.14.2', 'five.localsitemanager', 'Paste', 'ZEO'),
+        'zope', ('Zope==5.14.2', 'five.localsitemanager', 'Paste', 'ZEO',
+                 'Products.ZODBMountPoint'),
         'zope-5.14.2', python='3.12'),
     # Plone's own pins are not on the package index: what was newest when
     # the release was made stands in for them.  plone.api is what add-ons

@@ -3,8 +3,6 @@
 import concurrent.futures
 import re
 import resource
-import signal
-import subprocess
 from collections import Counter
 
 import pytest
@@ -96,27 +94,6 @@ def test_two_servers_share_the_jobs(pair, zeo):
     assert said.strip() == '120 0 {1}'
 
 
-class Worker:
-    """`remotetask worker --zope-conf`, a process."""
-
-    def __init__(self, instance, *options, conf=None):
-        self.process = subprocess.Popen(
-            [instance.environment.script('remotetask'), 'worker',
-             '--zope-conf', conf or instance.conf, *options],
-            env=instance.environ, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True)
-
-    def ready(self):
-        line = self.process.stdout.readline()
-        assert line, self.process.communicate()
-        return line
-
-    def end(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        _, told = self.process.communicate(timeout=instances.DEADLINE)
-        return self.process.returncode, told
-
-
 @pytest.fixture
 def web(pair):
     """A server that adds jobs, and starts none of its services."""
@@ -128,7 +105,7 @@ def web(pair):
 
 
 def test_a_worker_beside_the_server(web, pair, zeo):
-    worker = Worker(pair[1], '--service', '/site/tasks')
+    worker = instances.Worker(pair[1], '--service', '/site/tasks')
     line = worker.ready()
     assert '/site/tasks' in line and 'look' in line
     # What its zope.conf starts, it does not start: it is one worker.
@@ -150,7 +127,7 @@ def test_a_worker_beside_the_server(web, pair, zeo):
 
 
 def test_a_signal_gives_a_running_job_back(web, pair, zeo):
-    worker = Worker(pair[1], '--grace', '0')
+    worker = instances.Worker(pair[1], '--grace', '0')
     worker.ready()
     before = notes(zeo).count('held')
     jobid = web.proxy().add('hold')
@@ -165,7 +142,7 @@ def test_a_signal_gives_a_running_job_back(web, pair, zeo):
 
 def failed(instance, *options, conf=None):
     """The one line of a worker that does not start."""
-    worker = Worker(instance, *options, conf=conf)
+    worker = instances.Worker(instance, *options, conf=conf)
     _, told = worker.process.communicate(timeout=instances.DEADLINE)
     assert worker.process.returncode == 1, told
     lines = [line for line in told.splitlines() if line]

@@ -177,6 +177,24 @@ def blob_storage(tmp_path):
 
 
 @part('ZODB 6.4',
+      'payload: an input that is new in another database than that of the '
+      'queue is refused at the commit only, far from the call.')
+def implicitly_adding(database):
+    """Connection._implicitlyAdding(oid) says whether an object is stored
+    because another one refers to it"""
+    connection = database.open(TransactionManager())
+    connection.transaction_manager.begin()
+    by_reference, added = IOBTree(), IOBTree()
+    connection.add(added)
+    connection.root()['a'], connection.root()['b'] = by_reference, added
+    connection.transaction_manager.savepoint()
+    assert connection._implicitlyAdding(by_reference._p_oid)
+    assert not connection._implicitlyAdding(added._p_oid)
+    connection.transaction_manager.abort()
+    connection.close()
+
+
+@part('ZODB 6.4',
       'edge/db: the end of a process closes the connection of a job that '
       'still runs.')
 def debug_info(database):

@@ -220,6 +220,14 @@ def _refuse_foreign(obj: Any, jar: Connection | None) -> None:
             f'contains a persistent object of another database or '
             f'connection ({type(obj).__name__}): load it through the '
             f'connection of the service')
+    # ZODB would refuse it, too, at the commit: it does not know in which of
+    # the two databases to store it.
+    if other._implicitlyAdding(obj._p_oid):
+        raise InputRejected(
+            f'contains an object ({type(obj).__name__}) that is new in the '
+            f'database {name}, while the job is stored in {ours.database_name}'
+            f': commit it before, or add it to its database by '
+            f'Connection.add()')
 
 
 def wrap(value: Any, size: int) -> Any:

@@ -10,6 +10,7 @@ from persistent.mapping import PersistentMapping
 from ZODB.DB import DB
 from ZODB.MappingStorage import MappingStorage
 
+from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import RetryPolicy
@@ -165,3 +166,45 @@ def test_workers_of_both_databases_live(service, task):
     until(service, second if claimed == first else first)
     assert service.getStatus(claimed) == 'processing'
     assert service.jobs[claimed].interruptions == 0
+
+
+def test_an_object_that_is_new_is_refused(service, task):
+    """ZODB itself would refuse it at the commit, far from the call."""
+    @task
+    def work(service, jobid, input):
+        return input['new']['title']
+
+    application = service.__parent__.__parent__
+    new = application['new'] = PersistentMapping(title='seen')
+    # Now it has an oid, and is stored at the commit.
+    transaction.savepoint()
+    with pytest.raises(InputRejected, match='new in the database main'):
+        service.add('work', {'new': new})
+    transaction.commit()
+    assert not len(service.jobs)
+    # What the message advises helps: to commit, or Connection.add().
+    first = service.add('work', {'new': new})
+    other = PersistentMapping(title='too')
+    application._p_jar.add(other)
+    application['other'] = other
+    second = service.add('work', {'new': other})
+    transaction.commit()
+    service.startProcessing()
+    for jobid, title in ((first, 'seen'), (second, 'too')):
+        until(service, jobid)
+        assert service.getResult(jobid) == title
+
+
+def test_a_result_that_is_new_ends_its_job_with_the_reason(service, task):
+    @task(retry=RetryPolicy(retries=0))
+    def work(service, jobid, input):
+        application = service.__parent__.__parent__
+        application['new'] = PersistentMapping()
+        transaction.savepoint()
+        return application['new']
+
+    service.startProcessing()
+    jobid = service.add('work')
+    transaction.commit()
+    until(service, jobid, 'error')
+    assert 'new in the database main' in service.getError(jobid)

@@ -103,6 +103,7 @@ ZCML = '''
 </configure>
 '''
 
+
 class Instance:
     """A Zope instance, and its server while that runs."""
 
@@ -200,12 +201,33 @@ class Instance:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def status(self, jobid, *wanted):
+    def status(self, jobid, *wanted, path='/site/tasks'):
         """Wait for one of these statuses."""
-        proxy = self.proxy()
+        proxy = self.proxy(path)
         return wait_until(
             lambda: (status := proxy.getStatus(jobid)) in wanted and status,
             lambda: f'{proxy.getStatus(jobid)}: {proxy.getError(jobid)}')
+
+
+class Worker:
+    """`remotetask worker --zope-conf`, a process."""
+
+    def __init__(self, instance, *options, conf=None):
+        self.process = subprocess.Popen(
+            [instance.environment.script('remotetask'), 'worker',
+             '--zope-conf', conf or instance.conf, *options],
+            env=instance.environ, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True)
+
+    def ready(self):
+        line = self.process.stdout.readline()
+        assert line, self.process.communicate()
+        return line
+
+    def end(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        _, told = self.process.communicate(timeout=DEADLINE)
+        return self.process.returncode, told
 
 
 class Zeo:

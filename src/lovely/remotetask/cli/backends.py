@@ -74,7 +74,8 @@ class DatabaseBackend:
         """See Backend"""
         from lovely.remotetask.peers.liveness import ExclusiveStorage
 
-        if ExclusiveStorage(self._database).available:
+        # A queue may have a database of its own.
+        if ExclusiveStorage(self._path.home or self._database).available:
             raise Failure(
                 'no worker can open this database as long as this command '
                 'has it open, so waiting is of no use',

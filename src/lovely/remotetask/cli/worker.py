@@ -200,6 +200,8 @@ class _Work:
                 pass
         except _Stop:
             by_signal = True
+            # Before the message: no job begins after it.
+            self._thread.running = False
             if not self._thread.over.is_set():
                 click.echo(f'remotetask: worker stopping: running jobs get '
                            f'up to {grace:g} s', err=True)

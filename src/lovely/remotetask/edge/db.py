@@ -119,11 +119,18 @@ def write(database: DB, function: Callable[[Connection], _T],
 
 
 def close(database: DB) -> None:
-    """Close a database at the process's end.
+    """Close a database at the process's end, and those that it refers to.
 
-    While a connection is open, as that of a job which still runs, only the
-    storage is closed.
+    A queue may have a database of its own.  While a connection is open, as
+    that of a job which still runs, only the storage is closed.
     """
+    for one in list(database.databases.values()):
+        # A host may have closed one of them already.
+        if hasattr(one, 'storage'):
+            _close(one)
+
+
+def _close(database: DB) -> None:
     closes(database)
     if any(info['opened'] for info in database.connectionDebugInfo()):
         # The thread of that job still uses its connection: DB.close() would

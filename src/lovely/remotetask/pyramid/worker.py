@@ -46,8 +46,7 @@ def open_host(file: str) -> Iterator[tuple[DB, PyramidHost]]:
     try:
         yield database, host
     finally:
-        for one in list(database.databases.values()):
-            db.close(one)
+        db.close(database)
 
 
 def _load(file: str) -> PyramidHost:

@@ -47,10 +47,7 @@ def open_host(file: str) -> Iterator[tuple[DB, ZopeHost]]:
     try:
         yield database, ZOPE
     finally:
-        import Zope2
-
-        for opened in Zope2.opened:
-            db.close(opened)
+        db.close(database)
 
 
 def _start(file: str) -> DB:
