@@ -16,6 +16,7 @@ import transaction
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
+from lovely.remotetask.bench import sizes
 from lovely.remotetask.bench.command import MEASURES
 from lovely.remotetask.bench.place import Place
 from lovely.remotetask.cli import main
@@ -185,6 +186,19 @@ def test_leaves_nothing_in_a_database_of_others(remotetask, theirs):
     report = json.loads((theirs.parent / 'report.json').read_text())
     check(report, ['drain', 'latency'])
     assert report['measures']['drain']['jobs'] == 37
+
+
+@pytest.mark.parametrize(('option', 'queued'), [((), 200), (
+    ('--large',), 300)])
+def test_a_large_queue(theirs, tmp_path, monkeypatch, option, queued):
+    """Of other sizes: a million jobs take minutes."""
+    monkeypatch.setattr(sizes, 'sizes_for', lambda shared: sizes.SMOKE)
+    monkeypatch.setattr(sizes, 'LARGE', 300)
+    file = tmp_path / 'report.json'
+    assert main(['bench', '--db', f'file://{theirs}', '--only', 'backlog',
+                 '--json', str(file), *option]) == 0
+    assert json.loads(file.read_text())['measures']['backlog'][
+        'queued'] == queued
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])

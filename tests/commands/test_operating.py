@@ -98,8 +98,10 @@ def test_the_life_of_a_job(ask):
     assert json.loads(ask('clean', '--json').stdout) == {
         'removed': {'cancelled': 0, 'error': 0, 'completed': 0}}
     assert jobid in one_line(ask('show', jobid))
-    assert ask('resume').stdout == 'resumed\n'
+    assert json.loads(ask('resume', '--json').stdout) == {'paused': False}
     assert re.search('^paused: +no$', ask('stats').stdout, re.M)
+    ask('pause')
+    assert ask('resume').stdout == 'resumed\n'
 
 
 def test_check_finds_nothing_where_all_is_well(ask):
@@ -194,6 +196,37 @@ def test_tasks_of_a_module_with_db(remotetask, serve, tmp_path):
         remotetask('add', 'double', '4', *where))
     line = one_line(remotetask('tasks', '--tasks', 'nonsense', *where))
     assert "there is no module 'nonsense'" in line
+
+
+def test_zcml_with_db(remotetask, tmp_path):
+    with_services(tmp_path, 'tasks')
+    (tmp_path / 'tasks.zcml').write_text(
+        '<configure xmlns="http://namespaces.zope.org/remotetask"'
+        ' xmlns:zope="http://namespaces.zope.org/zope">\n'
+        '<zope:include package="lovely.remotetask" file="meta.zcml" />\n'
+        '<task name="triple" handler="builtins.len" />\n</configure>\n')
+    where = ['--db', f'file://{tmp_path}/Data.fs']
+    assert 'triple' in remotetask(
+        'tasks', '--zcml', 'tasks.zcml', *where).stdout.split()
+    assert 'triple' not in remotetask('tasks', *where).stdout.split()
+
+
+def with_services(tmp_path, *names):
+    database = DB(FileStorage(str(tmp_path / 'Data.fs')))
+    with database.transaction() as connection:
+        for name in names:
+            make_service(connection.root(), name)
+    database.close()
+
+
+def test_one_of_several_services(remotetask, tmp_path):
+    with_services(tmp_path, 'first', 'second')
+    where = ['--db', f'file://{tmp_path}/Data.fs', '--service']
+    jobid = remotetask('add', 'echo', '1', *where, 'second').stdout.strip()
+    for name, queued in (('first', 0), ('/second', 1)):
+        run = remotetask('stats', '--json', *where, name)
+        assert json.loads(run.stdout)['queued'] == queued, run.stderr
+    assert jobid in one_line(remotetask('show', jobid, *where, 'first'))
 
 
 def test_waiting_for_a_job_that_nobody_can_run(remotetask, serve, tmp_path):

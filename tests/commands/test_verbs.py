@@ -82,10 +82,12 @@ def test_delay_and_priority_arrive(ask):
 def test_list(ask):
     ids = [int(ask('add', 'echo', '--delay', 3600).stdout)
            for _ in range(3)]
+    other = int(ask('add', 'double', '1', '--delay', 3600).stdout)
+    ask('add', 'echo', '--wait')
     ask('add', 'double', '1', '--wait')
     run = ask('list', '--status', 'delayed', '--task', 'echo', '--json')
     listed = [job['id'] for job in json.loads(run.stdout)['jobs']]
-    assert set(ids) <= set(listed)
+    assert set(ids) <= set(listed) and other not in listed
     run = ask('list', '--status', 'completed', '--task', 'double')
     head, *rows = run.stdout.splitlines()
     assert head.split() == ['id', 'status', 'task', 'created', 'attempts',
@@ -95,7 +97,7 @@ def test_list(ask):
     run = ask('list', '--status', 'delayed', '--limit', '1')
     assert len(run.stdout.splitlines()) == 2
     assert 'There are more' in run.stderr
-    for jobid in ids:
+    for jobid in (*ids, other):
         ask('cancel', jobid)
 
 

@@ -543,6 +543,35 @@ def test_the_only_service_is_found_anywhere(zeo, producer, worker):
     assert process.stop() == 0
 
 
+@pytest.mark.parametrize('options', [
+    [], ['-v'], ['--log-level', 'info'], ['--log-config', 'log.ini']])
+def test_what_it_logs(zeo, producer, worker, directory, options):
+    """Where the ends of its runs are to be seen: test_logs has the server."""
+    (directory / 'log.ini').write_text(LOG_FILE)
+    process = worker('--db', zeo.uri, '--tasks', 'thetasks', *options).ready()
+    producer.wait_for(producer.add('note'), 'completed')
+    assert process.stop() == 0
+    shown = ' INFO lovely.remotetask.runs: Job ' in process.rest()
+    assert shown is (options[:1] in (['-v'], ['--log-level']))
+    assert (directory / 'runs.log').exists() is ('log.ini' in options)
+
+
+LOG_FILE = '''
+[loggers]
+keys=root
+[handlers]
+keys=file
+[formatters]
+keys=
+[logger_root]
+level=INFO
+handlers=file
+[handler_file]
+class=FileHandler
+args=('runs.log',)
+'''
+
+
 def test_several_services_are_listed(zeo, producer, remotetask, worker):
     producer.make('Application', 'site', 'mail')
     for run in (remotetask('worker', '--db', zeo.uri),
