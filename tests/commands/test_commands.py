@@ -115,11 +115,14 @@ def test_options():
     assert task_option(command, 'remote') is False
     assert task_option(command, 'timeout') == 3600.0
     policy = RetryPolicy(1)
-    command = CommandTask(['true'], remote=True, timeout=5,
-                          retry=policy, inputSchema=TextLine())
-    assert (command.remote, command.timeout) == (True, 5)
-    assert command.retry is policy
-    assert isinstance(command.inputSchema, TextLine)
+    given = {'remote': True, 'timeout': 5, 'retry': policy, 'groupable': True,
+             'on_error': print}
+    schemas = {'inputSchema': TextLine(), 'outputSchema': TextLine()}
+    assert {*given} == {*ITaskOptions}
+    command = CommandTask(['true'], **given, **schemas)
+    assert {name: task_option(command, name) for name in given} == given
+    for name, schema in schemas.items():
+        assert getattr(command, name) is schema
 
 
 def test_pickles():

@@ -240,6 +240,34 @@ def test_stop_says_what_still_runs(service, register, log):
     service.stopProcessing(wait=None)
 
 
+@pytest.mark.parametrize('wait', [7, None])
+def test_a_stop_waits_as_long_as_it_is_told(service, register, wait, log):
+    began, release, waits = threading.Event(), threading.Event(), []
+
+    @register
+    def hold(input):
+        began.set()
+        assert release.wait(DEADLINE)
+
+    service.add('hold')
+    transaction.commit()
+    service.startProcessing()
+    assert began.wait(DEADLINE)
+    thread, = threads.threads_of(service, service._threadName())
+    join = thread.join
+
+    def noted(timeout=None):
+        # The job ends once it is waited for: the test takes no time.
+        waits.append(timeout)
+        release.set()
+        join(timeout)
+
+    thread.join = noted
+    service.stopProcessing(wait=wait)
+    assert waits == [wait if wait is None else pytest.approx(wait, abs=3)]
+    assert not thread.is_alive() and log == []
+
+
 def test_a_task_may_stop_its_own_service(service):
     stopped = threading.Event()
 
@@ -256,6 +284,22 @@ def test_a_task_may_stop_its_own_service(service):
     service.startProcessing()
     assert stopped.wait(DEADLINE)
     assert service.isProcessing() is False
+
+
+def test_call_takes_arguments(processor, service, register):
+    register(lambda input: input, 'echo')
+    jobid = service.add('echo')
+    transaction.commit()
+    assert processor.call('getStatus', (jobid,)) == 'queued'
+
+
+def test_claims_what_is_due_then(service, register):
+    register(lambda input: input, 'echo')
+    jobid = service.add('echo', delay=60)
+    transaction.commit()
+    due = service.jobs[jobid].scheduledAt.timestamp()
+    assert service.claimNextJob() is service.claimNextJob(due - 1) is None
+    assert service.claimNextJob(due + 1) == jobid
 
 
 def test_call_reports_errors_and_goes_on(processor, log):
