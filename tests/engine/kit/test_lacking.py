@@ -31,6 +31,13 @@ class LackingProcessor(MultiProcessor):
     host = Elsewhere()
 
 
+@pytest.fixture(autouse=True)
+def numbers(monkeypatch):
+    """Not the defaults, so that code which keeps to those fails."""
+    for name in ('MISSING_FIRST', 'MISSING_LAST', 'MISSING_GIVE_UP'):
+        monkeypatch.setattr(settings, name, getattr(settings, name) / 3)
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """The clock of services; it goes on when it is told to."""

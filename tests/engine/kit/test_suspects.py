@@ -19,6 +19,12 @@ from lovely.remotetask.task import FunctionTask
 DEADLINE = 30
 
 
+@pytest.fixture(autouse=True)
+def numbers(monkeypatch):
+    """Not the default, so that code which keeps to that fails."""
+    monkeypatch.setattr(settings, 'SUSPECT_SECONDS', 20.0)
+
+
 @pytest.fixture
 def ran(world, register):
     """The inputs of the jobs that ran, in their order."""

@@ -21,6 +21,7 @@ from ZODB.FileStorage import FileStorage
 
 from lovely.remotetask import TaskService
 from lovely.remotetask import context
+from lovely.remotetask import settings
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.wakeup import WAIT_FLOOR
@@ -193,6 +194,13 @@ def test_only_the_safety_looks_are_left(world, idle):
     # Once by waitTime, for what could be seen only a moment later.
     processor.until(0.2)
     processor.until(SAFETY_SECONDS)
+
+
+def test_how_often_it_looks_may_be_changed(world, echo, monkeypatch):
+    monkeypatch.setattr(settings, 'SAFETY_SECONDS', 7.0)
+    processor = world.start(world.other(), factory=Simple,
+                            waitTime=0.2).processor
+    processor.until(7.0)
 
 
 def test_processors_of_another_service_sleep_on(world, idle):

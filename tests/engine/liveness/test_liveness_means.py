@@ -15,6 +15,7 @@ from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
 from ZODB.MappingStorage import MappingStorage
 
+from lovely.remotetask import settings
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers.liveness import ExclusiveStorage
@@ -423,6 +424,17 @@ def test_silence_is_timed_by_the_observer(look):
     assert all(look(10, 2) for _ in range(3))
     assert look(1, 1)
     assert [look(10, 1) for _ in range(4)] == [True, True, True, False]
+
+
+def test_its_numbers_are_those_of_the_settings(own_clock, monkeypatch):
+    monkeypatch.setattr(settings, 'BEAT_SECONDS', 3.0)
+    monkeypatch.setattr(settings, 'DEAD_SECONDS', 6.0)
+    detector = Heartbeat(own_clock)
+    verdicts = []
+    for _ in range(3):
+        verdicts.append(detector.alive(('beat', 'x'), 1))
+        own_clock.seconds += 100
+    assert verdicts == [True, True, False]
 
 
 def test_an_observer_that_slept_counts_no_silence(look):

@@ -245,7 +245,7 @@ def test_a_task_that_nobody_has_registered(make):
 
 
 def test_tasks_of_every_kind(make):
-    @task('named', groupable=True)
+    @task('named', groupable=True, timeout=3)
     def marked(input):
         return input
 
@@ -254,15 +254,18 @@ def test_tasks_of_every_kind(make):
     one.config.add_remote_task('function', echo, timeout=2)
     one.config.add_remote_task('task', FunctionTask(echo))
     one.config.add_remote_task('marked', marked)
+    one.config.add_remote_task('changed', marked, timeout=4)
     one.config.add_remote_task('dotted', 'builtins.len')
     one.config.registry.registerUtility(FunctionTask(echo), ITask, 'utility')
     one.start()
     with one.looking() as service:
         found = one.host.tasks(service, ITask)
         assert sorted(found) == [
-            'dotted', 'function', 'marked', 'task', 'utility']
+            'changed', 'dotted', 'function', 'marked', 'task', 'utility']
         assert found['function'].timeout == 2
-        assert found['marked'].groupable is True
+        for name, timeout in (('marked', 3), ('changed', 4)):
+            assert found[name].groupable is True
+            assert found[name].timeout == timeout
         # Outside of the application nobody knows them.
         assert service.getAvailableTasks() == {}
 
@@ -316,6 +319,18 @@ def appmaker(request):
         root['site'] = PersistentMapping()
         root['site'].__name__ = root['site'].__parent__ = None
     return root['site']
+
+
+class OwnService(TaskService):
+    pass
+
+
+def test_a_factory_makes_the_service(make):
+    one = make()
+    one.config.add_task_service(factory=OwnService)
+    one.start()
+    with one.looking() as service:
+        assert type(service) is OwnService
 
 
 def test_a_service_that_is_not_declared(make):
@@ -701,6 +716,18 @@ def test_xmlrpc(rpc):
     assert one.call('getAvailableTasks', user='mia') == ['echo']
     with one.looking() as service:
         assert service.jobs[jobid].submitter == 'mia'
+
+
+def test_xmlrpc_of_a_service_with_a_name(make):
+    one = make(policy=Tickets())
+    one.config.add_task_service()
+    one.config.add_task_service('mail')
+    one.config.add_remote_task('echo', echo)
+    one.config.add_remotetask_xmlrpc('/rpc', permission='rpc', service='mail')
+    one.start()
+    one.call('add', 'echo', 'to mail', user='mia')
+    assert one.run() == []
+    assert one.run('mail') == ['to mail']
 
 
 def test_xmlrpc_lets_nobody_in(rpc):

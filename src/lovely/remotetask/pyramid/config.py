@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from lovely.remotetask.pyramid.xmlrpc import make_view
 from lovely.remotetask.service import TaskService
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import marks
+from lovely.remotetask.task import set_options
 
 # The setting remotetask.anonymous -> the submitter of jobs of such requests.
 _ANONYMOUS = {'nobody': identity.NOBODY, 'system': None}
@@ -76,7 +78,8 @@ def add_remote_task(config: Any, name: str, task: Any,
 
     Arguments: ``name`` (str), by which jobs are added; ``task``, a function
     as FunctionTask takes it, an ITask, or the dotted name of either;
-    ``options``, as in ITaskOptions, for functions.
+    ``options``, as in ITaskOptions, for functions; of one that carries
+    ``@task``, those given there hold as far as none are given here.
     Raises: ConfigurationError, here for an object that cannot be a task, at
     the commit for two tasks of one name.
     """
@@ -103,11 +106,14 @@ def _made(name: str, task: Any, options: dict[str, Any]) -> ITask:
         raise ConfigurationError(
             f'the task {name!r} is {task!r}; give a function or an ITask')
     marked = dict(marks(task))
-    if marked and not options:
-        # The options of @task count here, too.
-        return marked.get(name, next(iter(marked.values())))
     try:
-        return FunctionTask(task, **options)
+        if not marked:
+            return FunctionTask(task, **options)
+        # The options of @task hold as far as none are given here.  A copy:
+        # another application may give others.
+        made = copy.copy(marked.get(name, next(iter(marked.values()))))
+        set_options(made, options)
+        return made
     except TypeError as error:
         raise ConfigurationError(f'the task {name!r}: {error}') from error
 
