@@ -30,6 +30,8 @@ from zope.security.management import getInteraction
 
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InputRejected
+from lovely.remotetask.host import in_site
+from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.processor import ProcessorRequest
 from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.startup import bootStrapSubscriber
@@ -419,6 +421,19 @@ def test_autostart_in_the_root_and_in_folders(
         assert own.isProcessing()
         own.stopProcessing(wait=None)
         assert not service.isProcessing()
+
+
+def test_a_service_has_the_title_and_the_name_that_it_is_given(driver):
+    with driver.world.acting() as service:
+        site = aq_parent(service)
+        own = add_service(site, 'own', 'Ours')
+        sites.register(own, 'mail')
+        assert own.title == 'Ours' and site.own.getId() == 'own'
+        utilities = site.getSiteManager()
+        with in_site(site):
+            found = utilities.getUtility(ITaskService, 'mail')
+            assert found.getId() == 'own'
+            assert utilities.queryUtility(ITaskService, 'own') is None
 
 
 def test_registration_without_five_localsitemanager(driver, monkeypatch):
