@@ -37,6 +37,7 @@ from ZODB.DemoStorage import DemoStorage
 from ZODB.FileStorage import FileStorage
 
 from lovely.remotetask import TaskService
+from lovely.remotetask.context import currentJob
 from lovely.remotetask.edge import db as edge
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.processor import SimpleProcessor
@@ -346,3 +347,29 @@ def pg(world, postgresql):
     world.ask = ask
     yield world
     server.close()
+
+
+@pytest.fixture
+def held(world, register):
+    """A task ``hold`` that says that it runs, and ends when it is told to.
+
+    Attributes: ``running``, ``go``, events; ``attempts``, those of its runs.
+    """
+    class Held:
+        def __init__(self):
+            self.running, self.go = threading.Event(), threading.Event()
+            self.attempts = []
+
+        def wait(self):
+            assert self.running.wait(DEADLINE), 'the task does not start'
+
+    held = Held()
+
+    @register
+    def hold(input):
+        held.attempts.append(currentJob().attempt)
+        held.running.set()
+        assert held.go.wait(DEADLINE)
+
+    yield held
+    held.go.set()

@@ -16,19 +16,6 @@ DEADLINE = 30
 
 
 @pytest.fixture
-def ran(world, register):
-    """The inputs of the jobs that ran, in their order."""
-    ran = []
-
-    @register
-    def note(input):
-        ran.append(input)
-        return input
-
-    return ran
-
-
-@pytest.fixture
 def connection(world, ran):
     manager = transaction.TransactionManager()
     connection = world.db.open(manager)

@@ -8,7 +8,6 @@ import transaction
 import zope.component
 from zope.component import provideUtility
 
-from lovely.remotetask import TaskService
 from lovely.remotetask import settings
 from lovely.remotetask.host import PlainHost
 from lovely.remotetask.interfaces import ITask
@@ -38,34 +37,11 @@ def numbers(monkeypatch):
         monkeypatch.setattr(settings, name, getattr(settings, name) / 3)
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """The clock of services; it goes on when it is told to."""
-    class Clock:
-        ahead = 0.0
-
-        def now(self):
-            return before.now() + self.ahead
-
-    before = TaskService.clock
-    monkeypatch.setattr(TaskService, 'clock', clock := Clock())
-    return clock
-
-
-@pytest.fixture
-def ran(register):
-    """The inputs of the jobs that ran, in their order."""
-    ran = []
-
-    @register
-    def work(input):
-        ran.append(input)
-
-    @register
-    def other(input):
-        ran.append(input)
-
-    return ran
+@pytest.fixture(autouse=True)
+def tasks(ran, register):
+    """Two tasks that note their inputs as ``note`` does."""
+    register(ran.append, 'work')
+    register(ran.append, 'other')
 
 
 def lacking(world, role=LOOP):
@@ -157,7 +133,7 @@ def test_where_no_worker_has_it_the_job_tells_so(world, ran, clock, log):
     for worker in workers:
         assert worker.claim() is None
     assert str(world.see(lambda service: service.jobs[jobid].error)) == 'None'
-    clock.ahead += settings.MISSING_FIRST
+    clock.moment += settings.MISSING_FIRST
     for worker in workers:
         assert worker.claim() is None
     assert world.see(lambda service: service.getError(jobid)) == (
@@ -167,7 +143,7 @@ def test_where_no_worker_has_it_the_job_tells_so(world, ran, clock, log):
     assert len(log) == len(workers)
     # Looks go on, and write nothing.
     before = records(world)
-    clock.ahead += settings.MISSING_LAST * 2
+    clock.moment += settings.MISSING_LAST * 2
     for worker in workers:
         assert worker.claim() is None
         assert 0 < worker.waits_for <= settings.MISSING_LAST
@@ -199,7 +175,7 @@ def test_while_another_may_have_it_the_job_stays(world, ran, clock):
     jobid = world.add('work')
     worker, other = lacking(world, PROCESSOR), capable(world)
     assert worker.claim() is None
-    clock.ahead += settings.MISSING_FIRST * 100
+    clock.moment += settings.MISSING_FIRST * 100
     assert worker.claim() is None
     assert worker.waits_for == settings.MISSING_FIRST
     assert world.see(lambda service: (
@@ -213,13 +189,13 @@ def test_while_another_may_have_it_the_job_stays(world, ran, clock):
 
 def test_at_last_it_fails(world, ran, clock, log):
     jobid = world.add('work')
-    worker = lacking(world)
+    worker, began = lacking(world), clock.moment
     for _ in range(1000):
         claims = worker.claim_some()
         if claims:
             break
-        clock.ahead += settings.MISSING_FIRST * 10
-    assert settings.MISSING_GIVE_UP <= clock.ahead <= (
+        clock.moment += settings.MISSING_FIRST * 10
+    assert settings.MISSING_GIVE_UP <= clock.moment - began <= (
         settings.MISSING_GIVE_UP + settings.MISSING_LAST * 2)
     worker.work(claims, lambda: False)
     assert world.status(jobid) == 'error'
@@ -258,7 +234,7 @@ def test_many_are_set_aside_in_few_commits_and_lines(
     world.add('other', 'behind them')
     worker = lacking(world)
     assert drain(worker) == 0      # it looks past some jobs, not past all
-    clock.ahead += settings.MISSING_FIRST
+    clock.moment += settings.MISSING_FIRST
     commits = 0
     while not (claims := worker.claim_some()):
         commits += 1
@@ -319,13 +295,13 @@ def test_an_input_of_an_unknown_class_is_left_to_others(
         service.jobs[jobid].attempts, service.jobs[jobid].startedAt))
     assert job == (0, None)
     # After a while it tells so, and is tried again later.
-    clock.ahead += settings.MISSING_FIRST
+    clock.moment += settings.MISSING_FIRST
     assert worker.claim() is None
     assert 'no class gone_one_day.Point' in world.see(
         lambda service: service.getError(jobid))
     world.db.cacheMinimize()
     module.back()
-    clock.ahead += settings.MISSING_FIRST
+    clock.moment += settings.MISSING_FIRST
     assert drain(worker) == 1
     assert world.status(jobid) == 'completed'
     assert done == ['str', 'Point']
@@ -395,7 +371,7 @@ def test_a_suspect_is_left_to_others_like_any_job(world, ran, clock, log):
     assert drain(worker) == 1 and ran == ['beside']
     assert worker.claim() is None
     assert records(world)[jobid] == before[jobid]
-    clock.ahead += settings.MISSING_FIRST
+    clock.moment += settings.MISSING_FIRST
     assert worker.claim() is None
     assert 'No worker of this service has it' in world.see(
         lambda service: service.getError(jobid))

@@ -5,7 +5,6 @@ import threading
 import pytest
 from zope.component import provideUtility
 
-from lovely.remotetask import TaskService
 from lovely.remotetask import settings
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
@@ -23,31 +22,6 @@ DEADLINE = 30
 def numbers(monkeypatch):
     """Not the default, so that code which keeps to that fails."""
     monkeypatch.setattr(settings, 'SUSPECT_SECONDS', 20.0)
-
-
-@pytest.fixture
-def ran(world, register):
-    """The inputs of the jobs that ran, in their order."""
-    ran = []
-
-    @register
-    def note(input):
-        ran.append(input)
-
-    return ran
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """The clock of services, which stands still."""
-    class Clock:
-        moment = 1_800_000_000.0
-
-        def now(self):
-            return self.moment
-
-    monkeypatch.setattr(TaskService, 'clock', clock := Clock())
-    return clock
 
 
 @pytest.fixture

@@ -1,27 +1,12 @@
 """Scheduled runs of a cron job, where their workers die."""
 
-import pytest
 from zope.component import provideUtility
 
-from lovely.remotetask import TaskService
 from lovely.remotetask.context import currentJob
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.store.workers import PROCESSOR
 from lovely.remotetask.task import FunctionTask
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """The clock of services, which stands still."""
-    class Clock:
-        moment = 1_800_000_000.0
-
-        def now(self):
-            return self.moment
-
-    monkeypatch.setattr(TaskService, 'clock', clock := Clock())
-    return clock
 
 
 def test_a_run_whose_worker_died_has_its_key_again(world, register, clock):

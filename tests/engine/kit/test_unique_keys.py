@@ -14,37 +14,6 @@ DEADLINE = 30
 
 
 @pytest.fixture
-def ran(world, register):
-    ran = []
-
-    @register
-    def note(input):
-        ran.append(input)
-
-    return ran
-
-
-@pytest.fixture
-def held(world, register):
-    """A task that says that it runs, and ends when it is told to."""
-    class Held:
-        running, go = threading.Event(), threading.Event()
-
-        def wait(self):
-            assert self.running.wait(DEADLINE), 'the task does not start'
-
-    held = Held()
-
-    @register
-    def hold(input):
-        held.running.set()
-        assert held.go.wait(DEADLINE)
-
-    yield held
-    held.go.set()
-
-
-@pytest.fixture
 def two(world, ran):
     """Two connections in transactions of their own, begun now."""
     managers = [transaction.TransactionManager(explicit=True)

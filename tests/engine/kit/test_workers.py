@@ -7,7 +7,6 @@ import pytest
 from zope.component import provideUtility
 
 from lovely.remotetask import settings
-from lovely.remotetask.context import currentJob
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
@@ -16,41 +15,6 @@ from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 30
-
-
-@pytest.fixture
-def ran(world, register):
-    """The inputs of the jobs that ran, in their order."""
-    ran = []
-
-    @register
-    def note(input):
-        ran.append(input)
-
-    return ran
-
-
-@pytest.fixture
-def held(world, register):
-    """A task that says that it runs, and ends when it is told to."""
-    class Held:
-        def __init__(self):
-            self.running, self.go = threading.Event(), threading.Event()
-            self.attempts = []
-
-        def wait(self):
-            assert self.running.wait(DEADLINE), 'the task does not start'
-
-    held = Held()
-
-    @register
-    def hold(input):
-        held.attempts.append(currentJob().attempt)
-        held.running.set()
-        assert held.go.wait(DEADLINE)
-
-    yield held
-    held.go.set()
 
 
 @pytest.mark.parametrize('factory', [SimpleProcessor, MultiProcessor])

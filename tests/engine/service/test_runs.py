@@ -7,7 +7,6 @@ import transaction
 from ZODB.Connection import TransactionMetaData
 from zope.component import provideUtility
 
-from lovely.remotetask import TaskService
 from lovely.remotetask import settings
 from lovely.remotetask.cli import main
 from lovely.remotetask.errors import CancelJob
@@ -21,18 +20,6 @@ from lovely.remotetask.web import presenter
 
 HOUR = 3600
 BEGIN = 1_800_000_000.0
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    class Clock:
-        moment = BEGIN
-
-        def now(self):
-            return self.moment
-
-    monkeypatch.setattr(TaskService, 'clock', clock := Clock())
-    return clock
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import pytest
 import transaction
 from zope.component import provideUtility
 
-from lovely.remotetask import TaskService
 from lovely.remotetask.context import currentJob
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import RetryLater
@@ -20,15 +19,9 @@ HOUR = 3600
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    """The clock of services, which stands still: at a half past ten."""
-    class Clock:
-        moment = float(calendar.timegm((2027, 5, 5, 10, 30, 0)))
-
-        def now(self):
-            return self.moment
-
-    monkeypatch.setattr(TaskService, 'clock', clock := Clock())
+def clock(clock):
+    """It stands still at a half past ten."""
+    clock.moment = float(calendar.timegm((2027, 5, 5, 10, 30, 0)))
     return clock
 
 

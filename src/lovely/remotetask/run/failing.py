@@ -16,7 +16,6 @@ from transaction.interfaces import TransientError
 
 from lovely.remotetask import context
 from lovely.remotetask import events
-from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import SubmitterGone
@@ -30,6 +29,7 @@ from lovely.remotetask.run.conflicts import IN_A_ROW
 from lovely.remotetask.run.finder import Finder
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.lacking import Lacking
+from lovely.remotetask.run.lacking import is_given_up
 from lovely.remotetask.run.run_times import RunTimes
 from lovely.remotetask.run.steps import HookFailed
 from lovely.remotetask.run.steps import TaskMissing
@@ -109,8 +109,7 @@ class Failing(Finder):
         """
         def leave(service: TaskService) -> bool:
             job, now = self.own(service, claim), service.clock.now()
-            if (job.missing_since is not None
-                    and now - job.missing_since >= settings.MISSING_GIVE_UP):
+            if is_given_up(job, now):
                 return False
             if isinstance(error, TaskMissing):
                 self.lacking.lacks_task(job.task, now)

@@ -43,6 +43,12 @@ _ASIDE_JOBS = 100
 _NOTED_JOBS = 10_000
 
 
+def is_given_up(job: Job, now: float) -> bool:
+    """Has no worker been able to run this job for so long that it fails?"""
+    return (job.missing_since is not None
+            and now - job.missing_since >= settings.MISSING_GIVE_UP)
+
+
 class Lacking:
     """What this worker cannot run, as far as it knows.
 
@@ -125,7 +131,8 @@ class Look:
                 'TaskMissing', f'Task "{job.task}" not found! No worker of '
                 f'this service has it: it runs once one has', '',
                 NO_ATTEMPT, self._now))
-        if self._is_given_up(job):
+        if is_given_up(job, self._now):
+            # To be claimed, and to fail as every run does.
             return True
         since, failure = noted
         rest = since + settings.MISSING_FIRST - self._now
@@ -191,10 +198,5 @@ class Look:
         self._rest(max(0.0, known.look_at - self._now))
 
     def _may_try(self, job: Job) -> bool:
-        return (self._is_given_up(job) or job.task in self._known
+        return (is_given_up(job, self._now) or job.task in self._known
                 or self._has_task(job.task))
-
-    def _is_given_up(self, job: Job) -> bool:
-        """Is the job to be claimed, and to fail as every run does?"""
-        return (job.missing_since is not None and self._now
-                - job.missing_since >= settings.MISSING_GIVE_UP)
