@@ -161,6 +161,22 @@ def test_workers(ask):
         assert (rows, found) == ([], [])
 
 
+def test_what_workers_lack_and_where_they_are_stuck(remotetask, tmp_path):
+    database = DB(FileStorage(str(tmp_path / 'Data.fs')))
+    with database.transaction() as connection:
+        queue = make_service(connection.root(), 'tasks').jobqueue
+        for name in ('loop:here:1', 'loop:here:2'):
+            queue.enroll(name, (), beats=False)
+        queue.note_lacking('loop:here:2', {'mail', 'an\nodd name'})
+        queue.workers['loop:here:1'].stuck = ((5, 'was cancelled'),)
+    database.close()
+    run = remotetask('workers', '--db', f'file://{tmp_path}/Data.fs')
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[3:] == [
+        'stuck: job 5 was cancelled, and a thread of loop:here:1 still runs '
+        'it', 'loop:here:2 lacks the tasks an odd name, mail']
+
+
 def test_what_cannot_be_done(ask):
     assert '4711' in one_line(ask('retry', '4711'))
     assert '4711' in one_line(ask('cancel', '4711'))
