@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from lovely.remotetask.edge.caller import jar_of
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_us
 from lovely.remotetask.errors import JobTimeout
@@ -13,6 +14,8 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors import WorkerStopping
 
 if TYPE_CHECKING:
+    from ZODB.Connection import Connection
+
     from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
 
@@ -129,6 +132,13 @@ def currentJob() -> JobContext:
         raise UsageError('no job is running in this thread: currentJob() '
                          'answers only while a task is called')
     return _current.job
+
+
+def running_on() -> Connection | None:
+    """The connection of the job that runs in this thread; None: there is none.
+    """
+    job = _current.job
+    return None if job is None else jar_of(job.service)
 
 
 class running:

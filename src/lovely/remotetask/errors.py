@@ -193,7 +193,8 @@ class TooManyConflicts(RuntimeFault):
 
 
 class SessionBroken(RuntimeFault):
-    """The task has closed the connection that its job is stored by."""
+    """A task has closed the connection of its run, or was about to close its
+    database."""
 
 
 class LeaseLost(RuntimeFault):

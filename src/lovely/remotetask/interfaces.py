@@ -185,7 +185,8 @@ class IJob(Interface):
         'next (aware datetime in UTC), or None.')
 
     rests = Attribute(
-        'Why a job waits whose task has raised RetryLater (str), or None.')
+        'Why a job waits that has not failed (str), or None: its task has '
+        'raised RetryLater, or its worker was stopped again and again.')
 
     created = Datetime(
         title='Created',

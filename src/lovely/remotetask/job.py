@@ -47,7 +47,8 @@ _FORM = 1
 _PACKED = ('id', 'task', 'status', 'createdAt', 'position', 'attempts',
            'startedAt', 'claim', 'ready_key', 'completedAt', 'priority',
            'failures', 'interruptions', 'delay', 'anchor', 'missing_since',
-           'submitter', 'key', 'error', 'input', 'output', 'conflicts')
+           'submitter', 'key', 'error', 'input', 'output', 'conflicts',
+           'stops')
 _PLAIN = frozenset(_PACKED) - {'key', 'error', 'input', 'output'}
 
 # Validated when assigned from outside.
@@ -115,11 +116,12 @@ class Job(OwnAnnotations, Persistent):
     # its key among the ready ones, kept while it runs
     ready_key = None    # type: int | None
     interruptions = 0   # how often its worker died while it ran
+    stops = 0           # how often in a row its worker was stopped in order
     # its unique key
     key = None          # type: str | None
     # the principal as whom it runs: a text that the host understands
     submitter = None    # type: str | None
-    # why it rests, where its task has asked for that
+    # why it rests, where it has not failed
     rests = None        # type: str | None
     recurring = False
     # of a recurring job that has been ready: the key in ``due`` by which its

@@ -6,6 +6,8 @@ import pytest
 from zope.component import provideUtility
 
 from lovely.remotetask import settings
+from lovely.remotetask.context import currentJob
+from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.retry import RetryPolicy
@@ -287,6 +289,82 @@ def test_a_suspect_that_is_given_back_stays_one(world, ran):
     assert world.see(lambda service: service.jobs[jobid].position[0]) == (
         'suspects')
     assert world.drain() == 1
+
+
+# -- what ends its worker in order --------------------------------------------
+
+def stopped(world, expected):
+    """A worker is stopped in order while it runs what it claims first."""
+    worker = enrolled(world)
+    assert worker.claim().jobid == expected
+    assert worker.leave() == 1
+    worker.active.clear()
+
+
+@pytest.mark.parametrize('died', [False, True], ids=['ordinary', 'suspect'])
+def test_what_is_given_back_each_time_lets_others_run(
+        world, ran, clock, died):
+    """Its task may be what stops its workers."""
+    jobid, other = world.add('note', 'stops'), world.add('note', 'other')
+    if died:
+        dead = enrolled(world)
+        dead.claim()
+        world.dies(dead)
+    for _ in range(3):
+        stopped(world, jobid)
+    assert world.drain() == 1 and ran == ['other']
+    assert world.see(lambda service: (
+        service.getStatus(jobid), service.jobs[jobid].rests)) == (
+        'queued', 'its worker was stopped 3 times in a row while it ran; it '
+        'waits for 10 s, so that others run before it')
+    clock.moment += 10
+    stopped(world, jobid)
+    clock.moment += 10
+    assert world.drain() == 0
+    # However often: it is no death.
+    for _ in range(20):
+        clock.moment += 300
+        stopped(world, jobid)
+    assert interruptions(world, jobid) == [int(died)]
+    clock.moment += 300
+    assert world.drain() == 1 and ran == ['other', 'stops']
+    assert world.see(lambda service: (
+        service.getStatus(jobid), service.jobs[jobid].rests,
+        service.jobs[jobid].stops)) == ('completed', None, 0)
+    assert world.status(other) == 'completed'
+
+
+def test_what_stops_of_itself_as_its_worker_stops_is_counted_too(
+        world, register, clock):
+    @register
+    def stops(input):
+        worker.stopping.set()
+        currentJob().check()
+
+    jobid = world.add('stops')
+    for _ in range(3):
+        assert world.see(lambda service: (
+            service.jobs[jobid].position[0])) == 'ready'
+        worker = enrolled(world)
+        worker.run(worker.claim())
+    assert world.see(lambda service: (
+        service.jobs[jobid].position[0], service.jobs[jobid].stops)) == (
+        'waiting', 3)
+
+
+def test_a_run_that_ends_of_itself_begins_the_count_anew(
+        world, register, clock):
+    def rests(service, jobid, input):
+        raise RetryLater(60)
+
+    provideUtility(FunctionTask(rests), ITask, 'rests')
+    jobid = world.add('rests')
+    for _ in range(5):
+        for _ in range(2):
+            stopped(world, jobid)
+        assert world.drain() == 1
+        assert world.see(lambda service: service.jobs[jobid].stops) == 0
+        clock.moment += 60
 
 
 # -- one rescue beside the others ---------------------------------------------

@@ -9,6 +9,8 @@ import threading
 
 import pytest
 import transaction
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
 
 from lovely.remotetask.errors import SessionBroken
 from lovely.remotetask.errors import TaskError
@@ -163,6 +165,33 @@ def test_only_the_job_that_did_it_fails(
         assert message == 'of the task'
     elif harm in CLOSERS:
         assert 'has closed the connection' in message
+
+
+@pytest.mark.parametrize('grouped', [False, True], ids=['alone', 'grouped'])
+def test_a_task_cannot_close_the_database_of_its_worker(
+        application, service, register, start, wait_for, grouped):
+    """It ended the worker in order, and ran again in the next, for ever."""
+    def task(service, jobid, input):
+        if input:
+            service._p_jar.db().close()
+
+    register(FunctionTask(task, retry=NO_RETRY, groupable=grouped), 'task')
+    jobs = [service.add('task', closes) for closes in (False, True, False)]
+    transaction.commit()
+    thread = start()
+    assert [wait_for(service, jobid, 'completed', 'error')
+            for jobid in jobs] == ['completed', 'error', 'completed']
+    assert 'must not close the database' in service.getError(jobs[1])
+    assert thread.running and thread.is_alive()
+    # Who has opened it closes it, and the worker ends in order.
+    transaction.abort()
+    application.connection.close()
+    file = application.db.storage.getName()
+    application.db.close()
+    assert not thread.running
+    thread.join(DEADLINE)
+    application.db = DB(FileStorage(file))
+    application.connection = application.db.open()
 
 
 @pytest.mark.parametrize('harm', CLOSERS)

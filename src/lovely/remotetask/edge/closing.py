@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     _Functions = dict[Callable[[DB], None], None]
 
+#: What may refuse that a database is closed: each is called with it, and
+#: raises then.
+checks: list[Callable[[DB], None]] = []
+
 _asked: weakref.WeakKeyDictionary[DB, _Functions] = (
     weakref.WeakKeyDictionary())
 
@@ -52,5 +56,7 @@ def closes(database: DB) -> None:
 
 
 def _close(database: DB, close: Callable[[], None]) -> None:
+    for check in checks:
+        check(database)
     closes(database)
     close()

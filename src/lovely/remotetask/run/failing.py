@@ -88,7 +88,10 @@ class Failing(Finder):
             job = look(service.jobs, claim.jobid)
             if job is None or job.claim != claim.token:
                 return False
-            service.jobqueue.requeue(job, begun)
+            if begun and self.stopping.is_set():
+                service.jobqueue.give_back(job, service.clock.now())
+            else:
+                service.jobqueue.requeue(job, begun)
             return True
 
         try:

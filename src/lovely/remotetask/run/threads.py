@@ -16,9 +16,12 @@ from lovely.remotetask import settings
 from lovely.remotetask.bounds import SECONDS
 from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
+from lovely.remotetask.context import running_on
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.closing import call_on_close
+from lovely.remotetask.edge.closing import checks
+from lovely.remotetask.errors import SessionBroken
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
@@ -174,6 +177,27 @@ def end_all(grace: float | None = None) -> int:
     Returns: how many jobs were given back.
     """
     return _end(list(loops.items()), grace)
+
+
+def _refuse_to_close(database: DB) -> None:
+    """Refuse a task that closes a database of its own run.
+
+    That would end its worker, and the job would be given back: the next worker
+    would run it, and end as well.
+    Raises: SessionBroken, which fails the job.
+    """
+    # In the main thread a signal's handler may close it while a task runs.
+    if threading.current_thread() is threading.main_thread():
+        return
+    jar = running_on()
+    if jar is not None and database in jar.db().databases.values():
+        raise SessionBroken(
+            'a task must not close the database that its worker runs it on: '
+            'that would end the worker, and run the job again in the next; '
+            'let the task close what it has opened itself')
+
+
+checks.append(_refuse_to_close)
 
 
 def _end_all_of(database: DB) -> None:

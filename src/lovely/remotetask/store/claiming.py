@@ -68,7 +68,7 @@ class Claiming(Timetable):
 
         paused: bool
 
-        def requeue(self, job: Job) -> None: ...
+        def give_back(self, job: Job, now: float) -> None: ...
 
         def interrupt(self, job: Job, now: float,
                       share: float = 1) -> None: ...
@@ -378,5 +378,5 @@ class Claiming(Timetable):
                 # Which of several has killed it is not known.
                 self.interrupt(job, now, 1 / len(found))
             else:
-                self.requeue(job)
+                self.give_back(job, now)
         return [job.id for job in found]

@@ -37,6 +37,12 @@ from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
+# How often in a row a job is given back to its place; and for how long
+# (seconds) it waits from then on, at first and at most; doubles.
+_STOPS = 3
+_STOPS_FIRST = 10.0
+_STOPS_LAST = 300.0
+
 
 class JobQueue(Claiming):
     """Where each job of a service stands; the one way to move it.
@@ -139,6 +145,23 @@ class JobQueue(Claiming):
         self.put_in(job, self._gate(job), key, claim=None,
                     status=self._move(job, QUEUED), **before)
 
+    def give_back(self, job: Job, now: float) -> None:
+        """Put back a job whose worker was stopped in order, uncharged.
+
+        After some in a row it waits before it runs again.  Its task may be
+        what stops its workers: run first by each, it would be the only one.
+        """
+        stops = job.stops + 1
+        if stops < _STOPS:
+            self.requeue(job)
+        else:
+            wait = min(_STOPS_FIRST * 2.0 ** min(stops - _STOPS, 30),
+                       _STOPS_LAST)
+            self.park(job, now + wait, charged=False, now=now, reason=(
+                f'its worker was stopped {stops} times in a row while it ran; '
+                f'it waits for {wait:.0f} s, so that others run before it'))
+        job.put(stops=stops)
+
     def interrupt(self, job: Job, now: float, share: float = 1) -> None:
         """Put back a job whose worker died; at last it ends as poison.
 
@@ -178,8 +201,8 @@ class JobQueue(Claiming):
              **values: Any) -> None:
         values.update(claim=None, completedAt=now, failures=None,
                       missing_since=None)
-        if job.conflicts:
-            values['conflicts'] = None
+        if job.conflicts or job.stops:
+            values.update(conflicts=None, stops=None)
         if job.recurring:
             self._note_end(job, status, now, values['error'])
             if self._goes_on(job):
@@ -237,7 +260,8 @@ class JobQueue(Claiming):
         moment, however the clock is set meanwhile; ``reason``, why it waits
         where it has not failed.
         """
-        values: dict[str, Any] = {'rests': reason or None, 'anchor': now}
+        values: dict[str, Any] = {
+            'rests': reason or None, 'anchor': now, 'stops': None}
         if failure is not None:
             values |= {'error': tuple(failure),
                        'errors': job.past_errors(failure),
@@ -270,7 +294,7 @@ class JobQueue(Claiming):
         if job.status not in (QUEUED, ERROR, CANCELLED) and not failed:
             raise InvalidTransition(job.id, str(job.status), QUEUED)
         job.put(failures=0, interruptions=0, missing_since=None, anchor=None,
-                conflicts=None)
+                conflicts=None, stops=None)
         if job.recurring and job.status not in (QUEUED, CRONJOB):
             self.schedule(job, now)
         elif job.position is None or job.position[0] != 'ready':
