@@ -596,7 +596,9 @@ def test_many_traces_are_removed_in_between(world, short, hold, monkeypatch):
 def test_a_requeued_job_stands_beside_its_trace(world, chained, calls):
     jobs = chained(5)
     worker = chained.worker
-    assert worker.give_back(worker.active[jobs[-1]])
+    (claim,) = [claim for claim in worker.active.values()
+                if claim.jobid == jobs[-1]]
+    assert worker.give_back(claim)
     assert entries(world).count(jobs[-1]) == 2
     assert (listed(world), queued(world)) == ([jobs[-1]], 1)
     assert world.see(lambda service: [

@@ -6,7 +6,11 @@ import pytest
 import transaction
 
 from lovely.remotetask import settings
+from lovely.remotetask.context import currentJob
+from lovely.remotetask.processor import MultiProcessor
+from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.run import monitor
+from lovely.remotetask.run.threads import tell_to_stop
 from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 20
@@ -14,12 +18,18 @@ DEADLINE = 20
 
 @pytest.fixture
 def hold(service, register, monkeypatch):
-    """Starts a job that ends once the test is over; gives its id."""
+    """Starts a job that ends once the test is over; gives its id.
+
+    Attributes: ``attempts``, those of its runs; ``go``, an event that ends
+    them; ``start(processor)``, in a thread.
+    """
     monkeypatch.setattr(settings, 'LOOK_SECONDS', 0.05)
     monkeypatch.setattr(monitor, '_LOOK_ALONE_SECONDS', 0.05)
     running, go = threading.Event(), threading.Event()
+    threads = []
 
     def work(input):
+        hold.attempts.append(currentJob().attempt)
         running.set()
         assert go.wait(DEADLINE)
 
@@ -32,9 +42,19 @@ def hold(service, register, monkeypatch):
         transaction.begin()
         return jobid
 
+    def start(processor):
+        thread = threading.Thread(target=processor, daemon=True)
+        thread.running = True
+        threads.append(thread)
+        thread.start()
+
+    hold.attempts, hold.go, hold.start = [], go, start
     yield hold
     go.set()
     service.stopProcessing(wait=None)
+    for thread in threads:
+        tell_to_stop(thread)
+        thread.join(DEADLINE)
 
 
 def wait_until(look):
@@ -66,6 +86,35 @@ def test_a_job_that_was_cancelled(service, hold, log):
     (line,) = log
     assert line.startswith(f"WARNING Job {jobid} (task 'work', attempt 1, ")
     assert 'was cancelled, and its thread still runs it' in line
+
+
+@pytest.mark.parametrize('where', ['same worker', 'other worker'])
+def test_a_job_that_was_cancelled_and_retried(
+        application, service, hold, log, where):
+    """Its next run does not wait for one that may never end."""
+    if where == 'same worker':
+        service.processorFactory = MultiProcessor
+        service.processorArguments = {'maxThreads': 2}
+    jobid = hold()
+    (first,) = service.listWorkers()
+    service.cancel(jobid)
+    service.retryJob(jobid)
+    transaction.commit()
+    if where == 'other worker':
+        hold.start(SimpleProcessor(application.db, ['tasks']))
+    wait_until(lambda: len(hold.attempts) == 2)
+    why = {'id': jobid, 'why': 'was cancelled and retried'}
+    stuck = wait_until(lambda: {worker['id']: worker['stuck']
+                                for worker in service.listWorkers()
+                                if worker['stuck']})
+    assert stuck == {first['id']: [why]}
+    (line,) = log
+    assert f'Job {jobid} (task \'work\', attempt 1, ' in line
+    hold.go.set()
+    wait_until(lambda: service.getStatus(jobid) == 'completed')
+    wait_until(lambda: not any(
+        worker['stuck'] for worker in service.listWorkers()))
+    assert hold.attempts == [1, 2] and len(log) == 1
 
 
 def test_a_job_that_is_over_its_limit(service, hold, log):

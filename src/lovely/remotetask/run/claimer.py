@@ -50,17 +50,19 @@ if TYPE_CHECKING:
 
     from lovely.remotetask.interfaces import IHost
     from lovely.remotetask.service import TaskService
+    from lovely.remotetask.store.claiming import Token
 
 
 class Claimer:
     """The part of a worker that claims jobs.
 
     Arguments: as Executor's.
-    Attributes: ``home``, see Executor; ``identity``; ``active``, job id ->
-    Claim, the jobs that this worker has to end; ``groups``, slot -> Group,
-    the jobs that run with one commit now; ``alone``, slot -> how many jobs it
-    still finishes alone; ``sharedConflicts`` (int), how often a finish was
-    repeated because a claim in the same commit conflicted.
+    Attributes: ``home``, see Executor; ``identity``; ``active``, token ->
+    Claim, the runs that this worker has to end: two of a job that was
+    cancelled and retried, while the first one goes on; ``groups``, slot ->
+    Group, the jobs that run with one commit now; ``alone``, slot -> how many
+    jobs it still finishes alone; ``sharedConflicts`` (int), how often a finish
+    was repeated because a claim in the same commit conflicted.
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
@@ -69,7 +71,7 @@ class Claimer:
         self.executor = Executor(database, path, host)
         self.home = self.executor.home
         self.stopping = self.executor.stopping
-        self.active: dict[int, Claim] = {}
+        self.active: dict[Token, Claim] = {}
         self.groups: dict[int, Group] = {}
         self.alone: dict[int, int] = {}
         self.sharedConflicts = 0
@@ -130,9 +132,11 @@ class Claimer:
                 lambda service: service.jobqueue.retire(
                     worker, service.clock.now(), charged=False), moved=True)
         self._idle.clear()
-        for claim in [self.active[jobid] for jobid in left
-                      if jobid in self.active]:
-            report.ended(claim, 'given back')
+        # Of two runs of a job, the later one was ours.
+        latest = {claim.jobid: claim for claim in self.active.values()}
+        for jobid in left:
+            if jobid in latest:
+                report.ended(latest[jobid], 'given back')
         if left:
             wakeup.notify(self.home)
         return len(left)
@@ -190,7 +194,7 @@ class Claimer:
                     self._idle.remove(claims[0].slot)
                 self._note(claims)
                 if claims[0].suspect:
-                    turn.took(claims[0].jobid)
+                    turn.took(claims[0].token)
                 self._lanes.took(SYSTEM_CLOCK.monotonic() - began)
             self._say_what_is_lacking()
             return claims
@@ -276,12 +280,11 @@ class Claimer:
 
     def _note(self, claims: list[Claim]) -> None:
         for claim in claims:
-            self.active[claim.jobid] = claim
+            self.active[claim.token] = claim
 
     def _forget(self, claims: Iterable[Claim]) -> None:
         for claim in claims:
-            if self.active.get(claim.jobid) == claim:
-                del self.active[claim.jobid]
+            self.active.pop(claim.token, None)
 
     @property
     def idle(self) -> bool:
@@ -300,5 +303,5 @@ class Claimer:
 
         Returns: False if it is not ours.
         """
-        self.active.pop(claim.jobid, None)
+        self.active.pop(claim.token, None)
         return self.executor.give_back(claim, begun=False)

@@ -317,11 +317,11 @@ class Monitor:
         """The jobs that our worker has claimed and no thread of ours runs."""
         claims = {claim: jobid
                   for jobid in queue.claims_of(worker.identity.id)
-                  if jobid not in worker.active
-                  and (claim := queue.jobs[jobid].claim) is not None}
+                  if (claim := queue.jobs[jobid].claim) is not None
+                  and claim not in worker.active}
         # In two looks in a row: a claim is committed before its thread knows.
         lost = [jobid for claim, jobid in claims.items()
-                if claim in self._orphans and jobid not in worker.active]
+                if claim in self._orphans and claim not in worker.active]
         mine = worker.identity.id
         self._orphans = {claim for claim in self._orphans
                          if claim[0] != mine} | set(claims)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from lovely.remotetask.run.worker import Worker
     from lovely.remotetask.service import TaskService
 
-#: Job id -> why its thread is stuck.
-Reasons = dict[int, str]
+#: (job id, why the thread that runs it is stuck).
+Reasons = set[tuple[int, str]]
 
 
 class Stuck:
@@ -34,7 +34,7 @@ class Stuck:
         self._worker = worker
         self._before: set[Claim] = set()
         self._told: set[tuple[Claim, str]] = set()
-        self.noted: Reasons = {}
+        self.noted: Reasons = set()
 
     def find(self, service: TaskService) -> Reasons:
         """Those that are stuck, in a snapshot.
@@ -45,12 +45,12 @@ class Stuck:
         # A claim is committed before its job runs: those of the last look.
         running, self._before = active & self._before, active
         self._told = {told for told in self._told if told[0] in running}
-        found: Reasons = {}
+        found: Reasons = set()
         for claim in running:
             reason = self._reason(service, claim)
-            if reason is None or claim.jobid not in self._worker.active:
+            if reason is None or claim.token not in self._worker.active:
                 continue
-            found[claim.jobid] = reason
+            found.add((claim.jobid, reason))
             if (claim, reason) not in self._told:
                 self._told.add((claim, reason))
                 log.warning(
@@ -74,7 +74,7 @@ class Stuck:
         def note(service: TaskService) -> None:
             record = service.jobqueue.workers.get(name)
             if record is not None:
-                record.stuck = tuple(sorted(found.items()))
+                record.stuck = tuple(sorted(found))
 
         self._worker.executor.write(note)
         self.noted = found
@@ -84,8 +84,11 @@ class Stuck:
         if job is None:
             return 'was deleted'
         if job.claim != claim.token:
-            return ('was cancelled' if job.status == CANCELLED
-                    else 'was taken over')
+            if job.status == CANCELLED:
+                return 'was cancelled'
+            # Who takes jobs over takes their worker out.
+            known = claim.token[0] in service.jobqueue.workers
+            return 'was cancelled and retried' if known else 'was taken over'
         task = self._worker.executor.host.task(
             service, service.taskInterface, claim.task)
         limit = (None if getattr(task, 'limits_itself', False)

@@ -32,6 +32,7 @@ from lovely.remotetask.peers.forks import call_after_fork
 if TYPE_CHECKING:
     from lovely.remotetask.run.claimer import Claimer
     from lovely.remotetask.store.claiming import Able
+    from lovely.remotetask.store.claiming import Token
     from lovely.remotetask.store.queue import JobQueue
 
 # For how long (seconds) a busy process lets others take a suspect, and for how
@@ -47,8 +48,8 @@ class _Process:
     """What runs in this process: the jobs of all of its workers.
 
     Attributes: ``workers``; ``claims`` (int), how many claims are under way;
-    ``alone``, (worker, job id) of the suspect that runs with none beside it,
-    the id None while it is being claimed; ``until``, the moment (monotonic)
+    ``alone``, (worker, token) of the suspect that runs with none beside it,
+    the token None while it is being claimed; ``until``, the moment (monotonic)
     from which on other jobs may run beside it.
     """
 
@@ -56,7 +57,7 @@ class _Process:
         self.lock = threading.Lock()
         self.workers: WeakSet[Claimer] = WeakSet()
         self.claims = 0
-        self.alone: tuple[Claimer, int | None] | None = None
+        self.alone: tuple[Claimer, Token | None] | None = None
         self.until = 0.0
 
     def is_empty(self) -> bool:
@@ -66,9 +67,9 @@ class _Process:
         """Does a suspect run alone?"""
         if self.alone is None:
             return False
-        worker, jobid = self.alone
+        worker, token = self.alone
         return (SYSTEM_CLOCK.monotonic() < self.until
-                and (jobid is None or jobid in worker.active))
+                and (token is None or token in worker.active))
 
 
 _process = _Process()
@@ -113,11 +114,11 @@ class Turn:
                     SYSTEM_CLOCK.monotonic() + settings.SUSPECT_SECONDS)
         return self._alone
 
-    def took(self, jobid: int) -> None:
-        """The suspect of this id was claimed, and runs with none beside it."""
+    def took(self, token: Token) -> None:
+        """A suspect was claimed so, and runs with none beside it."""
         with _process.lock:
             if self._alone:
-                _process.alone = self._worker, jobid
+                _process.alone = self._worker, token
 
     def __exit__(self, kind: type[BaseException] | None,
                  error: BaseException | None,
