@@ -35,6 +35,12 @@ def loaded(database):
 def make(connection):
     service = connection.root()['tasks'] = TaskService()
     service.__name__ = 'tasks'
+    service.add('echo')
+    service.add('echo')
+
+
+def use_oids(connection):
+    """From now on this client holds a hundred oids for objects to come."""
     connection.root()['first'] = PersistentMapping()
 
 
@@ -47,8 +53,18 @@ def adds(database):
         'echo'))
 
 
+def runs_directly(database):
+    edge.write(database, lambda connection: connection.root()[
+        'tasks'].process())
+
+
+def cancels(database):
+    edge.write(database, lambda connection: connection.root()[
+        'tasks'].cancel(next(iter(connection.root()['tasks'].jobs))))
+
+
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize('use', [runs, adds])
+@pytest.mark.parametrize('use', [runs, adds, runs_directly, cancels])
 def test_our_processes_take_none_of_those(
         tmp_path, components, register, use, number):
     """A plain client meets them, also where the server ends in order."""
@@ -60,8 +76,10 @@ def test_our_processes_take_none_of_those(
         connection.root()['first']['mine'] = PersistentMapping(a=1)
 
     server = chaos_storages.Server(tmp_path)
+    with closing(chaos_processes.Database(server.address)) as theirs:
+        edge.write(theirs.db, make)
     with closing(chaos_processes.Database(server.address)) as ours:
-        edge.write(ours.db, make)
+        edge.write(ours.db, use_oids)
         use(ours.db)
         server.stop(number)
         server.start()

@@ -43,6 +43,7 @@ from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers import liveness
+from lovely.remotetask.peers.oids import forget_when_cut_off
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run import direct
 from lovely.remotetask.run import threads
@@ -86,6 +87,13 @@ class TaskService(OwnAnnotations, Persistent):
         super().__init__()
         self.jobs = Blocks(self.family)
         self.jobqueue = JobQueue(self.jobs)
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)
+        # Here, and not in each verb: who cancels, cleans or runs jobs directly
+        # stores new objects, too, and whatever else its transaction holds.
+        if self._p_jar is not None:
+            forget_when_cut_off(self._p_jar.db())
 
     # Found anew each time: processes of different hosts may have this record
     # in memory.

@@ -160,7 +160,7 @@ def _channel(database: DB) -> Channel:
         if database not in _known:
             _known[database] = _choose(database)
             call_on_close(database, _close)
-            # Each process that adds jobs or runs them comes by here.
+            # The service of a process that has made it was never loaded.
             forget_when_cut_off(database)
         return _known[database]
 
