@@ -1,6 +1,7 @@
 """What tests of the engine share, on whichever storage they run."""
 
 import pytest
+from ZODB.Connection import TransactionMetaData
 
 from lovely.remotetask import TaskService
 
@@ -30,3 +31,18 @@ def clock(monkeypatch):
 
     monkeypatch.setattr(TaskService, 'clock', clock := Clock())
     return clock
+
+
+@pytest.fixture
+def lose_record():
+    """``lose_record(storage, oid)``: as a pack does that has missed a
+    reference."""
+    def lose_record(storage, oid):
+        _, serial = storage.load(oid)
+        meta = TransactionMetaData()
+        storage.tpc_begin(meta)
+        storage.deleteObject(oid, serial, meta)
+        storage.tpc_vote(meta)
+        storage.tpc_finish(meta)
+
+    return lose_record

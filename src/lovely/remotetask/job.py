@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from persistent import Persistent
+from ZODB.POSException import POSKeyError
 from zope.interface import implementer
 
 from lovely.remotetask import payload
@@ -276,6 +277,16 @@ class Job(OwnAnnotations, Persistent):
         return (key_time(position[1])
                 if position and position[0] in ('due', 'waiting') else None)
 
+    def next_key(self) -> int | None:
+        """The key in ``due`` of its next run as a recurring job.
+
+        Returns: None if it has none, or the record of that is lost.
+        """
+        try:
+            return None if self.next is None else self.next.key
+        except POSKeyError:
+            return None
+
     def __repr__(self) -> str:
         return f'<{self.__class__.__name__} {self.id!r}>'
 
@@ -351,5 +362,6 @@ class CronJob(Job):
 
     def due_at(self) -> float | None:
         if self.next is not None:
-            return key_time(self.next.key)
+            key = self.next_key()
+            return None if key is None else key_time(key)
         return super().due_at()

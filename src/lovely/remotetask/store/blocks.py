@@ -15,6 +15,7 @@ from typing import overload
 
 from BTrees.Interfaces import IBTree
 from persistent import Persistent
+from ZODB.POSException import POSKeyError
 from zope.interface import implementer
 
 if TYPE_CHECKING:
@@ -52,9 +53,15 @@ class Blocks(Persistent):
         # A key that is no integer is in no IOBTree, and to look for it is no
         # error there.
         try:
-            return self._tree.get(key >> _SHIFT, ())
+            block = self._tree.get(key >> _SHIFT)
         except TypeError:
             return ()
+        if block is None:
+            return ()
+        # One whose record is lost raises POSKeyError here.  The truth of a
+        # bucket would not: BTrees leaves the error for a later line.
+        block._p_activate()
+        return block
 
     def has_block(self, key: int) -> bool:
         """Is there a block for this id?  (Ids are drawn with this.)"""
@@ -83,10 +90,16 @@ class Blocks(Persistent):
             if jobid == mine.own_end:
                 mine.own_end = None
             enters = jobid % 16 == 0 and not drawn and mine.own_end is None
-            if (jobid <= last and jobid not in self
+            if (jobid <= last and self._is_free(jobid)
                     and not (enters and self.has_block(jobid))):
                 return jobid
             mine.next_id = None
+
+    def _is_free(self, jobid: int) -> bool:
+        try:
+            return jobid not in self
+        except POSKeyError:
+            return False            # its block is lost
 
     def reserve(self, draw: Callable[[int], int]) -> tuple[int, int]:
         """Make an empty block, for ids that are given out later.
@@ -105,10 +118,13 @@ class Blocks(Persistent):
     def free(self, ids: tuple[int, int]) -> int | None:
         """The first of these ids that is behind all that are taken.
 
-        Returns: None if none is left, or their block is gone.
+        Returns: None if none is left, or their block is gone or lost.
         """
-        block = self._tree.get(ids[0] >> _SHIFT)
-        if block is None:
+        try:
+            block = self._block(ids[0])
+        except POSKeyError:
+            return None
+        if block == ():
             return None
         first = max(ids[0], block.maxKey() + 1) if block else ids[0]
         return first if first < ids[1] else None
@@ -145,7 +161,12 @@ class Blocks(Persistent):
             block[key] = value
 
     def __delitem__(self, key: int) -> None:
-        block = self._block(key)
+        try:
+            block = self._block(key)
+        except POSKeyError:
+            # It cannot be stored without this one: the others go with it.
+            del self._tree[key >> _SHIFT]
+            return
         if key not in block:
             self._tree.get(key)         # TypeError for a key of another type
             if not isinstance(key, int):
@@ -154,6 +175,19 @@ class Blocks(Persistent):
         del block[key]
         if not block:
             del self._tree[key >> _SHIFT]
+
+    def ids(self, start: int | None = None) -> Iterator[int]:
+        """The keys from ``start`` on; of a block that is lost, all it may have
+        held.
+        """
+        first = None if start is None else start >> _SHIFT
+        for number, block in self._tree.items(first):
+            try:
+                block._p_activate()
+                found: Any = block.keys()
+            except POSKeyError:
+                found = range(number << _SHIFT, (number + 1) << _SHIFT)
+            yield from (key for key in found if start is None or key >= start)
 
     def insert(self, key: int, value: Any) -> int:
         if key in self:

@@ -100,7 +100,7 @@ def jobs(queue: JobQueue, start: int | None, limit: int, now: float
 
     Returns: what is wrong, and the id to go on with, None at the end.
     """
-    ids = list(islice(queue.jobs.keys(start), limit + 1))
+    ids = list(islice(queue.jobs.ids(start), limit + 1))
     cold = [job for job in ghosts(queue.jobs, ids[:limit])
             if job._p_changed is None and job._p_jar is not None]
     prefetch(cold)
@@ -160,8 +160,9 @@ def _is_claimed(queue: JobQueue, job: Job, now: float) -> bool:
 
 def _is_placed(queue: JobQueue, job: Job) -> bool:
     if job.status == CRONJOB:
-        note = job.next
-        return note is not None and queue.due.holds(note.key, job.id)
+        # None also where its NextRun is lost: it gets another one.
+        key = job.next_key()
+        return key is not None and queue.due.holds(key, job.id)
     if job.position is None:
         return False
     name, key = job.position
@@ -225,7 +226,8 @@ def _is_entry(queue: JobQueue, place: tuple[str, Any], jobid: int) -> bool:
         return job is not None or key in queue.ready.all_left()
     if job is None:
         return False
-    if name == 'due' and job.next is not None and job.next.key == key:
+    if (name == 'due' and job.next is not None
+            and job.next_key() in (key, None)):
         return True
     return job.position == place
 

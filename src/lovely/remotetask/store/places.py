@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -129,7 +130,8 @@ class Places(Workers):
             self._drop_entries(jobid)
         else:
             self.discard(position, jobid)
-        del self.jobs[jobid]
+        with suppress(KeyError):        # it has gone with others of its block
+            del self.jobs[jobid]
         records.forget(self.jobs, jobid)
 
     def _drop_entries(self, jobid: int) -> None:

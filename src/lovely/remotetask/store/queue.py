@@ -104,13 +104,13 @@ class JobQueue(Claiming):
             return True
         if states.is_final(job.status):
             return False
-        if (job.recurring and job.next is not None
-                and job.next.key <= last_key(now)):
+        due = self._due_key(job) if job.recurring else None
+        if due is not None and due <= last_key(now):
             # Its move to the next time was undone as well; left alone it
             # would be due at once, for ever.
-            when = job.next_run(self._after(job.next.key, now))
+            when = job.next_run(self._after(due, now))
             if job.status == CRONJOB:
-                self._begin_tick(job, job.next.key)
+                self._begin_tick(job, due)
             if when is not None:
                 self._note_next(job, time_key(when))
         if job.status in (DELAYED, CRONJOB, STARTLATER):

@@ -48,17 +48,17 @@ class Timetable(Places):
         that follow.
         Raises: InvalidSchedule where it has none; nothing is written then.
         """
-        after, due = now, job.next if job.recurring else None
+        after, due = now, self._due_key(job) if job.recurring else None
         if job.recurring and job.tick is not None:
             after = self._after(job.tick, now)
         if due is not None and (job.status != CRONJOB
-                                or due.key > last_key(now)):
+                                or due > last_key(now)):
             due = None
         if due is not None:
-            after = self._after(due.key, now)
+            after = self._after(due, now)
         when = check_next(job.id, job.next_run(after))
         if due is not None:
-            self._begin_tick(job, due.key)
+            self._begin_tick(job, due)
             self.enqueue(job)
         self._schedule_at(job, when, anchor=now)
 
@@ -122,22 +122,34 @@ class Timetable(Places):
             self.put_in(job, 'due', key, anchor=anchor,
                         status=self._move(job, DELAYED))
 
+    def _due_key(self, job: Job) -> int | None:
+        """The key of a recurring job in ``due``, or None.
+
+        Cost: O(1); O(scheduled jobs) where its NextRun is lost.
+        """
+        key = job.next_key()
+        if key is None and job.next is not None:
+            key = next((found for found, jobid in self.due.up()
+                        if jobid == job.id), None)
+        return key
+
     def _note_next(self, job: Job, key: int) -> None:
         """Note a recurring job's next run, without writing the job."""
-        note = job.next
-        if note is None:
+        note, before = job.next, self._due_key(job)
+        if note is None or job.next_key() is None:
             note = NextRun(0)
             job.put(next=note)
-        else:
-            if note._p_jar is not self._p_jar:
-                refuse_disowned(note, self)
-            self.due.discard(note.key, job.id)
+        elif note._p_jar is not self._p_jar:
+            refuse_disowned(note, self)
+        if before is not None:
+            self.due.discard(before, job.id)
         note.key = self.due.insert(key, job.id)
 
     def _unnote_next(self, job: Job) -> None:
-        note = getattr(job, 'next', None)
-        if note is not None:
-            self.due.discard(note.key, job.id)
+        if getattr(job, 'next', None) is not None:
+            key = self._due_key(job)
+            if key is not None:
+                self.due.discard(key, job.id)
             job.put(next=None)
 
     def _is_replaced(self, job: Job) -> bool:

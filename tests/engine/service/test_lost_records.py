@@ -1,0 +1,200 @@
+"""What the loss of a record costs beside the jobs that it held."""
+
+import pytest
+import transaction
+
+from lovely.remotetask import bulk
+from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.task import FunctionTask
+
+HOUR = 3600
+
+
+@pytest.fixture
+def lose(application, lose_record):
+    """``lose(persistent)``: its record is lost, and no cache holds it."""
+    def lose(persistent):
+        transaction.commit()
+        lose_record(application.db.storage, persistent._p_oid)
+        application.db.cacheMinimize()
+        transaction.begin()
+
+    return lose
+
+
+@pytest.fixture
+def drain(application):
+    """Run what is ready or due by a processor; how many runs that took."""
+    def drain():
+        transaction.commit()
+        processor = SimpleProcessor(application.db, ['tasks'])
+        runs = 0
+        while processor.processNext():
+            runs += 1
+            assert runs < 100
+        transaction.begin()
+        return runs
+
+    return drain
+
+
+def checked(service, repair=False):
+    """What a check finds: (kind, job id)."""
+    return [one[:2] for wrong, *_ in bulk.checking(
+        lambda step: step(service), repair) for one in wrong]
+
+
+def entries(service, jobid):
+    return [key for key, found in service.jobqueue.due.up() if found == jobid]
+
+
+# -- the next run of a cron job -----------------------------------------------
+
+@pytest.fixture
+def cron(service, ran, clock, lose):
+    """A cron job whose next run is lost."""
+    jobid = service.addCronJob('note', 'cron', minute=(0,), key='mine')
+    lose(service.jobs[jobid].next)
+    return jobid
+
+
+@pytest.mark.parametrize('repair', [False, True])
+def test_a_cron_job_whose_next_run_is_lost_goes_on(
+        service, ran, clock, drain, cron, repair):
+    others = [service.add('note', number) for number in range(3)]
+    assert drain() == 3
+    assert [job.id for job in service.listJobs()[0]] == [cron, *others[::-1]]
+    assert service.jobs[cron].scheduledAt is None
+    assert service.stats()['scheduled'] == 1
+    assert checked(service) == [('adrift', cron)]
+    if repair:
+        assert checked(service, repair=True) == [('adrift', cron)]
+        assert checked(service) == []
+    assert len(entries(service, cron)) == 1
+    for ticks in range(1, 4):
+        clock.moment += HOUR
+        assert drain() == 1
+        assert ran[3:] == ['cron'] * ticks
+        assert service.getStatus(cron) == 'cronjob'
+        assert entries(service, cron) == [service.jobs[cron].next.key]
+    assert checked(service) == []
+
+
+def test_it_is_placed_anew(service, clock, cron):
+    service.reschedule(cron)
+    assert entries(service, cron) == [service.jobs[cron].next.key]
+
+
+def test_it_is_changed_by_its_key(service, clock, cron):
+    assert service.addCronJob('note', 'other', minute=(30,),
+                              key='mine', onDuplicate='update') == cron
+    assert entries(service, cron) == [service.jobs[cron].next.key]
+
+
+def test_it_runs_now(service, ran, clock, cron):
+    service.processNext(jobid=cron, force=True)
+    assert ran == ['cron'] and service.getStatus(cron) == 'cronjob'
+    assert len(entries(service, cron)) == 1
+
+
+def test_it_is_lost_while_the_job_runs(
+        service, register, clock, lose_record, drain, ran):
+    @register
+    def work(input):
+        ran.append(input)
+        lose_record(lost._p_jar.db().storage, lost._p_oid)
+        lost._p_jar.db().cacheMinimize()
+
+    jobid = service.addCronJob('work', minute=(0,))
+    transaction.commit()
+    lost = service.jobs[jobid].next
+    clock.moment += HOUR
+    assert drain() == 1
+    assert service.getStatus(jobid) == 'cronjob'
+    assert len(entries(service, jobid)) == 1
+
+
+def test_it_is_cancelled(service, clock, cron):
+    service.cancel(cron)
+    assert service.getStatus(cron) == 'cancelled'
+    assert entries(service, cron) == [] and checked(service) == []
+    service.clean()
+    assert list(service.jobs) == []
+
+
+# -- a block of jobs ----------------------------------------------------------
+
+@pytest.fixture
+def block(service, ran, lose):
+    """The ids of jobs whose block is lost, in all places."""
+    service._v_nextid = 1600
+    service.addCronJob('note', minute=(0,))
+    service.add('note', delay=HOUR)
+    service.add('note', startLater=True)
+    service.cancel(service.add('note'))
+    service.add('note', 'completed')
+    service.processNext()
+    service.add('note', key='mine')
+    service.claimNextJob()
+    for number in range(10):
+        service.add('note', number)
+    ids = list(service.jobs)
+    assert ids == list(range(1600, 1616))
+    lose(service.jobs._tree[1600 >> 4])
+    service._v_nextid = 3200
+    return ids
+
+
+def test_others_run_beside_a_lost_block(service, ran, drain, block):
+    others = [service.add('note', f'other {number}') for number in range(40)]
+    assert drain() == 40
+    assert ran == ['completed', *(f'other {number}' for number in range(40))]
+    shown = service.listJobs(limit=1000)[0]
+    assert {job.id for job in shown if job.status == 'unknown'} == set(block)
+    assert {job.id for job in shown if job.status != 'unknown'} == set(others)
+    service.stats()
+    service.listWorkers()
+    list(service._queue)
+    assert not service.hasJobsWaiting()
+    # Each of them is named, and left alone.
+    assert checked(service, repair=True) == [
+        ('unreadable', jobid) for jobid in block]
+    service.clean()
+    assert service.stats()['completed'] == 0
+    assert [service.add('note') for _ in range(40)]
+    assert drain() == 40
+
+
+def test_jobs_of_a_lost_block_are_cancelled(service, block):
+    assert service.cancelMany(block) == 1
+    # The others went with the block; their entries are taken out.
+    assert checked(service, repair=True)
+    service.clean()
+    assert checked(service) == []
+    assert service.listJobs() == ([], None)
+    assert service.add('note', key='mine') not in block
+
+
+def test_a_block_that_a_thread_has_reserved_is_lost(
+        application, service, register, lose, drain):
+    def adds(service, jobid, input):
+        service.add('note')
+
+    register(FunctionTask(adds), 'adds')
+    register(lambda input: None, 'note')
+    processor = SimpleProcessor(application.db, ['tasks'])
+    service.add('adds')
+    transaction.commit()
+    claim = processor.worker.claim()
+    transaction.begin()
+    first, _ = service.jobqueue.slots[claim.slot].claims.ids
+    lose(service.jobs._tree[first >> 4])
+    transaction.abort()
+    processor.worker.run(claim)
+    transaction.begin()
+    service.add('adds')
+    transaction.commit()
+    while processor.processNext():
+        pass
+    transaction.begin()
+    assert service.stats()['completed'] == 4
