@@ -32,35 +32,32 @@ class Stuck:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._before: set[Claim] = set()
+        self._last: set[tuple[Claim, str]] = set()
         self._told: set[tuple[Claim, str]] = set()
         self.noted: Reasons = set()
 
     def find(self, service: TaskService) -> Reasons:
         """Those that are stuck, in a snapshot.
 
-        Cost: O(jobs that have run since the last look).
+        Cost: O(jobs that run).
         """
-        active = set(self._worker.active.values())
-        # A claim is committed before its job runs: those of the last look.
-        running, self._before = active & self._before, active
-        self._told = {told for told in self._told if told[0] in running}
-        found: Reasons = set()
-        for claim in running:
-            reason = self._reason(service, claim)
-            if reason is None or claim.token not in self._worker.active:
-                continue
-            found.add((claim.jobid, reason))
-            if (claim, reason) not in self._told:
-                self._told.add((claim, reason))
-                log.warning(
-                    'Job %s (task %r, attempt %s, worker %s) %s, and its '
-                    'thread still runs it', claim.jobid, claim.task,
-                    claim.attempt, claim.token[0], reason, extra={
-                        'job_id': claim.jobid, 'task': claim.task,
-                        'attempt': claim.attempt, 'worker': claim.token[0],
-                        'outcome': 'stuck'})
-        return found
+        seen = {(claim, reason) for claim in list(self._worker.active.values())
+                if (reason := self._reason(service, claim)) is not None}
+        # Of two looks in a row: a claim is committed before its job runs, and
+        # the end of a run before its thread goes on.
+        lasting = {(claim, reason) for claim, reason in seen & self._last
+                   if claim.token in self._worker.active}
+        self._last = seen
+        for claim, reason in lasting - self._told:
+            log.warning(
+                'Job %s (task %r, attempt %s, worker %s) %s, and its '
+                'thread still runs it', claim.jobid, claim.task,
+                claim.attempt, claim.token[0], reason, extra={
+                    'job_id': claim.jobid, 'task': claim.task,
+                    'attempt': claim.attempt, 'worker': claim.token[0],
+                    'outcome': 'stuck'})
+        self._told = lasting
+        return {(claim.jobid, reason) for claim, reason in lasting}
 
     def note(self, found: Reasons) -> None:
         """Note them in the worker's record, where that has changed.
