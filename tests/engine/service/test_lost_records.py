@@ -2,9 +2,11 @@
 
 import pytest
 import transaction
+from ZODB.utils import u64
 
 from lovely.remotetask import bulk
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.store.ready import LANES
 from lovely.remotetask.task import FunctionTask
 
 HOUR = 3600
@@ -198,3 +200,23 @@ def test_a_block_that_a_thread_has_reserved_is_lost(
         pass
     transaction.begin()
     assert service.stats()['completed'] == 4
+
+
+# -- the queue itself ---------------------------------------------------------
+
+def test_a_check_names_what_is_lost_of_the_queue(service, ran, lose):
+    jobid = service.add('note')
+    queue = service.jobqueue
+    # Not that of the job.
+    lane = (service.jobs[jobid].position[1] + 1) % LANES
+    tree, log = queue.ready._lanes.trees[lane], queue.slots[0].error
+    transaction.commit()
+    lose(tree)
+    lose(log)
+    adrift = service.add('note', startLater=True)
+    queue.take_out(service.jobs[adrift])
+    found = checked(service, repair=True)
+    assert {('lost', u64(tree._p_oid)), ('lost', u64(log._p_oid)),
+            ('adrift', adrift)} <= {*found}
+    assert queue.later.first()[1] == adrift
+    assert service.getStatus(jobid) == 'queued'

@@ -127,6 +127,8 @@ CHECKED = {
     'unreadable': 'jobs whose record cannot be read',
     'keys': 'unique keys of jobs that are gone',
     'late': 'jobs that are to wait longer than their delay or schedule says',
+    'lost': 'lost records of the queue itself, by their oids; restore these '
+            'from a backup',
 }
 
 # How many ids of one kind are printed.

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
 
+from ZODB.POSException import POSKeyError
+from ZODB.utils import u64
+
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
@@ -40,9 +43,10 @@ if TYPE_CHECKING:
 #: processing under no claim of a known worker; one that stands twice in
 #: claims; an entry whose job is gone or stands elsewhere; a job that cannot be
 #: read; a unique key whose job is gone; a job that is to wait for longer than
-#: its delay or schedule says.
-KINDS = (ADRIFT, UNCLAIMED, TWICE, GONE, UNREADABLE, KEYS, LATE) = (
-    'adrift', 'unclaimed', 'twice', 'gone', 'unreadable', 'keys', 'late')
+#: its delay or schedule says; a record of the queue itself that is lost.
+KINDS = (ADRIFT, UNCLAIMED, TWICE, GONE, UNREADABLE, KEYS, LATE, LOST) = (
+    'adrift', 'unclaimed', 'twice', 'gone', 'unreadable', 'keys', 'late',
+    'lost')
 
 #: Those of which ``mend`` puts a job back, so that it runs.
 PUT_BACK = (ADRIFT, UNCLAIMED, LATE)
@@ -52,7 +56,8 @@ class Finding(NamedTuple):
     """Something that is wrong.
 
     Attributes: ``kind``, one of KINDS; ``jobid`` (int); ``where``, the
-    (name, key) of an entry, or a unique key.
+    (name, key) of an entry, or a unique key; of what is LOST, ``jobid`` is the
+    oid of the record, and ``where`` the part that needs it.
     """
 
     kind: str
@@ -78,6 +83,9 @@ def step(queue: JobQueue, start: str | None, limit: int, now: float
         if part not in _PARTS:
             raise _BadStart
         found, following = _PARTS[part](queue, part, at, limit, now)
+    except POSKeyError as error:
+        # What is behind it in this part cannot be reached.
+        found, following = [Finding(LOST, u64(error.args[0]), part)], None
     except _BadStart:
         raise ValueError(f'{start!r:.80} is no start for this check; use the '
                          f'"next" of the answer before') from None

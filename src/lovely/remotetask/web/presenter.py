@@ -283,7 +283,8 @@ def check(transact: bulk.Transact, repair: object = False,
     Arguments: ``transact``, see ``bulk``; ``repair`` (bool): put right what
     can be; ``start``, the ``next`` of the answer before.
     Returns: ``{'found': {kind: [job ids]}, 'repaired': {kind: [job ids]},
-    'next': start or None}``; the kinds are explained in store/check.
+    'next': start or None}``; the kinds are explained in store/check.  Of
+    ``lost`` the ids are those of records.
     Raises: UsageError.
     Txn: several, each for at most settings.BULK_BATCH jobs.
     """
