@@ -159,11 +159,11 @@ def test_what_is_set_aside_counts_as_waiting(world, ran, clock):
     jobid = world.add('work')
     worker = lacking(world)
     assert worker.claim() is None
-    clock.ahead += settings.MISSING_FIRST
+    clock.moment += settings.MISSING_FIRST
     assert worker.claim() is None
     assert world.see(lambda service: service.jobs[jobid].position[0]
                      ) == 'missing'
-    clock.ahead += 100
+    clock.moment += 100
     oldest = world.see(lambda service: service.stats()['oldest'])
     assert 100 <= oldest < 200
     # It waits for a worker, and no attempt of it has failed.
