@@ -40,6 +40,7 @@ from lovely.remotetask.run.suspects import Turn
 from lovely.remotetask.run.worker_id import Identity
 from lovely.remotetask.run.worker_id import here
 from lovely.remotetask.run.worker_id import manual_worker
+from lovely.remotetask.store.claiming import Able
 from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.store.workers import PROCESSOR
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 
     from lovely.remotetask.interfaces import IHost
     from lovely.remotetask.service import TaskService
-    from lovely.remotetask.store.claiming import Token
 
 
 class Claimer:
@@ -71,7 +71,7 @@ class Claimer:
         self.executor = Executor(database, path, host)
         self.home = self.executor.home
         self.stopping = self.executor.stopping
-        self.active: dict[Token, Claim] = {}
+        self.active = self.executor.crowd.active
         self.groups: dict[int, Group] = {}
         self.alone: dict[int, int] = {}
         self.sharedConflicts = 0
@@ -101,6 +101,10 @@ class Claimer:
         life = liveness.for_database(self.home)
         self._role = role or self._role
         self._threads = threads or self._threads
+        if self._role == LOOP:
+            # Not for a processor that is called job by job: "no job" would
+            # tell its caller that all are done.
+            self.executor.crowd.threads = self._threads
         identity = Identity(self._role)
         self.names = {self.identity.id, identity.id}
         here.add(self)
@@ -239,7 +243,7 @@ class Claimer:
             jobs = queue.claim_next(
                 self.identity.tokens(slot), now,
                 self._lanes.may_take(queue, slots),
-                None if alone else self._fits(service), look.able)
+                None if alone else self._fits(service), self._joins(look))
             # A suspect may have come in among the due ones.
             jobs = jobs or self._take_suspect(
                 service, slot, turn, look) or []
@@ -255,7 +259,8 @@ class Claimer:
         return claims_of(queue.claim_ahead(
             self.identity.tokens(slot), now, cursor,
             lambda: self._lanes.may_take(queue, [slot], own_only=True),
-            self._fits(service), self._look(service, now).able), slot)
+            self._fits(service), self._joins(self._look(service, now), slot)
+            ), slot)
 
     def makes_room(self, service: TaskService) -> bool:
         """Is no other job to be claimed, so that a suspect can run alone?"""
@@ -269,6 +274,21 @@ class Claimer:
     def _find(self, service: TaskService, name: str) -> Any:
         """The task of this name, or None."""
         return self.executor.host.task(service, service.taskInterface, name)
+
+    def _joins(self, look: Look, slot: int | None = None) -> Able:
+        """Tells which jobs may be run now, beside those that run here."""
+        admits = self.executor.crowd.admits(slot)
+
+        def joins(key: int, job: Job) -> bool:
+            if not look.able(key, job):
+                return False
+            if not admits(job.task):
+                # No event tells that more threads may run it.
+                self._pause = min(PAUSE, self._pause or PAUSE)
+                return False
+            return True
+
+        return joins
 
     def _look(self, service: TaskService, now: float) -> Look:
         def find(name: str) -> Any:

@@ -80,10 +80,12 @@ class Executor(Failing):
             except TransientError as error:
                 conflicts += 1
                 self.run_times.rerun(claim.task)
+                self.crowd.conflicted(claim.task, began)
                 report.ended(claim, 'conflict', report.since(began), error)
-                if (self.stopping.is_set()
+                if self.crowd.is_over(claim.task) or (
+                        self.stopping.is_set()
                         and conflicts >= _CONFLICTS_WHEN_STOPPING):
-                    # It may conflict for ever; another worker, or this one
+                    # It may conflict for ever: another worker, or this one
                     # after its next start, runs it.
                     self.give_back(claim, began)
                     return []
@@ -157,6 +159,7 @@ class Executor(Failing):
                     session.describe(job.submitter or '',
                                      f'{job.task} job {claim.jobid}')
                     session.commit()
+                self.crowd.ended(claim.task, began)
                 report.ended(claim, 'completed', seconds)
                 return following
 

@@ -26,6 +26,7 @@ from lovely.remotetask.peers import wakeup
 from lovely.remotetask.run import report
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.conflicts import IN_A_ROW
+from lovely.remotetask.run.crowd import Crowd
 from lovely.remotetask.run.finder import Finder
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.lacking import Lacking
@@ -67,6 +68,7 @@ class Failing(Finder):
     Arguments: as Finder's.
     Attributes: those of Finder; ``stopping``, an event: once it is set no
     attempt follows; ``run_times`` (RunTimes), how long each task takes;
+    ``crowd`` (Crowd), how many threads run one task at once;
     ``lacking`` (Lacking), what cannot be run here.
     """
 
@@ -74,6 +76,7 @@ class Failing(Finder):
         super().__init__(database, path, host)
         self.stopping = threading.Event()
         self.run_times = RunTimes()
+        self.crowd = Crowd()
         self.lacking = Lacking(self.run_times)
 
     def give_back(self, claim: Claim, began: float | None = None,

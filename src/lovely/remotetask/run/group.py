@@ -93,10 +93,15 @@ class Group:
             for claim in self._begun:
                 if isinstance(error, TransientError):
                     self._executor.run_times.rerun(claim.task)
+                    self._executor.crowd.conflicted(claim.task, began)
+                    if self._executor.crowd.is_over(claim.task):
+                        self._executor.give_back(claim, began)
+                        continue
                 self._since = SYSTEM_CLOCK.monotonic()
                 self._executor.run(claim, session)
             return []
         for claim, _, _, _, seconds in ended:
+            self._executor.crowd.ended(claim.task, began)
             report.ended(claim, 'completed', seconds)
         for claim, reason, seconds in failed:
             self._executor.fail(claim, reason, session, seconds)
