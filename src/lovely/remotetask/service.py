@@ -117,6 +117,11 @@ class TaskService(OwnAnnotations, Persistent):
             return None
         return self.host.task(self, self.taskInterface, name)
 
+    def _no_task(self, name: Any) -> ValueError:
+        """The error about a name that no available task has."""
+        # Exactly this: callers of 0.5.2 compare the type and the text.
+        return ValueError('Task does not exist')
+
     # -- add ------------------------------------------------------------------
 
     def add(self, task: str, input: Any = None, startLater: bool = False,
