@@ -81,7 +81,7 @@ class TaskService(OwnAnnotations, Persistent):
     family = BTrees.family32
 
     raiseErrors = False
-    clock = SYSTEM_CLOCK
+    clock = SYSTEM_CLOCK    # type: Any
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""For tests of applications: a service without a database, and stub tasks."""
+"""For tests of applications: stand-ins, and the engine in a test's thread.
+
+``docs/howto/test-your-tasks.rst`` tells when to use which.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,27 @@ from zope.interface import implementer
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.service import TaskService
+from lovely.remotetask.testing.checking import assert_added
+from lovely.remotetask.testing.checking import refute_added
+from lovely.remotetask.testing.clock import FrozenClock
+from lovely.remotetask.testing.draining import drain
+from lovely.remotetask.testing.draining import inline
+from lovely.remotetask.testing.making import new_job
+from lovely.remotetask.testing.making import new_service
+from lovely.remotetask.testing.making import run_job
+from lovely.remotetask.testing.making import running
+from lovely.remotetask.testing.registering import stand_in
 
 try:
     from zc.queue.interfaces import IQueue
 except ImportError:
     # Without zc.queue no application can ask for its interface either.
     IQueue = None
+
+__all__ = ['ExceptionTask', 'FrozenClock', 'ITaskStub', 'QueueStub',
+           'TaskServiceStub', 'assert_added', 'drain', 'inline', 'new_job',
+           'new_service', 'refute_added', 'run_job', 'running',
+           'stand_in']
 
 
 @implementer(ITask)
