@@ -36,6 +36,7 @@ def committed(service, *arguments, **options):
 
 # --- as a worker -------------------------------------------------------------
 
+@pytest.mark.usefixtures('longest_waits')
 def test_each_job_has_a_transaction_of_its_own(service, register_task):
     root = service._p_jar.root()
 
@@ -88,7 +89,25 @@ def test_short_jobs_share_a_commit(service, register_task):
 
 def look(input):
     participation, = queryInteraction().participations
-    return getSite()._p_oid, type(participation)
+    return getattr(getSite(), '_p_oid', None), type(participation)
+
+
+def test_the_site_of_the_test_decides_nothing(application, register_task):
+    """A worker's thread has none: it groups by the options of its own tasks.
+    """
+    service = application.service()
+    register_task(FunctionTask(look), 'look')
+    site = application.site('site')
+    site.getSiteManager().registerUtility(
+        FunctionTask(look, groupable=True), ITask, 'look')
+    ids = service.addMany('look', range(10))
+    transaction.commit()
+    setSite(site)
+    assert drain(service) == 10
+    setSite(None)
+    jobs = [service.jobs[one] for one in ids]
+    assert {job.status for job in jobs} == {'completed'}
+    assert len({job._p_serial for job in jobs}) == 10
 
 
 def test_a_job_runs_in_its_site_and_its_request(application):
@@ -171,6 +190,7 @@ def test_ctrl_c_ends_it_and_the_job_goes_back(service, register_task):
     assert service.listWorkers() == []
 
 
+@pytest.mark.usefixtures('longest_waits')
 def test_on_error_is_called(service, register_task):
     told = []
     register_task(FunctionTask(
@@ -184,6 +204,7 @@ def test_on_error_is_called(service, register_task):
 
 # --- until -------------------------------------------------------------------
 
+@pytest.mark.usefixtures('longest_waits')
 def test_retries_come_one_after_the_other(service, register_task):
     seen = []
 
@@ -353,6 +374,7 @@ def test_a_service_that_no_worker_would_find(application):
         drain(service)
 
 
+@pytest.mark.usefixtures('longest_waits')
 def test_a_task_that_drains_its_own_service(service, register_task):
     register_task(FunctionTask(
         lambda service, jobid, input: drain(service), retry=RetryPolicy(1)),

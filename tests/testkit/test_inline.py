@@ -74,6 +74,35 @@ def test_an_explicit_manager(application, service):
     connection.close()
 
 
+def test_the_test_sees_what_a_request_has_done(application, service):
+    """The request has a connection of its own, as in a test by webtest."""
+    transaction.begin()
+    with inline(service):
+        with application.db.transaction() as connection:
+            jobid = connection.get(service._p_oid).add('echo')
+        assert service.getStatus(jobid) == 'completed'
+
+
+def test_the_test_has_closed_its_connection(application, service):
+    connection = application.db.open(transaction.TransactionManager())
+    with inline(connection.get(service._p_oid)):
+        connection.close()
+        jobid = service.add('echo')
+        transaction.commit()
+        assert service.getStatus(jobid) == 'completed'
+
+
+def test_changes_of_the_test_are_left_alone(application, service):
+    with inline(service):
+        mine = service.add('echo', 'mine')
+        with application.db.transaction() as connection:
+            connection.get(service._p_oid).add('echo', 'other')
+        assert service.getStatus(mine) == 'queued'
+        transaction.commit()
+        assert {job.output for job in service.jobs.values()} == {
+            'mine', 'other'}
+
+
 def test_a_commit_of_another_thread(application, service):
     """A web server in the test, for instance."""
     seen = []

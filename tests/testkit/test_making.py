@@ -136,6 +136,12 @@ def test_run_job(service, components):
     assert len(service.jobs) == 0
 
 
+def test_run_job_of_a_stub(components):
+    stub = TaskServiceStub()
+    with stand_in(lambda input: input + 1, 'more'):
+        assert run_job(stub, stub.add('more', 1, delay=60)).output == 2
+
+
 def test_run_job_that_fails(service, components):
     with stand_in(lambda input: 1 / 0, 'fails'):
         assert run_job(service, service.add('fails')).status == 'error'

@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
-import pytest
 import transaction
 from zope.component import getGlobalSiteManager
 from zope.component import getUtility
 
+from lovely.remotetask import pytest_plugin
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.testing import TaskServiceStub
 from lovely.remotetask.testing import drain
@@ -98,9 +99,11 @@ def test_the_plugin_costs_next_to_nothing():
         ['lovely.remotetask', 'lovely.remotetask.pytest_plugin'])
 
 
-@pytest.mark.parametrize('name', [
-    'remotetask_service', 'remotetask_stub', 'remotetask_register',
-    'remotetask_request', 'remotetask_name'])
-def test_the_fixtures_are_documented(name, request):
-    from lovely.remotetask import pytest_plugin
-    assert getattr(pytest_plugin, name).__doc__
+def test_each_fixture_is_on_the_page_of_the_reference():
+    page = (Path(__file__).parents[2] / 'docs' / 'reference' / 'testing.rst'
+            ).read_text(encoding='utf-8')
+    fixtures = [name for name in vars(pytest_plugin)
+                if name.startswith('remotetask_')]
+    assert len(fixtures) == 5
+    for name in fixtures:
+        assert f'\n``{name}``\n' in page

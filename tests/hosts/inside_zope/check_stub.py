@@ -14,6 +14,7 @@ from lovely.remotetask.service import TaskService
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.testing import ITaskStub
 from lovely.remotetask.testing import TaskServiceStub
+from lovely.remotetask.testing import run_job
 
 
 def describe(doc):
@@ -70,6 +71,13 @@ def test_a_stub_in_the_database_of_the_site(site, see):
     jobid = stub.add('see', site.folder.doc)
     stub.process()
     assert stub.getResult(jobid) == SEEN
+
+
+def test_run_job(site, see):
+    """The user who adds it is recorded, and a stub could not find them."""
+    stub = TaskServiceStub()
+    job = run_job(stub, stub.add('see', site.folder.doc))
+    assert (job.output, job.submitter) == (SEEN, '/acl_users chief')
 
 
 def test_without_a_site_and_a_request(site, see):

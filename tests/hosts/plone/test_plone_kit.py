@@ -20,3 +20,7 @@ def test_what_zope_s_host_does(inside):
 
 def test_the_stub(inside):
     inside('plone', 'inside_zope/check_stub.py')
+
+
+def test_content(inside):
+    inside('plone', 'inside_plone/check_content.py')

@@ -22,7 +22,8 @@ def app_request(app: Any, userid: Any = None) -> Iterator[Any]:
     ``request.remotetask``; ``testing.run_job(request.remotetask, jobid)`` runs
     a job in its transaction.
     Arguments: ``app``, what ``config.make_wsgi_app()`` gave, or anything else
-    with its ``registry``; ``userid``, who is logged in, None: nobody.
+    with its ``registry``; ``userid``, the user who has logged in; None:
+    the request has none.
     Gives: the request.
     Raises: SubmitterGone for a user whom the security policy does not know.
     Txn: ``request.tm`` has begun one, which is aborted at the end; commit it

@@ -76,15 +76,18 @@ def inline(service: TaskService) -> Iterator[None]:
     Raises: ConfigurationError for a service that no worker would find.  At
     the end of the block: what has kept jobs from being run; a task that fails
     does not, its error is stored.
-    Txn: see drain.
+    Txn: as drain; a test that has changed nothing sees what jobs of other
+    connections have committed, too.
     """
-    place = _Place.of(service)
-    oid, broken = service.jobqueue._p_oid, []
+    place, thread = _Place.of(service), threading.get_ident()
+    opened = place.connection.opened
+    broken: list[Exception] = []
 
     def run(queue: JobQueue) -> None:
         jar = queue._p_jar
-        if (queue._p_oid != oid or jar is None or jar.db() is not place.home
-                or oid in _draining.queues):
+        if (queue._p_oid != place.queue or jar is None
+                or jar.db() is not place.home
+                or place.queue in _draining.queues):
             return
         try:
             _run_all(place)
@@ -93,6 +96,12 @@ def inline(service: TaskService) -> Iterator[None]:
             broken.append(error)
         finally:
             aside.refresh(jar)
+            # The test looks through another connection than the request that
+            # it has made; a connection belongs to one thread.
+            if (threading.get_ident() == thread
+                    and place.connection.opened == opened
+                    and not aside.has_joined(place.connection)):
+                aside.refresh(place.connection)
 
     wakeup.after_notifying.append(run)
     try:

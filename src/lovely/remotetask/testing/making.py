@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import nullcontext
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
@@ -15,6 +16,7 @@ from ZODB.DB import DB
 from ZODB.MappingStorage import MappingStorage
 
 from lovely.remotetask import context
+from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.job import Job
@@ -103,7 +105,8 @@ def run_job(service: TaskService, jobid: int) -> Job:
     """Run one job here and now, in the world that a worker gives it.
 
     In a site, with a request and as the submitter, as the host of the service
-    decides; ``service.processNext`` runs it in those of the caller.
+    decides; ``service.processNext`` runs it in those of the caller, and so
+    does this for a stub that is in no database.
     Arguments: ``jobid``, of a job that is not over; one that is to run later,
     too.
     Returns: the job; a task that fails is its ``error``.
@@ -113,7 +116,10 @@ def run_job(service: TaskService, jobid: int) -> Job:
     Txn: the caller's, which need not be committed before.
     """
     job = service._job(jobid)
-    with service.host.running(service, job) as seen:
+    # A service in no database has no site, and no user of it can be found.
+    world = (nullcontext(service) if caller.jar_of(service) is None
+             else service.host.running(service, job))
+    with world as seen:
         if not seen.processNext(jobid=jobid, force=True):
             raise UsageError(
                 f'job {jobid} is {job.status!r} and cannot be run: it is '
