@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import transaction
+from documents import follow
 from zope.testing.cleanup import cleanUp
 
 from lovely.remotetask import settings
@@ -21,9 +22,12 @@ from lovely.remotetask.log import trace
 ROOT = Path(__file__).parents[2]
 README = ROOT / 'README.rst'
 SOURCE = Path(settings.__file__).parent
+# Its doctest is a file that it has the reader write: see tests/hosts.
+FOLLOWED = ('test-with-zope-testrunner.rst',)
 DOCUMENTS = sorted(
     path for path in (ROOT / 'docs').rglob('*.rst')
-    if '>>> ' in path.read_text(encoding='utf-8'))
+    if '>>> ' in path.read_text(encoding='utf-8')
+    and path.name not in FOLLOWED)
 
 
 @pytest.fixture
@@ -55,6 +59,12 @@ def test_examples(path, newcomer):
     failed, tried = runner.run(test, out=said.append)
     assert tried
     assert not failed, ''.join(said)
+
+
+def test_the_files_of_the_page_on_pytest(tmp_path):
+    """As in tests/hosts, where other pages are about a host."""
+    assert follow(ROOT / 'docs' / 'howto' / 'test-with-pytest.rst',
+                  sys.prefix, tmp_path) == 3
 
 
 def test_the_tutorial_is_among_them():

@@ -48,6 +48,10 @@ class Environment:
     tools: tuple[str, ...] = ('pytest>=8.4',)
 
 
+# With what the how-to on tests runs them: docs/howto/test-your-tasks.rst.
+_ZOPE_TOOLS = ('pytest>=8.4', 'zope.testrunner')
+_PLONE_TOOLS = (*_ZOPE_TOOLS, 'plone.app.testing')
+
 # What a small application is made of; the tests bring its ZCML.
 _ZTK = ('zope.app.wsgi', 'zope.app.zcmlfiles', 'zope.login', 'zope.password',
         'zope.pluggableauth', 'zope.principalregistry',
@@ -57,11 +61,11 @@ ENVIRONMENTS = {
     'zope-6.3': Environment(
         'zope', ('Zope==6.3', 'five.localsitemanager', 'Paste', 'ZEO',
                  'Products.ZODBMountPoint'),
-        'zope-6.3'),
+        'zope-6.3', tools=_ZOPE_TOOLS),
     'zope-5.14': Environment(
         'zope', ('Zope==5.14.2', 'five.localsitemanager', 'Paste', 'ZEO',
                  'Products.ZODBMountPoint'),
-        'zope-5.14.2', python='3.12'),
+        'zope-5.14.2', python='3.12', tools=_ZOPE_TOOLS),
     # Plone's own pins are not on the package index: what was newest when
     # the release was made stands in for them.  plone.api is what add-ons
     # are written with.
@@ -69,18 +73,18 @@ ENVIRONMENTS = {
         'plone', ('Products.CMFPlone==6.2.2', 'plone.app.layout<7.0a0',
                   'plone.api', 'ZEO'),
         'zope-6.2', ('--exclude-newer', '2026-09-12T00:00:00Z'),
-        python='3.13'),
+        python='3.13', tools=_PLONE_TOOLS),
     'plone-6.1': Environment(
         'plone', ('Products.CMFPlone==6.1.0', 'setuptools<82', 'plone.api',
                   'ZEO'),
         # Its Zope is younger than itself, by days; it imports pkg_resources.
         'zope-5.13', ('--exclude-newer', '2025-03-20T00:00:00Z'),
-        python='3.12'),
+        python='3.12', tools=_PLONE_TOOLS),
     'pyramid': Environment(
         'pyramid', ('pyramid', 'pyramid_retry', 'pyramid_zodbconn',
                     'waitress', 'ZEO'),
         # Pyramid 2.1 imports pkg_resources, newer ones do not have it.
-        tools=('pytest>=8.4', 'setuptools<82')),
+        tools=('pytest>=8.4', 'setuptools<82', 'WebTest')),
     'ztk': Environment('ztk', _ZTK),
     'ztk-3.11': Environment('ztk', _ZTK, python='3.11'),
     'ztk-3.12': Environment('ztk', _ZTK, python='3.12'),

@@ -9,5 +9,9 @@ def test_kit(inside):
     inside('pyramid')
 
 
+def test_tests_of_applications(inside):
+    inside('pyramid', 'inside_pyramid/check_testing.py')
+
+
 def test_applications(inside):
     inside('pyramid', 'inside_pyramid/check_application.py')

@@ -4,35 +4,18 @@ import doctest
 import os
 import re
 import subprocess
-import textwrap
 from pathlib import Path
 
 import pytest
 import zope_instance as instances
+from documents import steps
 from waiting import free_port
 
 pytestmark = pytest.mark.environment('zope')
 
 DOCS = Path(__file__).parents[2] / 'docs'
 
-BLOCK = re.compile(
-    r'^\.\. code-block:: (\w+)\n(?:   :caption: (.*)\n)?\n'
-    r'((?:   .*\n|\n)+)', re.M)
-
 MARK = '--8<--'
-
-
-def steps(text):
-    """What the reader does: ('file', name, text) or ('run', line, output)."""
-    for kind, name, block in BLOCK.findall(text):
-        block = textwrap.dedent(block).strip() + '\n'
-        if kind == 'console':
-            for part in re.split(r'^\$ ', block, flags=re.M)[1:]:
-                line, _, output = part.partition('\n')
-                yield 'run', line, output.strip()
-        else:
-            assert name, block
-            yield 'file', name, block
 
 
 @pytest.mark.parametrize('document', [

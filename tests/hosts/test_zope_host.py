@@ -16,6 +16,10 @@ def test_the_host(inside):
     inside('zope', 'inside_zope/check_host.py')
 
 
+def test_the_stub(inside):
+    inside('zope', 'inside_zope/check_stub.py')
+
+
 # It starts a Zope of its own each time, in a process of its own.
 @pytest.mark.parametrize('file', ['check_cost.py'])
 def test_what_it_costs(inside, file):

@@ -81,7 +81,7 @@ class TaskService(OwnAnnotations, Persistent):
     family = BTrees.family32
 
     raiseErrors = False
-    clock = SYSTEM_CLOCK
+    clock = SYSTEM_CLOCK    # type: Any
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,6 +116,11 @@ class TaskService(OwnAnnotations, Persistent):
         if not isinstance(name, str):
             return None
         return self.host.task(self, self.taskInterface, name)
+
+    def _no_task(self, name: Any) -> ValueError:
+        """The error about a name that no available task has."""
+        # Exactly this: callers of 0.5.2 compare the type and the text.
+        return ValueError('Task does not exist')
 
     # -- add ------------------------------------------------------------------
 

@@ -16,3 +16,11 @@ def test_the_profiles(inside):
 def test_what_zope_s_host_does(inside):
     """A Plone site changes nothing about it."""
     inside('zope', 'inside_zope/check_host.py')
+
+
+def test_the_stub(inside):
+    inside('plone', 'inside_zope/check_stub.py')
+
+
+def test_content(inside):
+    inside('plone', 'inside_plone/check_content.py')

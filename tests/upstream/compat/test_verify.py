@@ -43,6 +43,7 @@ from lovely.remotetask.task import EchoTask
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import SimpleTask
 from lovely.remotetask.testing import ExceptionTask
+from lovely.remotetask.testing import FrozenClock
 from lovely.remotetask.testing import QueueStub
 from lovely.remotetask.testing import TaskServiceStub
 
@@ -71,6 +72,7 @@ TABLE = [
      lambda app: MultiProcessor(app.db, ['tasks'])),
     (IHost, PlainHost, lambda app: PlainHost()),
     (IClock, SystemClock, lambda app: SystemClock()),
+    (IClock, FrozenClock, lambda app: FrozenClock()),
     (IRetryPolicy, RetryPolicy, lambda app: RetryPolicy()),
     (ILiveness, ExclusiveStorage, lambda app: ExclusiveStorage(app.db)),
     (ILiveness, LockFile, lambda app: LockFile()),

@@ -115,8 +115,7 @@ def check_task(service: TaskService, name: Any, priority: Any) -> Any:
     """The task of this name.  Raises: ValueError; UsageError."""
     task = service._task(name)
     if task is None:
-        # Exactly this: callers of 0.5.2 compare the type and the text.
-        raise ValueError('Task does not exist')
+        raise service._no_task(name)
     if type(priority) is not int or priority not in _PRIORITIES:
         raise UsageError(f'priority is {shown(priority)}; give a whole number '
                          f'from {_PRIORITIES[0]} to {_PRIORITIES[-1]}')

@@ -141,13 +141,34 @@ class PyramidHost(host.PlainHost):
             CONNECTION: connection, identity.USER: None, _ACTIVE: True,
             _MANAGER: connection.transaction_manager})
         self._lend(request, connection)
+        with self._entered(request, submitter):
+            yield request
+
+    @contextmanager
+    def visitor(self, manager: Any, submitter: str | None = None
+                ) -> Iterator[Any]:
+        """Give a test a request, as if a client had sent it.
+
+        It opens its connection by itself.
+        Arguments: ``manager``, its transaction manager; ``submitter``, the
+        user; None: one who has not logged in.
+        Gives: the request.
+        Raises: SubmitterGone.
+        """
+        request = self._request()
+        request.environ.update({_ACTIVE: True, _MANAGER: manager})
+        with self._entered(request, submitter):
+            yield request
+
+    @contextmanager
+    def _entered(self, request: Any, submitter: str | None) -> Iterator[None]:
         with _current(request):
             if submitter is not None:
                 identity.introduce(request, submitter)
             make_root = self._registry.queryUtility(
                 IRootFactory, default=DefaultRootFactory)
             request.root = request.context = make_root(request)
-            yield request
+            yield
 
     def _request(self) -> Any:
         factory = self._registry.queryUtility(IRequestFactory, default=Request)

@@ -239,13 +239,15 @@ def _pack(value: Any) -> Any:
 def _unpack(service: TaskService, value: Any) -> Any:
     if type(value) is not Wrapped:
         return value
-    found = paths.at(paths.application(service), value.path)
-    if found is None or aq_base(found)._p_oid != value.object._p_oid:
-        raise TaskError(
-            f'{"/".join(value.path)}, an input of this job, is not there any '
-            f'more: it was moved or deleted after the job was added; add a '
-            f'new job with the object of today')
-    return found
+    for app in paths.applications(service, value.object):
+        found = paths.at(app, value.path)
+        if found is not None and (
+                aq_base(found)._p_oid == value.object._p_oid):
+            return found
+    raise TaskError(
+        f'{"/".join(value.path)}, an input of this job, is not there any '
+        f'more: it was moved or deleted after the job was added; add a new '
+        f'job with the object of today')
 
 
 #: The host of all services of Zope.

@@ -8,7 +8,11 @@ from typing import Any
 from Acquisition import aq_base
 from Acquisition import aq_inner
 from Acquisition import aq_parent
+from zope.component.hooks import getSite
+from zope.globalrequest import getRequest
 from ZPublisher.BaseRequest import RequestContainer
+
+from lovely.remotetask.host import APPLICATION
 
 
 def chain(obj: Any) -> Iterator[Any]:
@@ -29,6 +33,24 @@ def path_of(obj: Any) -> tuple[str, ...] | None:
 def application(service: Any) -> Any:
     """The application that a service of Zope is in."""
     return service.getPhysicalRoot()
+
+
+def applications(service: Any, obj: Any) -> Iterator[Any]:
+    """The applications that an object may be in, the likeliest first.
+
+    A stub, and a service in no folder of Zope, run jobs where the caller is:
+    in the application of the current site, or else that of the database.
+    Arguments: ``obj``, an object of a database.
+    """
+    for place in (service, getSite()):
+        if path_of(place) is not None:
+            yield application(place)
+    request = getRequest()
+    for connection in obj._p_jar.connections.values():
+        app = connection.root().get(APPLICATION)
+        if app is not None:
+            yield app if request is None else app.__of__(
+                RequestContainer(REQUEST=request))
 
 
 def at(app: Any, path: tuple[str, ...]) -> Any:

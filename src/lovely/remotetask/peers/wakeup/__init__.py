@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
+from typing import Any
 from typing import Protocol
 
 from ZODB.Connection import Connection
@@ -149,10 +151,18 @@ def notify_after_commit(service: _Service, jar: Connection | None) -> None:
         caller.after_commit(jar, _notify, jar.db(), service.jobqueue)
 
 
+#: Called as ``function(queue)``, with the JobQueue, after a commit of this
+#: process that has brought new work, by the thread that commits: tests run the
+#: work there.
+after_notifying: list[Callable[[Any], None]] = []
+
+
 def _notify(database: DB, queue: Queue) -> None:
     # Read after the commit: a queue that the transaction added had no oid
     # before.
     notify(database, queue._p_oid)
+    for function in tuple(after_notifying):
+        function(queue)
 
 
 def _channel(database: DB) -> Channel:

@@ -1,20 +1,40 @@
-"""For tests of applications: a service without a database, and stub tasks."""
+"""For tests of applications: stand-ins, and the engine in a test's thread.
+
+``docs/howto/test-your-tasks.rst`` tells when to use which.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from persistent import Persistent
 from zope.interface import implementer
 
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.service import TaskService
+from lovely.remotetask.testing.checking import assert_added
+from lovely.remotetask.testing.checking import refute_added
+from lovely.remotetask.testing.clock import FrozenClock
+from lovely.remotetask.testing.draining import drain
+from lovely.remotetask.testing.draining import inline
+from lovely.remotetask.testing.making import new_job
+from lovely.remotetask.testing.making import new_service
+from lovely.remotetask.testing.making import run_job
+from lovely.remotetask.testing.making import running
+from lovely.remotetask.testing.registering import stand_in
 
 try:
     from zc.queue.interfaces import IQueue
 except ImportError:
     # Without zc.queue no application can ask for its interface either.
     IQueue = None
+
+__all__ = ['ExceptionTask', 'FrozenClock', 'ITaskStub', 'QueueStub',
+           'TaskServiceStub', 'assert_added', 'drain', 'inline', 'new_job',
+           'new_service', 'refute_added', 'run_job', 'running',
+           'stand_in']
 
 
 @implementer(ITask)
@@ -51,6 +71,13 @@ class TaskServiceStub(TaskService):
         self._counter += 1
         return jobid
 
+    def _no_task(self, name: Any) -> ValueError:
+        error = super()._no_task(name)
+        note = _note(self, name)
+        if note is not None:
+            error.add_note(note)
+        return error
+
     def startProcessing(self) -> None:
         """See ITaskService; a stub has no thread."""
         raise NotImplementedError(
@@ -60,6 +87,35 @@ class TaskServiceStub(TaskService):
         """See ITaskService; a stub has no thread."""
         raise NotImplementedError(
             'TaskServiceStub has no thread to stop; call process()')
+
+
+# How many names of tasks the note of an error tells.
+_MOST_NAMES = 20
+
+
+def _note(stub: TaskServiceStub, name: Any) -> str | None:
+    """What to know where a stub does not have a task; None: nothing.
+
+    Only where the application has tasks that the stub does not see: doctests
+    of 0.5.2 compare the whole error, and a note would be part of it.
+    """
+    kind = stub.taskInterface
+    found = stub.host.tasks(stub, kind)
+    hidden = sorted(set(stub.host.tasks(stub, ITask)).difference(found))
+    if not hidden:
+        return None
+    return (f'{type(stub).__name__} has looked for {shown(name)} among the '
+            f'utilities for {kind.__name__}, which are {_names(found)}.  It '
+            f'does not see those that are for ITask alone: '
+            f'{_names(hidden)}.  Register a stand-in in the test: '
+            f'provideUtility(task, {kind.__name__}, {shown(name)})')
+
+
+def _names(tasks: Iterable[str]) -> str:
+    names = sorted(tasks)
+    text = ', '.join(map(repr, names[:_MOST_NAMES])) or 'none'
+    more = len(names) - _MOST_NAMES
+    return f'{text} and {more} more' if more > 0 else text
 
 
 class QueueStub(Persistent):
