@@ -89,7 +89,7 @@ def migrate(path: ServicePath, cancel_lost: bool = False,
     if found.unreadable and not leave_unreadable:
         raise ConfigurationError(_refusal(path, found))
     note = f'migrate {show(path)}'
-    _write(path, note, lambda service: upstream.begin(service, found.before))
+    _write(path, note, lambda service: upstream.begin(service, found))
     for start in range(0, len(found.moves), BATCH):
         batch = found.moves[start:start + BATCH]
         _write(path, note, partial(upstream.move, moves=batch,

@@ -14,6 +14,7 @@ from zope.component.interfaces import ISite
 from lovely.remotetask.host import SITE_MANAGER
 from lovely.remotetask.host import ServicePath
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.store.records import UNREADABLE
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
@@ -46,12 +47,23 @@ def services(connection: Connection, host: IHost) -> Iterator[ServicePath]:
                 if mark in seen:
                     continue
                 seen.add(mark)
+                if not can_be_seen(obj):
+                    continue
                 if ITaskService.providedBy(obj):
                     if names:
                         yield path_to(names, obj, host)
                     continue
                 below += _inside(names, obj, left)
             level = below
+
+
+def can_be_seen(obj: Any) -> bool:
+    """Is the code of this object installed, so that it can be looked into?"""
+    try:
+        # That of its interfaces may be missing, too: then it does not load.
+        return not IBroken.providedBy(obj)
+    except UNREADABLE:
+        return False
 
 
 def split(path: str) -> list[str]:

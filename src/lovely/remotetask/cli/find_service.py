@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
-
-from ZODB.interfaces import IBroken
 
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.host import APPLICATION
 from lovely.remotetask.host import ServicePath
+from lovely.remotetask.store.records import UNREADABLE
+from lovely.remotetask.walk import can_be_seen
 from lovely.remotetask.walk import path_to
 from lovely.remotetask.walk import services
 from lovely.remotetask.walk import show
@@ -35,8 +36,10 @@ def find(connection: Connection, path: str | None, host: IHost) -> ServicePath:
     Cost: O(objects near the root), bounded.
     """
     if path is not None:
-        names = split(path)
-        service = host.find_service(connection, names)
+        names, service = split(path), None
+        # A folder on the way may need code that is not installed.
+        with suppress(*UNREADABLE):
+            service = host.find_service(connection, names)
         if service is not None:
             return path_to(names, service, host)
     found = list(services(connection, host))
@@ -59,7 +62,7 @@ def find(connection: Connection, path: str | None, host: IHost) -> ServicePath:
 
 def check_visible(connection: Connection, problem: str = _NONE) -> None:
     """Raise Failure where code is missing without which none is seen."""
-    if IBroken.providedBy(connection.root().get(APPLICATION)):
+    if not can_be_seen(connection.root().get(APPLICATION)):
         raise Failure(
             f'{problem} that can be seen: the code of its application is not '
             f'installed here', 'install it beside remotetask')

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -57,7 +60,7 @@ def migrate_command(uri: str, service: str | None, dry_run: bool,
     The database has to be converted to Python 3 before, by zodbupdate.  Where
     it is stopped, the next call goes on.
     """
-    with opened(uri, None, (), None) as database:
+    with opened(uri, None, (), None) as database, _quiet():
         paths = db.read(database, lambda connection: _find(
             connection, service))
         answers = []
@@ -73,6 +76,20 @@ def migrate_command(uri: str, service: str | None, dry_run: bool,
         click.echo('no service of 0.5.2 is here: there is nothing to migrate')
     elif dry_run:
         click.echo('this was a dry run: nothing has been changed')
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # They log a traceback of each record that cannot be read; we tell of it.
+    loggers = [logging.getLogger(name)
+               for name in ('ZODB.Connection', 'ZODB.serialize')]
+    for one in loggers:
+        one.disabled = True
+    try:
+        yield
+    finally:
+        for one in loggers:
+            one.disabled = False
 
 
 def _find(connection: Connection, service: str | None) -> list[ServicePath]:

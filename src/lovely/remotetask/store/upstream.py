@@ -54,6 +54,9 @@ _PARTS = ('jobs', '_queue', '_scheduledQueue', '_scheduledJobs')
 # The fields of a schedule, in the order of CronJob.fields().
 _FIELDS = ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek')
 
+# Of a Plan: the ids of jobs that are otherwise after a migration.
+_NOTES = ('lost', 'interrupted', 'never', 'repeated')
+
 #: The count of jobs that were made and never added.
 NEVER_ADDED = 'never added'
 
@@ -119,11 +122,13 @@ def refuse_old(service: TaskService) -> None:
 class Move(NamedTuple):
     """A job that has to be moved.
 
-    Attributes: ``due`` (float), when 0.5.2 would have run it, where it had
-    noted that; ``lost``: it is queued, and was in no queue.
+    Attributes: ``added`` (float), when that was; ``due`` (float), when 0.5.2
+    would have run it, where it had noted that; ``lost``: it is queued, and
+    was in no queue.
     """
 
     jobid: int
+    added: float = 0.0
     due: float | None = None
     lost: bool = False
 
@@ -149,6 +154,17 @@ class Plan:
         self.never: list[int] = []
         self.repeated: list[int] = []
 
+    def notes(self) -> dict[str, Any]:
+        """What a migration that goes on can no longer see, as plain data."""
+        return {'before': dict(self.before), **{
+            name: getattr(self, name) for name in _NOTES}}
+
+    def recall(self, notes: dict[str, Any]) -> None:
+        """Take over the notes of the call that has begun a migration."""
+        self.before = Counter(notes['before'])
+        for name in _NOTES:
+            setattr(self, name, list(notes[name]))
+
 
 def plan(service: TaskService, cancel_lost: bool) -> Plan:
     """Look over a service of 0.5.2; nothing is written.
@@ -166,6 +182,7 @@ def plan(service: TaskService, cancel_lost: bool) -> Plan:
     due = dict(_due(old))
     ended: list[tuple[float, Move]] = []
     waiting: list[tuple[tuple[int, float], Move]] = []
+    latest, equal = 0.0, 0
     for number, (jobid, job) in enumerate(old['jobs'].items()):
         if number % _READ_BATCH == 0 and service._p_jar is not None:
             service._p_jar.cacheGC()
@@ -177,23 +194,26 @@ def plan(service: TaskService, cancel_lost: bool) -> Plan:
             if jobid not in done:
                 found.moves.append(Move(jobid))
             continue
+        added = _created(job)
+        latest, equal = added, equal + 1 if added == latest else 0
         if jobid in done:
             found.after[count_as(job)] += 1
             continue
-        move = Move(jobid, due.get(job._p_oid), job.status in (
-            QUEUED, PROCESSING) and job._p_oid not in queued)
+        move = Move(
+            # A microsecond keeps those of one second in their order.
+            jobid, added + equal / 1_000_000, due.get(job._p_oid),
+            job.status in (QUEUED, PROCESSING) and job._p_oid not in queued)
         found.before[count_as(job)] += 1
         found.after[_note(found, job, move, cancel_lost)] += 1
         if job.status in LOGS:
             ended.append((_ended(job), move))
         elif job.status in (QUEUED, PROCESSING):
             # Threads had taken the lost ones: before all that still wait.
-            waiting.append(((queued.get(job._p_oid, -1), _created(job)),
-                            move))
+            waiting.append(((queued.get(job._p_oid, -1), added), move))
         else:
             found.moves.append(move)
     if done:
-        found.before = Counter(old['new'][2])
+        found.recall(old['new'][2])
     # A log takes entries at its end alone: first those that have ended, in
     # their order, before any that ends now.
     ended.sort(key=itemgetter(0))
@@ -233,7 +253,6 @@ def _due(old: dict[str, Any]) -> Iterator[tuple[Any, float]]:
     # Services of 0.2 had no schedules.
     for moment, jobs in (old.get('_scheduledJobs') or {}).items():
         for number, job in enumerate(jobs):
-            # A microsecond keeps those of one second in their order.
             yield job._p_oid, moment + number / 1_000_000
 
 
@@ -276,7 +295,7 @@ def _has_no_date(job: Any) -> bool:
 
 # --- the steps ---------------------------------------------------------------
 
-def begin(service: TaskService, before: dict[str, int]) -> None:
+def begin(service: TaskService, found: Plan) -> None:
     """Make the new structures, empty, beside those of 0.5.2."""
     old = _old(service)
     if old is None or 'new' in old:
@@ -284,7 +303,7 @@ def begin(service: TaskService, before: dict[str, int]) -> None:
     family = (BTrees.family32 if isinstance(
         old['jobs'], BTrees.family32.IO.BTree) else BTrees.family64)
     jobs = Blocks(family)
-    old['new'] = (jobs, JobQueue(jobs), dict(before))
+    old['new'] = (jobs, JobQueue(jobs), found.notes())
     service._p_changed = True
 
 
@@ -346,32 +365,31 @@ def _rewrite(job: Any, jobid: int) -> None:
 def _place(queue: JobQueue, job: Any, move: Move, cancel_lost: bool,
            now: float) -> None:
     if move.lost and cancel_lost:
-        queue.put_in(job, CANCELLED, time_key(_created(job)),
+        queue.put_in(job, 'cancelled', time_key(move.added),
                      status=CANCELLED)
     elif job.status in (QUEUED, PROCESSING):
         queue.enqueue(job)
     elif job.status in LOGS:
         queue.log(job, job.status, DIRECT_SLOT, _ended(job))
     elif job.status == CANCELLED:
-        queue.put_in(job, 'cancelled', time_key(_created(job)))
+        queue.put_in(job, 'cancelled', time_key(move.added))
     elif job.status == STARTLATER:
-        queue.put_in(job, 'later', time_key(_created(job)))
+        queue.put_in(job, 'later', time_key(move.added))
     elif job.status in (CRONJOB, DELAYED):
         if _has_no_date(job):
             queue.fail(job, Failure(
                 'InvalidSchedule', 'its schedule never occurs', '', 0, now),
                 now)
         else:
-            queue.schedule_at(job, _when(job, move.due, now))
+            queue.schedule_at(job, _when(job, move, now))
 
 
-def _when(job: Any, due: float | None, now: float) -> float:
+def _when(job: Any, move: Move, now: float) -> float:
     """When a scheduled job runs next."""
     if job.recurring:
         # 0.5.2 drifted by some seconds with each run.  A run that is due is
         # not lost.
-        return due if due is not None and due <= now else job.next_run(now)
-    if due is None:
-        # No thread had seen it.
-        due = (_created(job) or now) + job.delay
-    return due
+        return (move.due if move.due is not None and move.due <= now
+                else job.next_run(now))
+    # No thread had seen it: it counts from its add.
+    return move.added + job.delay if move.due is None else move.due
