@@ -58,7 +58,7 @@ def test_databases_open(driver, how, key):
 @pytest.fixture
 def written(tmp_path):
     """A database that 0.5.2 has written: see tests/upstream/migration."""
-    path = tmp_path / 'Data.fs'
+    path = tmp_path / 'old.fs'
     path.write_bytes(gzip.decompress((MIGRATION / 'Data.fs.gz').read_bytes()))
     database = DB(FileStorage(str(path)))
     with database.transaction() as connection:

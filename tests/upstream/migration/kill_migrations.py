@@ -65,7 +65,8 @@ def found(path):
 
 def main(written, work):
     # Before the forks, or each would import them anew.
-    for name in ('lovely.remotetask.cli.migrate', 'lovely.remotetask.cli.setup',
+    for name in ('lovely.remotetask.cli.migrate',
+                 'lovely.remotetask.cli.setup',
                  'lovely.remotetask.cli.server', 'zodburi.resolvers',
                  'zope.site.folder', 'zope.site.site', 'zc.queue', 'press'):
         importlib.import_module(name)

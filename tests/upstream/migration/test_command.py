@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -114,6 +116,20 @@ def test_lost_jobs_can_be_cancelled(migrate, opened, press):
     tasks = opened().tasks
     assert tasks.getStatus(298837034) == 'cancelled'
     assert tasks._queue[0].input == 0
+
+
+def test_the_page_about_it(migrate, press):
+    """docs/explanation/porting.rst shows commands with their output."""
+    page = (HERE.parents[2] / 'docs/explanation/porting.rst').read_text()
+    shown = [textwrap.dedent(block) for block in re.findall(
+        r'code-block:: console\n\n((?: {7}.*\n|\n)+)', page)]
+    runs = [part.partition('\n') for part in
+            ''.join(shown).split('$ remotetask migrate ')[1:]]
+    assert len(runs) == 3
+    for command, _, output in runs:
+        where, uri, *arguments = command.split()
+        assert (where, uri) == ('--db', 'file:///srv/app/Data.fs')
+        assert migrate(*arguments) == (0, output.rstrip('\n') + '\n', '')
 
 
 # --- databases and services that are not there -------------------------------
