@@ -31,6 +31,11 @@ DEPTH = 4
 OBJECTS = 20_000
 IN_CONTAINER = 2_000
 
+#: What an object raises that cannot be loaded because code is missing: that of
+#: an interface that it provides makes it a TypeError, which ZODB 6.0 raises as
+#: it is.
+UNSEEN = (*UNREADABLE, TypeError)
+
 
 def services(connection: Connection, host: IHost) -> Iterator[ServicePath]:
     """The paths of the services near the roots of a database."""
@@ -60,9 +65,8 @@ def services(connection: Connection, host: IHost) -> Iterator[ServicePath]:
 def can_be_seen(obj: Any) -> bool:
     """Is the code of this object installed, so that it can be looked into?"""
     try:
-        # That of its interfaces may be missing, too: then it does not load.
         return not IBroken.providedBy(obj)
-    except UNREADABLE:
+    except UNSEEN:
         return False
 
 

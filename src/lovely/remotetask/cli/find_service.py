@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.host import APPLICATION
 from lovely.remotetask.host import ServicePath
-from lovely.remotetask.store.records import UNREADABLE
+from lovely.remotetask.walk import UNSEEN
 from lovely.remotetask.walk import can_be_seen
 from lovely.remotetask.walk import path_to
 from lovely.remotetask.walk import services
@@ -38,7 +38,7 @@ def find(connection: Connection, path: str | None, host: IHost) -> ServicePath:
     if path is not None:
         names, service = split(path), None
         # A folder on the way may need code that is not installed.
-        with suppress(*UNREADABLE):
+        with suppress(*UNSEEN):
             service = host.find_service(connection, names)
         if service is not None:
             return path_to(names, service, host)
