@@ -34,7 +34,7 @@ IN_CONTAINER = 2_000
 #: What an object raises that cannot be loaded because code is missing: that of
 #: an interface that it provides makes it a TypeError, which ZODB 6.0 raises as
 #: it is.
-UNSEEN = (*UNREADABLE, TypeError)
+UNSEEN: tuple[type[Exception], ...] = (*UNREADABLE, TypeError)
 
 
 def services(connection: Connection, host: IHost) -> Iterator[ServicePath]:
