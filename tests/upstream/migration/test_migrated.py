@@ -104,12 +104,23 @@ def test_the_errors(service):
         assert service.getStatus(jobid) == 'error'
         assert service.getError(jobid) == text
         error = service.jobs[jobid].error
-        assert (error.type, error.attempt, error.traceback) == (kind, 0, '')
+        assert (error.type, error.attempt, error.traceback) == (kind, 1, '')
         assert error.time == service.jobs[jobid].completedAt.timestamp()
         assert service.jobs[jobid].errors == [error]
     # That of the latest run of a schedule.
     assert service.getStatus(HOURLY) == 'cronjob'
     assert 'by zero' in service.getError(HOURLY)
+
+
+def test_a_retry_counts_on_from_the_attempt_that_there_was(service, register):
+    def divide(input):
+        raise ValueError('again')
+
+    register(divide, 'divide')
+    service.retryJob(DIVIDE)
+    assert service.processNext(jobid=DIVIDE)
+    assert [(one.type, one.attempt) for one in service.jobs[DIVIDE].errors
+            ] == [('ZeroDivisionError', 1), ('ValueError', 2)]
 
 
 def test_what_has_ended_is_listed_in_its_order(service):

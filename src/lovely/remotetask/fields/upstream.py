@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from lovely.remotetask.bounds import seconds_of
+from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
 
 # Attribute of 0.5.2, a naive local datetime -> ours, seconds since 1970.
@@ -25,22 +26,26 @@ def converted(state: dict[str, Any]) -> dict[str, Any]:
             state[ours] = seconds_of(moment)
     # The queue says when a job runs next.
     state.pop('scheduledFor', None)
+    attempt = NO_ATTEMPT
+    if state.get('startedAt') is not None:
+        # 0.5.2 has not counted them: there was one, at least.
+        attempt = state['attempts'] = 1
     error = state.get('error')
     if error is not None and type(error) is not tuple:
         ended = state.get('completedAt') or state.get('startedAt') or 0.0
-        state['error'] = tuple(_failure(error, ended))
+        state['error'] = tuple(_failure(error, attempt, ended))
     return state
 
 
-def _failure(error: Any, moment: float) -> Failure:
+def _failure(error: Any, attempt: int, moment: float) -> Failure:
     if isinstance(error, BaseException):
-        # 0.5.2 has kept no traceback, and not counted the attempts.
-        return Failure.of(error, 0, moment)._replace(traceback='')
+        # 0.5.2 has kept no traceback.
+        return Failure.of(error, attempt, moment)._replace(traceback='')
     # The class of an exception may be gone: its arguments tell the most.
     kind = type(error)
     texts = getattr(error, '__Broken_newargs__', None) or (error,)
     return Failure(f'{kind.__module__}.{kind.__qualname__}',
-                   ', '.join(map(_text, texts)), '', 0, moment)
+                   ', '.join(map(_text, texts)), '', attempt, moment)
 
 
 def _text(value: Any) -> str:

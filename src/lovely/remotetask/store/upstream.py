@@ -25,6 +25,7 @@ from lovely.remotetask import schedule
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import NotMigrated
+from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.host import parents
 from lovely.remotetask.interfaces import CANCELLED
@@ -202,7 +203,7 @@ def plan(service: TaskService, cancel_lost: bool) -> Plan:
         move = Move(
             # A microsecond keeps those of one second in their order.
             jobid, added + equal / 1_000_000, due.get(job._p_oid),
-            job.status in (QUEUED, PROCESSING) and job._p_oid not in queued)
+            job.status == QUEUED and job._p_oid not in queued)
         found.before[count_as(job)] += 1
         found.after[_note(found, job, move, cancel_lost)] += 1
         if job.status in LOGS:
@@ -230,13 +231,11 @@ def count_as(job: Job) -> str:
 
 def _note(found: Plan, job: Any, move: Move, cancel_lost: bool) -> str:
     """Note what will be other than it was; the status that the job gets."""
-    if move.lost and job.status == QUEUED:
+    if move.lost:
         found.lost.append(move.jobid)
+        return CANCELLED if cancel_lost else QUEUED
     if job.status == PROCESSING:
         found.interrupted.append(move.jobid)
-    if move.lost and cancel_lost:
-        return CANCELLED
-    if job.status == PROCESSING:
         return QUEUED
     if job.status in (CRONJOB, DELAYED):
         if _has_no_date(job):
@@ -378,8 +377,8 @@ def _place(queue: JobQueue, job: Any, move: Move, cancel_lost: bool,
     elif job.status in (CRONJOB, DELAYED):
         if _has_no_date(job):
             queue.fail(job, Failure(
-                'InvalidSchedule', 'its schedule never occurs', '', 0, now),
-                now)
+                'InvalidSchedule', 'its schedule never occurs', '',
+                NO_ATTEMPT, now), now)
         else:
             queue.schedule_at(job, _when(job, move, now))
 
