@@ -24,7 +24,7 @@ trap 'rm -rf "$work"' EXIT
 
 TZ=UTC PYTHONPATH="$here" PYTHONDONTWRITEBYTECODE=1 \
     "$work/two/bin/python" "$here/make_database.py" "$work/Data.fs"
-rm "$work/Data.fs.index"
+rm -f "$work/Data.fs.index"
 PYTHONPATH="$here" PYTHONDONTWRITEBYTECODE=1 \
     "$work/three/bin/zodbupdate" -q --pack --convert-py3 --encoding utf-8 \
     --file "$work/Data.fs"
