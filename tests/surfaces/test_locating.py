@@ -6,6 +6,7 @@ from persistent import Persistent
 from persistent.mapping import PersistentMapping
 
 from lovely.remotetask import TaskService
+from lovely.remotetask import walk
 from lovely.remotetask.cli import find_service
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.edge import db
@@ -71,7 +72,7 @@ def test_what_lies_deep_is_left_alone(application, find):
 def test_only_a_part_of_a_large_folder_is_looked_at(application, find):
     application.root['many'] = PersistentMapping(
         {f'm{number:05}': PersistentMapping()
-         for number in range(find_service.IN_CONTAINER)})
+         for number in range(walk.IN_CONTAINER)})
     application.root['many']['zzz'] = TaskService()
     with pytest.raises(Failure, match='holds no task service'):
         find()

@@ -130,6 +130,10 @@ class NewerRecord(ConfigurationError):
     """
 
 
+class NotMigrated(ConfigurationError):
+    """0.5.2 has written this service; migrate it once: remotetask migrate."""
+
+
 # --- raised by tasks --------------------------------------------------------
 
 class TaskError(RemoteTaskError):

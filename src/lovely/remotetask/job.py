@@ -32,6 +32,7 @@ from lovely.remotetask.fields.failure import keep
 from lovely.remotetask.fields.moments import LocalMoment
 from lovely.remotetask.fields.moments import Moment
 from lovely.remotetask.fields.runs import Run
+from lovely.remotetask.fields.upstream import converted
 from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IJob
 
@@ -62,9 +63,11 @@ def unpack(state: dict[str, Any]) -> dict[str, Any]:
 
     Raises: NewerRecord.
     """
-    # Records of 0.5.2 have all attributes one by one.
     packed = state.pop('', None)
-    if packed is not None:
+    if packed is None:
+        # 0.5.2 has stored all attributes one by one.
+        converted(state)
+    else:
         form, *values = pickle.loads(packed)
         if form > _FORM:
             raise NewerRecord(

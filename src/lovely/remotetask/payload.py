@@ -24,9 +24,9 @@ from lovely.remotetask.errors import InputRejected
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
 
-# An input or output whose pickle is longer (bytes) gets a record of its own,
-# so that a change of status does not write it again.
-_INLINE_BYTES = 2000
+#: An input or output whose pickle is longer (bytes) gets a record of its own,
+#: so that a change of status does not write it again.
+INLINE_BYTES = 2000
 
 _ATOMS = frozenset((type(None), bool, int, float))
 _DEPTH = 50
@@ -128,7 +128,7 @@ def check(value: Any, jar: Connection | None = None,
         return size
     # A value that is no plain data gets a record of its own, however short it
     # is: without its class it cannot be loaded, and the job still can.
-    return max(_trial(value, jar, limit), _INLINE_BYTES + 1)
+    return max(_trial(value, jar, limit), INLINE_BYTES + 1)
 
 
 def _trial(value: Any, jar: Connection | None, limit: int) -> int:
@@ -233,7 +233,7 @@ def _refuse_foreign(obj: Any, jar: Connection | None) -> None:
 def wrap(value: Any, size: int) -> Any:
     """The value as it is kept in a job record: itself, or a Payload."""
     # A persistent object is stored as a reference, however large it is.
-    if size > _INLINE_BYTES and not isinstance(value, Persistent):
+    if size > INLINE_BYTES and not isinstance(value, Persistent):
         return Payload(value)
     return value
 

@@ -21,6 +21,7 @@ from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import db as database_edge
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.errors import NotMigrated
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import ProcessorRequest
 from lovely.remotetask.host import current as current_host
@@ -252,7 +253,7 @@ class SimpleProcessor:
                     return
                 # The commit that adds the service notifies of no queue.
                 rest = max(self.waitTime, WAIT_FLOOR)
-            except OpenedBeforeFork as error:
+            except (OpenedBeforeFork, NotMigrated) as error:
                 log.error('Processor: %s', error)
                 return
             except ConflictError:

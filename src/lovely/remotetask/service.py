@@ -56,6 +56,9 @@ from lovely.remotetask.store.local import local
 from lovely.remotetask.store.queue import JobQueue
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
+from lovely.remotetask.store.upstream import OfMigrated
+from lovely.remotetask.store.upstream import refuse_old
+from lovely.remotetask.store.upstream import set_aside
 
 # 0.5.2 had the start-up in this module, and ZCML files name it here.
 __all__ = ['TaskService', 'bootStrapSubscriber', 'getAutostartServiceNames']
@@ -83,15 +86,19 @@ class TaskService(OwnAnnotations, Persistent):
     raiseErrors = False
     clock = SYSTEM_CLOCK    # type: Any
 
+    # What a service of 0.5.2 has not.  The types stand in comments: see job.
+    jobs = OfMigrated()         # type: Any
+    jobqueue = OfMigrated()     # type: Any
+
     def __init__(self) -> None:
         super().__init__()
         self.jobs = Blocks(self.family)
         self.jobqueue = JobQueue(self.jobs)
 
     def __setstate__(self, state: Any) -> None:
-        super().__setstate__(state)
-        # Here, and not in each verb: who cancels, cleans or runs jobs directly
-        # stores new objects, too, and whatever else its transaction holds.
+        super().__setstate__(set_aside(state))
+        # Here, and not in each verb: a process that cancels, cleans or runs
+        # jobs directly stores new objects, too.
         if self._p_jar is not None:
             forget_when_cut_off(self._p_jar.db())
 
@@ -333,6 +340,7 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         if self.__parent__ is None:
             return
+        refuse_old(self)
         jar = caller.jar_of(self)
         if jar is None:
             raise ConfigurationError(

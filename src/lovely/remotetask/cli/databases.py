@@ -11,6 +11,7 @@ from typing import Any
 import ZODB
 from zc.lockfile import LockError
 from ZODB.FileStorage import FileStorage
+from ZODB.FileStorage.FileStorage import FileStorageFormatError
 from ZODB.POSException import StorageError
 
 from lovely.remotetask.cli.failures import Failure
@@ -44,6 +45,7 @@ def open_directory(directory: Path) -> ZODB.DB:
             f'cannot write to the data directory {directory}: '
             f'{reason(error)}', 'choose another one with --data') from error
     except StorageError as error:
+        _refuse_python2(error)
         raise Failure(
             f'{directory / "Data.fs"} is damaged or no database: '
             f'{describe(error)}',
@@ -142,11 +144,26 @@ def _connect(connect: Callable[[], Any], name: str, where: str,
                       ) from error
     # A driver may raise any kind of error.
     except Exception as error:
+        _refuse_python2(error)
         raise Failure(
             f'cannot open {name}: {hide(describe(error))}',
             f'correct {where}, or start the database server') from error
     finally:
         logging.disable(logging.NOTSET)
+
+
+def _refuse_python2(error: Exception) -> None:
+    """Raise Failure if a FileStorage is that of a Python 2."""
+    if not isinstance(error, FileStorageFormatError):
+        return
+    path = str(error)
+    with open(path, 'rb') as file:
+        if file.read(4) != b'FS21':
+            return
+    raise Failure(
+        f'{path} was written by Python 2',
+        f'keep a copy, and convert it: zodbupdate --pack --convert-py3 '
+        f'--encoding utf-8 --file {path}') from error
 
 
 def _postgres(uri: str) -> str:

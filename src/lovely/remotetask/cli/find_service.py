@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
-from typing import Any
-
-from persistent.interfaces import IPersistent
-from ZODB.interfaces import IBroken
-from zope.component.interfaces import ISite
 
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.host import APPLICATION
-from lovely.remotetask.host import SITE_MANAGER
 from lovely.remotetask.host import ServicePath
-from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.walk import UNSEEN
+from lovely.remotetask.walk import can_be_seen
+from lovely.remotetask.walk import path_to
+from lovely.remotetask.walk import services
+from lovely.remotetask.walk import show
+from lovely.remotetask.walk import split
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
 
     from lovely.remotetask.interfaces import IHost
-    from lovely.remotetask.service import TaskService
-
-#: A service is looked for down to this depth (names in its path) below a root:
-#: in an application, in a site of it, and in that one's site manager.
-DEPTH = 4
-
-#: How many objects are looked at, at most, and how many in one container: a
-#: folder of a million documents would be loaded otherwise.
-OBJECTS = 20_000
-IN_CONTAINER = 2_000
 
 _HOW_TO = ("make one: remotetask serve makes it, or add a TaskService to your "
            "application, as in docs/tutorial/first-job.rst")
+
+_NONE = 'this database holds no task service'
 
 
 def find(connection: Connection, path: str | None, host: IHost) -> ServicePath:
@@ -45,10 +36,12 @@ def find(connection: Connection, path: str | None, host: IHost) -> ServicePath:
     Cost: O(objects near the root), bounded.
     """
     if path is not None:
-        names = split(path)
-        service = host.find_service(connection, names)
+        names, service = split(path), None
+        # A folder on the way may need code that is not installed.
+        with suppress(*UNSEEN):
+            service = host.find_service(connection, names)
         if service is not None:
-            return _path(names, service, host)
+            return path_to(names, service, host)
     found = list(services(connection, host))
     if path is not None:
         problem = f'there is no task service at {show(split(path))}'
@@ -61,52 +54,18 @@ def find(connection: Connection, path: str | None, host: IHost) -> ServicePath:
         raise Failure(f'this database holds several task services: '
                       f'{_list(found)}', 'choose one with --service')
     else:
-        problem = 'this database holds no task service'
-    if IBroken.providedBy(connection.root().get(APPLICATION)):
-        raise Failure(
-            f'{problem} that can be seen: the code of its application is not '
-            f'installed here', 'install it beside remotetask')
+        problem = _NONE
+    check_visible(connection, problem)
     raise Failure(problem, _HOW_TO if not found and path is None else
                   f'correct --service, or {_HOW_TO}')
 
 
-def services(connection: Connection, host: IHost) -> Iterator[ServicePath]:
-    """The paths of the services near the roots of a database."""
-    seen: set[Any] = set()
-    left = [OBJECTS]
-    for root in host.roots(connection):
-        # Breadth first: of several paths to a service, the shortest is the
-        # usual one.
-        level: list[tuple[list[str], Any]] = [([], root)]
-        for _ in range(DEPTH + 1):
-            below: list[tuple[list[str], Any]] = []
-            for names, obj in level:
-                mark = _identity(obj)
-                if mark in seen:
-                    continue
-                seen.add(mark)
-                if ITaskService.providedBy(obj):
-                    if names:
-                        yield _path(names, obj, host)
-                    continue
-                below += _inside(names, obj, left)
-            level = below
-
-
-def split(path: str) -> list[str]:
-    """The names of a path, with or without a slash in front."""
-    return [name for name in path.split('/') if name]
-
-
-def show(path: Sequence[str]) -> str:
-    """A path for people."""
-    return '/' + '/'.join(path)
-
-
-def _path(names: Sequence[str], service: TaskService, host: IHost
-          ) -> ServicePath:
-    return ServicePath(
-        names, getattr(service, '_p_oid', None), host, [service])
+def check_visible(connection: Connection, problem: str = _NONE) -> None:
+    """Raise Failure where code is missing without which none is seen."""
+    if not can_be_seen(connection.root().get(APPLICATION)):
+        raise Failure(
+            f'{problem} that can be seen: the code of its application is not '
+            f'installed here', 'install it beside remotetask')
 
 
 def _list(found: Sequence[Sequence[str]]) -> str:
@@ -114,42 +73,3 @@ def _list(found: Sequence[Sequence[str]]) -> str:
     if len(found) > len(shown):
         shown.append(f'and {len(found) - len(shown)} more')
     return ', '.join(shown)
-
-
-def _identity(obj: Any) -> Any:
-    """The identity of an object, in a graph that may have cycles."""
-    oid = getattr(obj, '_p_oid', None)
-    # Oids of two databases may be equal.
-    return id(obj) if oid is None else (id(obj._p_jar), oid)
-
-
-def _inside(names: list[str], obj: Any, left: list[int]
-            ) -> Iterator[tuple[list[str], Any]]:
-    """The members of a container that a path can lead to."""
-    if not _may_contain(obj):
-        return
-    if ISite.providedBy(obj):
-        yield [*names, SITE_MANAGER], obj.getSiteManager()
-    if not hasattr(obj.__class__, 'items'):
-        return
-    for number, (name, member) in enumerate(obj.items()):
-        if left[0] <= 0 or number >= IN_CONTAINER:
-            return
-        left[0] -= 1
-        # Names with a slash, and numbers, cannot stand in a path.
-        if isinstance(name, str) and name and '/' not in name and (
-                _may_contain(member)
-                or ITaskService.implementedBy(member.__class__)):
-            yield [*names, name], member
-
-
-def _may_contain(obj: Any) -> bool:
-    """May services be below this object?  Its class tells without loading."""
-    # Not type(obj): in Zope that is a wrapper of Acquisition.
-    kind = obj.__class__
-    if kind is dict:
-        return True
-    return (IPersistent.implementedBy(kind)
-            and not IBroken.implementedBy(kind)
-            and hasattr(kind, '__getitem__')
-            and (hasattr(kind, 'items') or hasattr(kind, 'getSiteManager')))

@@ -26,6 +26,7 @@ COMMANDS = {
     'workers': 'lovely.remotetask.cli.admin',
     'pause': 'lovely.remotetask.cli.admin',
     'resume': 'lovely.remotetask.cli.admin',
+    'migrate': 'lovely.remotetask.cli.migrate',
     'demo': 'lovely.remotetask.cli.demo',
     'bench': 'lovely.remotetask.bench.command',
 }

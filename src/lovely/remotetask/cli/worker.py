@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ZODB import DB
 
     from lovely.remotetask.interfaces import IHost
+    from lovely.remotetask.service import TaskService
 
 #: How many jobs a worker runs at once where --threads is not given.
 DEFAULT_THREADS = 5
@@ -160,6 +161,8 @@ class _Work:
         from lovely.remotetask.host import visit
         from lovely.remotetask.peers import liveness
         from lovely.remotetask.run.threads import ServiceThread
+        from lovely.remotetask.store.upstream import refuse_old
+        from lovely.remotetask.walk import show
 
         self._processor = processor
         database.setPoolSize(
@@ -171,10 +174,13 @@ class _Work:
             liveness.for_database(path.home or database).announce()
         except ConfigurationError as error:
             raise Failure(str(error)) from error
-        self.tasks: list[str] = visit(database, path, host, lambda service:
-                                      sorted(service.getAvailableTasks()),
-                                      writes=False)
-        self.service = find_service.show(path)
+
+        def tasks(service: TaskService) -> list[str]:
+            refuse_old(service)
+            return sorted(service.getAvailableTasks())
+
+        self.tasks = visit(database, path, host, tasks, writes=False)
+        self.service = show(path)
         self.threads = threads
         run: Any
         if threads == 1:

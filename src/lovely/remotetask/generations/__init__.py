@@ -1,11 +1,10 @@
 """The generations of the data in a database, for zope.generations.
 
-Databases of 0.5.2 and new ones are of generation 0.  A step that changes old
-data will be called ``evolve1`` and so on; the minimum stays 0, so that a
-database opens before it was evolved.
+Generation 0 is that of 0.5.2, and 1 that of 1.0.  The minimum stays 0, so
+that a database opens before it was evolved: its operator decides when.
 """
 
 from zope.generations.generations import SchemaManager
 
 schemaManager = SchemaManager(
-    minimum_generation=0, generation=0, package_name=__name__)
+    minimum_generation=0, generation=1, package_name=__name__)

@@ -111,7 +111,19 @@ def look(jobs: Blocks, jobid: Any) -> Job | None:
     except UNREADABLE as error:
         return UnreadableJob(jobid, _note_down(jobs, jobid, error, None), {})
     return UnreadableJob(jobid, _note_down(
-        jobs, jobid, _gone(job), known.get('position')), known)
+        jobs, jobid, ImportError(f'{_gone(job)}: install what has it, or '
+                                 f'cancel the job'),
+        known.get('position')), known)
+
+
+def why_unreadable(job: Any) -> str | None:
+    """Why the record of a job cannot be read, without a remedy; None: it can.
+    """
+    try:
+        job._p_activate()
+        return None if hasattr(job, 'position') else _gone(job)
+    except UNREADABLE as error:
+        return _cause(error.__cause__ or error)
 
 
 def may_stand(jobs: Blocks, jobid: int, place: tuple[str, Any]
@@ -188,17 +200,21 @@ def _key(jobs: Blocks, jobid: Any) -> Any:
     return getattr(jobs, '_p_oid', None), jobid
 
 
-def _gone(job: Any) -> Exception:
+def _gone(job: Any) -> str:
     kind = type(job)
-    return ImportError(
-        f'its class {kind.__module__}.{kind.__qualname__} cannot be imported: '
-        f'install what has it, or cancel the job')
+    return (f'its class {kind.__module__}.{kind.__qualname__} cannot be '
+            f'imported')
 
 
 def _text(error: BaseException) -> str:
+    remedy = (': restore it from a backup, or cancel the job'
+              if isinstance(error, POSException.POSKeyError) else '')
+    return _cause(error) + remedy
+
+
+def _cause(error: BaseException) -> str:
     if isinstance(error, POSException.POSKeyError):
-        return (f'its record is lost ({type(error).__name__} {error}): '
-                f'restore it from a backup, or cancel the job')
+        return f'its record is lost ({type(error).__name__} {error})'
     if isinstance(error, (ImportError, NewerRecord)):
         return str(error)
     return f'{type(error).__name__}: {error}'[:settings.TRACEBACK_CHARS]
