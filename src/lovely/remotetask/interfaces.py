@@ -566,9 +566,12 @@ class ITaskService(IContained):
     def startProcessing():
         """Start a thread that runs jobs; call it after each start-up.
 
-        Does nothing where one runs already, or where the service has no
-        place in a database.
-        Txn: neither begins nor ends one.  Source: 0.5.2.
+        Does nothing where one runs already.
+        Raises: ConfigurationError for a service that has no place (no
+        ``__parent__`` or no ``__name__``) or is in no database: a thread
+        could not find it.
+        Txn: neither begins nor ends one.  Source: 0.5.2, which did nothing
+        for a service without a place.
         """
 
     def stopProcessing(wait=1.0):

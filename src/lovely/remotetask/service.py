@@ -58,7 +58,8 @@ from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
 
 # 0.5.2 had the start-up in this module, and ZCML files name it here.
-__all__ = ['TaskService', 'bootStrapSubscriber', 'getAutostartServiceNames']
+__all__ = ['TaskService', 'make_service', 'bootStrapSubscriber',
+           'getAutostartServiceNames']
 
 
 # mypy-zope knows no IContained: zope.location ships no types.
@@ -326,8 +327,13 @@ class TaskService(OwnAnnotations, Persistent):
 
     def startProcessing(self) -> None:
         """See ITaskService"""
-        if self.__parent__ is None:
-            return
+        if self.__parent__ is None or not self.__name__:
+            raise ConfigurationError(
+                'this service has no place: its thread would have to find it '
+                'by its path.  Put it there by make_service(container, name) '
+                'of lovely.remotetask.service, or give one that is there its '
+                'place by zope.location.locate(service, container, name); '
+                'commit, and start it')
         jar = caller.jar_of(self)
         if jar is None:
             raise ConfigurationError(
