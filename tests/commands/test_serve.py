@@ -268,7 +268,7 @@ def test_no_password_in_messages(remotetask, uri):
     ('import sys; sys.exit()', 'SystemExit'),
     ('raise ValueError("two\\nlines")', 'two lines'),
     ('from lovely.remotetask.task import task\n'
-     '@task\ndef f(a, b, c, d): pass', 'broken.py'),
+     '@task\ndef f(*all): pass', 'broken.py'),
 ])
 def test_unimportable_tasks(remotetask, tmp_path, source, reason):
     if source is not None:

@@ -28,12 +28,15 @@ from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.signatures import Signature
+from lovely.remotetask.signatures import signature_of
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
 
 __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
-           'scan', 'marks', 'task_option', 'set_options', 'check_against']
+           'scan', 'marks', 'task_option', 'set_options', 'check_against',
+           'misfits']
 
 #: The options of a task that sets none: see ITaskOptions.
 _DEFAULTS: dict[str, Any] = {
@@ -90,49 +93,59 @@ class EchoTask:
 class FunctionTask(SimpleTask):
     """What ``@task`` makes of a function.  See ITask and ITaskOptions
 
-    Arguments: ``func``, ``f(input)`` or ``f(service, jobid, input)``;
+    Arguments: ``func``, as ``signatures`` takes it: f(input),
+    f(service, jobid, input), or parameters of its own, which a mapping fills;
     options as in ITaskOptions, ``inputSchema``, ``outputSchema``.
     Raises: TypeError for a function that cannot be a task, or an option that
     tasks do not have.
     """
 
+    _signature = None
+
     def __init__(self, func: Callable[..., Any], **options: Any) -> None:
         super().__init__(func)
-        self._whole = takes_whole_call(func)
+        self._signature = signature_of(func)
         set_options(self, options)
 
+    @property
+    def signature(self) -> Signature:
+        """How the function takes an input."""
+        if self._signature is None:
+            self._signature = signature_of(self.func)
+        return self._signature
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A local utility is stored, and the function may change after that.
+        return {name: value for name, value in self.__dict__.items()
+                if name != '_signature'}
+
     def __call__(self, service: TaskService, jobid: int, input: Any) -> Any:
-        if self._whole:
-            # For mypy, func takes one argument, as that of SimpleTask does.
-            return self.func(service, jobid, input)  # type: ignore[call-arg]
-        return self.func(input)
+        signature = self.signature
+        # For mypy, func takes one argument, as that of SimpleTask does.
+        func: Callable[..., Any] = self.func
+        if signature.whole:
+            return func(service, jobid, input)
+        if signature.single:
+            return func(input)
+        # The job may have been added for the parameters of another release.
+        violations = signature.violations(input)
+        if violations:
+            raise TaskError(
+                f'the input does not fit the parameters of {func!r} any '
+                f'more: {"; ".join(violations)}')
+        args, kwargs = signature.arguments(input)
+        return func(*args, **kwargs)
 
 
-def takes_whole_call(func: Callable[..., Any]) -> bool:
-    """Is ``func`` called as ``f(service, jobid, input)``, not ``f(input)``?
+def misfits(task: Any, input: Any) -> list[str]:
+    """The violations of a task's parameters by an input.
 
-    Raises: TypeError for anything else, by the count of required positional
-    arguments.
+    Returns: a sentence for each; empty for a task that takes any input.
     """
-    # A call of these would return before any of the work is done.
-    if (inspect.iscoroutinefunction(func) or inspect.isgeneratorfunction(func)
-            or inspect.isasyncgenfunction(func)):
-        raise TypeError(
-            f'{func!r} cannot be a task: calling it only makes a coroutine '
-            f'or generator, and nobody runs that; use a plain function')
-    required = [p for p in inspect.signature(func).parameters.values()
-                if p.default is p.empty and p.kind in _COUNTED]
-    if len(required) not in (1, 3) or any(
-            p.kind is p.KEYWORD_ONLY for p in required):
-        raise TypeError(
-            f'{func!r} cannot be a task: it must take f(input) or '
-            f'f(service, jobid, input), and nothing else that is required')
-    return len(required) == 3
-
-
-_COUNTED = (inspect.Parameter.POSITIONAL_ONLY,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            inspect.Parameter.KEYWORD_ONLY)
+    signature = getattr(task, 'signature', None)
+    # Classes of applications may have an attribute of this name, too.
+    return (signature.violations(input) if isinstance(signature, Signature)
+            else [])
 
 
 def set_options(made: Any, options: dict[str, Any]) -> None:

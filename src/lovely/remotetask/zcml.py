@@ -39,9 +39,9 @@ class ITaskDirective(Interface):
 
     handler = GlobalObject(
         title='Handler',
-        description='The dotted name of a function f(input) or '
-                    'f(service, jobid, input), of an ITask, or of a class '
-                    'or factory that implements ITask.',
+        description='The dotted name of a function, as @task takes it, of '
+                    'an ITask, or of a class or factory that implements '
+                    'ITask.',
         required=True)
 
     retry = Int(

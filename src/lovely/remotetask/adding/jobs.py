@@ -28,6 +28,7 @@ from lovely.remotetask.schedule import check_delay
 from lovely.remotetask.store.states import is_final
 from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.task import check_against
+from lovely.remotetask.task import misfits
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
@@ -146,12 +147,17 @@ def check_input(task: Any, name: str, input: Any, jar: Connection | None,
 
     Raises: InputRejected.
     """
+    wrong = misfits(task, input)
     schema = getattr(task, 'inputSchema', None)
-    violations = [] if schema is None else check_against(schema, input)
+    violations = wrong + ([] if schema is None
+                          else check_against(schema, input))
     if violations:
+        # A parameter that is missing may be a key of the schema, too.
+        violations = list(dict.fromkeys(violations))
         raise InputRejected(
-            f'the input does not fit the inputSchema of task {name!r}: '
-            + '; '.join(violations))
+            f'the input does not fit the '
+            f'{"parameters" if wrong else "inputSchema"} of task {name!r}: '
+            + '; '.join(violations), violations=violations)
     try:
         packed = host.pack(input)
         return packed, payload.check(packed, jar)
