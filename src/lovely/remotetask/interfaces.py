@@ -330,8 +330,10 @@ class ITaskService(IContained):
             onDuplicate='keep', runAs=None):
         """Add a job; it runs once your transaction has committed.
 
-        Arguments: ``task`` (str), the name of a task; ``input``, anything
-        that pickles: plain data, or persistent objects of this database;
+        Arguments: ``task`` (str), the name of a task, or the function that
+        ``@task`` has decorated; ``input``, anything
+        that pickles: plain data, or persistent objects of this database; for
+        a task with parameters of its own a mapping that has their values;
         ``startLater`` (bool): wait for ``startJob``; ``jobClass``, a factory
         ``(id, task, input) -> IJob``; ``priority`` (int, -4 to 3), larger
         runs earlier; ``delay`` (seconds, from 0 to two hundred years) or
@@ -346,7 +348,8 @@ class ITaskService(IContained):
         SYSTEM; or another one, as the host writes its principals.
         Returns: the job's id (int); with ``'keep'`` that of the other one.
         Raises: ValueError('Task does not exist'); InputRejected with the
-        reason; DuplicateJob; NotPermitted for ``runAs`` without the
+        reason, or all points at which the input does not fit the task;
+        DuplicateJob; NotPermitted for ``runAs`` without the
         permission ``lovely.remotetask.Manage``; UsageError for options that
         exclude each other or are out of bounds.  Nothing is stored then.
         Txn: joins the caller's; abort leaves no job.  Concurrent adders do
@@ -651,6 +654,15 @@ class IHost(Interface):
         """The task utility of this name, or None.
 
         Cost: flat, because each ``add`` asks.
+        """
+
+    def default_service():
+        """The service that ``delay`` of a task adds to, outside of a job.
+
+        The only one, or the one without a name, of those that are registered
+        for the calling code (ITaskService): in the current site; in Pyramid,
+        of those that the application has declared, in the current request.
+        Raises: ServiceNotFound where there is none, or several.
         """
 
     def running(service, job):

@@ -120,7 +120,8 @@ class TaskService(OwnAnnotations, Persistent):
 
     # -- add ------------------------------------------------------------------
 
-    def add(self, task: str, input: Any = None, startLater: bool = False,
+    def add(self, task: str | Callable[..., Any], input: Any = None,
+            startLater: bool = False,
             jobClass: Callable[..., Any] | None = None, *, priority: int = 0,
             delay: float | None = None, runAt: datetime | None = None,
             key: str | None = None, onDuplicate: str = 'keep',
@@ -130,7 +131,7 @@ class TaskService(OwnAnnotations, Persistent):
         return jobs.add_one(self, task, input, jobClass or Job, place,
                               priority, key, onDuplicate, runAs)
 
-    def addMany(self, task: str, inputs: Iterable[Any],
+    def addMany(self, task: str | Callable[..., Any], inputs: Iterable[Any],
                 startLater: bool = False,
                 jobClass: Callable[..., Any] | None = None, *,
                 priority: int = 0, delay: float | None = None,
@@ -141,9 +142,10 @@ class TaskService(OwnAnnotations, Persistent):
         return jobs.add_many(self, task, inputs, jobClass or Job, place,
                            priority, runAs)
 
-    def addCronJob(self, task: str, input: Any = None, minute: Any = (),
-                   hour: Any = (), dayOfMonth: Any = (), month: Any = (),
-                   dayOfWeek: Any = (), delay: float | None = None, *,
+    def addCronJob(self, task: str | Callable[..., Any], input: Any = None,
+                   minute: Any = (), hour: Any = (), dayOfMonth: Any = (),
+                   month: Any = (), dayOfWeek: Any = (),
+                   delay: float | None = None, *,
                    priority: int = 0, key: str | None = None,
                    onDuplicate: str = 'keep',
                    runAs: str | None = None) -> int:

@@ -13,6 +13,10 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import ParamSpec
+from typing import Protocol
+from typing import TypeVar
+from typing import overload
 
 from zope.component import getSiteManager
 from zope.interface import Invalid
@@ -24,6 +28,10 @@ from zope.schema.interfaces import IField
 
 from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
+from lovely.remotetask.decorated import TaskFunction
+from lovely.remotetask.decorated import WholeTaskFunction
+from lovely.remotetask.decorated import mark
+from lovely.remotetask.decorated import marks
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import IRetryPolicy
@@ -33,6 +41,10 @@ from lovely.remotetask.signatures import signature_of
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
+
+_P = ParamSpec('_P')
+_I = TypeVar('_I')
+_R = TypeVar('_R')
 
 __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
            'scan', 'marks', 'task_option', 'set_options', 'check_against',
@@ -198,41 +210,50 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'on_error': (callable, 'a function on_error(context, error)'),
 }
 
-# The attribute in which @task leaves its mark: the function stays a function,
-# and can be called, imported and pickled as before.
-_MARK = '__remotetask__'
-
-
+@overload
+def task(name: Callable[[Any, int, _I], _R], /
+         ) -> WholeTaskFunction[_I, _R]: ...
+@overload
+def task(name: Callable[_P, _R], /) -> TaskFunction[_P, _R]: ...
+@overload
+def task(name: str | None = None, **options: Any) -> _Decorator: ...
 def task(name: str | Callable[..., Any] | None = None,
          **options: Any) -> Any:
     """Declare a function to be a task: ``@task`` or ``@task(name, ...)``.
 
     Arguments: ``name`` (str), default the function's; options as in
     ITaskOptions, ``inputSchema``, ``outputSchema``.
-    Returns: the function itself, marked; ``scan`` registers it.
+    Returns: the function itself, marked; ``scan`` registers it.  See
+    TaskFunction for what it can do now.
     Raises: TypeError for a function that cannot be one, or an option that
     tasks do not have.
     """
-    def mark(func: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(func: Callable[..., Any]) -> Callable[..., Any]:
         if not inspect.isfunction(func):
             raise TypeError(f'@task is for functions, and {func!r} is none; '
                             f'register it as an ITask utility instead')
         # Made now, so that the error comes from the line of the mistake.
         made = FunctionTask(func, **options)
         named = name if isinstance(name, str) and name else func.__name__
-        setattr(func, _MARK, (*marks(func), (named, made)))
+        mark(func, named, made)
         return func
 
     if name is None or isinstance(name, str):
-        return mark
+        return decorate
     if options or not callable(name):
         raise TypeError(f'the name of a task is a str, not {name!r}')
-    return mark(name)
+    return decorate(name)
 
 
-def marks(func: Any) -> tuple[tuple[str, FunctionTask], ...]:
-    """The names and tasks that ``@task`` left on a function, mostly one."""
-    return getattr(func, _MARK, ())
+class _Decorator(Protocol):
+    """What ``@task(...)`` gives: a decorator of functions."""
+
+    @overload
+    def __call__(self, func: Callable[[Any, int, _I], _R], /
+                 ) -> WholeTaskFunction[_I, _R]: ...
+    @overload
+    def __call__(self, func: Callable[_P, _R], /
+                 ) -> TaskFunction[_P, _R]: ...
 
 
 def scan(module: ModuleType, registry: Any = None) -> list[str]:
