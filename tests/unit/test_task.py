@@ -23,6 +23,7 @@ from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskOptions
 from lovely.remotetask.retry import NO_RETRY
+from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.signatures import signature_of
 from lovely.remotetask.task import EchoTask
 from lovely.remotetask.task import FunctionTask
@@ -203,7 +204,10 @@ def test_a_name_is_a_str(name):
 @pytest.mark.parametrize('options, named', [
     ({'retries': 3}, 'unknown task option retries'),
     ({'a': 1, 'b': 2}, 'unknown task option a, b'),
-    ({'retry': 3}, 'retry is 3'),
+    ({'retry': -1}, 'retry: retries is -1; give a whole number'),
+    ({'retry': True}, 'retry is True'),
+    ({'retry': 2.0}, 'retry is 2.0'),
+    ({'retry': '3'}, "retry is '3'"),
     ({'timeout': 0}, 'timeout is 0'),
     ({'timeout': True}, 'timeout is True'),
     ({'timeout': float('nan')}, 'timeout is nan'),
@@ -361,6 +365,17 @@ def test_options_reach_the_task():
             ('retry', 'timeout', 'groupable', 'remote')] == [
         NO_RETRY, 2.5, True, False]
     assert made.inputSchema is schema and made.outputSchema is ITask
+
+
+def test_a_number_of_retries_is_short_for_a_policy():
+    @task(retry=3)
+    def three(input):
+        pass
+
+    (_, made), = marks(three)
+    assert made.retry == RetryPolicy(3)
+    assert FunctionTask(f, retry=0).retry == NO_RETRY
+    assert FunctionTask(f, retry=None).retry is None
 
 
 @pytest.mark.parametrize('made', [EchoTask(), SimpleTask(f), None])

@@ -99,7 +99,8 @@ class ITaskOptions(Interface):
     """Optional attributes of a task, so that 0.5.2 tasks still are ITask."""
 
     retry = Attribute(
-        'IRetryPolicy, or None for the default of three retries.')
+        'How often a failed job is tried again: a number from 0 on (int), '
+        'for RetryPolicy(number); or an IRetryPolicy; None: three times.')
     timeout = Attribute('Seconds (float) a run may last, or None.')
     groupable = Attribute('True: short runs may share one commit.')
     remote = Attribute('True/False: may XML-RPC or JSON add this task?  '

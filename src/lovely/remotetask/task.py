@@ -34,8 +34,10 @@ from lovely.remotetask.decorated import mark
 from lovely.remotetask.decorated import marks
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import TaskError
+from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.signatures import Signature
 from lovely.remotetask.signatures import signature_of
 
@@ -177,6 +179,11 @@ def set_options(made: Any, options: dict[str, Any]) -> None:
         raise TypeError(
             f'unknown task option {", ".join(sorted(unknown))}; there are '
             f'{", ".join(sorted(_CHECKS))}, inputSchema and outputSchema')
+    if type(options.get('retry')) is int:
+        try:
+            options = {**options, 'retry': RetryPolicy(options['retry'])}
+        except UsageError as error:
+            raise TypeError(f'the task option retry: {error}') from error
     for name, value in options.items():
         allowed, wanted = _CHECKS.get(name, (_is_schema, _SCHEMA))
         if value is not None and not allowed(value):
@@ -203,7 +210,8 @@ _SCHEMA = 'a zope.schema field or an interface'
 
 # None means the default: see task_option.
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    'retry': (IRetryPolicy.providedBy, 'an IRetryPolicy, as RetryPolicy(3)'),
+    'retry': (IRetryPolicy.providedBy, 'a number of retries, or an '
+              'IRetryPolicy'),
     'timeout': (_is_number, 'a number of seconds'),
     'groupable': (_is_flag, 'True or False'),
     'remote': (_is_flag, 'True or False'),

@@ -173,6 +173,17 @@ def test_the_function_stands_for_its_name(scanned):
     assert scanned.jobs[jobids[3]].input == {'source': 'c'}
 
 
+def test_a_stored_job_shows_its_task_and_status(scanned):
+    jobid = scanned.add(nothing)
+    schedule = scanned.addCronJob(resize, {'source': 'a'}, minute=(0,))
+    transaction.commit()
+    assert repr(scanned.jobs[jobid]) == f"<Job {jobid} 'nothing' queued>"
+    assert repr(scanned.jobs[schedule]) == (
+        f"<CronJob {schedule} 'resize' cronjob>")
+    scanned.process()
+    assert repr(scanned.jobs[jobid]) == f"<Job {jobid} 'nothing' completed>"
+
+
 def test_functions_that_stand_for_no_name(scanned):
     with pytest.raises(UsageError, match=r"several tasks \('two', 'one'\)"):
         scanned.add(twice, 5)
