@@ -24,6 +24,7 @@ from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import ProcessorRequest
 from lovely.remotetask.host import current as current_host
+from lovely.remotetask.host import visit
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
@@ -243,7 +244,9 @@ class SimpleProcessor:
                     monitor.watch(self.worker)
                     watched = True
                 rest = 0.0 if self._work() else self._rest()
-                seen, broken = True, 0.0
+                first, seen, broken = not seen, True, 0.0
+                if first:
+                    self._warn_without_tasks()
             except ServiceGone as error:
                 late = SYSTEM_CLOCK.monotonic() > patience
                 if seen or late:
@@ -266,6 +269,17 @@ class SimpleProcessor:
                 rest = broken
             if rest and self.running:
                 self._listener.sleep(rest)
+
+    def _warn_without_tasks(self) -> None:
+        """Say so if this process has no task at all."""
+        if not visit(self.db, self.servicePath, self.host, lambda service:
+                     bool(service.getAvailableTasks()), writes=False):
+            log.warning(
+                'the worker of service /%s can run nothing: there are no '
+                'tasks in this process.  Register them before it starts: '
+                'scan the modules that have them '
+                '(lovely.remotetask.task.scan), or load their ZCML',
+                '/'.join(self.servicePath))
 
     def _goes_on(self) -> bool:
         """May a thread of ours claim another job?"""

@@ -240,6 +240,13 @@ class _Work:
         return given[0] if given else None
 
     def _announce(self) -> None:
+        from lovely.remotetask.log import log
+
+        if self.tasks == ['echo']:
+            log.warning(
+                'this worker can run nothing but echo: name the modules that '
+                'have your tasks (--tasks MODULE), or load their ZCML (--zcml '
+                'FILE)')
         names = [one_line(name) for name in self.tasks[:TASKS_SHOWN]]
         if len(self.tasks) > len(names):
             names.append(f'and {len(self.tasks) - len(names)} more')
