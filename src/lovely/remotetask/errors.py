@@ -209,6 +209,10 @@ class JobTimeout(RuntimeFault):
     """The task exceeded its time limit; raise the limit or split the work."""
 
 
+class WaitTimeout(RuntimeFault, TimeoutError):
+    """The job was not over in time, and goes on; see waitFor."""
+
+
 class WorkerStopping(RuntimeFault):
     """The worker is stopping; the job goes back and runs again."""
 

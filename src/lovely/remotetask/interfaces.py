@@ -460,6 +460,22 @@ class ITaskService(IContained):
         Raises: JobNotFound (a KeyError).  Source: 0.5.2.
         """
 
+    def waitFor(jobid, timeout):
+        """Wait until a job is over, in whichever process it runs.
+
+        Arguments: ``timeout``, how long at most (seconds).
+        Returns: the job, which is completed, in error or cancelled.
+        Raises: WaitTimeout (a TimeoutError) where it is not over by then;
+        JobNotFound; UsageError while a task runs in this thread, for a
+        schedule, and for a transaction that has something to commit.
+        Txn: looks in short ones of its own.  So that the job can be seen as
+        it is now, the caller's, in which nothing was done, is begun anew:
+        objects that were read before may have changed.  Not so where the job
+        is over already.
+        Cost: idle; a commit wakes it on ZEO and FileStorage, elsewhere it
+        looks once a second.
+        """
+
     def listJobs(status=None, task=None, start=None, limit=50):
         """One page of jobs: newest first within a status, scheduled ones by
         their next run; what runs or waits before what is over.

@@ -24,7 +24,6 @@ from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import ProcessorRequest
 from lovely.remotetask.host import current as current_host
-from lovely.remotetask.host import visit
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
@@ -243,10 +242,11 @@ class SimpleProcessor:
                     self.worker.enroll(LOOP, self.maxThreads)
                     monitor.watch(self.worker)
                     watched = True
-                rest = 0.0 if self._work() else self._rest()
-                first, seen, broken = not seen, True, 0.0
-                if first:
+                    # Enrolled: the service is there.  After the first look it
+                    # would hold up a processor that has been woken.
                     self._warn_without_tasks()
+                rest = 0.0 if self._work() else self._rest()
+                seen, broken = True, 0.0
             except ServiceGone as error:
                 late = SYSTEM_CLOCK.monotonic() > patience
                 if seen or late:
@@ -272,8 +272,12 @@ class SimpleProcessor:
 
     def _warn_without_tasks(self) -> None:
         """Say so if this process has no task at all."""
-        if not visit(self.db, self.servicePath, self.host, lambda service:
-                     bool(service.getAvailableTasks()), writes=False):
+        def tasks(connection: Connection) -> dict[str, Any]:
+            service = self.worker.executor.service(connection)
+            with self.host.running(service, None) as seen:
+                return seen.getAvailableTasks()
+
+        if not database_edge.read(self.db, tasks):
             log.warning(
                 'the worker of service /%s can run nothing: there are no '
                 'tasks in this process.  Register them before it starts: '

@@ -56,6 +56,7 @@ from lovely.remotetask.store.local import local
 from lovely.remotetask.store.queue import JobQueue
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
+from lovely.remotetask.waiting import wait_for
 
 # 0.5.2 had the start-up in this module, and ZCML files name it here.
 __all__ = ['TaskService', 'make_service', 'bootStrapSubscriber',
@@ -251,6 +252,10 @@ class TaskService(OwnAnnotations, Persistent):
     def getError(self, jobid: int) -> str:
         """See ITaskService"""
         return str(self._shown(jobid).error)
+
+    def waitFor(self, jobid: int, timeout: float) -> Job:
+        """See ITaskService"""
+        return wait_for(self, jobid, timeout)
 
     def listJobs(self, status: str | None = None, task: str | None = None,
                  start: str | None = None,
