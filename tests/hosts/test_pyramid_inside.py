@@ -11,3 +11,7 @@ def test_kit(inside):
 
 def test_applications(inside):
     inside('pyramid', 'inside_pyramid/check_application.py')
+
+
+def test_decorated_tasks(inside):
+    inside('pyramid', 'inside_pyramid/check_decorated.py')

@@ -26,6 +26,7 @@ from zope.schema import getFieldsInOrder
 from zope.schema.fieldproperty import FieldProperty
 from zope.schema.interfaces import IField
 
+from lovely.remotetask import venusian
 from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.decorated import TaskFunction
@@ -231,8 +232,8 @@ def task(name: str | Callable[..., Any] | None = None,
 
     Arguments: ``name`` (str), default the function's; options as in
     ITaskOptions, ``inputSchema``, ``outputSchema``.
-    Returns: the function itself, marked; ``scan`` registers it.  See
-    TaskFunction for what it can do now.
+    Returns: the function itself, marked; ``scan``, or ``config.scan()`` of
+    Pyramid, registers it.  See TaskFunction for what it can do now.
     Raises: TypeError for a function that cannot be one, or an option that
     tasks do not have.
     """
@@ -244,6 +245,7 @@ def task(name: str | Callable[..., Any] | None = None,
         made = FunctionTask(func, **options)
         named = name if isinstance(name, str) and name else func.__name__
         mark(func, named, made)
+        venusian.attach(func, named, made)
         return func
 
     if name is None or isinstance(name, str):
