@@ -16,6 +16,7 @@ from typing import ParamSpec
 from typing import Protocol
 from typing import TypeVar
 
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.context import job_of_thread
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
@@ -109,6 +110,9 @@ def mark(func: Callable[..., Any], name: str, made: Any) -> None:
         if countdown is not None and eta is not None:
             raise UsageError('countdown and eta exclude each other: give one '
                              'of them')
+        if isinstance(args, str | bytes):
+            raise UsageError(f'args is {shown(args)}; give a list or tuple '
+                             f'of the arguments')
         return _add(func, args, kwargs or {},
                     {**options, 'delay': countdown, 'runAt': eta})
 

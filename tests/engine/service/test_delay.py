@@ -102,6 +102,12 @@ def test_options_that_cannot_be(scanned, options, said):
     assert len(scanned.jobs) == 0
 
 
+def test_a_text_is_no_list_of_arguments(scanned):
+    with pytest.raises(UsageError, match="args is 'a.png'; give a list"):
+        resize.apply_async('a.png')
+    assert len(scanned.jobs) == 0
+
+
 def test_arguments_that_do_not_fit(scanned):
     for call in (lambda: resize.delay(1, 2, 3, colour='red'),
                  lambda: resize.apply_async((1, 2, 3), {'colour': 'red'})):
