@@ -295,6 +295,14 @@ def test_all_that_does_not_fit_is_named(func, input, wrong):
     assert all(part in str(caught.value) for part in wrong)
 
 
+def test_a_client_that_sends_many_keys_gets_a_short_answer():
+    found = misfits(FunctionTask(resize), dict.fromkeys(
+        ['source', *(f'{number:0900}' for number in range(1000))]))
+    assert len(found) == 21
+    assert found[-1] == '980 more keys are no parameters'
+    assert len('; '.join(found)) < 4000
+
+
 def test_tasks_that_take_any_input():
     for made in (FunctionTask(f), FunctionTask(whole), EchoTask(),
                  SimpleTask(resize)):

@@ -21,6 +21,10 @@ from lovely.remotetask.bounds import shown
 
 _Kind = inspect.Parameter
 
+# How many keys that are no parameters an error names: a client may send any
+# number of them.
+_KEYS = 20
+
 _BY_POSITION = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)
 
 
@@ -65,9 +69,12 @@ class Signature(NamedTuple):
                     f'value for each parameter ({self})']
         found = [f'{name} is missing' for name in self.names
                  if name in self.required and name not in input]
-        found += [self._unknown(key) for key in input
-                  if not isinstance(key, str)
-                  or (key not in self.names and not self.others)]
+        unknown = [key for key in input if not isinstance(key, str)
+                   or (key not in self.names and not self.others)]
+        found += [self._unknown(key) for key in unknown[:_KEYS]]
+        if len(unknown) > _KEYS:
+            found.append(f'{len(unknown) - _KEYS} more keys are no '
+                         f'parameters')
         by_position = [name in input for name in self.names[:self.unnamed]]
         if True in by_position[by_position.count(True):]:
             found.append(
