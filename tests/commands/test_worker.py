@@ -296,6 +296,13 @@ def producer(zeo, tasks):
 
 # --- the normal course ------------------------------------------------------
 
+@pytest.mark.parametrize('options', [(), ('--tasks', 'thetasks')])
+def test_a_worker_without_tasks_says_so(zeo, producer, worker, options):
+    process = worker('--db', zeo.uri, *options).ready()
+    assert process.stop() == 0
+    assert ('can run nothing but echo' in process.rest()) is not bool(options)
+
+
 def test_the_job_of_another_process_is_waited_for(zeo, producer, worker):
     worker('--db', zeo.uri, '--tasks', 'thetasks').ready()
     with producer.root() as root:
