@@ -74,6 +74,14 @@ def test_so_is_one_that_is_to_call_something(service, echo, hook):
         service.waitFor(jobid, DEADLINE)
 
 
+def test_so_is_one_that_was_doomed(service, echo):
+    jobid = echo()
+    transaction.doom()
+    with pytest.raises(UsageError, match='something to commit'):
+        service.waitFor(jobid, DEADLINE)
+    assert transaction.isDoomed()
+
+
 def test_a_job_that_is_not_committed_is_refused(service, echo):
     jobid = service.add('echo', 'x')
     with pytest.raises(UsageError, match='commit it first'):

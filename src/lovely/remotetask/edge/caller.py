@@ -56,11 +56,14 @@ def is_doomed(jar: Connection | None) -> bool:
 
 
 def is_untouched(jar: Connection) -> bool:
-    """Has the current transaction nothing to commit, and nothing to call?"""
+    """Has the current transaction nothing to commit, and nothing to call?
+
+    One that was doomed has: that must not be forgotten.
+    """
     running = current(jar)
     return running is None or not (
-        running._resources or [*running.getBeforeCommitHooks(),
-                               *running.getAfterCommitHooks()])
+        running._resources or running.isDoomed()
+        or [*running.getBeforeCommitHooks(), *running.getAfterCommitHooks()])
 
 
 def renew(jar: Connection) -> None:
