@@ -149,6 +149,34 @@ def test_a_module_without_tasks_is_told(serve, tmp_path):
     assert re.search('warning: empty holds no tasks', server.stderr())
 
 
+@pytest.mark.parametrize('again', [False, True])
+def test_a_module_may_register_its_tasks_by_hand(
+        serve, remotetask, tmp_path, again):
+    (tmp_path / 'by_hand.py').write_text('''
+import sys
+from zope.component import provideUtility
+from lovely.remotetask.commands import CommandTask
+from lovely.remotetask.interfaces import ITask
+
+said = CommandTask([sys.executable, '-c', 'print("by hand")'], remote=True)
+provideUtility(said, ITask, name='said')
+''')
+    (tmp_path / 'more.py').write_text('''
+import by_hand
+from lovely.remotetask.task import task
+@task
+def more(input):
+    return input
+''')
+    modules = ['more', 'by_hand'] if again else ['by_hand']
+    server = serve('--port', '0', *(
+        part for name in modules for part in ('--tasks', name))).ready()
+    run = remotetask('add', 'said', '--wait', '--url', server.url)
+    assert 'by hand' in run.stdout, run.stderr
+    server.stop()
+    assert 'warning' not in server.stderr()
+
+
 def test_open_to_other_machines_is_told(serve, remotetask):
     server = serve('--port', '0', '--host', '0.0.0.0').ready()
     # What it says is where it can be reached.
@@ -268,7 +296,7 @@ def test_no_password_in_messages(remotetask, uri):
     ('import sys; sys.exit()', 'SystemExit'),
     ('raise ValueError("two\\nlines")', 'two lines'),
     ('from lovely.remotetask.task import task\n'
-     '@task\ndef f(a, b, c, d): pass', 'broken.py'),
+     '@task\ndef f(*all): pass', 'broken.py'),
 ])
 def test_unimportable_tasks(remotetask, tmp_path, source, reason):
     if source is not None:

@@ -296,6 +296,23 @@ def producer(zeo, tasks):
 
 # --- the normal course ------------------------------------------------------
 
+@pytest.mark.parametrize('options', [(), ('--tasks', 'thetasks')])
+def test_a_worker_without_tasks_says_so(zeo, producer, worker, options):
+    process = worker('--db', zeo.uri, *options).ready()
+    assert process.stop() == 0
+    assert ('can run nothing but echo' in process.rest()) is not bool(options)
+
+
+def test_the_job_of_another_process_is_waited_for(zeo, producer, worker):
+    worker('--db', zeo.uri, '--tasks', 'thetasks').ready()
+    with producer.root() as root:
+        root['Application']['effects'] = OOBTree({5: Length()})
+    jobid = producer.add('count', 5)
+    with producer.service() as service:
+        assert service.waitFor(jobid, DEADLINE).status == 'completed'
+        assert service.__parent__['effects'][5]() == 1
+
+
 def test_two_workers_run_every_job_once(zeo, producer, worker, directory):
     workers = [worker('--db', zeo.uri, '--tasks', 'thetasks', '--threads', n)
                for n in (1, 3)]

@@ -91,6 +91,23 @@ def test_example_of_readme(newcomer):
     assert done.stderr == ''
 
 
+def test_the_service_of_the_readme_can_be_started(newcomer):
+    code = example_of_readme()
+    for line in (
+            'tasks.startProcessing()',
+            'assert tasks.isProcessing()',
+            'tasks.stopProcessing(wait=None)',
+            'print("started")'):
+        code += f'\n{line}'
+    (newcomer / 'example.py').write_text(code)
+    done = subprocess.run(
+        [sys.executable, 'example.py'], capture_output=True, text=True,
+        timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == 'started'
+    assert done.stderr == ''
+
+
 def command_below(heading):
     lines = README.read_text(encoding='utf-8').splitlines()
     start = lines.index(heading)

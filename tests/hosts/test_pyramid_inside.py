@@ -15,3 +15,7 @@ def test_tests_of_applications(inside):
 
 def test_applications(inside):
     inside('pyramid', 'inside_pyramid/check_application.py')
+
+
+def test_decorated_tasks(inside):
+    inside('pyramid', 'inside_pyramid/check_decorated.py')

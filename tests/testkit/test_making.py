@@ -196,6 +196,6 @@ def test_what_cannot_be_one(components):
         with stand_in(EchoTask()):
             pass
     with pytest.raises(TypeError, match='cannot be a task'):
-        with stand_in(lambda: None, 'mail'):
+        with stand_in(lambda *all: None, 'mail'):
             pass
     assert find(ITask) is find(ITaskStub) is None

@@ -23,12 +23,15 @@ from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskOptions
 from lovely.remotetask.retry import NO_RETRY
+from lovely.remotetask.retry import RetryPolicy
+from lovely.remotetask.signatures import signature_of
 from lovely.remotetask.task import EchoTask
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import SimpleTask
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import marks
+from lovely.remotetask.task import misfits
 from lovely.remotetask.task import scan
 from lovely.remotetask.task import task
 from lovely.remotetask.task import task_option
@@ -177,8 +180,8 @@ def generator(input):
 
 
 @pytest.mark.parametrize('func', [
-    lambda: None, lambda a, b: None, lambda a, b, c, d: None,
-    lambda *all: None, lambda input, *, key: None,
+    lambda *all: None, lambda a, b, *all: None,
+    lambda service, jobid: None, lambda service, jobid, input, more: None,
     lambda service, jobid, *, input: None, coroutine, generator])
 def test_other_functions_are_refused_at_decoration(func):
     with pytest.raises(TypeError, match='cannot be a task'):
@@ -201,7 +204,10 @@ def test_a_name_is_a_str(name):
 @pytest.mark.parametrize('options, named', [
     ({'retries': 3}, 'unknown task option retries'),
     ({'a': 1, 'b': 2}, 'unknown task option a, b'),
-    ({'retry': 3}, 'retry is 3'),
+    ({'retry': -1}, 'retry: retries is -1; give a whole number'),
+    ({'retry': True}, 'retry is True'),
+    ({'retry': 2.0}, 'retry is 2.0'),
+    ({'retry': '3'}, "retry is '3'"),
     ({'timeout': 0}, 'timeout is 0'),
     ({'timeout': True}, 'timeout is True'),
     ({'timeout': float('nan')}, 'timeout is nan'),
@@ -219,6 +225,143 @@ def test_options_that_tasks_do_not_have(options, named):
     assert not marks(f)
 
 
+# --- parameters of a function's own ------------------
+
+def resize(source, width=100):
+    return source, width
+
+
+def crop(source, left, top):
+    return source, left, top
+
+
+def by_position(a, b=2, /, c=3, *, d):
+    return a, b, c, d
+
+
+def open_to_more(source, **others):
+    return source, others
+
+
+@pytest.mark.parametrize('func, input, result', [
+    (lambda: 'ran', None, 'ran'),
+    (lambda: 'ran', {}, 'ran'),
+    (lambda width=5: width, None, 5),
+    (lambda width=5: width, {'width': 6}, 6),
+    (resize, {'source': 'a'}, ('a', 100)),
+    (resize, PersistentMapping(source='a', width=5), ('a', 5)),
+    (crop, {'top': 3, 'left': 2, 'source': 1}, (1, 2, 3)),
+    (lambda service, source: (service, source),
+     {'service': 'mail', 'source': 1}, ('mail', 1)),
+    (lambda input, *, key: (input, key), {'input': 1, 'key': 2}, (1, 2)),
+    (lambda *, width: width, {'width': 6}, 6),
+    (by_position, {'a': 1, 'd': 4}, (1, 2, 3, 4)),
+    (by_position, {'d': 4, 'c': 7, 'b': 8, 'a': 1}, (1, 8, 7, 4)),
+    (open_to_more, {'source': 1, 'self': 2}, (1, {'self': 2})),
+])
+def test_a_mapping_fills_the_parameters(func, input, result):
+    made = FunctionTask(func)
+    assert misfits(made, input) == []
+    assert made('S', 2, input) == result
+
+
+@pytest.mark.parametrize('func, input, wrong', [
+    (lambda: None, 5, ['the input is 5, and the task takes none']),
+    (lambda: None, {'a': 1}, ["'a' is no parameter (there are: no "
+                              "parameters)"]),
+    (resize, None, ['source is missing']),
+    (resize, 'a.png', [
+        "the input is 'a.png'; give a mapping with a value for each "
+        "parameter (source, width=...)"]),
+    (resize, {}, ['source is missing']),
+    (resize, {'sorce': 1, 5: 2}, [
+        'source is missing',
+        "'sorce' is no parameter (there are: source, width=...)",
+        '5 is no parameter (there are: source, width=...)']),
+    (crop, {'left': 1}, ['source is missing', 'top is missing']),
+    (by_position, {'c': 1}, ['a is missing', 'd is missing']),
+    (lambda a=1, b=2, /: None, {'b': 3}, [
+        'of a, b, which the function takes by position alone, one is left '
+        'out before another']),
+    (open_to_more, {'more': 1, 5: 1}, [
+        'source is missing', '5 is no parameter (there are: source)']),
+])
+def test_all_that_does_not_fit_is_named(func, input, wrong):
+    made = FunctionTask(func)
+    assert misfits(made, input) == wrong
+    # A job of an earlier release, whose function had other parameters.
+    with pytest.raises(TaskError) as caught:
+        made('S', 2, input)
+    assert all(part in str(caught.value) for part in wrong)
+
+
+def test_a_client_that_sends_many_keys_gets_a_short_answer():
+    found = misfits(FunctionTask(resize), dict.fromkeys(
+        ['source', *(f'{number:0900}' for number in range(1000))]))
+    assert len(found) == 21
+    assert found[-1] == '980 more keys are no parameters'
+    assert len('; '.join(found)) < 4000
+
+
+def test_tasks_that_take_any_input():
+    for made in (FunctionTask(f), FunctionTask(whole), EchoTask(),
+                 SimpleTask(resize)):
+        assert misfits(made, object()) == []
+
+
+def test_an_attribute_of_an_application_s_class_is_no_signature():
+    class Signed(EchoTask):
+        signature = 'by hand'
+
+    assert misfits(Signed(), 5) == []
+
+
+def test_a_stored_task_sees_the_parameters_of_today(monkeypatch):
+    module = Tasks('def work(source): return source', 'stored_tasks')
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    stored = pickle.dumps(FunctionTask(module.work), 3)
+    exec('def work(source, width): return source, width', vars(module))
+    made = pickle.loads(stored)
+    assert misfits(made, {'source': 1}) == ['width is missing']
+    assert made(None, 1, {'source': 1, 'width': 2}) == (1, 2)
+
+
+@pytest.mark.parametrize('func, args, kwargs, bound', [
+    (resize, ('a',), {'width': 5}, {'source': 'a', 'width': 5}),
+    (resize, ('a', 5), {}, {'source': 'a', 'width': 5}),
+    (resize, (), {'source': 'a'}, {'source': 'a'}),
+    (lambda: None, (), {}, None),
+    (open_to_more, ('a',), {'b': 1}, {'source': 'a', 'b': 1}),
+    (f, ({'k': 1},), {}, {'k': 1}),
+    (f, (), {'input': 5}, 5),
+    (whole, (5,), {}, 5),
+    (lambda s, j, picture, more=7: None, (), {'picture': 5}, 5),
+    (lambda input=None: None, (), {}, None),
+])
+def test_the_input_that_stands_for_a_call(func, args, kwargs, bound):
+    assert signature_of(func).bind(args, kwargs) == (bound, [])
+
+
+@pytest.mark.parametrize('func, args, kwargs, wrong', [
+    (resize, (1, 2, 3), {'width': 4, 'colour': 5}, [
+        '3 values by position are too many: at most 2 (source, width=...)',
+        'width is given twice',
+        "'colour' is no parameter (there are: source, width=...)"]),
+    (resize, (), {}, ['source is missing']),
+    (lambda: None, (1,), {}, ['1 values by position are too many: at most 0 '
+                              '(no parameters)']),
+    (f, (1, 2), {}, ['2 values by position are too many: at most 1 '
+                     '(input)']),
+    (f, (), {}, ['input is missing']),
+    (lambda input, more=7: None, (1,), {'more': 2}, [
+        "'more' is no parameter (there are: input)"]),
+    (whole, (), {'jobid': 5}, ["'jobid' is no parameter (there are: input)",
+                               'input is missing']),
+])
+def test_a_call_that_does_not_fit(func, args, kwargs, wrong):
+    assert signature_of(func).bind(args, kwargs)[1] == wrong
+
+
 # --- options ------------------
 
 def test_options_reach_the_task():
@@ -230,6 +373,17 @@ def test_options_reach_the_task():
             ('retry', 'timeout', 'groupable', 'remote')] == [
         NO_RETRY, 2.5, True, False]
     assert made.inputSchema is schema and made.outputSchema is ITask
+
+
+def test_a_number_of_retries_is_short_for_a_policy():
+    @task(retry=3)
+    def three(input):
+        pass
+
+    (_, made), = marks(three)
+    assert made.retry == RetryPolicy(3)
+    assert FunctionTask(f, retry=0).retry == NO_RETRY
+    assert FunctionTask(f, retry=None).retry is None
 
 
 @pytest.mark.parametrize('made', [EchoTask(), SimpleTask(f), None])

@@ -121,6 +121,11 @@ class _Current(threading.local):
 _current = _Current()
 
 
+def job_of_thread() -> JobContext | None:
+    """The job that runs in this thread, or None: see currentJob."""
+    return _current.job
+
+
 def currentJob() -> JobContext:
     """The job that runs in this thread.
 

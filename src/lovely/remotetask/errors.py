@@ -90,14 +90,18 @@ class InputRejected(UsageError, ValueError):
     """The input cannot be stored; pass plain data or persistent objects.
 
     Attributes: ``indexes``, which of the inputs of an ``addMany`` (list of
-    int); of one ``add``: empty.
+    int); of one ``add``: empty.  ``violations``, a sentence (str) for each
+    point at which the input of an ``add`` does not fit the parameters or the
+    inputSchema of its task; empty for other reasons.
     """
 
-    def __init__(self, *args: object, indexes: Iterable[int] = ()) -> None:
+    def __init__(self, *args: object, indexes: Iterable[int] = (),
+                 violations: Iterable[str] = ()) -> None:
         super().__init__(*args or (
             'the input cannot be stored; pass plain data or persistent '
             'objects',))
         self.indexes = list(indexes)
+        self.violations = list(violations)
 
 
 class DuplicateJob(UsageError):
@@ -207,6 +211,10 @@ class LeaseLost(RuntimeFault):
 
 class JobTimeout(RuntimeFault):
     """The task exceeded its time limit; raise the limit or split the work."""
+
+
+class WaitTimeout(RuntimeFault, TimeoutError):
+    """The job was not over in time, and goes on; see waitFor."""
 
 
 class WorkerStopping(RuntimeFault):

@@ -25,6 +25,7 @@ from zope.component.hooks import setSite
 from zope.component.interfaces import ISite
 from zope.interface import implementer
 
+from lovely.remotetask import default_service
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ServiceNotFound
@@ -99,6 +100,18 @@ def _walk(obj: Any, path: Sequence[str]) -> TaskService | None:
     return obj if ITaskService.providedBy(obj) else None
 
 
+def _current_registry() -> Any:
+    """The component registry of the current site, or the global one."""
+    manager = getSiteManager()
+    # Without zope.component's hooks (zope.component.hooks.setHooks) it does
+    # not follow the current site.
+    if manager is getGlobalSiteManager():
+        site = getSite()
+        if site is not None:
+            manager = site.getSiteManager()
+    return manager
+
+
 @implementer(IHost)
 class PlainHost:
     """See IHost"""
@@ -158,14 +171,11 @@ class PlainHost:
 
     def registry(self, service: TaskService) -> Any:
         """The component registry that knows the tasks of a service."""
-        manager = getSiteManager()
-        # Without zope.component's hooks (zope.component.hooks.setHooks) it
-        # does not follow the current site.
-        if manager is getGlobalSiteManager():
-            site = getSite()
-            if site is not None:
-                manager = site.getSiteManager()
-        return manager
+        return _current_registry()
+
+    def default_service(self) -> TaskService:
+        """See IHost"""
+        return default_service.of_registry(_current_registry())
 
     @contextmanager
     def running(self, service: TaskService, job: Job | None

@@ -99,7 +99,8 @@ class ITaskOptions(Interface):
     """Optional attributes of a task, so that 0.5.2 tasks still are ITask."""
 
     retry = Attribute(
-        'IRetryPolicy, or None for the default of three retries.')
+        'How often a failed job is tried again: a number from 0 on (int), '
+        'for RetryPolicy(number); or an IRetryPolicy; None: three times.')
     timeout = Attribute('Seconds (float) a run may last, or None.')
     groupable = Attribute('True: short runs may share one commit.')
     remote = Attribute('True/False: may XML-RPC or JSON add this task?  '
@@ -330,8 +331,10 @@ class ITaskService(IContained):
             onDuplicate='keep', runAs=None):
         """Add a job; it runs once your transaction has committed.
 
-        Arguments: ``task`` (str), the name of a task; ``input``, anything
-        that pickles: plain data, or persistent objects of this database;
+        Arguments: ``task`` (str), the name of a task, or the function that
+        ``@task`` has decorated; ``input``, anything
+        that pickles: plain data, or persistent objects of this database; for
+        a task with parameters of its own a mapping that has their values;
         ``startLater`` (bool): wait for ``startJob``; ``jobClass``, a factory
         ``(id, task, input) -> IJob``; ``priority`` (int, -4 to 3), larger
         runs earlier; ``delay`` (seconds, from 0 to two hundred years) or
@@ -346,7 +349,8 @@ class ITaskService(IContained):
         SYSTEM; or another one, as the host writes its principals.
         Returns: the job's id (int); with ``'keep'`` that of the other one.
         Raises: ValueError('Task does not exist'); InputRejected with the
-        reason; DuplicateJob; NotPermitted for ``runAs`` without the
+        reason, or all points at which the input does not fit the task;
+        DuplicateJob; NotPermitted for ``runAs`` without the
         permission ``lovely.remotetask.Manage``; UsageError for options that
         exclude each other or are out of bounds.  Nothing is stored then.
         Txn: joins the caller's; abort leaves no job.  Concurrent adders do
@@ -454,6 +458,22 @@ class ITaskService(IContained):
         """The message of the latest failure (str), ``'None'`` without one.
 
         Raises: JobNotFound (a KeyError).  Source: 0.5.2.
+        """
+
+    def waitFor(jobid, timeout):
+        """Wait until a job is over, in whichever process it runs.
+
+        Arguments: ``timeout``, how long at most (seconds).
+        Returns: the job, which is completed, in error or cancelled.
+        Raises: WaitTimeout (a TimeoutError) where it is not over by then;
+        JobNotFound; UsageError while a task runs in this thread, for a
+        schedule, and for a transaction that has something to commit.
+        Txn: looks in short ones of its own.  So that the job can be seen as
+        it is now, the caller's, in which nothing was done, is begun anew:
+        objects that were read before may have changed.  Not so where the job
+        is over already.
+        Cost: idle; a commit wakes it on ZEO and FileStorage, elsewhere it
+        looks once a second.
         """
 
     def listJobs(status=None, task=None, start=None, limit=50):
@@ -566,9 +586,12 @@ class ITaskService(IContained):
     def startProcessing():
         """Start a thread that runs jobs; call it after each start-up.
 
-        Does nothing where one runs already, or where the service has no
-        place in a database.
-        Txn: neither begins nor ends one.  Source: 0.5.2.
+        Does nothing where one runs already.
+        Raises: ConfigurationError for a service that has no place (no
+        ``__parent__`` or no ``__name__``) or is in no database: a thread
+        could not find it.
+        Txn: neither begins nor ends one.  Source: 0.5.2, which did nothing
+        for a service without a place.
         """
 
     def stopProcessing(wait=1.0):
@@ -648,6 +671,15 @@ class IHost(Interface):
         """The task utility of this name, or None.
 
         Cost: flat, because each ``add`` asks.
+        """
+
+    def default_service():
+        """The service that ``delay`` of a task adds to, outside of a job.
+
+        The only one, or the one without a name, of those that are registered
+        for the calling code (ITaskService): in the current site; in Pyramid,
+        of those that the application has declared, in the current request.
+        Raises: ServiceNotFound where there is none, or several.
         """
 
     def running(service, job):

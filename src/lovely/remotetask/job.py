@@ -291,7 +291,11 @@ class Job(OwnAnnotations, Persistent):
             return None
 
     def __repr__(self) -> str:
-        return f'<{self.__class__.__name__} {self.id!r}>'
+        name = f'{self.__class__.__name__} {self.id!r}'
+        # Without a database, as in a stub, it is 0.5.2's: doctests of
+        # applications print the jobs of stubs.
+        return (f'<{name}>' if self._p_jar is None
+                else f'<{name} {self.task!r} {self.status}>')
 
 
 class NextRun(Persistent):

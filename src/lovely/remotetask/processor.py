@@ -243,6 +243,9 @@ class SimpleProcessor:
                     self.worker.enroll(LOOP, self.maxThreads)
                     monitor.watch(self.worker)
                     watched = True
+                    # Enrolled: the service is there.  After the first look it
+                    # would hold up a processor that has been woken.
+                    self._warn_without_tasks()
                 rest = 0.0 if self._work() else self._rest()
                 seen, broken = True, 0.0
             except ServiceGone as error:
@@ -267,6 +270,21 @@ class SimpleProcessor:
                 rest = broken
             if rest and self.running:
                 self._listener.sleep(rest)
+
+    def _warn_without_tasks(self) -> None:
+        """Say so if this process has no task at all."""
+        def tasks(connection: Connection) -> dict[str, Any]:
+            service = self.worker.executor.service(connection)
+            with self.host.running(service, None) as seen:
+                return seen.getAvailableTasks()
+
+        if not database_edge.read(self.db, tasks):
+            log.warning(
+                'the worker of service /%s can run nothing: there are no '
+                'tasks in this process.  Register them before it starts: '
+                'scan the modules that have them '
+                '(lovely.remotetask.task.scan), or load their ZCML',
+                '/'.join(self.servicePath))
 
     def _goes_on(self) -> bool:
         """May a thread of ours claim another job?"""

@@ -59,9 +59,11 @@ from lovely.remotetask.store.records import look
 from lovely.remotetask.store.upstream import OfMigrated
 from lovely.remotetask.store.upstream import refuse_old
 from lovely.remotetask.store.upstream import set_aside
+from lovely.remotetask.waiting import wait_for
 
 # 0.5.2 had the start-up in this module, and ZCML files name it here.
-__all__ = ['TaskService', 'bootStrapSubscriber', 'getAutostartServiceNames']
+__all__ = ['TaskService', 'make_service', 'bootStrapSubscriber',
+           'getAutostartServiceNames']
 
 
 # mypy-zope knows no IContained: zope.location ships no types.
@@ -131,7 +133,8 @@ class TaskService(OwnAnnotations, Persistent):
 
     # -- add ------------------------------------------------------------------
 
-    def add(self, task: str, input: Any = None, startLater: bool = False,
+    def add(self, task: str | Callable[..., Any], input: Any = None,
+            startLater: bool = False,
             jobClass: Callable[..., Any] | None = None, *, priority: int = 0,
             delay: float | None = None, runAt: datetime | None = None,
             key: str | None = None, onDuplicate: str = 'keep',
@@ -141,7 +144,7 @@ class TaskService(OwnAnnotations, Persistent):
         return jobs.add_one(self, task, input, jobClass or Job, place,
                               priority, key, onDuplicate, runAs)
 
-    def addMany(self, task: str, inputs: Iterable[Any],
+    def addMany(self, task: str | Callable[..., Any], inputs: Iterable[Any],
                 startLater: bool = False,
                 jobClass: Callable[..., Any] | None = None, *,
                 priority: int = 0, delay: float | None = None,
@@ -152,9 +155,10 @@ class TaskService(OwnAnnotations, Persistent):
         return jobs.add_many(self, task, inputs, jobClass or Job, place,
                            priority, runAs)
 
-    def addCronJob(self, task: str, input: Any = None, minute: Any = (),
-                   hour: Any = (), dayOfMonth: Any = (), month: Any = (),
-                   dayOfWeek: Any = (), delay: float | None = None, *,
+    def addCronJob(self, task: str | Callable[..., Any], input: Any = None,
+                   minute: Any = (), hour: Any = (), dayOfMonth: Any = (),
+                   month: Any = (), dayOfWeek: Any = (),
+                   delay: float | None = None, *,
                    priority: int = 0, key: str | None = None,
                    onDuplicate: str = 'keep',
                    runAs: str | None = None) -> int:
@@ -261,6 +265,10 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         return str(self._shown(jobid).error)
 
+    def waitFor(self, jobid: int, timeout: float) -> Job:
+        """See ITaskService"""
+        return wait_for(self, jobid, timeout)
+
     def listJobs(self, status: str | None = None, task: str | None = None,
                  start: str | None = None,
                  limit: int = 50) -> tuple[list[Job], str | None]:
@@ -338,8 +346,13 @@ class TaskService(OwnAnnotations, Persistent):
 
     def startProcessing(self) -> None:
         """See ITaskService"""
-        if self.__parent__ is None:
-            return
+        if self.__parent__ is None or not self.__name__:
+            raise ConfigurationError(
+                'this service has no place: its thread would have to find it '
+                'by its path.  Put it there by make_service(container, name) '
+                'of lovely.remotetask.service, or give one that is there its '
+                'place by zope.location.locate(service, container, name); '
+                'commit, and start it')
         refuse_old(self)
         jar = caller.jar_of(self)
         if jar is None:

@@ -23,7 +23,7 @@ from zope.component import getGlobalSiteManager
 from zope.component.interfaces import ISite
 
 from lovely.remotetask.edge import db
-from lovely.remotetask.errors import NotMigrated
+from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.host import current
 from lovely.remotetask.host import in_site
 from lovely.remotetask.interfaces import ITaskService
@@ -122,11 +122,11 @@ def _start_service(name: str, service: TaskService, label: str) -> bool:
         if service.isProcessing():
             return False
         service.startProcessing()
-        # startProcessing() does nothing for a service that is in no container.
+        # The class of an application may decide not to.
         if not service.isProcessing():
             return False
     # Logged and not raised, so that the other services are started.
-    except NotMigrated as error:
+    except ConfigurationError as error:
         log.error('service %s on site %s could not be started: %s', name,
                   label, error)
         return False

@@ -13,6 +13,10 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import ParamSpec
+from typing import Protocol
+from typing import TypeVar
+from typing import overload
 
 from zope.component import getSiteManager
 from zope.interface import Invalid
@@ -22,18 +26,32 @@ from zope.schema import getFieldsInOrder
 from zope.schema.fieldproperty import FieldProperty
 from zope.schema.interfaces import IField
 
+from lovely.remotetask import venusian
 from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
+from lovely.remotetask.decorated import TaskFunction
+from lovely.remotetask.decorated import WholeTaskFunction
+from lovely.remotetask.decorated import mark
+from lovely.remotetask.decorated import marks
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import TaskError
+from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.retry import RetryPolicy
+from lovely.remotetask.signatures import Signature
+from lovely.remotetask.signatures import signature_of
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
 
+_P = ParamSpec('_P')
+_I = TypeVar('_I')
+_R = TypeVar('_R')
+
 __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
-           'scan', 'marks', 'task_option', 'set_options', 'check_against']
+           'scan', 'marks', 'task_option', 'set_options', 'check_against',
+           'misfits']
 
 #: The options of a task that sets none: see ITaskOptions.
 _DEFAULTS: dict[str, Any] = {
@@ -90,49 +108,59 @@ class EchoTask:
 class FunctionTask(SimpleTask):
     """What ``@task`` makes of a function.  See ITask and ITaskOptions
 
-    Arguments: ``func``, ``f(input)`` or ``f(service, jobid, input)``;
+    Arguments: ``func``, as ``signatures`` takes it: f(input),
+    f(service, jobid, input), or parameters of its own, which a mapping fills;
     options as in ITaskOptions, ``inputSchema``, ``outputSchema``.
     Raises: TypeError for a function that cannot be a task, or an option that
     tasks do not have.
     """
 
+    _signature = None
+
     def __init__(self, func: Callable[..., Any], **options: Any) -> None:
         super().__init__(func)
-        self._whole = takes_whole_call(func)
+        self._signature = signature_of(func)
         set_options(self, options)
 
+    @property
+    def signature(self) -> Signature:
+        """How the function takes an input."""
+        if self._signature is None:
+            self._signature = signature_of(self.func)
+        return self._signature
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A local utility is stored, and the function may change after that.
+        return {name: value for name, value in self.__dict__.items()
+                if name != '_signature'}
+
     def __call__(self, service: TaskService, jobid: int, input: Any) -> Any:
-        if self._whole:
-            # For mypy, func takes one argument, as that of SimpleTask does.
-            return self.func(service, jobid, input)  # type: ignore[call-arg]
-        return self.func(input)
+        signature = self.signature
+        # For mypy, func takes one argument, as that of SimpleTask does.
+        func: Callable[..., Any] = self.func
+        if signature.whole:
+            return func(service, jobid, input)
+        if signature.single:
+            return func(input)
+        # The job may have been added for the parameters of another release.
+        violations = signature.violations(input)
+        if violations:
+            raise TaskError(
+                f'the input does not fit the parameters of {func!r} any '
+                f'more: {"; ".join(violations)}')
+        args, kwargs = signature.arguments(input)
+        return func(*args, **kwargs)
 
 
-def takes_whole_call(func: Callable[..., Any]) -> bool:
-    """Is ``func`` called as ``f(service, jobid, input)``, not ``f(input)``?
+def misfits(task: Any, input: Any) -> list[str]:
+    """The violations of a task's parameters by an input.
 
-    Raises: TypeError for anything else, by the count of required positional
-    arguments.
+    Returns: a sentence for each; empty for a task that takes any input.
     """
-    # A call of these would return before any of the work is done.
-    if (inspect.iscoroutinefunction(func) or inspect.isgeneratorfunction(func)
-            or inspect.isasyncgenfunction(func)):
-        raise TypeError(
-            f'{func!r} cannot be a task: calling it only makes a coroutine '
-            f'or generator, and nobody runs that; use a plain function')
-    required = [p for p in inspect.signature(func).parameters.values()
-                if p.default is p.empty and p.kind in _COUNTED]
-    if len(required) not in (1, 3) or any(
-            p.kind is p.KEYWORD_ONLY for p in required):
-        raise TypeError(
-            f'{func!r} cannot be a task: it must take f(input) or '
-            f'f(service, jobid, input), and nothing else that is required')
-    return len(required) == 3
-
-
-_COUNTED = (inspect.Parameter.POSITIONAL_ONLY,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-            inspect.Parameter.KEYWORD_ONLY)
+    signature = getattr(task, 'signature', None)
+    # Classes of applications may have an attribute of this name, too.
+    return (signature.violations(input) if isinstance(signature, Signature)
+            else [])
 
 
 def set_options(made: Any, options: dict[str, Any]) -> None:
@@ -152,6 +180,11 @@ def set_options(made: Any, options: dict[str, Any]) -> None:
         raise TypeError(
             f'unknown task option {", ".join(sorted(unknown))}; there are '
             f'{", ".join(sorted(_CHECKS))}, inputSchema and outputSchema')
+    if type(options.get('retry')) is int:
+        try:
+            options = {**options, 'retry': RetryPolicy(options['retry'])}
+        except UsageError as error:
+            raise TypeError(f'the task option retry: {error}') from error
     for name, value in options.items():
         allowed, wanted = _CHECKS.get(name, (_is_schema, _SCHEMA))
         if value is not None and not allowed(value):
@@ -178,48 +211,59 @@ _SCHEMA = 'a zope.schema field or an interface'
 
 # None means the default: see task_option.
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    'retry': (IRetryPolicy.providedBy, 'an IRetryPolicy, as RetryPolicy(3)'),
+    'retry': (IRetryPolicy.providedBy, 'a number of retries, or an '
+              'IRetryPolicy'),
     'timeout': (_is_number, 'a number of seconds'),
     'groupable': (_is_flag, 'True or False'),
     'remote': (_is_flag, 'True or False'),
     'on_error': (callable, 'a function on_error(context, error)'),
 }
 
-# The attribute in which @task leaves its mark: the function stays a function,
-# and can be called, imported and pickled as before.
-_MARK = '__remotetask__'
-
-
+@overload
+def task(name: Callable[[Any, int, _I], _R], /
+         ) -> WholeTaskFunction[_I, _R]: ...
+@overload
+def task(name: Callable[_P, _R], /) -> TaskFunction[_P, _R]: ...
+@overload
+def task(name: str | None = None, **options: Any) -> _Decorator: ...
 def task(name: str | Callable[..., Any] | None = None,
          **options: Any) -> Any:
     """Declare a function to be a task: ``@task`` or ``@task(name, ...)``.
 
     Arguments: ``name`` (str), default the function's; options as in
     ITaskOptions, ``inputSchema``, ``outputSchema``.
-    Returns: the function itself, marked; ``scan`` registers it.
+    Returns: the function itself, marked; ``scan``, or ``config.scan()`` of
+    Pyramid, registers it.  See TaskFunction for what it can do now.
     Raises: TypeError for a function that cannot be one, or an option that
     tasks do not have.
     """
-    def mark(func: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(func: Callable[..., Any]) -> Callable[..., Any]:
         if not inspect.isfunction(func):
             raise TypeError(f'@task is for functions, and {func!r} is none; '
                             f'register it as an ITask utility instead')
         # Made now, so that the error comes from the line of the mistake.
         made = FunctionTask(func, **options)
         named = name if isinstance(name, str) and name else func.__name__
-        setattr(func, _MARK, (*marks(func), (named, made)))
+        mark(func, named, made)
+        venusian.attach(func, named, made)
         return func
 
     if name is None or isinstance(name, str):
-        return mark
+        return decorate
     if options or not callable(name):
         raise TypeError(f'the name of a task is a str, not {name!r}')
-    return mark(name)
+    return decorate(name)
 
 
-def marks(func: Any) -> tuple[tuple[str, FunctionTask], ...]:
-    """The names and tasks that ``@task`` left on a function, mostly one."""
-    return getattr(func, _MARK, ())
+class _Decorator(Protocol):
+    """What ``@task(...)`` gives: a decorator of functions."""
+
+    @overload
+    def __call__(self, func: Callable[[Any, int, _I], _R], /
+                 ) -> WholeTaskFunction[_I, _R]: ...
+    @overload
+    def __call__(self, func: Callable[_P, _R], /
+                 ) -> TaskFunction[_P, _R]: ...
 
 
 def scan(module: ModuleType, registry: Any = None) -> list[str]:

@@ -22,7 +22,6 @@ from zope.schema import TextLine
 
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import ITask
-from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import marks
 from lovely.remotetask.task import set_options
@@ -39,9 +38,9 @@ class ITaskDirective(Interface):
 
     handler = GlobalObject(
         title='Handler',
-        description='The dotted name of a function f(input) or '
-                    'f(service, jobid, input), of an ITask, or of a class '
-                    'or factory that implements ITask.',
+        description='The dotted name of a function, as @task takes it, of '
+                    'an ITask, or of a class or factory that implements '
+                    'ITask.',
         required=True)
 
     retry = Int(
@@ -77,8 +76,6 @@ def task(_context: Any, name: str, handler: Any, **options: Any) -> None:
     be a task.
     """
     try:
-        if 'retry' in options:
-            options['retry'] = RetryPolicy(options['retry'])
         made = _made_of(name, handler)
         if options:
             # A copy: other directives may name the same object of a module

@@ -92,6 +92,25 @@ def test_the_error_of_a_policy_is_the_final_error_of_the_job(
     assert [line.split()[0] for line in log].count('ERROR') == 1
 
 
+@pytest.mark.parametrize('retry, status', [(0, 'error'), (3, 'queued')])
+@pytest.mark.parametrize('run', ['worker'], indirect=True)
+def test_a_class_may_have_a_number_of_retries(run, register, retry, status):
+    task = FunctionTask(fail)
+    task.retry = retry
+    register(task, 'task')
+    assert run().status == status
+
+
+@pytest.mark.parametrize('run', ['worker'], indirect=True)
+def test_a_number_that_is_none_of_retries_is_the_final_error(run, register):
+    task = FunctionTask(fail)
+    task.retry = -1
+    register(task, 'task')
+    job = run()
+    assert job.status == 'error'
+    assert 'retries is -1' in job.error.message
+
+
 @pytest.mark.parametrize('answer', [
     float('inf'), float('nan'), 1e14, -1, 10**400, 10**5000, 'soon', True,
     [5], 5j], ids=lambda value: type(value).__name__)

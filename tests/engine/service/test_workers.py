@@ -268,6 +268,28 @@ def test_a_stop_waits_as_long_as_it_is_told(service, register, wait, log):
     assert not thread.is_alive() and log == []
 
 
+@pytest.mark.parametrize('tasks', [0, 1])
+def test_a_worker_that_can_run_nothing_says_so(
+        application, service, register, caplog, tasks):
+    warned = threading.Event()
+
+    class Looks(SimpleProcessor):
+        def _warn_without_tasks(self):
+            super()._warn_without_tasks()
+            warned.set()
+
+    service.processorFactory = Looks
+    if tasks:
+        register(lambda input: input, 'task')
+    service.startProcessing()
+    assert warned.wait(DEADLINE)
+    service.stopProcessing(wait=None)
+    said = [record.getMessage() for record in caplog.records
+            if record.levelname == 'WARNING']
+    assert len(said) == 1 - tasks
+    assert all('service /tasks can run nothing' in text for text in said)
+
+
 def test_a_task_may_stop_its_own_service(service):
     stopped = threading.Event()
 

@@ -284,7 +284,7 @@ def test_two_tasks_of_one_name_are_a_conflict(make):
     ('x', 7, {}, 'give a function or an ITask'),
     ('', echo, {}, 'name of a task'),
     ('x', echo, {'limt': 3}, "task 'x'.*limt"),
-    ('x', lambda a, b: 0, {}, "task 'x'.*must take"),
+    ('x', lambda *all: 0, {}, "task 'x'.*none for .all"),
     ('x', FunctionTask(echo), {'limit': 3}, 'set limit there'),
 ])
 def test_what_cannot_be_a_task(make, name, wrong, options, said):

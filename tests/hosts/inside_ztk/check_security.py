@@ -33,7 +33,8 @@ REFERENCE = Path(__file__).parents[3] / 'docs' / 'reference' / 'ztk.rst'
 
 READING = {'getAvailableTasks', 'getStatus', 'getResult', 'getError',
            'hasJobsWaiting', 'isProcessing', 'listJobs', 'listWorkers',
-           'stats', 'jobs', 'taskInterface', '__parent__', '__name__'}
+           'stats', 'waitFor', 'jobs', 'taskInterface', '__parent__',
+           '__name__'}
 ADDING = {'add', 'addMany', 'cancel', 'cancelMany', 'startJob'}
 
 

@@ -6,9 +6,12 @@ from zope.interface.verify import verifyObject
 from lovely.remotetask import events
 from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.errors import RetryLater
+from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import SYSTEM
 from lovely.remotetask.interfaces import IHost
+from lovely.remotetask.task import marks
+from lovely.remotetask.task import task
 
 
 @pytest.fixture
@@ -40,6 +43,36 @@ def test_knows_the_tasks_of_the_application(driver, looks):
         assert 'nothing' not in service.getAvailableTasks()
         with pytest.raises(ValueError, match='Task does not exist'):
             service.add('nothing')
+
+
+@pytest.fixture
+def resize(driver):
+    """A decorated function, which the application has as a task."""
+    @task
+    def resize(source, width=100):
+        # What it adds goes to the service of its job.
+        return resize.delay(source) if width < 10 else [source, width]
+
+    (name, made), = marks(resize)
+    driver.world.register(name, made)
+    return resize
+
+
+def test_delay_adds_to_the_service_of_the_calling_code(driver, resize):
+    user = driver.world.users[0] if driver.world.users else None
+    with driver.world.acting(user):
+        jobid = resize.delay('a', width=300)
+        later = resize.apply_async(('b',), {'width': 5})
+    driver.run()
+    assert driver.job(jobid)['output'] == ['a', 300]
+    assert driver.job(jobid)['submitter'] == user
+    added = driver.job(later)['output']
+    assert driver.job(added)['output'] == ['b', 100]
+
+
+def test_delay_where_there_is_no_service(driver, resize):
+    with pytest.raises(ServiceNotFound, match='there is no '):
+        resize.delay('a')
 
 
 def test_a_job_sees_its_site_and_leaves_the_thread_as_it_was(driver, looks):

@@ -12,6 +12,7 @@ from ZODB.FileStorage import FileStorage
 from lovely.remotetask import TaskService
 from lovely.remotetask import host
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.interfaces import ITaskService
 
 
 class World:
@@ -60,11 +61,16 @@ class World:
         Txn: committed at the end, aborted after an exception.
         """
         connection = self.database.open()
+        service = self.host.find_service(connection, self.path)
+        # As a script does it that has one connection.
+        zope.component.provideUtility(service, ITaskService)
         try:
-            yield self.host.find_service(connection, self.path)
+            yield service
             transaction.commit()
         finally:
             transaction.abort()
+            zope.component.getGlobalSiteManager().unregisterUtility(
+                service, ITaskService)
             connection.close()
 
     def forget(self, user):

@@ -9,6 +9,7 @@ import transaction
 import zope.component
 
 from lovely.remotetask import TaskService
+from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
@@ -246,7 +247,9 @@ def test_a_service_without_database_and_parent():
     assert service.getStatus(delayed) == 'delayed'
     service.process(10)
     assert service.getResult(delayed) == 'y'
-    assert service.startProcessing() is None
+    # 0.5.2 did nothing here, and nobody learned why no job ran.
+    with pytest.raises(ConfigurationError, match='has no place'):
+        service.startProcessing()
     assert service.isProcessing() is False
 
 

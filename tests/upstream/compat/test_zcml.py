@@ -128,7 +128,7 @@ text = 'no handler'
 calls = []
 
 
-def forgot_the_input():
+def takes_a_list(*all):
     calls.append(1)
 
 
@@ -160,7 +160,7 @@ def test_handlers(handler, result):
 
 @pytest.mark.parametrize('handler, reason', [
     ('text', 'is neither a function nor an ITask'),
-    ('forgot_the_input', r'must take f\(input\) or'),
+    ('takes_a_list', r'none for \*all'),
     ('later', 'use a plain function'),
     ('wrong_factory', "makes 'a str', which does not provide ITask"),
     ('NoTask', 'does not provide ITask'),

@@ -24,8 +24,10 @@ from zope.site.folder import Folder
 from zope.site.site import LocalSiteManager
 
 from lovely.remotetask import TaskService
+from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.service import bootStrapSubscriber
+from lovely.remotetask.task import EchoTask
 
 
 def register(site, name, container=None):
@@ -52,6 +54,8 @@ def root(application):
     register(site1, 'two', site1.getSiteManager()['default'])
     register(site1, 'shared')
     root['plain'] = Folder()
+    # A worker without any task says so.
+    zope.component.provideUtility(EchoTask(), ITask, 'echo')
     transaction.commit()
     return root
 

@@ -7,6 +7,7 @@ import transaction
 from zope.site.site import LocalSiteManager
 
 from lovely.remotetask import TaskService
+from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.service import getAutostartServiceNames
@@ -147,9 +148,12 @@ def test_an_unlocated_service_is_not_started(application, root, start):
     service = TaskService()
     site.getSiteManager().registerUtility(service, ITaskService, 'lost')
     transaction.commit()
-    assert start('site3@*') == [
-        'WARNING no services started by directive site3@*']
-    assert service.startProcessing() is None
+    error, warning = start('site3@*')
+    assert error.startswith('ERROR service lost on site site3 could not be '
+                            'started: this service has no place')
+    assert warning == 'WARNING no services started by directive site3@*'
+    with pytest.raises(ConfigurationError, match='has no place'):
+        service.startProcessing()
     assert service.isProcessing() is False
 
 

@@ -30,12 +30,12 @@ _told: set[Any] = set()
 _MOST_TOLD = 10_000
 
 
-def add_cron(service: TaskService, task: str, input: Any,
+def add_cron(service: TaskService, given: Any, input: Any,
              times: dict[str, Any], delay: float | None, priority: int,
              key: Any, onDuplicate: Any, runAs: Any) -> int:
     """Add a cron job; see ITaskService.addCronJob.
 
-    Arguments: ``times``, the five fields by their names.
+    Arguments: ``given``, the task; ``times``, the five fields by their names.
     """
     def make(jobid: int, task: str, input: Any) -> CronJob:
         return CronJob(jobid, task, input, **times, delay=delay)
@@ -43,7 +43,7 @@ def add_cron(service: TaskService, task: str, input: Any,
     def place(queue: JobQueue, job: Job, number: int) -> None:
         queue.schedule(job, service.clock.now())
 
-    jobs.check_task(service, task, priority)
+    task, _ = jobs.check_task(service, given, priority)
     # Tried out first: a schedule that never occurs must not draw an id.
     wanted = make(0, task, None)
     if wanted.next_run(service.clock.now()) is None:
@@ -78,7 +78,7 @@ def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
     queue, jar, host = service.jobqueue, caller.jar_of(service), service.host
     queue.check_owned(job)
     submitter = jobs.find_submitter(service, host, runAs)
-    task = jobs.check_task(service, wanted.task, priority)
+    _, task = jobs.check_task(service, wanted.task, priority)
     packed, size = jobs.check_input(task, wanted.task, input, jar, host)
     values = {name: value or None for name, value in (
         ('task', wanted.task), ('priority', priority),

@@ -14,6 +14,7 @@ from lovely.remotetask import payload
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import seconds_of
 from lovely.remotetask.bounds import shown
+from lovely.remotetask.decorated import name_of
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected
@@ -28,6 +29,7 @@ from lovely.remotetask.schedule import check_delay
 from lovely.remotetask.store.states import is_final
 from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.task import check_against
+from lovely.remotetask.task import misfits
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
@@ -111,15 +113,26 @@ def placer(startLater: bool, delay: float | None, runAt: datetime | None,
 
 # --- what is refused ---------------------------------------------------------
 
-def check_task(service: TaskService, name: Any, priority: Any) -> Any:
-    """The task of this name.  Raises: ValueError; UsageError."""
+def check_task(service: TaskService, given: Any, priority: Any
+               ) -> tuple[str, Any]:
+    """The name and the task that a name, or a decorated function, stands for.
+
+    Raises: ValueError; UsageError.
+    """
+    name = name_of(given)
     task = service._task(name)
     if task is None:
-        raise service._no_task(name)
+        error = service._no_task(name)
+        if given is not name:
+            error.add_note(
+                f'{name!r}, which {given!r} declares, is not registered here: '
+                f'scan its module where the application starts '
+                f'(lovely.remotetask.task.scan)')
+        raise error
     if type(priority) is not int or priority not in _PRIORITIES:
         raise UsageError(f'priority is {shown(priority)}; give a whole number '
                          f'from {_PRIORITIES[0]} to {_PRIORITIES[-1]}')
-    return task
+    return name, task
 
 
 def find_submitter(service: TaskService, host: IHost, runAs: Any
@@ -145,12 +158,17 @@ def check_input(task: Any, name: str, input: Any, jar: Connection | None,
 
     Raises: InputRejected.
     """
+    wrong = misfits(task, input)
     schema = getattr(task, 'inputSchema', None)
-    violations = [] if schema is None else check_against(schema, input)
+    violations = wrong + ([] if schema is None
+                          else check_against(schema, input))
     if violations:
+        # A parameter that is missing may be a key of the schema, too.
+        violations = list(dict.fromkeys(violations))
         raise InputRejected(
-            f'the input does not fit the inputSchema of task {name!r}: '
-            + '; '.join(violations))
+            f'the input does not fit the '
+            f'{"parameters" if wrong else "inputSchema"} of task {name!r}: '
+            + '; '.join(violations), violations=violations)
     try:
         packed = host.pack(input)
         return packed, payload.check(packed, jar)
@@ -185,15 +203,16 @@ def _check_inputs(task: Any, name: str, inputs: list[Any],
 
 # --- the jobs ----------------------------------------------------------------
 
-def add_one(service: TaskService, name: str, input: Any,
+def add_one(service: TaskService, given: Any, input: Any,
             make: Callable[..., Job], place: Placer, priority: int,
             key: Any = None, onDuplicate: str = 'keep',
             runAs: Any = None) -> int:
     """Add one job; see ITaskService.add.
 
-    Arguments: ``make(id, task, input)``, the factory; ``place``, see placer.
+    Arguments: ``given``, a name or function, see check_task; ``make(id, task,
+    input)``, the factory; ``place``, see placer.
     """
-    task = check_task(service, name, priority)
+    name, task = check_task(service, given, priority)
     jar, host = caller.jar_of(service), service.host
     submitter = find_submitter(service, host, runAs)
     input, size = check_input(task, name, input, jar, host)
@@ -217,11 +236,11 @@ def add_one(service: TaskService, name: str, input: Any,
     return job.id
 
 
-def add_many(service: TaskService, name: str, inputs: Iterable[Any],
+def add_many(service: TaskService, given: Any, inputs: Iterable[Any],
              make: Callable[..., Job], place: Placer, priority: int,
              runAs: Any = None) -> list[int]:
     """Add a job for each input; see ITaskService.addMany."""
-    task = check_task(service, name, priority)
+    name, task = check_task(service, given, priority)
     if isinstance(inputs, (str, bytes, Mapping)):
         raise UsageError(f'inputs is a {type(inputs).__name__}; give a list '
                          f'with an input for each job')

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from persistent.mapping import PersistentMapping
+from zope.component import getUtilitiesFor
 from zope.component import provideUtility
 
 from lovely.remotetask import processor
@@ -116,12 +117,21 @@ def load_tasks(modules: Sequence[str], zcml: str | None) -> list[str]:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     for name in modules:
-        if not task.scan(_import(name)):
+        new = name not in sys.modules
+        before = _registered()
+        # A module may also register its tasks while it is imported; one that
+        # was imported before, has done so then.
+        if not task.scan(_import(name)) and new and _registered() == before:
             warnings.append(f'{name} holds no tasks that are decorated with '
-                            f'@task')
+                            f'@task, and registers none')
     if zcml is not None:
         _load_zcml(zcml)
     return warnings
+
+
+def _registered() -> set[tuple[str, int]]:
+    """What tells the tasks of this process from those of another moment."""
+    return {(name, id(one)) for name, one in getUtilitiesFor(ITask)}
 
 
 def _load_entry_points() -> list[str]:

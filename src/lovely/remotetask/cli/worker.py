@@ -91,7 +91,10 @@ def worker_command(uri: str | None, configuration: str | None,
     with (suppress(_Stop), Signals(_Stop, 'worker'),
           _opened(uri, configuration, paste, zope_conf, modules,
                   zcml, logs) as (database, host)):
-        return _Work(database, host, service, threads).run(grace)
+        work = _Work(database, host, service, threads)
+        if not (paste or zope_conf):
+            _warn_without_tasks(work.tasks)
+        return work.run(grace)
     # A signal came before there was anything to end.
     click.echo('remotetask: worker stopped', err=True)
     return 0
@@ -134,6 +137,16 @@ def _of_framework(room: str, file: str
             f"install it: pip install 'lovely.remotetask[{room}]'"
             ) from error
     return module.open_host(file)
+
+
+def _warn_without_tasks(names: Sequence[str]) -> None:
+    """Say so where a worker has no task but the one that we register."""
+    from lovely.remotetask.log import log
+
+    if list(names) == ['echo']:
+        log.warning(
+            'this worker can run nothing but echo: name the modules that have '
+            'your tasks (--tasks MODULE), or load their ZCML (--zcml FILE)')
 
 
 class _Stop(BaseException):

@@ -1,12 +1,14 @@
 """What we ask of the transaction that the caller has begun.
 
-It belongs to the caller: nothing here begins, commits or aborts it.
+It belongs to the caller: nothing here begins, commits or aborts it, but
+``renew``, which is for one in which nothing has been done.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import TypeVar
@@ -51,6 +53,29 @@ def is_doomed(jar: Connection | None) -> bool:
     """Can the current transaction only be aborted: ``transaction.doom()``?"""
     running = current(jar)
     return running is not None and bool(running.isDoomed())
+
+
+def is_untouched(jar: Connection) -> bool:
+    """Has the current transaction nothing to commit, and nothing to call?
+
+    One that was doomed has: that must not be forgotten.
+    """
+    running = current(jar)
+    return running is None or not (
+        running._resources or running.isDoomed()
+        or [*running.getBeforeCommitHooks(), *running.getAfterCommitHooks()])
+
+
+def renew(jar: Connection) -> None:
+    """Begin the caller's transaction anew: it sees what others committed.
+
+    The caller has made sure that it is untouched.
+    """
+    manager = jar.transaction_manager
+    # In explicit mode, begin() refuses to end the old one.
+    with suppress(NoTransaction):
+        manager.abort()
+    manager.begin()
 
 
 #: The key under which a transaction keeps the calls it has been asked for.

@@ -25,9 +25,11 @@ from zope.component.hooks import getSite
 from zope.component.hooks import setSite
 from zope.interface import implementer
 
+from lovely.remotetask import default_service
 from lovely.remotetask import host
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.log import log
 from lovely.remotetask.pyramid import identity
@@ -96,6 +98,18 @@ class PyramidHost(host.PlainHost):
         """The application's own, and not the current one of zope.component.
         """
         return self._registry
+
+    def default_service(self) -> TaskService:
+        """See IHost"""
+        request = get_current_request()
+        if request is None:
+            raise ServiceNotFound(
+                'there is no request here, whose connection leads to the task '
+                'services: call add() of a service with the function, or '
+                'prepare a request (pyramid.paster.bootstrap)')
+        declared = default_service.choose(
+            self.services, 'declare one by config.add_task_service()')
+        return declared.find(self.connection(request))
 
     # -- connections ----------------------------------------------------------
 

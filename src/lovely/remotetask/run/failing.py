@@ -265,12 +265,11 @@ class Failing(Finder):
             service = self.service(connection)
             job = self.own(service, claim)
             with self.host.running(service, None) as seen:
-                policy = policy_of(self.host.task(
-                    seen, seen.taskInterface, job.task), error, self.host)
+                task = self.host.task(seen, seen.taskInterface, job.task)
                 return judge(
                     error, job.task, service.clock.now(),
-                    lambda: policy.delay(job.failures + 1, jitter)
-                    ), failed_context(seen, job)
+                    lambda: policy_of(task, error, self.host).delay(
+                        job.failures + 1, jitter)), failed_context(seen, job)
 
         return db.read(self.database, in_snapshot)
 

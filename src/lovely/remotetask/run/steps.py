@@ -32,6 +32,7 @@ from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.log import log
 from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.retry import NO_RETRY
+from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import task_option
@@ -225,13 +226,19 @@ class Verdict(NamedTuple):
 
 
 def policy_of(task: Any, error: BaseException, host: IHost) -> Any:
-    """The retry policy (IRetryPolicy) for an error of a task."""
-    # A task that took too long does so again, and an error of these classes
-    # comes again: only the task's own policy may say that it is to be tried
-    # once more.
-    final = isinstance(error, JobTimeout) or host.cannot_heal(error)
-    return task_option(task, 'retry') or (
-        NO_RETRY if final else DEFAULT_POLICY)
+    """The retry policy (IRetryPolicy) for an error of a task.
+
+    Raises: UsageError for a number that is none of retries.
+    """
+    own = task_option(task, 'retry')
+    if own is None:
+        # A task that took too long does so again, and an error of these
+        # classes comes again: only the task's own policy may say that it is to
+        # be tried once more.
+        final = isinstance(error, JobTimeout) or host.cannot_heal(error)
+        return NO_RETRY if final else DEFAULT_POLICY
+    # The class of an application may have a number, as @task takes it.
+    return RetryPolicy(own) if isinstance(own, int) else own
 
 
 def judge(error: BaseException, name: str, now: float,

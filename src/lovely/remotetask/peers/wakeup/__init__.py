@@ -17,6 +17,9 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from typing import Any
 from typing import Protocol
 
@@ -36,8 +39,8 @@ from lovely.remotetask.peers.wakeup.postgres import Notifications
 from lovely.remotetask.peers.wakeup.wake_events import Queue
 from lovely.remotetask.peers.wakeup.wake_events import WakeEvent
 
-__all__ = ['Listener', 'WAIT_FLOOR', 'WakeEvent', 'listen', 'notify',
-           'notify_after_commit']
+__all__ = ['Listener', 'WAIT_FLOOR', 'Waiter', 'WakeEvent', 'listen', 'notify',
+           'notify_after_commit', 'waiting']
 
 #: A processor never looks more often than this (seconds), even if its
 #: waitTime is shorter: waitTime=0.0 made 0.5.2 spin at 100 % CPU.  It costs
@@ -113,6 +116,42 @@ class Listener:
         self._channel.close()
 
 
+class Waiter:
+    """How a caller waits for a commit that writes a certain object.
+
+    Arguments: ``channel``, of its database.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._event = WakeEvent()
+        # Not the event of a queue: an oid is longer.
+        self._event.queue = b''
+        self._channel = channel
+
+    def clear(self) -> None:
+        """Forget the commits until now."""
+        self._event.clear()
+
+    def expect(self, oid: bytes | None) -> None:
+        """Wake at commits that write this object."""
+        self._event.oids = frozenset(() if oid is None else (oid,))
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep until such a commit is visible here, or for so long."""
+        if self._event.wait(seconds):
+            self._channel.wait_until_visible(self._event)
+
+    @contextmanager
+    def listening(self) -> Iterator[Waiter]:
+        """Be woken as long as the block runs."""
+        self._channel.hear_commits()
+        self._channel.wake_events.add(self._event)
+        try:
+            yield self
+        finally:
+            self._channel.wake_events.remove(self._event)
+
+
 # Weak: the channel of a database goes with it.
 _known: weakref.WeakKeyDictionary[DB, Channel] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
@@ -124,6 +163,15 @@ def listen(database: DB) -> Listener:
     The processor opens it, and closes it at its end.
     """
     return Listener(_channel(database))
+
+
+def waiting(database: DB) -> AbstractContextManager[Waiter]:
+    """A waiter for commits to this database, as long as the block runs.
+
+    It is woken where ZODB tells what was committed (ZEO, FileStorage), and
+    nowhere else: who waits looks now and then all the same.
+    """
+    return Waiter(_channel(database)).listening()
 
 
 def notify(database: DB, queue: bytes | None = None) -> None:

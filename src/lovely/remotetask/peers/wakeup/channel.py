@@ -25,6 +25,12 @@ class Channel:
     def open(self) -> None:
         """Receive the notifications of other processes; idempotent."""
 
+    def hear_commits(self) -> None:
+        """Let commits set the events of what they write, where they can.
+
+        For those who look now and then anyway: it is silent where they cannot.
+        """
+
     def probe(self) -> None:
         """Find out whether it works, after a commit of this process."""
 

@@ -66,22 +66,31 @@ class Invalidations(Channel):
         """See Channel"""
         if self._hook is not None or self.works is False:
             return
+        reason = self._hook_in()
+        if reason:
+            self.fails(reason)
+
+    def hear_commits(self) -> None:
+        """See Channel"""
+        if self._hook is None:
+            self._hook_in()
+
+    def _hook_in(self) -> str:
+        """Hook into the adapter.  Returns: why it cannot, or ''."""
         adapter = self._adapter
         # Not an interface of ZODB's: it may be gone in its next release.  And
         # RelStorage, on MySQL or SQLite, has an adapter of its own.
         if not hasattr(adapter, '_instances'):
-            self.fails(f'{type(adapter).__name__} does not tell what others '
-                       f'have committed')
-            return
+            return (f'{type(adapter).__name__} does not tell what others '
+                    f'have committed')
         try:
             hook = _Hook(adapter, self.wake_events)
             with adapter._lock:
                 adapter._instances.add(hook)
         except Exception as error:
-            self.fails(f'this ZODB cannot be asked for invalidations '
-                       f'({error!r})')
-            return
+            return f'this ZODB cannot be asked for invalidations ({error!r})'
         self._hook = hook
+        return ''
 
     def probe(self) -> None:
         """See Channel"""

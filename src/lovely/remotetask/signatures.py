@@ -1,0 +1,204 @@
+"""How the function of a task takes the input of a job: by its signature.
+
+::
+
+    f(input)                    the input, whatever it is
+    f(service, jobid, input)    the same; it knows the job, too
+    f()                         nothing
+    f(source, width=100)        a mapping: a value for each parameter
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+from typing import NamedTuple
+
+from lovely.remotetask.bounds import shown
+
+_Kind = inspect.Parameter
+
+# How many keys that are no parameters an error names: a client may send any
+# number of them.
+_KEYS = 20
+
+_BY_POSITION = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)
+
+
+class Signature(NamedTuple):
+    """How a function takes an input.
+
+    Attributes: ``whole``: it is called as f(service, jobid, input);
+    ``single``: the input as it is goes to one parameter; ``names``, of the
+    parameters that an input fills, in their order; ``required``, those
+    without a default; ``by_position``, how many of them can be given by
+    their position, and ``unnamed``, how many by that alone; ``others``: keys
+    that are no parameter are taken, too (``**others``).
+    """
+
+    whole: bool
+    single: bool
+    names: tuple[str, ...]
+    required: frozenset[str]
+    by_position: int
+    unnamed: int
+    others: bool
+
+    def __str__(self) -> str:
+        if not self.names:
+            return 'no parameters'
+        return ', '.join(name if name in self.required else f'{name}=...'
+                         for name in self.names)
+
+    # -- a job that is added --------------------------------------------------
+
+    def violations(self, input: Any) -> list[str]:
+        """What is wrong with an input: a sentence for each violation."""
+        if self.single:
+            return []
+        if input is None:
+            input = {}
+        if not isinstance(input, Mapping):
+            if not self.names and not self.others:
+                return [f'the input is {shown(input)}, and the task takes '
+                        f'none']
+            return [f'the input is {shown(input)}; give a mapping with a '
+                    f'value for each parameter ({self})']
+        found = [f'{name} is missing' for name in self.names
+                 if name in self.required and name not in input]
+        unknown = [key for key in input if not isinstance(key, str)
+                   or (key not in self.names and not self.others)]
+        found += [self._unknown(key) for key in unknown[:_KEYS]]
+        if len(unknown) > _KEYS:
+            found.append(f'{len(unknown) - _KEYS} more keys are no '
+                         f'parameters')
+        by_position = [name in input for name in self.names[:self.unnamed]]
+        if True in by_position[by_position.count(True):]:
+            found.append(
+                f'of {", ".join(self.names[:self.unnamed])}, which the '
+                f'function takes by position alone, one is left out before '
+                f'another')
+        return found
+
+    def _unknown(self, name: Any) -> str:
+        return f'{shown(name)} is no parameter (there are: {self})'
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]
+             ) -> tuple[Any, list[str]]:
+        """The input that stands for the arguments of a call.
+
+        Returns: the input, and a sentence for each violation.
+        """
+        values = dict(zip(self.names[:self.by_position], args, strict=False))
+        found = []
+        if len(args) > self.by_position:
+            found.append(f'{len(args)} values by position are too many: at '
+                         f'most {self.by_position} ({self})')
+        for name, value in kwargs.items():
+            if name in values:
+                found.append(f'{name} is given twice')
+            values[name] = value
+        if not self.single:
+            return values or None, found + self.violations(values)
+        name, = self.names
+        found += [self._unknown(other) for other in values if other != name]
+        if name in self.required and name not in values:
+            found.append(f'{name} is missing')
+        return values.get(name), found
+
+    # -- a job that runs ------------------------------------------------------
+
+    def arguments(self, input: Any) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments that the function is called with for an input.
+
+        They are of an input without violations; of f(service, jobid, input)
+        the last one.
+        """
+        if self.single:
+            return [input], {}
+        values = dict(input or {})
+        args = []
+        for name in self.names[:self.unnamed]:
+            # Those behind it are left out as well: see violations.
+            if name not in values:
+                break
+            args.append(values.pop(name))
+        return args, values
+
+
+def signature_of(func: Callable[..., Any]) -> Signature:
+    """How a function takes the input of a job.
+
+    Raises: TypeError for one that cannot be a task.
+    """
+    # A call of these would return before any of the work is done.
+    if (inspect.iscoroutinefunction(func) or inspect.isgeneratorfunction(func)
+            or inspect.isasyncgenfunction(func)):
+        raise TypeError(
+            f'{func!r} cannot be a task: calling it only makes a coroutine '
+            f'or generator, and nobody runs that; use a plain function')
+    given = list(inspect.signature(func).parameters.values())
+    named = [one for one in given
+             if one.kind not in (_Kind.VAR_POSITIONAL, _Kind.VAR_KEYWORD)]
+    rest = [one for one in given if one.kind is _Kind.VAR_POSITIONAL]
+    others = any(one.kind is _Kind.VAR_KEYWORD for one in given)
+    required = [one for one in named if one.default is _Kind.empty]
+    if _is_whole(func, named, required):
+        return _single(required[2], whole=True)
+    if _is_input(named, required, others):
+        return _single(named[0])
+    if rest:
+        raise TypeError(
+            f'{func!r} cannot be a task: a job has a value for each name, and '
+            f'none for *{rest[0].name}; take one parameter with a list '
+            f'instead')
+    return Signature(
+        False, False, tuple(one.name for one in named),
+        frozenset(one.name for one in required),
+        sum(one.kind in _BY_POSITION for one in named),
+        sum(one.kind is _Kind.POSITIONAL_ONLY for one in named), others)
+
+
+def _single(one: inspect.Parameter, whole: bool = False) -> Signature:
+    return Signature(
+        whole, True, (one.name,),
+        frozenset([one.name] if one.default is _Kind.empty else []),
+        1, 0, False)
+
+
+def _is_whole(func: Any, named: list[inspect.Parameter],
+              required: list[inspect.Parameter]) -> bool:
+    """Is it called as f(service, jobid, input)?
+
+    By the names of the first two, or of how they begin: f(source, left, top)
+    takes three parameters of its own, and would take a service for a source.
+    """
+    first = [one.name.replace('_', '') for one in named[:2]]
+    if first == ['service', 'jobid'] and not (
+            len(required) == 3
+            and all(one.kind in _BY_POSITION for one in required)):
+        raise TypeError(
+            f'{func!r} cannot be a task: a function that takes service and '
+            f'jobid is called as f(service, jobid, input), with three '
+            f'positional arguments')
+    return (len(required) == 3 and named[:3] == required
+            and all(one.kind in _BY_POSITION for one in required)
+            and 'service'.startswith(first[0])
+            and 'jobid'.startswith(first[1]))
+
+
+def _is_input(named: list[inspect.Parameter],
+              required: list[inspect.Parameter], others: bool) -> bool:
+    """Is it called as f(input)?
+
+    The first parameter is the only one, or is called ``input`` and alone has
+    to be given.
+    """
+    if not named or named[0].kind not in _BY_POSITION:
+        return False
+    if named[0].name == 'input':
+        return required in ([], named[:1])
+    return len(named) == 1 and required == named and not others

@@ -1,0 +1,101 @@
+"""Waits until a job is over, also where another process runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
+from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import is_seconds
+from lovely.remotetask.bounds import shown
+from lovely.remotetask.context import job_of_thread
+from lovely.remotetask.edge import caller
+from lovely.remotetask.edge import db
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.errors import JobNotFound
+from lovely.remotetask.errors import UnreadableRecord
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors import WaitTimeout
+from lovely.remotetask.peers import wakeup
+from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import look
+from lovely.remotetask.store.states import is_final
+
+if TYPE_CHECKING:
+    from ZODB.Connection import Connection
+
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
+
+#: How long (seconds) it sleeps between two looks, at first and at most, where
+#: no commit wakes it; doubled each time.
+_PAUSE_FIRST = 0.05
+_PAUSE_LAST = 1.0
+
+
+def wait_for(service: TaskService, jobid: int, timeout: float) -> Job:
+    """See ITaskService.waitFor"""
+    if not is_seconds(timeout):
+        raise UsageError(f'timeout is {shown(timeout)}; give {SECONDS}')
+    job = look(service.jobs, jobid)
+    if job is not None and is_final(job.status):
+        return job
+    jar, oid = _may_wait(service)
+    deadline = SYSTEM_CLOCK.monotonic() + timeout
+    pause = _PAUSE_FIRST
+    with wakeup.waiting(jar.db()) as waiter:
+        # A snapshot of its own for each look: that of the caller shows no
+        # commit that came after it.
+        while True:
+            waiter.clear()
+            status, written = db.read(jar.db(), lambda connection: _look(
+                connection, oid, jobid))
+            if is_final(status):
+                break
+            waiter.expect(written)
+            left = deadline - SYSTEM_CLOCK.monotonic()
+            if left <= 0:
+                raise WaitTimeout(
+                    f'job {jobid} is still {status!r} after {timeout:g} '
+                    f'seconds, and goes on: wait for it once more, or cancel '
+                    f'it')
+            waiter.sleep(min(pause, left))
+            pause = min(pause * 2, _PAUSE_LAST)
+    caller.renew(jar)
+    return service._job(jobid)
+
+
+def _may_wait(service: TaskService) -> tuple[Connection, bytes]:
+    """The connection of a caller who may wait, and the service's oid.
+
+    Raises: UsageError.
+    """
+    if job_of_thread() is not None:
+        raise UsageError(
+            'a task cannot wait for another job: where all threads of the '
+            'workers do that, none is left to run it.  Let the other one add '
+            'what comes next, or raise RetryLater')
+    jar, oid = caller.jar_of(service), service._p_oid
+    if jar is not None and not caller.is_untouched(jar):
+        raise UsageError(
+            'this transaction has something to commit, and waitFor has to '
+            'begin a new one to see how the job ended: commit it first (until '
+            'then no worker sees the jobs that it adds), or abort it')
+    if jar is None or oid is None:
+        raise UsageError('this service is in no database, and nothing runs '
+                         'its jobs while you wait: call process()')
+    return jar, oid
+
+
+def _look(connection: Connection, oid: bytes, jobid: Any
+          ) -> tuple[str, bytes | None]:
+    """The status of a job, and the oid of what is written with its end."""
+    job = look(connection.get(oid).jobs, jobid)
+    if job is None:
+        raise JobNotFound(jobid)
+    if isinstance(job, UnreadableJob):
+        raise UnreadableRecord(jobid, str(job.error))
+    if job.recurring and not is_final(job.status):
+        raise UsageError(f'job {jobid} is a schedule, which is over only once '
+                         f'it is cancelled: look at its runs')
+    return job.status, job._p_oid
