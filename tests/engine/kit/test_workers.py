@@ -74,6 +74,45 @@ def test_the_jobs_of_a_dead_worker_run_again(world, ran):
     assert world.status(second) == 'completed'
 
 
+def test_a_thread_leaves_the_slots_of_a_new_id_alone(world, register):
+    """Its worker was taken for dead, lived, and goes on under a new id.
+
+    The slot of the same number is another thread's then.  The first thread
+    closed that thread's page: what it completed meanwhile was noted nowhere,
+    and what it ran was in no claim.
+    """
+    worker = world.processor().worker
+    worker.enroll(LOOP, 1)
+    begun = []
+
+    def page(service):
+        # A copy: the serial of the record tells whether it was written.
+        claims = service.jobqueue.slots[begun[0].slot].claims
+        return claims.page(), claims._p_serial
+
+    @register
+    def quick(input):
+        pass
+
+    @register
+    def reborn(input):
+        world.dies(worker)
+        worker.enroll()
+        begun.extend(worker.claim_some())
+        seen.append(world.see(page))
+
+    seen = []
+    # The first is claimed by itself, the second in the commit that ends the
+    # first: the thread leaves its entry in the lane.
+    for name in ('quick', 'reborn', 'quick', 'quick'):
+        world.add(name)
+    claims = worker.claim_some()
+    worker.work(claims, lambda: True)
+    assert begun[0].slot == claims[0].slot
+    assert begun[0].token[0] == worker.identity.id != claims[0].token[0]
+    assert seen == [world.see(page)]
+
+
 def test_five_deaths_are_poison(world, ran):
     jobid = world.add('note', 1)
     for number in range(5):

@@ -37,12 +37,17 @@ class ClaimFailed(TransientError):
 
 
 class Chain:
-    """Claims the next jobs of a slot in the commit that finishes some."""
+    """Claims the next jobs of a slot in the commit that finishes some.
 
-    def __init__(self, worker: Worker, slot: int,
+    Arguments: ``first``, the claim with which the thread begins.  The slot is
+    its own as long as the worker keeps the id of that claim: once it was
+    retired, a thread with the new id may have the slot of this number.
+    """
+
+    def __init__(self, worker: Worker, first: Claim,
                  go_on: Callable[[], bool]) -> None:
         self._worker = worker
-        self._slot = slot
+        self._owner, self._slot = first.token[:2]
         self._go_on = go_on
         self._ended = self._looked = SYSTEM_CLOCK.monotonic()
         # The claims of the latest commit, if it gets through.
@@ -113,8 +118,7 @@ class Chain:
         while self.cursor.taken:
             try:
                 with self._worker.executor.transaction(session) as service:
-                    service.jobqueue.remove_left(
-                        self._worker.identity.id, self._slot)
+                    service.jobqueue.remove_left(self._owner, self._slot)
                     session.commit()
                 self.cursor.removed()
             except Retired:

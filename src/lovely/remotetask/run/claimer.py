@@ -41,6 +41,7 @@ from lovely.remotetask.run.worker_id import Identity
 from lovely.remotetask.run.worker_id import here
 from lovely.remotetask.run.worker_id import manual_worker
 from lovely.remotetask.store.claiming import Able
+from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.store.workers import PROCESSOR
@@ -59,10 +60,11 @@ class Claimer:
     Arguments: as Executor's.
     Attributes: ``home``, see Executor; ``identity``; ``active``, token ->
     Claim, the runs that this worker has to end: two of a job that was
-    cancelled and retried, while the first one goes on; ``groups``, slot ->
-    Group, the jobs that run with one commit now; ``alone``, slot -> how many
-    jobs it still finishes alone; ``sharedConflicts`` (int), how often a finish
-    was repeated because a claim in the same commit conflicted.
+    cancelled and retried, while the first one goes on; ``groups``, token
+    of its first job -> Group, the jobs that run with one commit now;
+    ``alone``, slot -> how many jobs it still finishes alone;
+    ``sharedConflicts`` (int), how often a finish was repeated because a claim
+    in the same commit conflicted.
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
@@ -72,7 +74,7 @@ class Claimer:
         self.home = self.executor.home
         self.stopping = self.executor.stopping
         self.active = self.executor.crowd.active
-        self.groups: dict[int, Group] = {}
+        self.groups: dict[Token, Group] = {}
         self.alone: dict[int, int] = {}
         self.sharedConflicts = 0
         self._role, self._threads = PROCESSOR, 1

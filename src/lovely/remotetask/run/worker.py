@@ -59,7 +59,7 @@ class Worker(Claimer):
             # None is claimed in its last commit: it runs with none beside it.
             self.run(first)
             return
-        chain = Chain(self, first.slot, go_on)
+        chain = Chain(self, first, go_on)
         try:
             while claims:
                 # One connection for a while, not for ever: settings of the
@@ -98,11 +98,11 @@ class Worker(Claimer):
             finally:
                 self._forget(claims[:1])
             return claims[1:]
-        group = self.groups[claims[0].slot] = Group(self.executor, claims)
+        group = self.groups[claims[0].token] = Group(self.executor, claims)
         try:
             following = group.run(session, chain)
         finally:
-            del self.groups[claims[0].slot]
+            del self.groups[claims[0].token]
             waiting = list(group.waiting)
             self._note(following)
             self._forget(set(claims).difference(waiting))
