@@ -110,6 +110,34 @@ def test_a_job_in_no_lane_is_put_back(service, look, log, options):
                    f'uncharged']
 
 
+@pytest.mark.parametrize('status', ['completed', 'error', 'cancelled'])
+def test_a_job_that_no_listing_shows_is_listed_again(service, look, status):
+    """As the log of a thread lost one, whose worker got a new id."""
+    everything(service)
+    jobid = service.add('echo')
+    if status == 'cancelled':
+        service.cancel(jobid)
+    elif status == 'error':
+        service.jobqueue.fail(
+            service.jobs[jobid], Failure('', 'no', '', 1, 2e9), 2e9)
+    else:
+        service.processNext(jobid=jobid)
+    ended = service.jobs[jobid].completedAt
+    service.jobqueue.discard(service.jobs[jobid].position, jobid)
+
+    def listed():
+        return [job.id for job in service.listJobs(status=status)[0]]
+
+    assert jobid not in listed()
+    assert look() == ({check.UNLISTED: {jobid}}, {})
+    assert look(repair=True) == ({check.UNLISTED: {jobid}},) * 2
+    assert look() == ({}, {})
+    assert listed().count(jobid) == 1
+    assert service.jobs[jobid].completedAt == ended
+    service.clean(status=[status])
+    assert jobid not in service.jobs
+
+
 def test_a_queued_job_without_a_place_runs_after_a_repair(service, look):
     jobid = service.add('echo')
     lose_entry(service, jobid)

@@ -127,6 +127,7 @@ CHECKED = {
     'unreadable': 'jobs whose record cannot be read',
     'keys': 'unique keys of jobs that are gone',
     'late': 'jobs that are to wait longer than their delay or schedule says',
+    'unlisted': 'jobs that are over, and that no listing shows',
     'lost': 'lost records of the queue itself, by their oids; restore these '
             'from a backup',
 }

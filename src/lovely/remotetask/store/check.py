@@ -43,10 +43,12 @@ if TYPE_CHECKING:
 #: processing under no claim of a known worker; one that stands twice in
 #: claims; an entry whose job is gone or stands elsewhere; a job that cannot be
 #: read; a unique key whose job is gone; a job that is to wait for longer than
-#: its delay or schedule says; a record of the queue itself that is lost.
-KINDS = (ADRIFT, UNCLAIMED, TWICE, GONE, UNREADABLE, KEYS, LATE, LOST) = (
+#: its delay or schedule says; a job that is over, and that no listing shows; a
+#: record of the queue itself that is lost.
+KINDS = (ADRIFT, UNCLAIMED, TWICE, GONE, UNREADABLE, KEYS, LATE, UNLISTED,
+         LOST) = (
     'adrift', 'unclaimed', 'twice', 'gone', 'unreadable', 'keys', 'late',
-    'lost')
+    'unlisted', 'lost')
 
 #: Those of which ``mend`` puts a job back, so that it runs.
 PUT_BACK = (ADRIFT, UNCLAIMED, LATE)
@@ -128,8 +130,10 @@ def verdict(queue: JobQueue, jobid: int, now: float) -> str | None:
     if isinstance(job, UnreadableJob):
         return None if job.newer else UNREADABLE
     # One without a status was never added.
-    if job is None or job.status is None or states.is_final(job.status):
+    if job is None or job.status is None:
         return None
+    if states.is_final(job.status):
+        return None if _is_listed(queue, job) else UNLISTED
     if job.status == PROCESSING:
         return None if _is_claimed(queue, job, now) else UNCLAIMED
     if not _is_placed(queue, job):
@@ -164,6 +168,19 @@ def _is_claimed(queue: JobQueue, job: Job, now: float) -> bool:
     return (slot is not None and slot.owner == worker
             and worker in queue.workers
             and any(jobid == job.id for _, jobid in slot.claims.page()))
+
+
+def _is_listed(queue: JobQueue, job: Job) -> bool:
+    if job.position is None:
+        return False
+    name, key = job.position
+    if name in LANES:
+        return bool(getattr(queue, name).holds(key, job.id))
+    number, moment = key
+    slot = queue.slots.get(number)
+    return slot is not None and (
+        getattr(slot, name).holds(moment, job.id)
+        or (moment, job.id) in queue.unlogged(number))
 
 
 def _is_placed(queue: JobQueue, job: Job) -> bool:
@@ -283,7 +300,8 @@ def mend(queue: JobQueue, findings: list[Finding], now: float
          ) -> list[Finding]:
     """Put right what can be, if it still is wrong.
 
-    Jobs go back into a lane, uncharged; entries and keys are removed.
+    Jobs go back into a lane, uncharged, or into a log; entries and keys are
+    removed.
     Returns: what was put right.
     Txn: writes; a job that moves at the same time conflicts.
     """
@@ -298,6 +316,10 @@ def _mended(queue: JobQueue, findings: list[Finding], now: float
             if (verdict(queue, jobid, now) != kind
                     or not _put_back(queue, queue.jobs[jobid], now)):
                 continue
+        elif kind == UNLISTED:
+            if verdict(queue, jobid, now) != kind:
+                continue
+            queue.rehome(queue.jobs[jobid])
         elif kind == GONE:
             if _is_entry(queue, where, jobid):
                 continue

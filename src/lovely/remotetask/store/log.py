@@ -61,6 +61,11 @@ class Log(Persistent):
         bucket = self.buckets[last]
         return bucket.maxKey() if bucket else last
 
+    def holds(self, moment: int, jobid: int) -> bool:
+        """Is there an entry of this job at this moment?"""
+        bucket = self._bucket(moment)
+        return bucket is not None and bucket.get(moment) == jobid
+
     def discard(self, moment: int, jobid: int) -> bool:
         """Remove an entry, if it still is this job's.
 
