@@ -70,6 +70,9 @@ def test_tasks_that_write_one_object(
     assert counter['value'] == JOBS
     # With no limit: three calls more for each job.
     assert reruns <= JOBS / 4, reruns
+    # A run that has conflicted is no attempt, also where its job was given
+    # back.
+    assert {job.attempts for job in service.jobs.values()} == {1}
 
 
 def test_jobs_that_are_to_wait_hold_up_no_others(

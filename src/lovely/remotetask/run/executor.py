@@ -86,8 +86,9 @@ class Executor(Failing):
                         self.stopping.is_set()
                         and conflicts >= _CONFLICTS_WHEN_STOPPING):
                     # It may conflict for ever: another worker, or this one
-                    # after its next start, runs it.
-                    self.give_back(claim, began)
+                    # after its next start, runs it.  A run that conflicts is
+                    # no attempt.
+                    self.give_back(claim, began, begun=False)
                     return []
                 if conflicts >= IN_A_ROW and set_aside(
                         self, claim, error, session, jitter.uniform(0.5, 1)):

@@ -84,7 +84,8 @@ class Failing(Finder):
         """Put a claimed job back, uncharged; False if it is not ours.
 
         Arguments: ``began``, when its run began (monotonic seconds); None: the
-        log does not tell of it; ``begun``: False: the run has not begun.
+        log does not tell of it; ``begun``: False: it was no attempt: the run
+        has not begun, or it has conflicted.
         Txn: a short one of its own.
         """
         def put_back(service: TaskService) -> bool:

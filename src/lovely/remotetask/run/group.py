@@ -95,7 +95,7 @@ class Group:
                     self._executor.run_times.rerun(claim.task)
                     self._executor.crowd.conflicted(claim.task, began)
                     if self._executor.crowd.is_over(claim.task):
-                        self._executor.give_back(claim, began)
+                        self._executor.give_back(claim, began, begun=False)
                         continue
                 self._since = SYSTEM_CLOCK.monotonic()
                 self._executor.run(claim, session)

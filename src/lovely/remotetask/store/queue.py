@@ -132,8 +132,8 @@ class JobQueue(Claiming):
     def requeue(self, job: Job, begun: bool = True) -> None:
         """Put a claimed job back to where it stood, uncharged.
 
-        Arguments: ``begun``: False: its task was not called, so that the claim
-        was no attempt.
+        Arguments: ``begun``: False: the claim was no attempt: the task was not
+        called, or its run has conflicted.
         """
         key = (ready_key(job.priority or 0, self) if job.ready_key is None
                else self.ready.beside(job.ready_key))
