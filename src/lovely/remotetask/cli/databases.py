@@ -16,6 +16,7 @@ from ZODB.POSException import StorageError
 
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
+from lovely.remotetask.edge import private
 from lovely.remotetask.texts import describe
 from lovely.remotetask.texts import without_passwords
 
@@ -28,13 +29,19 @@ _IN_USE = 'stop that one, or share the database by ZEO or PostgreSQL'
 def open_directory(directory: Path) -> ZODB.DB:
     """Open the database in a directory; both are made if missing.
 
-    Raises: Failure.
+    Raises: Failure, also for a directory that other users can use: who can
+    write there can have the server run any code, and who can read there knows
+    all jobs.
     """
     try:
-        # 0700: a user who can write here can have the server run any code.
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.check(directory.lstat(), 0o077,
+                      'choose a directory of your own with --data')
         storage = FileStorage(str(directory / 'Data.fs'),
                               blob_dir=str(directory / 'blobs'))
+    except private.NotPrivate as error:
+        raise Failure(f'the data directory {directory} {error.cause}',
+                      error.cure) from error
     except LockError as error:
         raise Failure(
             f'the data directory {directory} is in use by another process',
