@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -17,6 +16,7 @@ from ZODB.POSException import StorageError
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
 from lovely.remotetask.edge import private
+from lovely.remotetask.edge import uris
 from lovely.remotetask.texts import describe
 from lovely.remotetask.texts import without_passwords
 
@@ -70,7 +70,7 @@ def open_uri(uri: str, make: bool = True) -> ZODB.DB:
     import zodburi
 
     shown = without_passwords(uri)
-    uri = _postgres(uri)
+    uri = uris.complete(uri)
     if uri.startswith('file://') and not make:
         path = uri.removeprefix('file://').partition('?')[0]
         # FileStorage would make an empty one of every misspelt name.
@@ -87,6 +87,10 @@ def open_uri(uri: str, make: bool = True) -> ZODB.DB:
             f'there are {", ".join(known)}',
             "correct it, or install the package that brings this kind (for "
             "postgres: RelStorage[postgresql])") from error
+    except ModuleNotFoundError as error:
+        raise Failure(f'--db {shown}: {error}',
+                      f'install the package that brings {error.name}'
+                      ) from error
     except Exception as error:
         raise Failure(
             f'--db {shown} cannot be read: '
@@ -171,15 +175,3 @@ def _refuse_python2(error: Exception) -> None:
         f'{path} was written by Python 2',
         f'keep a copy, and convert it: zodbupdate --pack --convert-py3 '
         f'--encoding utf-8 --file {path}') from error
-
-
-def _postgres(uri: str) -> str:
-    """A URI as RelStorage's resolver takes it."""
-    scheme, separator, rest = uri.partition('://')
-    if scheme not in ('postgres', 'postgresql') or not separator:
-        return uri
-    place, slash, name = rest.partition('/')
-    # The resolver takes a missing port for one that is called "None".
-    if not re.search(r':\d+\Z', place):
-        place = f'{place.rstrip(":")}:5432'
-    return f'postgres://{place}{slash}{name}'
