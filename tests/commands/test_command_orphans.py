@@ -200,6 +200,23 @@ def test_a_shell_that_was_killed_is_replaced(tmp_path):
         assert process.wait(DEADLINE) == -signal.SIGKILL
 
 
+@pytest.mark.skipif(not os.path.isdir('/proc/self/fd'),
+                    reason='the shell is found by /proc')
+def test_a_shell_that_is_stopped_holds_up_no_command(caplog):
+    orphans = Orphans()
+    orphans.prepare()
+    shell = shell_of(orphans)
+    os.kill(shell, signal.SIGSTOP)
+    try:
+        # More than any pipe takes; a number that no group has.
+        for _ in range(10_000):
+            orphans.forget(2 ** 30)
+    finally:
+        os.kill(shell, signal.SIGCONT)
+        orphans.close()
+    assert 'does not read' in caplog.text
+
+
 def shell_of(orphans):
     """The number of the process at the other end of the pipe."""
     pipe = os.readlink(f'/proc/self/fd/{orphans._pipe}')

@@ -185,6 +185,16 @@ def test_open_to_other_machines_is_told(serve, remotetask):
     assert re.search('warning: 0.0.0.0 .* TLS', server.stderr())
 
 
+@pytest.mark.parametrize('host', ['localhost', '::1', '::', '127.0.0.2'])
+def test_its_own_client_finds_it_wherever_it_listens(serve, remotetask, host):
+    if ':' in host and not socket.has_dualstack_ipv6():
+        pytest.skip('this machine has no IPv6')
+    server = serve('--port', '0', '--host', host).ready()
+    run = remotetask('add', 'echo', '1', '--wait', '--url', server.url)
+    assert run.stdout == '1\n', run.stderr
+    assert server.stop() == 0
+
+
 # --- it does not start ------------------------------------------------------
 
 def test_a_host_that_is_allowed_and_no_other(serve):

@@ -56,6 +56,7 @@ class Orphans:
         self._lock = threading.Lock()
         self._pipe: int | None = None
         self._groups: set[int] = set()
+        self._warned = False
 
     def prepare(self) -> None:
         """Start the shell, where none runs: before a command is started."""
@@ -93,6 +94,12 @@ class Orphans:
                 # As one piece: it is shorter than any pipe's.
                 os.write(self._pipe, f'{line}\n'.encode())
                 return
+            except BlockingIOError:
+                # The shell was stopped (SIGSTOP).  Without the pipe it would
+                # kill all groups once it goes on.
+                log.warning('the shell remotetask-orphans does not read: %s '
+                            'was not noted', line)
+                return
             except BrokenPipeError:
                 # Killed by an administrator, or for want of memory; the next
                 # one is told of all groups.
@@ -104,6 +111,8 @@ class Orphans:
             return
         try:
             source, self._pipe = os.pipe()
+            # No command may wait for the shell.
+            os.set_blocking(self._pipe, False)
             with open(source, 'rb') as stdin:
                 subprocess.Popen(
                     ['/bin/sh', '-c', _SCRIPT, 'remotetask-orphans'],
@@ -114,8 +123,11 @@ class Orphans:
             for group in self._groups:
                 os.write(self._pipe, f'+ {group}\n'.encode())
         except OSError as error:
-            log.warning('commands will outlive this process if it is killed '
-                        'by SIGKILL: /bin/sh cannot be run (%s)', error)
+            if not self._warned:
+                self._warned = True
+                log.warning('commands will outlive this process if it is '
+                            'killed by SIGKILL: /bin/sh cannot be run (%s)',
+                            error)
             if self._pipe is not None:
                 with suppress(OSError):
                     os.close(self._pipe)
