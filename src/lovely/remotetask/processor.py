@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from ZODB.Connection import Connection
 
     from lovely.remotetask.interfaces import IHost
-    from lovely.remotetask.service import TaskService
 
 # A processor that waits for a job's time looks no more often than this
 # (seconds).
@@ -385,18 +384,3 @@ class MultiProcessor(SimpleProcessor):
         # A caller that joins the named thread waits for its jobs as well.
         for thread in list(self.threads):
             thread.join()
-
-
-def set_threads(service: TaskService, count: int) -> None:
-    """Let a service run so many jobs at once, from its next start on.
-
-    Txn: the caller's; it writes nothing where that is so already.
-    """
-    factory: Any = SimpleProcessor if count == 1 else MultiProcessor
-    arguments: dict[str, Any] = {'waitTime': 1.0}
-    if count > 1:
-        arguments['maxThreads'] = count
-    if service.processorFactory is not factory \
-            or service.processorArguments != arguments:
-        service.processorFactory = factory
-        service.processorArguments = arguments

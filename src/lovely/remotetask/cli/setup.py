@@ -17,7 +17,7 @@ from persistent.mapping import PersistentMapping
 from zope.component import getUtilitiesFor
 from zope.component import provideUtility
 
-from lovely.remotetask import processor
+from lovely.remotetask import startup
 from lovely.remotetask import task
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
@@ -56,7 +56,7 @@ def ensure_service(database: DB, threads: int | None) -> None:
         if service is None:
             service = _new_service(connection.root())
         if threads is not None:
-            processor.set_threads(service, threads)
+            startup.set_threads(service, threads)
 
     db.write(database, ensure)
 

@@ -13,10 +13,10 @@ from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.log import log
-from lovely.remotetask.processor import set_threads
 from lovely.remotetask.run.sigterm import end_first
 from lovely.remotetask.service import TaskService
 from lovely.remotetask.service import make_service
+from lovely.remotetask.startup import set_threads
 from lovely.remotetask.startup import starts_services
 
 if TYPE_CHECKING:
