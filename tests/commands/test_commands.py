@@ -457,13 +457,29 @@ ARGUMENTS = 'import sys; print(sys.argv[1:])'
 
 def test_placeholders():
     command = python(ARGUMENTS, '{source}', '-o', '{target}', '{source}',
-                     'x{source}', '{0}', '{}')
+                     '{0}', '{}', '{a:b}')
     assert command.placeholders == ('source', 'target')
     result = run(command, {'source': 'a b; rm *', 'target': '$HOME/é'})
     # No shell has seen them.
     assert result['stdout'] == (
-        "['a b; rm *', '-o', '$HOME/é', 'a b; rm *', 'x{source}', '{0}', "
-        "'{}']\n")
+        "['a b; rm *', '-o', '$HOME/é', 'a b; rm *', '{0}', '{}', "
+        "'{a:b}']\n")
+
+
+def test_placeholders_behind_an_equals_sign():
+    command = python(ARGUMENTS, '--out={target}', 'if={source}', '-o={target}')
+    assert command.placeholders == ('target', 'source')
+    result = run(command, {'source': 'a b', 'target': '-1'})
+    # An option has been chosen already: this is its value.
+    assert result['stdout'] == "['--out=-1', 'if=a b', '-o=-1']\n"
+
+
+def test_braces_that_are_meant():
+    command = python(ARGUMENTS, '{{name}}', '/x/{{print}}', '--out={{a}}',
+                     '${{HOME}} ${{PATH}}')
+    assert command.placeholders == ()
+    assert run(command)['stdout'] == (
+        "['{name}', '/x/{print}', '--out={a}', '${HOME} ${PATH}']\n")
 
 
 @pytest.mark.parametrize('value, argument', [
@@ -520,6 +536,14 @@ def test_directory(tmp_path):
     (['cp', 1], {}, 'an argument of the command is 1; give a str'),
     (['cp', 'a\0b'], {}, 'contains a NUL'),
     (['{program}'], {}, 'not the program'),
+    (['bin/{program}'], {}, 'not the program'),
+    (['a={program}'], {}, 'not the program'),
+    (['sh', '-c', 'convert {x}'], {}, "'convert {x}' has {x} amid other text"),
+    (['sh', '-c', 'a={x}; b'], {}, 'amid other text.*as it is, write {{x}}'),
+    (['cut', '-f{x}'], {}, 'like --name={x}'),
+    (['cut', '--{x}={y}'], {}, 'has {x} amid'),
+    (['cut', '{x}{y}'], {}, 'amid other text'),
+    (['cut', '--out={x}', '{{a}}{x}'], {}, 'amid other text'),
     (['cp', '{a}'], {'stdin': 'text'}, 'not by both'),
     (['cat'], {'stdin': 'xml'}, "stdin is 'xml'"),
     (['cat'], {'output': 'json'}, "output is 'json'"),

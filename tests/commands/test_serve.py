@@ -185,6 +185,16 @@ def test_open_to_other_machines_is_told(serve, remotetask):
     assert re.search('warning: 0.0.0.0 .* TLS', server.stderr())
 
 
+@pytest.mark.parametrize('host', ['localhost', '::1', '::', '127.0.0.2'])
+def test_its_own_client_finds_it_wherever_it_listens(serve, remotetask, host):
+    if ':' in host and not socket.has_dualstack_ipv6():
+        pytest.skip('this machine has no IPv6')
+    server = serve('--port', '0', '--host', host).ready()
+    run = remotetask('add', 'echo', '1', '--wait', '--url', server.url)
+    assert run.stdout == '1\n', run.stderr
+    assert server.stop() == 0
+
+
 # --- it does not start ------------------------------------------------------
 
 def test_a_host_that_is_allowed_and_no_other(serve):
@@ -249,8 +259,53 @@ def test_unwritable_data_directory(remotetask, tmp_path):
     assert '--data' in line
 
 
-def test_damaged_data(remotetask, tmp_path):
+@pytest.mark.parametrize('mode', [0o755, 0o710, 0o770, 0o777, 0o701])
+def test_data_directory_open_to_others(remotetask, tmp_path, mode):
     (tmp_path / 'data').mkdir()
+    (tmp_path / 'data').chmod(mode)
+    line = one_line(remotetask('serve', '--port', '0', '--data', 'data'))
+    assert str(tmp_path / 'data') in line
+    assert 'is open to other users' in line and 'chmod 700' in line
+    assert list((tmp_path / 'data').iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can give away')
+def test_data_directory_of_another_user(remotetask, tmp_path):
+    (tmp_path / 'data').mkdir(mode=0o700)
+    os.chown(tmp_path / 'data', 12345, 12345)
+    # Behind a link of our own, too.
+    (tmp_path / 'link').symlink_to('data')
+    for name in ('data', 'link'):
+        line = one_line(remotetask('serve', '--port', '0', '--data', name))
+        assert 'belongs to the user 12345' in line and '--data' in line
+    assert list((tmp_path / 'data').iterdir()) == []
+
+
+def test_data_directory_behind_a_link(serve, tmp_path):
+    (tmp_path / 'disk').mkdir(mode=0o700)
+    (tmp_path / 'data').symlink_to('disk')
+    server = serve('--port', '0', '--data', 'data').ready()
+    assert (tmp_path / 'disk' / 'token').exists()
+    assert server.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can give away')
+def test_a_directory_of_another_user_keeps_nobody_from_starting(
+        serve, remotetask, tmp_path):
+    usual = tmp_path / f'remotetask-{os.geteuid()}'
+    usual.mkdir(mode=0o700)
+    os.chown(usual, 12345, 12345)
+    places = {'TMPDIR': str(tmp_path), 'XDG_RUNTIME_DIR': ''}
+    server = serve('--port', '0', **places).ready()
+    run = remotetask('add', 'echo', '1', '--wait', '--url', server.url,
+                     **places)
+    assert run.stdout == '1\n', run.stderr
+    assert server.stop() == 0
+    assert list(usual.iterdir()) == []
+
+
+def test_damaged_data(remotetask, tmp_path):
+    (tmp_path / 'data').mkdir(mode=0o700)
     (tmp_path / 'data' / 'Data.fs').write_bytes(b'nonsense' * 100)
     line = one_line(remotetask('serve', '--port', '0', '--data', 'data'))
     assert 'Data.fs is damaged or no database' in line

@@ -82,7 +82,7 @@ ENVIRONMENTS = {
         python='3.12', tools=_PLONE_TOOLS),
     'pyramid': Environment(
         'pyramid', ('pyramid', 'pyramid_retry', 'pyramid_zodbconn',
-                    'waitress', 'ZEO'),
+                    'waitress', 'ZEO', 'RelStorage', 'psycopg2-binary'),
         # Pyramid 2.1 imports pkg_resources, newer ones do not have it.
         tools=('pytest>=8.4', 'setuptools<82', 'WebTest')),
     'ztk': Environment('ztk', _ZTK),

@@ -7,6 +7,9 @@ import pytest
 
 from lovely.remotetask.cli import tokens
 from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.cli.tokens import Token
+
+TOKEN = Token('t', ('127.0.0.1',))
 
 
 @pytest.fixture
@@ -26,7 +29,7 @@ def mode(path):
 
 
 def test_written_for_the_owner_alone_and_removed(places, tmp_path):
-    token = tokens.new_token()
+    token = Token(tokens.new_token(), ('127.0.0.1', '::1'))
     data = tmp_path / 'data'
     data.mkdir()
     before = os.umask(0)
@@ -34,8 +37,8 @@ def test_written_for_the_owner_alone_and_removed(places, tmp_path):
         with tokens.published(token, 8080, data):
             runtime = places[0] / 'remotetask'
             assert mode(runtime) == 0o700
+            assert (data / 'token').read_text() == f'{token.text}\n'
             for file in (runtime / '8080.token', data / 'token'):
-                assert file.read_text().strip() == token
                 assert mode(file) == 0o600
             assert tokens.find(8080) == token
             assert tokens.find(8081) is None
@@ -49,13 +52,13 @@ def test_written_for_the_owner_alone_and_removed(places, tmp_path):
 def test_without_a_runtime_directory_one_per_user_in_the_temporary_one(
         places, monkeypatch):
     monkeypatch.delenv('XDG_RUNTIME_DIR')
-    with tokens.published('t', 8080, None):
+    with tokens.published(TOKEN, 8080, None):
         own = places[1] / f'remotetask-{os.geteuid()}'
         assert mode(own) == 0o700
-        assert tokens.find(8080) == 't'
+        assert tokens.find(8080) == TOKEN
         # The shell of the client may have one all the same.
         monkeypatch.setenv('XDG_RUNTIME_DIR', str(places[0]))
-        assert tokens.find(8080) == 't'
+        assert tokens.find(8080) == TOKEN
 
 
 def test_a_directory_that_others_can_enter_is_refused(places):
@@ -77,21 +80,30 @@ def test_a_link_in_place_of_the_directory_is_refused(places, tmp_path):
     assert list(elsewhere.iterdir()) == []
 
 
-def test_a_directory_of_somebody_else_is_refused(places, monkeypatch):
-    """Somebody was faster in the temporary directory that all share."""
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can give away')
+def test_a_directory_of_another_user_keeps_nobody_from_starting(
+        places, monkeypatch):
+    """Another user was faster in the temporary directory that all share."""
     monkeypatch.delenv('XDG_RUNTIME_DIR')
-    own = places[1] / f'remotetask-{os.geteuid()}'
-    own.mkdir(mode=0o700)
-    if os.geteuid() == 0:
-        os.chown(own, 12345, 12345)
-    else:
-        # Without root's rights nothing can be given away: be another user.
-        other = os.geteuid() + 1
-        (places[1] / f'remotetask-{other}').mkdir(mode=0o700)
-        monkeypatch.setattr(os, 'geteuid', lambda: other)
-    for use in (tokens.runtime_directory, lambda: tokens.find(8080)):
-        with pytest.raises(Failure, match='another user'):
-            use()
+    usual = places[1] / f'remotetask-{os.geteuid()}'
+    usual.mkdir(mode=0o700)
+    os.chown(usual, 12345, 12345)
+    # A trap that looks like a directory of ours, and one that is open.
+    trap = places[1] / f'{usual.name}-aaaa'
+    trap.mkdir(mode=0o700)
+    os.chown(trap, 12345, 12345)
+    (trap / '8080.token').write_text('theirs\n127.0.0.1\n')
+    (places[1] / f'{usual.name}-aaab').symlink_to(trap)
+    assert tokens.find(8080) is None
+    with tokens.published(TOKEN, 8080, None):
+        assert tokens.find(8080) == TOKEN
+        # All servers of a user share a directory.
+        ours = tokens.runtime_directory()
+        assert ours.parent == places[1] and ours not in (usual, trap)
+        assert mode(ours) == 0o700
+        # Even when the other user lets go of the name.
+        usual.rmdir()
+        assert tokens.find(8080) == TOKEN
 
 
 def test_a_runtime_directory_of_somebody_else_is_not_used(places,
@@ -106,7 +118,7 @@ def test_a_runtime_directory_of_somebody_else_is_not_used(places,
 
 
 def test_a_token_file_that_others_can_read_is_no_token(places):
-    with tokens.published('t', 8080, None):
+    with tokens.published(TOKEN, 8080, None):
         (places[0] / 'remotetask' / '8080.token').chmod(0o644)
         assert tokens.find(8080) is None
 
@@ -118,20 +130,36 @@ def test_a_link_in_place_of_the_file_is_replaced_and_not_followed(
     file = tokens.runtime_directory() / '8080.token'
     file.symlink_to(victim)
     assert tokens.find(8080) is None
-    with tokens.published('t', 8080, None):
-        assert tokens.find(8080) == 't'
+    with tokens.published(TOKEN, 8080, None):
+        assert tokens.find(8080) == TOKEN
     assert victim.read_text() == 'precious'
 
 
 def test_the_token_of_a_later_server_stays(places):
-    with tokens.published('first', 8080, None):
-        with tokens.published('second', 8080, None):
-            assert tokens.find(8080) == 'second'
-            # The first one ends while the second is running.
-            tokens._remove(places[0] / 'remotetask' / '8080.token', 'first')
-            assert tokens.find(8080) == 'second'
+    second = Token('second', ('127.0.0.1',))
+    first = tokens.published(TOKEN, 8080, None)
+    first.__enter__()
+    with tokens.published(second, 8080, None):
+        # The first one ends while the second is running.
+        first.__exit__(None, None, None)
+        assert tokens.find(8080) == second
 
 
 def test_tokens_differ():
     assert len({tokens.new_token() for _ in range(100)}) == 100
     assert len(tokens.new_token()) >= 32
+
+
+@pytest.mark.parametrize(('listens', 'address', 'expected'), [
+    (('127.0.0.1',), '127.0.0.1', True),
+    (('127.0.0.1', '::1'), '::1', True),
+    (('127.0.0.1',), '::1', False),
+    (('127.0.0.1',), '127.0.0.2', False),
+    (('0.0.0.0',), '127.0.0.2', True),
+    (('0.0.0.0',), '::1', False),
+    (('::',), '::1', True),
+    ((), '127.0.0.1', False),
+])
+def test_a_token_is_for_the_addresses_of_its_server(listens, address,
+                                                    expected):
+    assert Token('t', listens).is_of(address) is expected

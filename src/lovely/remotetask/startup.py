@@ -22,6 +22,7 @@ from typing import Any
 from zope.component import getGlobalSiteManager
 from zope.component.interfaces import ISite
 
+from lovely.remotetask import processor
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.host import current
@@ -190,3 +191,19 @@ def _contained(site: Any, name: str) -> TaskService | None:
 def _manager(site: Any) -> Any:
     return (site.getSiteManager() if ISite.providedBy(site)
             else getGlobalSiteManager())
+
+
+def set_threads(service: TaskService, count: int) -> None:
+    """Let a service run so many jobs at once, from its next start on.
+
+    Txn: the caller's; it writes nothing where that is so already.
+    """
+    factory: Any = (processor.SimpleProcessor if count == 1
+                    else processor.MultiProcessor)
+    arguments: dict[str, Any] = {'waitTime': 1.0}
+    if count > 1:
+        arguments['maxThreads'] = count
+    if service.processorFactory is not factory \
+            or service.processorArguments != arguments:
+        service.processorFactory = factory
+        service.processorArguments = arguments

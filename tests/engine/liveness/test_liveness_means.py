@@ -257,6 +257,21 @@ def test_the_default_directory_is_the_users_own(tmp_path, monkeypatch):
         tmp_path / f'remotetask-workers-{os.geteuid()}')
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can give away')
+def test_a_directory_of_another_user_does_not_make_workers_harder_to_judge(
+        tmp_path, monkeypatch):
+    monkeypatch.delenv('XDG_RUNTIME_DIR', raising=False)
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    usual = tmp_path / f'remotetask-workers-{os.geteuid()}'
+    usual.mkdir(mode=0o700)
+    os.chown(usual, 12345, 12345)
+    one, other = LockFile(), LockFile()
+    evidence = one.announce()
+    assert evidence[0] == 'lock'
+    assert other.alive(evidence, 1) is True
+    one.close()
+
+
 # --- PostgreSQL --------------------------------------------------------------
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.interfaces import SYSTEM
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.service import TaskService
 from lovely.remotetask.task import FunctionTask
@@ -331,6 +332,89 @@ def test_a_factory_makes_the_service(make):
     one.start()
     with one.looking() as service:
         assert type(service) is OwnService
+
+
+def restart(make, one, settings=(), **options):
+    """An application of another release, with the database of the first."""
+    later = make({'remotetask.connection': get_later, **dict(settings)})
+    later.config.add_task_service(**options)
+    later.config.registry.later = one.database
+    return later.start()
+
+
+def get_later(request):
+    """A connection as pyramid_zodbconn gives it, of another database."""
+    given = request.environ.get('remotetask.connection')
+    if given is None:
+        given = request.registry.later.open(request.tm)
+        request.add_finished_callback(lambda request: given.close())
+    return given
+
+
+@pytest.mark.parametrize('settings, threads, factory, arguments', [
+    ({}, 3, MultiProcessor, {'waitTime': 1.0, 'maxThreads': 3}),
+    ({'remotetask.threads': '4'}, None, MultiProcessor,
+     {'waitTime': 1.0, 'maxThreads': 4}),
+    ({'remotetask.threads': '4'}, 1, SimpleProcessor, {'waitTime': 1.0}),
+])
+def test_threads_of_a_service_that_is_there_already(
+        make, settings, threads, factory, arguments):
+    one = make()
+    one.config.add_task_service()
+    one.start()
+    for _ in range(2):
+        restart(make, one, settings, threads=threads)
+    with one.looking() as service:
+        assert service.processorFactory is factory
+        assert service.processorArguments == arguments
+        before = service._p_serial
+    # It is written once, and not by each start.
+    restart(make, one, settings, threads=threads)
+    with one.looking() as service:
+        service._p_activate()
+        assert service._p_serial == before
+    # What no code declares stays.
+    restart(make, one)
+    with one.looking() as service:
+        assert service.processorArguments == arguments
+
+
+@pytest.mark.parametrize('wrong', ['0', '257', 'many', '1.5', -1, True])
+def test_threads_that_cannot_be(make, wrong):
+    one = make()
+    with pytest.raises(PyramidError, match='whole number from 1 to 256'):
+        one.config.add_task_service(threads=wrong)
+    other = make({'remotetask.threads': wrong})
+    with pytest.raises(PyramidError, match='remotetask.threads'):
+        other.config.add_task_service()
+
+
+def make_pool():
+    service = TaskService()
+    service.processorFactory = MultiProcessor
+    service.processorArguments = {'maxThreads': 7}
+    return service
+
+
+def test_a_factory_says_that_it_does_not_change_what_is_there(make, caplog):
+    one = make()
+    one.config.add_task_service()
+    one.start()
+    restart(make, one, factory=make_pool)
+    with one.looking() as service:
+        assert service.processorFactory is SimpleProcessor
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert 'keeps the processorArguments of the database' in said[1]
+    assert "'maxThreads': 7" in said[1] and 'threads=N' in said[1]
+    caplog.clear()
+    # A new one has it, and what is said by threads needs no word.
+    other = make()
+    other.config.add_task_service(factory=make_pool)
+    other.start()
+    restart(make, other, factory=make_pool)
+    restart(make, other, factory=make_pool, threads=2)
+    assert caplog.records == []
 
 
 def test_a_service_that_is_not_declared(make):

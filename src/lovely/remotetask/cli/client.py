@@ -5,6 +5,7 @@ import http.client
 import ipaddress
 import json
 import os
+import secrets
 import ssl
 import urllib.parse
 from typing import Any
@@ -13,8 +14,12 @@ from lovely.remotetask.cli import tokens
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
 from lovely.remotetask.texts import describe
+from lovely.remotetask.web.guard import proof
 
 DEFAULT_URL = 'http://127.0.0.1:8080'
+
+#: Where a server of ``remotetask serve`` proves that it knows its token.
+PROOF = '/tasks/api/v1/proof'
 
 #: Seconds that a server may take for one answer.
 TIMEOUT = 60
@@ -45,6 +50,11 @@ class Client:
         self._port = port or (443 if self._secure else 80)
         self._base = parts.path.rstrip('/') or '/tasks'
         self._authorization = self._credentials(user)
+        # The file says that a server of this user listens on this machine: no
+        # other machine may see the token.
+        self._left = (tokens.find(self._port)
+                      if self._authorization is None
+                      and is_loopback(self._host) else None)
 
     def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
         """See Backend"""
@@ -71,6 +81,10 @@ class Client:
                 else http.client.HTTPConnection)
         connection = kind(self._host, self._port, timeout=TIMEOUT)
         try:
+            connection.connect()
+            if self._left is not None:
+                self._ask_for_proof(connection, self._left)
+                headers['Authorization'] = f'Bearer {self._left.text}'
             connection.request(method, f'{self._base}/api/v1/{path}', body,
                                headers)
             response = connection.getresponse()
@@ -84,6 +98,34 @@ class Client:
         finally:
             connection.close()
         return self._read(response.status, content)
+
+    def _ask_for_proof(self, connection: http.client.HTTPConnection,
+                       token: tokens.Token) -> None:
+        """Raise Failure unless the other end knows the token.
+
+        Its server may have ended without taking the file along, and another
+        user's program may listen there now.
+        """
+        # The token goes to the same end as the challenge: a new connection
+        # might have another.
+        connection.auto_open = 0
+        challenge = secrets.token_hex()
+        proved = False
+        if token.is_of(connection.sock.getpeername()[0]):
+            connection.request('GET', f'{PROOF}?challenge={challenge}')
+            response = connection.getresponse()
+            # Read to its end, so that the connection goes on; never endlessly.
+            if response.length is not None and response.length < 1000:
+                expected = {'proof': proof(token.text, challenge)}
+                proved = _json_of(response.read()) == expected
+        if not proved:
+            raise Failure(
+                f'the program at {self.url} is not the server that left its '
+                f'token for port {self._port}: that one has ended, or listens '
+                f'on another address; the token was not sent',
+                'correct --url, start the server again, or set '
+                'REMOTETASK_TOKEN to the token of the program at that '
+                'address')
 
     def _read(self, status: int, content: bytes) -> Any:
         if status == 401:
@@ -136,12 +178,6 @@ class Client:
         if user is not None:
             encoded = base64.b64encode(user.encode()).decode('ascii')
             return f'Basic {encoded}'
-        # The file says that a server of this user listens on this machine: no
-        # other machine may see the token.
-        if is_loopback(self._host):
-            token = tokens.find(self._port)
-            if token:
-                return f'Bearer {token}'
         return None
 
 
@@ -151,6 +187,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == 'localhost'
+
+
+def _json_of(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    # The last one: it is nested too deeply.
+    except (ValueError, RecursionError):
+        return None
 
 
 def _header_safe(token: str) -> str:

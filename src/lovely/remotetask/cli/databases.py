@@ -2,7 +2,6 @@
 
 import logging
 import os
-import re
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -16,6 +15,8 @@ from ZODB.POSException import StorageError
 
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
+from lovely.remotetask.edge import private
+from lovely.remotetask.edge import uris
 from lovely.remotetask.texts import describe
 from lovely.remotetask.texts import without_passwords
 
@@ -28,13 +29,19 @@ _IN_USE = 'stop that one, or share the database by ZEO or PostgreSQL'
 def open_directory(directory: Path) -> ZODB.DB:
     """Open the database in a directory; both are made if missing.
 
-    Raises: Failure.
+    Raises: Failure, also for a directory that other users can use: who can
+    write there can have the server run any code, and who can read there knows
+    all jobs.
     """
     try:
-        # 0700: a user who can write here can have the server run any code.
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.check(directory.lstat(), 0o077,
+                      'choose a directory of your own with --data')
         storage = FileStorage(str(directory / 'Data.fs'),
                               blob_dir=str(directory / 'blobs'))
+    except private.NotPrivate as error:
+        raise Failure(f'the data directory {directory} {error.cause}',
+                      error.cure) from error
     except LockError as error:
         raise Failure(
             f'the data directory {directory} is in use by another process',
@@ -63,7 +70,7 @@ def open_uri(uri: str, make: bool = True) -> ZODB.DB:
     import zodburi
 
     shown = without_passwords(uri)
-    uri = _postgres(uri)
+    uri = uris.complete(uri)
     if uri.startswith('file://') and not make:
         path = uri.removeprefix('file://').partition('?')[0]
         # FileStorage would make an empty one of every misspelt name.
@@ -80,6 +87,10 @@ def open_uri(uri: str, make: bool = True) -> ZODB.DB:
             f'there are {", ".join(known)}',
             "correct it, or install the package that brings this kind (for "
             "postgres: RelStorage[postgresql])") from error
+    except ModuleNotFoundError as error:
+        raise Failure(f'--db {shown}: {error}',
+                      f'install the package that brings {error.name}'
+                      ) from error
     except Exception as error:
         raise Failure(
             f'--db {shown} cannot be read: '
@@ -164,15 +175,3 @@ def _refuse_python2(error: Exception) -> None:
         f'{path} was written by Python 2',
         f'keep a copy, and convert it: zodbupdate --pack --convert-py3 '
         f'--encoding utf-8 --file {path}') from error
-
-
-def _postgres(uri: str) -> str:
-    """A URI as RelStorage's resolver takes it."""
-    scheme, separator, rest = uri.partition('://')
-    if scheme not in ('postgres', 'postgresql') or not separator:
-        return uri
-    place, slash, name = rest.partition('/')
-    # The resolver takes a missing port for one that is called "None".
-    if not re.search(r':\d+\Z', place):
-        place = f'{place.rstrip(":")}:5432'
-    return f'postgres://{place}{slash}{name}'

@@ -53,7 +53,9 @@ def serve_command(data: Path | None, uri: str | None, host: str, port: int,
     if data is not None and uri is not None:
         raise click.UsageError('--data and --db exclude each other')
     if uri is None:
-        data = (data or Path(DEFAULT_DATA)).absolute()
+        # The data may lie on another disk, behind a link; no link counts that
+        # is made later.
+        data = (data or Path(DEFAULT_DATA)).resolve()
     options = server.Options(data, uri, host, port, modules, zcml, threads,
                               grace, names, logs)
     server.run(options, lambda address: _announce(address, data))

@@ -1,5 +1,7 @@
 """Runs a server: opens all that it needs, and ends it in an orderly way."""
 
+from __future__ import annotations
+
 import errno
 import logging
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from dataclasses import field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from typing import Any
 
 import click
@@ -20,11 +23,11 @@ from lovely.remotetask.cli.failures import reason
 from lovely.remotetask.cli.logs import Logs
 from lovely.remotetask.cli.signals import Signals
 
+if TYPE_CHECKING:
+    from lovely.remotetask.cli import connections
+
 #: How long (seconds) running jobs get to come to their end.
 DEFAULT_GRACE = 10.0
-
-#: Threads that answer web requests.
-WEB_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -92,18 +95,19 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
         application = app.Application(
             database, guard.TokenCheck(token),
             guard.HostCheck(options.host, options.names), setup.PATH)
-        server = _bind(application, options.host, options.port,
-                       app.DEFAULT_LIMIT)
+        server = _listen(application, options.host, options.port,
+                         app.DEFAULT_LIMIT)
         stack.callback(server.close)
-        port = _port(server)
-        stack.enter_context(tokens.published(token, port, options.data))
+        stack.enter_context(tokens.published(
+            tokens.Token(token, tuple(server.addresses)), server.port,
+            options.data))
         stack.callback(_end, setup.end_processing, options.grace)
         setup.start_processing(database)
         if not is_loopback(options.host.strip('[]')):
             warn(f'{options.host} can be reached from other machines, and '
                  f'plain HTTP shows them the token; put a proxy with TLS in '
                  f'front')
-        ready(Address(_url(options.host, port, setup.PATH), token,
+        ready(Address(_url(options.host, server.port, setup.PATH), token,
                       signals.send))
         # The signal's exception ends it, once it has answered the requests
         # that it had begun.
@@ -122,18 +126,13 @@ def given_back(count: int) -> str:
         count, f': {count} running jobs were given back')
 
 
-def _bind(application: Callable[..., Any], host: str, port: int, limit: int
-          ) -> Any:
-    import waitress.server
+def _listen(application: Callable[..., Any], host: str, port: int,
+            limit: int) -> connections.Listener:
+    from lovely.remotetask.cli import connections
 
     try:
-        return waitress.server.create_server(
-            application, host=host.strip('[]'), port=port,
-            threads=WEB_THREADS, ident='remotetask',
-            # A body that is declared too large is refused before a byte of
-            # it is read; one in chunks is cut off here.  waitress's limit is
-            # exclusive.
-            max_request_body_size=limit + 1)
+        return connections.Listener(application, host.strip('[]'), port,
+                                    connections.Limits(body_bytes=limit))
     except OSError as error:
         where = f'port {port} of {host}'
         if error.errno == errno.EADDRINUSE:
@@ -150,14 +149,6 @@ def _bind(application: Callable[..., Any], host: str, port: int, limit: int
         # So waitress says that a name does not resolve.
         raise Failure(f'cannot listen on {host}: it is no address of this '
                       f'machine', 'correct --host') from error
-
-
-def _port(server: Any) -> int:
-    """The port that a server listens on: the system may have chosen it."""
-    if hasattr(server, 'effective_port'):
-        return int(server.effective_port)
-    # A name with several addresses has a server for each.
-    return int(server.effective_listen[0][1])
 
 
 def _url(host: str, port: int, path: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from persistent.mapping import PersistentMapping
 from zope.component import getUtilitiesFor
 from zope.component import provideUtility
 
-from lovely.remotetask import processor
+from lovely.remotetask import startup
 from lovely.remotetask import task
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
@@ -55,19 +55,8 @@ def ensure_service(database: DB, threads: int | None) -> None:
         service = current_host().find_service(connection, PATH)
         if service is None:
             service = _new_service(connection.root())
-        if threads is None:
-            return
-        if threads == 1:
-            factory: Any = processor.SimpleProcessor
-            arguments: dict[str, Any] = {'waitTime': 1.0}
-        else:
-            factory = processor.MultiProcessor
-            arguments = {'waitTime': 1.0, 'maxThreads': threads}
-        # Only if they differ: each start would write a record otherwise.
-        if service.processorFactory is not factory \
-                or service.processorArguments != arguments:
-            service.processorFactory = factory
-            service.processorArguments = arguments
+        if threads is not None:
+            startup.set_threads(service, threads)
 
     db.write(database, ensure)
 

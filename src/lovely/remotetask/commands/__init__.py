@@ -34,7 +34,15 @@ if TYPE_CHECKING:
 
 __all__ = ['CommandTask']
 
-_PLACEHOLDER = re.compile(r'\{([A-Za-z_][A-Za-z0-9_]*)\}')
+_NAME = '[A-Za-z_][A-Za-z0-9_]*'
+
+# A whole argument, or all behind the = of one.  Amid other text a value could
+# become a part of a script: `sh -c 'convert {x}'`.
+_PLACEHOLDER = re.compile(rf'([\w.:+-]+=)?\{{({_NAME})\}}')
+
+# {name} itself, written as {{name}}.
+_LITERAL = re.compile(rf'\{{(\{{{_NAME}\}})\}}')
+_ANYWHERE = re.compile(rf'\{{{_NAME}\}}')
 
 #: The variables of the worker's environment that a command gets.  The others
 #: may hold the passwords of databases.
@@ -48,10 +56,11 @@ _QUOTED = 2000
 class CommandTask:
     """Runs an external command, at most for a time.  See ITask, ITaskOptions
 
-    Arguments: ``argv``, the program and its arguments (sequence of str); one
-    that is exactly ``{name}`` is replaced by the value of ``name`` in the
-    input, a dict.  ``stdin``: None, or how the input is written to stdin
-    instead: ``'text'`` (str, as UTF-8), ``'bytes'``, ``'json'``.
+    Arguments: ``argv``, the program and its arguments (sequence of str);
+    ``{name}`` as an argument, or behind the ``=`` of one (``--out={name}``),
+    is replaced by the value of ``name`` in the input, a dict; ``{{name}}``
+    is ``{name}`` itself.  ``stdin``: None, or how the input is written to
+    stdin instead: ``'text'`` (str, as UTF-8), ``'bytes'``, ``'json'``.
     ``output``: ``'text'`` (UTF-8; other bytes are replaced) or ``'bytes'``.
     ``timeout``, seconds until the command is stopped, with everything that
     it started; ``grace``, seconds (float) between asking and killing, and
@@ -179,11 +188,12 @@ class CommandTask:
         filled = []
         for argument in self.argv:
             found = _PLACEHOLDER.fullmatch(argument)
-            filled.append(self._argument(found[1], values[found[1]])
-                          if found else argument)
+            filled.append(
+                self._argument(found[1] or '', found[2], values[found[2]])
+                if found else _LITERAL.sub(r'\1', argument))
         return filled
 
-    def _argument(self, name: str, value: Any) -> str:
+    def _argument(self, option: str, name: str, value: Any) -> str:
         if type(value) in (int, float):
             value = str(value)
         if not isinstance(value, str):
@@ -192,14 +202,14 @@ class CommandTask:
                 f'{type(value).__name__}; give a str or a number')
         # The program would take it for an option, and some options write
         # files or run programs.
-        if value.startswith('-'):
+        if value.startswith('-') and not option:
             raise TaskError(
                 f'{name} in the input of {self.program} is {value[:60]!r}, '
                 f'which the program would take for an option; for a file '
                 f'put ./ in front of it')
         _check_text(value, f'{name} in the input of {self.program}',
                     TaskError)
-        return value
+        return option + value
 
     def _stdin_of(self, input: Any) -> bytes | None:
         """What is written to stdin; None: there is no input."""
@@ -275,16 +285,24 @@ def _checked_argv(argv: Any) -> tuple[str, ...]:
     if not checked or not checked[0]:
         raise UsageError('the command is empty; give at least a program')
     # A user who may add a job must not choose the program.
-    if _PLACEHOLDER.fullmatch(checked[0]):
+    if _ANYWHERE.search(_LITERAL.sub('', checked[0])):
         raise UsageError(f'the program is {checked[0]!r}; the input may fill '
                          f'in arguments, not the program')
+    for part in checked:
+        amid = _ANYWHERE.search(_LITERAL.sub('', part))
+        if amid and not _PLACEHOLDER.fullmatch(part):
+            raise UsageError(
+                f'the argument {part[:60]!r} has {amid[0]} amid other text; '
+                f'give the value an argument of its own, or one like '
+                f'--name={amid[0]}; to pass {amid[0]} on as it is, write '
+                f'{{{amid[0]}}}')
     return checked
 
 
 def _placeholders_of(argv: tuple[str, ...]) -> tuple[str, ...]:
     found = map(_PLACEHOLDER.fullmatch, argv)
     # A name may be used twice.
-    return tuple(dict.fromkeys(match[1] for match in found if match))
+    return tuple(dict.fromkeys(match[2] for match in found if match))
 
 
 def _check_text(value: Any, what: str,

@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 from typing import TypeAlias
 
+from lovely.remotetask.commands.orphans import Orphans
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import RuntimeFault
@@ -37,7 +38,6 @@ _LAST_LOOK = 0.1
 
 # How long (seconds) this process, at its end, waits for its children.
 _LAST_CALL = 5.0
-
 
 # How long (seconds) a child gets, at most, whose job was cancelled.
 _LOST_GRACE = 0.5
@@ -70,8 +70,8 @@ def run(argv: Sequence[str], data: bytes | None, *, timeout: float,
         is_lost: Callable[[], bool] = lambda: False) -> Outcome:
     """Run a program to its end, or to the end of its time.
 
-    Nothing that it started outlives the call, except what leaves its process
-    group by ``setsid``.
+    Nothing that it started outlives the call, or this process, except what
+    leaves its process group by ``setsid``.
 
     Arguments: ``argv``, program and arguments; ``data``, for its stdin, None:
     it is empty; ``timeout`` (seconds); ``grace``, seconds between SIGTERM and
@@ -134,10 +134,13 @@ def _start(start: Start, argv: Sequence[str], **options: Any) -> None:
         try:
             if _ending.is_set():
                 raise _ended(argv)
-            start.set_result(subprocess.Popen(
+            _orphans.prepare()
+            process = subprocess.Popen(
                 argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 # A group of its own, so that all of it can be killed.
-                start_new_session=True, **options))
+                start_new_session=True, **options)
+            _orphans.watch(process.pid)
+            start.set_result(process)
         except BaseException as error:
             start.set_exception(error)
 
@@ -163,6 +166,9 @@ def _bury(start: Start, patience: float) -> None:
     if start.exception() is None:
         process = start.result()
         _signal(process, signal.SIGKILL)
+        # As long as its exit status is not collected, no other group can have
+        # its number.
+        _orphans.forget(process.pid)
         for pipe in (process.stdin, process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -306,6 +312,7 @@ def _is_over(process: subprocess.Popen[bytes]) -> bool:
 # server and run beside the second run of their job.
 _running: set[Start] = set()
 _ending = threading.Event()
+_orphans = Orphans()
 
 
 def _end_all() -> None:
@@ -321,5 +328,7 @@ def _end_all() -> None:
 
 
 atexit.register(_end_all)
-# A fork does not have its parent's children.
+# A fork does not have its parent's children, and must not hold the pipe that
+# ends with its parent.
 os.register_at_fork(after_in_child=_running.clear)
+os.register_at_fork(after_in_child=_orphans.close)

@@ -25,6 +25,9 @@ from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import marks
 from lovely.remotetask.task import set_options
 
+# As many as the command line takes.
+_MOST_THREADS = 256
+
 # The setting remotetask.anonymous -> the submitter of jobs of such requests.
 _ANONYMOUS = {'nobody': identity.NOBODY, 'system': None}
 
@@ -33,7 +36,8 @@ def includeme(config: Any) -> None:
     """``config.include('lovely.remotetask.pyramid')``.
 
     Settings: ``remotetask.base_url``, ``remotetask.connection``,
-    ``remotetask.autostart``, ``remotetask.anonymous``.
+    ``remotetask.autostart``, ``remotetask.threads``,
+    ``remotetask.anonymous``.
     """
     # Without it, no transaction would commit the jobs that a view adds.
     config.include('pyramid_tm')
@@ -70,6 +74,17 @@ def _anonymous(settings: Any) -> str | None:
             f'system if jobs that visitors without a login add are to run on '
             f'the account of the application')
     return _ANONYMOUS[wanted]
+
+
+def _threads(wanted: Any) -> int | None:
+    if wanted in (None, ''):
+        return None
+    text = str(wanted).strip()      # a text, from a file
+    if not text.isdecimal() or not 1 <= int(text) <= _MOST_THREADS:
+        raise ConfigurationError(
+            f'threads, or the setting remotetask.threads, is {wanted!r}; give '
+            f'a whole number from 1 to {_MOST_THREADS}')
+    return int(text)
 
 
 def add_remote_task(config: Any, name: str, task: Any,
@@ -120,13 +135,17 @@ def _made(name: str, task: Any, options: dict[str, Any]) -> ITask:
 
 def add_task_service(config: Any, name: str = '', path: str | None = None,
                      factory: Callable[[], TaskService] | str = TaskService,
-                     autostart: bool | None = None) -> None:
+                     autostart: bool | None = None,
+                     threads: int | None = None) -> None:
     """Declare a task service of the application; it is made where missing.
 
     Arguments: ``name`` (str), for ``request.task_service(name)``; the service
     without a name is ``request.remotetask``; ``path``, from the root of the
     database (``'site/tasks'``), default ``name``, or ``'tasks'``;
     ``factory``, a callable that makes the service, or its dotted name;
+    ``threads``, how many jobs run at once in each of these processes, also
+    for a service that is there already; None: as the setting
+    ``remotetask.threads`` says, and without it as the service is;
     ``autostart``, whether a thread of each process of the application runs
     its jobs; None: as the setting ``remotetask.autostart`` says.
     Raises: ConfigurationError.
@@ -140,8 +159,11 @@ def add_task_service(config: Any, name: str = '', path: str | None = None,
     if autostart is None:
         autostart = asbool(
             config.registry.settings.get('remotetask.autostart'))
+    if threads is None:
+        threads = config.registry.settings.get('remotetask.threads')
     declared = services.Declared(
-        name, names, config.maybe_dotted(factory), autostart)
+        name, names, config.maybe_dotted(factory), autostart,
+        _threads(threads))
     host = config.registry.getUtility(IHost)
     config.action(('remotetask.service', name),
                   lambda: host.services.update({name: declared}))

@@ -14,7 +14,9 @@ from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.log import log
 from lovely.remotetask.run.sigterm import end_first
+from lovely.remotetask.service import TaskService
 from lovely.remotetask.service import make_service
+from lovely.remotetask.startup import set_threads
 from lovely.remotetask.startup import starts_services
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from ZODB.Connection import Connection
 
     from lovely.remotetask.pyramid.host import PyramidHost
-    from lovely.remotetask.service import TaskService
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,38 @@ class Declared:
 
     Arguments: ``name``, of the declaration; ``path``, the names that lead to
     the service from the root of the database; ``factory``, makes it;
-    ``autostart``, whether a thread of each process runs its jobs.
+    ``autostart``, whether a thread of each process runs its jobs;
+    ``threads``, how many it runs at once; None: as the factory or the
+    database says.
     """
 
     name: str
     path: tuple[str, ...]
     factory: Callable[[], TaskService]
     autostart: bool
+    threads: int | None = None
+
+    def prepare(self, connection: Connection) -> None:
+        """Have the service as it is declared; it is made where missing.
+
+        Raises: ConfigurationError.
+        Txn: the caller's.
+        """
+        service = self.find(connection)
+        if self.threads is not None:
+            set_threads(service, self.threads)
+        elif self.factory is not TaskService:
+            self._compare(service, self.factory())
+
+    def _compare(self, there: TaskService, fresh: TaskService) -> None:
+        for name in ('processorFactory', 'processorArguments'):
+            stored, made = getattr(there, name), getattr(fresh, name)
+            if stored != made:
+                log.warning(
+                    'service %r keeps the %s of the database, %r: its factory '
+                    'gives %r, and counts for a new service only; set it on '
+                    'the stored one, or declare threads=N', self.name, name,
+                    stored, made)
 
     def find(self, connection: Connection) -> TaskService:
         """The service (ITaskService); it is made where missing.
@@ -109,13 +135,13 @@ def application_created(event: Any) -> None:
         return
     database = host.database()
 
-    def find_all(connection: Connection) -> None:
+    def prepare_all(connection: Connection) -> None:
         # The root factory is where applications make their own root.
         with host.prepared(connection):
             for declared in host.services.values():
-                declared.find(connection)
+                declared.prepare(connection)
 
-    db.write(database, find_all)
+    db.write(database, prepare_all)
     chosen = [declared for declared in host.services.values()
               if declared.autostart]
     if chosen and starts_services():

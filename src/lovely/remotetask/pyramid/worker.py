@@ -65,11 +65,13 @@ def _load(file: str) -> PyramidHost:
             f'another process; {_IN_USE}') from error
     # The application's code runs there, and may raise any error.
     except Exception as error:
+        # So RelStorage says that postgres:// has no port.
+        cure = ('write postgresql:// in zodbconn.uri, or the port'
+                if '"None" for connection option "port"' in str(error)
+                else f'correct that, `pserve {file}` tells the whole story')
         raise ConfigurationError(
             f'--paste {file}: the application cannot be made: '
-            f'{describe(error)}; correct that, `pserve {file}` tells the '
-            f'whole story'
-            ) from error
+            f'{describe(error)}; {cure}') from error
     registry = getattr(app, 'registry', None)
     # Middleware may hide the application; then its registry is a new one.
     candidates = [registry] if registry is not None else [

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 #: How many bytes the body of a request may have.
 DEFAULT_LIMIT = 1_000_000
 
+#: Below the service's URL: where a server proves that it knows the token.
+PROOF = '/api/v1/proof'
+
+_CHALLENGE_LENGTH = 200
+
 _BUSY = 'the service is busy with changes to the same data; try again'
 _BROKEN = "the server failed; its log has the reason"
 
@@ -84,6 +89,8 @@ class Application:
             raise api.Refused(
                 403, 'the Host header does not name this server; use its '
                      'address, or start it with --allow-host NAME')
+        if request.environ.get('PATH_INFO') == f'{self._url}{PROOF}':
+            return self._proof(request)
         if not self._token_check(request.environ.get('HTTP_AUTHORIZATION')):
             raise api.Refused(
                 401, 'the token is missing or wrong; send it as Bearer '
@@ -99,6 +106,14 @@ class Application:
                 lambda: self._body(request, 'application/json'), self._run)
             return _json(200, answer)
         raise api.Refused(404, f'there is nothing at {request.path:.80}')
+
+    def _proof(self, request: webob.Request) -> webob.Response:
+        challenge = _query(request).get('challenge', '')
+        if not 0 < len(challenge) <= _CHALLENGE_LENGTH:
+            raise api.Refused(
+                400, f'challenge has to be a text of at most '
+                     f'{_CHALLENGE_LENGTH} characters')
+        return _json(200, {'proof': self._token_check.proof(challenge)})
 
     def _xmlrpc(self, method: str, request: webob.Request) -> webob.Response:
         if method != 'POST':

@@ -7,6 +7,7 @@ So the Host header must name this server, and each request needs the token.
 
 import base64
 import binascii
+import hashlib
 import hmac
 import ipaddress
 import socket
@@ -68,6 +69,21 @@ class TokenCheck:
         # A comparison that stops at the first wrong byte would tell by its
         # time how many are right.
         return hmac.compare_digest(offered, self._token)
+
+    def proof(self, challenge: str) -> str:
+        """Shows that this server knows the token; see ``proof``."""
+        return proof(self._token.decode(), challenge)
+
+
+def proof(token: str, challenge: str) -> str:
+    """What only a program that knows the token can answer to a challenge.
+
+    A client asks for it before it sends the token: the server that wrote it
+    may have ended, and another user's program may listen in its place.
+    Arguments: ``challenge``, random text of the client.
+    """
+    return hmac.new(token.encode(), b'remotetask proof\0' + challenge.encode(),
+                    hashlib.sha256).hexdigest()
 
 
 def _host_name(header: str) -> str:

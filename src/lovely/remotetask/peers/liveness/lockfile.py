@@ -43,7 +43,7 @@ class Refused(Exception):
 
 def default_directory() -> str:
     """The path of this user's lock files (str)."""
-    return str(private.places('remotetask-workers')[0])
+    return str(private.place('remotetask-workers'))
 
 
 def boot_id() -> str | None:
