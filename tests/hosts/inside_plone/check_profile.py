@@ -44,13 +44,13 @@ def utilities(site):
 def test_installing_again_changes_nothing(site):
     service = site.tasks
     job = service.add('echo')
-    service.manage_permission('View', ['Member'], 0)
+    service.manage_permission('Remote tasks: View', ['Member'], 0)
     transaction.savepoint()
     install(site)
     assert site.tasks._p_oid == service._p_oid
     assert job in site.tasks.jobs
-    assert [role['name'] for role in site.tasks.rolesOfPermission('View')
-            if role['selected']] == ['Member']
+    assert [role['name'] for role in site.tasks.rolesOfPermission(
+        'Remote tasks: View') if role['selected']] == ['Member']
     assert len(utilities(site)) == 1
 
 
@@ -64,7 +64,7 @@ def test_who_may_do_what_by_default(site):
     assert roles('Remote tasks: Add services') == managers
     # The world lets members add jobs, too.
     assert roles('Remote tasks: Add jobs') >= {'Member'}
-    assert roles('View', site.tasks) == managers
+    assert roles('Remote tasks: View') == managers
 
 
 def test_an_item_of_that_id_is_left_alone(site):

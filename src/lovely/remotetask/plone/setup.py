@@ -13,18 +13,12 @@ from Products.statusmessages.interfaces import IStatusMessage
 from zope.interface import implementer
 
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.zope.permissions import TITLES
 from lovely.remotetask.zope.service import TaskService
 from lovely.remotetask.zope.service import add_service
 from lovely.remotetask.zope.sites import register
 
 NAME = 'tasks'
-
-#: The roles that may ask for the status and the results of jobs.  Without
-#: them every visitor might: Anonymous has the permission View in a Plone site.
-_READERS = ('Manager', 'Site Administrator')
 
 #: The names in ITaskService.stats of jobs whose effect is still to come.
 _PENDING = ('queued', 'processing', 'scheduled', 'start later')
@@ -48,8 +42,7 @@ def install(tool: Any) -> None:
     """
     site = _site(tool)
     if NAME not in site.objectIds():
-        service = add_service(site, NAME)
-        service.manage_permission(TITLES[VIEW], _READERS, acquire=0)
+        add_service(site, NAME)
     service = site[NAME]
     if not ITaskService.providedBy(service):
         raise ConfigurationError(
