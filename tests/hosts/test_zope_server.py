@@ -316,3 +316,29 @@ def test_scripts_become_no_workers(server):
     assert 'remotetasks' not in off
     # Otherwise the first one proves nothing.
     assert 'remotetasks.site.tasks' in on
+
+
+def test_a_site_is_renamed_while_the_server_runs(server):
+    """By the ZMI; the thread of the running server goes on there, and a
+    process that is started later finds the service there, too."""
+    def rename(old, new):
+        assert server.get('/manage_renameObject', data={
+            'id': old, 'new_id': new})[0] == 200
+
+    rename('site', 'moved')
+    try:
+        proxy = server.proxy('/moved/tasks')
+        jobid = proxy.add('echo', 'x')
+        wait_until(lambda: proxy.getStatus(jobid) == 'completed', server.told)
+        server.stop()
+        said = server.console("""
+            from zope.component import getUtility
+            from zope.component.hooks import setSite
+            from lovely.remotetask.interfaces import ITaskService
+            setSite(app.moved)
+            print(getUtility(ITaskService, 'tasks').absolute_url_path())
+            """, LOVELY_REMOTETASK_AUTOSTART='0')
+        assert said.split() == ['/moved/tasks']
+        server.start()
+    finally:
+        rename('moved', 'site')
