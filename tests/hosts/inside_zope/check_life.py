@@ -5,7 +5,11 @@ connection that has looked before; what a *fresh* one does, in a database that
 was opened anew.
 """
 
+import re
+import textwrap
+import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import transaction
@@ -15,20 +19,30 @@ from AccessControl.users import UnrestrictedUser
 from Acquisition import aq_base
 from five.localsitemanager import make_objectmanager_site
 from five.localsitemanager.registry import ComponentPathWrapper
+from OFS.Folder import Folder
+from OFS.ObjectManager import ObjectManager
 from Testing.makerequest import makerequest
 from transaction import TransactionManager
 from waiting import wait_until
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
+from ZODB.POSException import POSKeyError
+from ZODB.utils import load_current
 from zope.component import queryUtility
 from zope.component.hooks import setSite
 from zope.globalrequest import clearRequest
 from zope.globalrequest import setRequest
 from zope.interface.registry import Components
 
+from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.web import presenter
 from lovely.remotetask.zope import sites
+from lovely.remotetask.zope.copies import keeping_jobs
 from lovely.remotetask.zope.service import add_service
+
+HOW_TO = (Path(__file__).parents[3] / 'docs' / 'howto'
+          / 'copy-move-and-delete-a-site.rst')
 
 
 @contextmanager
@@ -195,6 +209,203 @@ def test_a_site_is_deleted_with_its_service(driver, ask):
     with managing(driver) as app:
         app.other.manage_delObjects(['inner'])
     assert ask('other', 'inner') is None
+
+
+# --- copies and exports ------------------------------------------------------
+
+def add_of_each_kind(driver):
+    """A job of each status; returns: status -> id."""
+    def fail(input):
+        raise TaskError('broken')
+
+    driver.task('fail', fail)
+    ids = {'completed': driver.add(None, 'echo', 'x'),
+           'error': driver.add(None, 'fail')}
+    driver.run()
+    with driver.world.acting() as service:
+        ids |= {'queued': service.add('echo', 'q', key='a'),
+                'delayed': service.add('echo', delay=600),
+                'start later': service.add('echo', startLater=True),
+                'cronjob': service.addCronJob('echo', minute=(0,))}
+        ids['processing'] = service.add('echo', priority=3)
+    with driver.world.acting() as service:
+        assert service.claimNextJob() == ids['processing']
+    return ids
+
+
+def statuses(service, ids):
+    return {status: service.getStatus(jobid) for status, jobid in ids.items()}
+
+
+def check_copy(service, ids):
+    over = {'completed': 'completed', 'error': 'error'}
+    assert statuses(service, ids) == {
+        status: over.get(status, 'cancelled') for status in ids}
+    stats = service.stats()
+    assert stats['paused'] and stats['workers'] == 0
+    for status, jobid in ids.items():
+        if status not in over:
+            job = service.jobs[jobid]
+            assert job.error.type == 'copied' and not job.errors
+            assert f'job {jobid} was not over when' in service.getError(jobid)
+    assert service.getError(ids['error']) == 'broken'
+    # It is a service like any other.
+    service.resume()
+    service.retryJob(ids['queued'])
+    assert service.add('echo', key='a') == ids['queued']
+    service.process()
+    assert service.getStatus(ids['queued']) == 'completed'
+    assert service.getError(ids['queued']) == 'None'
+    service.retryJob(ids['cronjob'])
+    assert service.getStatus(ids['cronjob']) == 'cronjob'
+
+
+@pytest.mark.parametrize('what', ['site', 'service'])
+def test_a_copy_runs_nothing_by_itself(driver, what, caplog):
+    """Each effect would come twice."""
+    ids = add_of_each_kind(driver)
+    with managing(driver) as app:
+        name = (copy(app, 'site', app) if what == 'site'
+                else copy(app.site, 'tasks', app.site))
+    path = f'{name}/tasks' if what == 'site' else f'site/{name}'
+    assert f'/{path} is a copy: it is paused, and 5 jobs' in caplog.text
+    with managing(driver) as app:
+        assert statuses(app.site.tasks, ids) == {one: one for one in ids}
+        assert not app.site.tasks.stats()['paused']
+        check_copy(app.unrestrictedTraverse(path), ids)
+
+
+def export(service):
+    file = service._p_jar.exportFile(service._p_oid)
+    file.seek(0)
+    return file.read()
+
+
+def test_an_import_runs_nothing_by_itself(driver, tmp_path):
+    ids = add_of_each_kind(driver)
+    file = tmp_path / 'tasks.zexp'
+    with managing(driver) as app:
+        file.write_bytes(export(app.site.tasks))
+        app._setObject('fold', Folder('fold'))
+        app.fold._importObjectFromFile(str(file), verify=0)
+    with managing(driver) as app:
+        check_copy(app.fold.tasks, ids)
+
+
+def test_an_importer_who_says_otherwise(driver):
+    ids = add_of_each_kind(driver)
+    with managing(driver) as app, keeping_jobs():
+        name = copy(app.site, 'tasks', app.site)
+    with managing(driver) as app:
+        service = app.site[name]
+        assert service.stats()['paused']
+        # What ran has no worker here, and is run again.
+        assert statuses(service, ids) == {
+            one: 'queued' if one == 'processing' else one for one in ids}
+
+
+def test_what_is_moved_by_hand_is_no_copy(driver):
+    """By removing it and adding it again, as scripts do."""
+    with managing(driver) as app:
+        jobid = app.site.tasks.add('echo')
+        transaction.commit()
+        service = aq_base(app.site.tasks)
+        app.site._delObject('tasks')
+        app.site._setObject('tasks', service)
+    with managing(driver) as app:
+        assert app.site.tasks.getStatus(jobid) == 'queued'
+        assert not app.site.tasks.stats()['paused']
+
+
+def test_an_export_does_not_take_along_what_was_the_input_of_a_job(driver):
+    with managing(driver) as app:
+        app.site._setObject('doc', Folder('doc'))
+        app.site.doc.text = 'x' * 1_000_000
+    driver.task('path', lambda doc: '/'.join(doc.getPhysicalPath()))
+
+    def fail(doc):
+        raise TaskError('broken')
+
+    driver.task('fail', fail)
+    with managing(driver) as app:
+        ids = [app.site.tasks.add('path', app.site),
+               app.site.tasks.add('path', {'docs': [app.site.doc]}, delay=60),
+               app.site.tasks.add('fail', app.site.doc)]
+    driver.run()
+    with managing(driver) as app:
+        service = app.site.tasks
+        assert [service.getStatus(one) for one in ids] == [
+            'completed', 'delayed', 'error']
+        size = len(export(service))
+        assert size < 100_000, size
+        # What is shown of a job says what it was about.
+        assert presenter.job(service, ids[1])['input'] == {
+            'docs': ['/site/doc (OFS.Folder.Folder)']}
+
+
+def test_a_job_that_failed_still_has_its_input(driver):
+    with managing(driver) as app:
+        app.site._setObject('doc', Folder('doc'))
+    broken = [1]
+
+    def path(doc):
+        if broken:
+            raise TaskError('not yet')
+        return '/'.join(doc.getPhysicalPath())
+
+    driver.task('path', path)
+    with managing(driver) as app:
+        jobid = app.site.tasks.add('path', app.site.doc)
+    driver.run()
+    assert driver.job(jobid)['status'] == 'error'
+    broken.clear()
+    with managing(driver) as app:
+        app.site.tasks.retryJob(jobid)
+    driver.run()
+    assert driver.job(jobid)['output'] == '/site/doc'
+
+
+def test_deleted_content_can_be_packed_away(driver):
+    with managing(driver) as app:
+        app.site._setObject('doc', Folder('doc'))
+        transaction.savepoint()
+        oid = app.site.doc._p_oid
+        app.site.tasks.add('echo', app.site.doc)
+    with managing(driver) as app:
+        app.site.manage_delObjects(['doc'])
+    database = driver.world.database
+    database.pack(time.time() + 1)
+    with pytest.raises(POSKeyError):
+        load_current(database.storage, oid)
+
+
+def test_the_how_to(driver, tmp_path, monkeypatch):
+    """A site moves to another database, and an earlier one is upgraded."""
+    blocks = [textwrap.dedent(block) for block in re.findall(
+        r'\.\. code-block:: python\n\n((?:   .*\n|\n)+)',
+        HOW_TO.read_text())]
+    assert len(blocks) == 2
+    folder = tmp_path / 'import'
+    folder.mkdir()
+    # Zope's folder for imports belongs to all tests.
+    monkeypatch.setattr(ObjectManager, '_getImportPaths',
+                        lambda self: [str(tmp_path)])
+    with managing(driver) as app:
+        jobid = app.site.tasks.add('echo')
+        by_path(app.site, app.site.tasks)
+        exec(blocks[1], {'app': app})
+    with managing(driver) as app:
+        app.manage_renameObject('site', 'Plone')
+    with managing(driver, 'Plone') as app:
+        with open(folder / 'Plone.zexp', 'wb') as file:
+            app._p_jar.exportFile(app.Plone._p_oid, file)
+        app.manage_delObjects(['Plone'])
+    with managing(driver, None) as app:
+        exec(blocks[0], {'app': app})
+    with managing(driver, 'Plone') as app:
+        assert app.Plone.tasks.getStatus(jobid) == 'queued'
+        assert not app.Plone.tasks.stats()['paused']
+        assert found_in(app, 'Plone') == '/Plone/tasks'
 
 
 # --- what earlier versions have stored ---------------------------------------

@@ -18,6 +18,7 @@ from zope.lifecycleevent.interfaces import IObjectRemovedEvent
 from lovely.remotetask.edge import caller
 from lovely.remotetask.log import log
 from lovely.remotetask.run import threads
+from lovely.remotetask.zope import copies
 from lovely.remotetask.zope import sites
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def moved(service: TaskService, event: Any) -> None:
     # with it.
     _register_anew(service, event.oldParent)
     if IObjectAddedEvent.providedBy(event):
+        if copies.is_copy(service):
+            copies.settle(service)
         return
     path = service.getPhysicalPath()
     within = path[len(event.object.getPhysicalPath()):]
