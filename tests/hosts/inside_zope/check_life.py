@@ -17,6 +17,7 @@ from AccessControl.SecurityManagement import newSecurityManager
 from AccessControl.SecurityManagement import noSecurityManager
 from AccessControl.users import UnrestrictedUser
 from Acquisition import aq_base
+from App.Undo import UndoSupport
 from five.localsitemanager import make_objectmanager_site
 from five.localsitemanager.registry import ComponentPathWrapper
 from OFS.Folder import Folder
@@ -406,6 +407,27 @@ def test_the_how_to(driver, tmp_path, monkeypatch):
         assert app.Plone.tasks.getStatus(jobid) == 'queued'
         assert not app.Plone.tasks.stats()['paused']
         assert found_in(app, 'Plone') == '/Plone/tasks'
+
+
+# --- the Undo page -----------------------------------------------------------
+
+def test_the_undo_page(driver, people):
+    """What workers do has a name there, and the user of the job."""
+    def listed():
+        with managing(driver, None) as app:
+            return {one['id'].split()[0]: one for one
+                    in UndoSupport.undoable_transactions(app, 0, 1000, 20)}
+
+    known = listed()
+    with driver.world.acting(people[1]) as service:
+        jobid = service.add('echo')
+        transaction.get().note('a request')
+    driver.run()
+    new = [(one['description'], one['user_name'])
+           for tid, one in listed().items() if tid not in known]
+    assert ('remotetask claim', '') in new
+    assert (f'echo job {jobid}', people[1]) in new
+    assert all(description for description, _ in new)
 
 
 # --- what earlier versions have stored ---------------------------------------
