@@ -20,6 +20,10 @@ def test_the_stub(inside):
     inside('zope', 'inside_zope/check_stub.py')
 
 
+def test_the_life_of_a_site(inside):
+    inside('zope', 'inside_zope/check_life.py')
+
+
 # It starts a Zope of its own each time, in a process of its own.
 @pytest.mark.parametrize('file', ['check_cost.py'])
 def test_what_it_costs(inside, file):

@@ -26,9 +26,11 @@ app.site._addRole('Worker')
 app.site._addRole('Reader')
 app.site.acl_users.userFolderAddUser('jane', 'pw', ['Worker'], [])
 app.site.acl_users.userFolderAddUser('rita', 'pw', ['Reader'], [])
+app.site.acl_users.userFolderAddUser('nora', 'pw', [], [])
 import ourtasks
 app.site._setObject('own', ourtasks.Own('own'))
 app.site.manage_permission('Remote tasks: Add jobs', ['Worker'], 1)
+app.site.manage_permission('Remote tasks: View', ['Reader'], 1)
 transaction.commit()
 '''
 
@@ -169,18 +171,33 @@ def job_count(server):
     return int(text)
 
 
-def test_who_may_do_what(server):
-    """hosts.md trap 2: each verb has its own permission."""
-    jane, rita = (server.proxy(user=f'{name}:pw') for name in ('jane', 'rita'))
-    jobid = jane.add('echo', {})
+#: The methods by the permission that they take, with their arguments.
+READING = {'getAvailableTasks': (), 'getStatus': (int,), 'getResult': (int,),
+           'getError': (int,), 'listMethods': (), 'methodHelp': ('add',),
+           'methodSignature': ('add',)}
+WRITING = {'add': ('echo', {}), 'cancel': (int,)}
+
+
+@pytest.mark.parametrize('user, may', [
+    (None, {}), ('nora:pw', {}), ('rita:pw', READING), ('jane:pw', WRITING),
+    ('admin:pw', READING | WRITING)])
+@pytest.mark.parametrize('path', ['/site/tasks', '/site/tasks/@@xmlrpc'])
+def test_who_may_do_what(server, path, user, may):
+    """hosts.md trap 2: each verb has its own permission; by default
+    managers have it, and a visitor reads no status, result or error."""
+    jobid = server.proxy().add('echo', {'secret': 'result'})
     assert server.status(jobid, 'completed')
-    assert rita.getStatus(jobid) == 'completed'
-    before = job_count(server)
-    for call in (lambda: rita.add('echo'), lambda: rita.cancel(jobid)):
-        with pytest.raises(xmlrpc.client.ProtocolError) as caught:
-            call()
-        assert caught.value.errcode == 401
-    assert job_count(server) == before
+    proxy, before = server.proxy(path, user), job_count(server)
+    for name, arguments in (READING | WRITING).items():
+        call = getattr(proxy, name)
+        arguments = [jobid if one is int else one for one in arguments]
+        if name in may:
+            call(*arguments)
+        else:
+            with pytest.raises(xmlrpc.client.ProtocolError) as caught:
+                call(*arguments)
+            assert caught.value.errcode == 401, name
+    assert job_count(server) == before + ('add' in may)
 
 
 @pytest.mark.parametrize('user', [None, 'rita:pw'])
@@ -299,3 +316,29 @@ def test_scripts_become_no_workers(server):
     assert 'remotetasks' not in off
     # Otherwise the first one proves nothing.
     assert 'remotetasks.site.tasks' in on
+
+
+def test_a_site_is_renamed_while_the_server_runs(server):
+    """By the ZMI; the thread of the running server goes on there, and a
+    process that is started later finds the service there, too."""
+    def rename(old, new):
+        assert server.get('/manage_renameObject', data={
+            'id': old, 'new_id': new})[0] == 200
+
+    rename('site', 'moved')
+    try:
+        proxy = server.proxy('/moved/tasks')
+        jobid = proxy.add('echo', 'x')
+        wait_until(lambda: proxy.getStatus(jobid) == 'completed', server.told)
+        server.stop()
+        said = server.console("""
+            from zope.component import getUtility
+            from zope.component.hooks import setSite
+            from lovely.remotetask.interfaces import ITaskService
+            setSite(app.moved)
+            print(getUtility(ITaskService, 'tasks').absolute_url_path())
+            """, LOVELY_REMOTETASK_AUTOSTART='0')
+        assert said.split() == ['/moved/tasks']
+        server.start()
+    finally:
+        rename('moved', 'site')

@@ -35,7 +35,8 @@ PEOPLE = '''
   <principal id="shop.boss" title="Boss" login="boss" password="secret" />
   <grant role="zope.Manager" principal="shop.boss" />
   <principal id="shop.guest" title="Guest" login="guest" password="secret" />
-  <grant permission="zope.View" principal="shop.guest" />
+  <grant permissions="zope.View lovely.remotetask.View"
+         principal="shop.guest" />
 </configure>
 '''
 

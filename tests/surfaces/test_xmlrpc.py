@@ -362,8 +362,9 @@ def test_the_zcml_for_the_ztk_names_each_method():
             '{http://namespaces.zope.org/xmlrpc}view')}
     writing = [name for name, method in METHODS.items() if method.writes]
     assert views == {
-        'zope.View': [*(name for name in METHODS if name not in writing),
-                      *INTROSPECTION],
+        'lovely.remotetask.View': [
+            *(name for name in METHODS if name not in writing),
+            *INTROSPECTION],
         'lovely.remotetask.Add': writing}
 
 

@@ -42,7 +42,7 @@ FINAL = (CANCELLED, ERROR, COMPLETED)
 SYSTEM = 'lovely.remotetask.system'
 
 #: The permissions of a service: to read, to add and cancel, and to manage it.
-VIEW = 'zope.View'
+VIEW = 'lovely.remotetask.View'
 ADD = 'lovely.remotetask.Add'
 MANAGE = 'lovely.remotetask.Manage'
 

@@ -39,6 +39,13 @@ class Payload(Persistent):
         self.value = value
 
 
+class Reference:
+    """What stands, in a stored input, for an object that is elsewhere.
+
+    ``str()`` tells people where and what that is.
+    """
+
+
 def weigh(value: Any, depth: int = _DEPTH) -> int | None:
     """About how long the pickle of plain data is (bytes); None: not plain.
 

@@ -151,6 +151,7 @@ class SimpleProcessor:
                 service = self.worker.executor.service(session.connection)
                 with self.host.running(service, None) as seen:
                     result = getattr(seen, method)(*args)
+                    session.describe('', f'remotetask {method}')
                     session.commit()
                     return result
         except Exception as error:

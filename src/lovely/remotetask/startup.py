@@ -176,8 +176,9 @@ def _services(root: Any, site: Any, site_name: str,
         # A site finds the services of the root, too; they are not its own.
         roots = {name: service for name, service
                  in _manager(root).getUtilitiesFor(ITaskService)}
+        # Not ``is``: in Zope each lookup wraps a service anew.
         services = [(name, service) for name, service in services
-                    if roots.get(name) is not service]
+                    if roots.get(name) != service]
     return services
 
 

@@ -274,10 +274,10 @@ def test_a_job_that_moves_meanwhile_is_left_alone(
     transaction.commit()
     write = processor.worker.executor.write
 
-    def moved(function):
+    def moved(function, note):
         service.jobqueue.enqueue(service.jobs[lost])
         transaction.commit()
-        return write(function)
+        return write(function, note)
 
     monkeypatch.setattr(processor.worker.executor, 'write', moved)
     assert Sweep(processor.worker).step() == []

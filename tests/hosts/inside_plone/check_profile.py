@@ -2,6 +2,7 @@
 
 import pytest
 import transaction
+from Acquisition import aq_base
 from Acquisition import aq_parent
 from OFS.Folder import Folder
 from plone import api
@@ -9,9 +10,11 @@ from zope.component import getUtility
 from zope.component import queryUtility
 from zope.component.hooks import setSite
 from zope.globalrequest import getRequest
+from zope.interface.registry import Components
 
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.zope import sites
 from lovely.remotetask.zope.service import TaskService
 from lovely.remotetask.zope.service import add_service
 
@@ -44,13 +47,13 @@ def utilities(site):
 def test_installing_again_changes_nothing(site):
     service = site.tasks
     job = service.add('echo')
-    service.manage_permission('View', ['Member'], 0)
+    service.manage_permission('Remote tasks: View', ['Member'], 0)
     transaction.savepoint()
     install(site)
     assert site.tasks._p_oid == service._p_oid
     assert job in site.tasks.jobs
-    assert [role['name'] for role in site.tasks.rolesOfPermission('View')
-            if role['selected']] == ['Member']
+    assert [role['name'] for role in site.tasks.rolesOfPermission(
+        'Remote tasks: View') if role['selected']] == ['Member']
     assert len(utilities(site)) == 1
 
 
@@ -64,7 +67,7 @@ def test_who_may_do_what_by_default(site):
     assert roles('Remote tasks: Add services') == managers
     # The world lets members add jobs, too.
     assert roles('Remote tasks: Add jobs') >= {'Member'}
-    assert roles('View', site.tasks) == managers
+    assert roles('Remote tasks: View') == managers
 
 
 def test_an_item_of_that_id_is_left_alone(site):
@@ -114,6 +117,27 @@ def test_uninstalled_and_installed_once_more(site):
     uninstall(site)
     install(site)
     assert 'echo' in getUtility(ITaskService, 'tasks').getAvailableTasks()
+
+
+def test_the_upgrade_from_version_1(site):
+    """It registered the service by path, and knew no permission to look."""
+    manager = site.getSiteManager()
+    manager.unregisterUtility(provided=ITaskService, name='tasks')
+    manager.registerUtility(site.tasks, ITaskService, 'tasks')
+    site.manage_permission('Remote tasks: View', ['Manager'], 1)
+    profile = 'lovely.remotetask:default'
+    setup = site.portal_setup
+    setup.setLastVersionForProfile(profile, '1')
+    setup.upgradeProfile(profile)
+    assert setup.getLastVersionForProfile(profile) == ('2',)
+    assert sites.registered(manager) == {'tasks': aq_base(site.tasks)}
+    stored, = (one.component for one
+               in Components.registeredUtilities(aq_base(manager))
+               if one.provided is ITaskService)
+    assert stored is aq_base(site.tasks)
+    assert 'Site Administrator' in [
+        role['name'] for role in site.rolesOfPermission('Remote tasks: View')
+        if role['selected']]
 
 
 def test_each_job_has_a_request_of_its_own(driver, people):

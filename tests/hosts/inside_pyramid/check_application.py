@@ -28,7 +28,9 @@ from zope.component import getUtility
 
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import NotPermitted
+from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import SYSTEM
+from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
@@ -827,6 +829,36 @@ def test_xmlrpc_lets_nobody_in(rpc):
     assert one.jobs() == []
 
 
+READING = {'getAvailableTasks': (), 'getStatus': (int,), 'getResult': (int,),
+           'getError': (int,)}
+WRITING = {'add': ('echo',), 'cancel': (int,)}
+ABOUT = {'listMethods': (), 'system.methodHelp': ('add',)}
+
+
+@pytest.mark.parametrize('user, may', [
+    (None, {}), ('tom', {}), ('rita', READING | ABOUT),
+    ('jane', WRITING | ABOUT), ('mia', READING | WRITING | ABOUT)])
+def test_each_method_takes_its_own_permission(make, user, may):
+    class Policy(Tickets):
+
+        def permits(self, request, context, permission):
+            return permission in {
+                'rita': {VIEW}, 'jane': {ADD}, 'mia': {VIEW, ADD}}.get(
+                    self.authenticated_userid(request), ())
+
+    one = make(policy=Policy(('mia', 'tom', 'rita', 'jane')))
+    one.config.add_task_service()
+    one.config.add_remote_task('echo', echo)
+    one.config.add_remotetask_xmlrpc('/rpc')
+    one.start()
+    jobid = one.call('add', 'echo', user='mia')
+    for name, arguments in (READING | WRITING | ABOUT).items():
+        answer = one.call(name, *[
+            jobid if kind is int else kind for kind in arguments], user=user)
+        assert (answer == 403) is (name not in may), (name, answer)
+    assert len(one.jobs()) == 1 + ('add' in may)
+
+
 def test_faults_of_xmlrpc_store_nothing(rpc):
     # hosts.md, trap 7.
     one = rpc()
@@ -864,6 +896,11 @@ def test_xmlrpc_without_a_policy_is_refused(make):
     one.config.add_remotetask_xmlrpc('/rpc', permission='rpc')
     with pytest.raises(PyramidError, match='every caller would be let in'):
         one.config.make_wsgi_app()
+    third = make()
+    third.config.add_task_service()
+    third.config.add_remotetask_xmlrpc('/rpc')
+    with pytest.raises(PyramidError, match='every caller would be let in'):
+        third.config.make_wsgi_app()
     other = make()
     other.config.add_task_service()
     other.config.add_remote_task('echo', echo)

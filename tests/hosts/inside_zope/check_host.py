@@ -436,6 +436,24 @@ def test_a_service_has_the_title_and_the_name_that_it_is_given(driver):
             assert utilities.queryUtility(ITaskService, 'own') is None
 
 
+def test_autostart_of_a_site_starts_none_of_the_root(driver, autostarted):
+    """Each lookup wraps a service anew, so that it is not the same object."""
+    with driver.world.acting() as service:
+        sites.register(add_service(service.getPhysicalRoot(), 'own'))
+        # A site knows the registry of the site that it is made in.
+        root = service.getPhysicalRoot()
+        root.manage_addFolder('second')
+        sites.register(add_service(root.second, 'mine'))
+    autostarted('second@*')
+    with driver.world.acting() as service:
+        root = service.getPhysicalRoot()
+        assert root.second.mine.isProcessing()
+        root.second.mine.stopProcessing(wait=None)
+        started = root.own.isProcessing()
+        root.own.stopProcessing(wait=None)
+        assert not started
+
+
 def test_registration_without_five_localsitemanager(driver, monkeypatch):
     monkeypatch.setattr(sites, 'PersistentComponents', None)
     with driver.world.acting() as service:

@@ -5,6 +5,7 @@ import base64
 import io
 import xmlrpc.client
 
+import pytest
 import transaction
 from zope.app.publication.zopepublication import ZopePublication
 from zope.app.wsgi import WSGIPublisherApplication
@@ -98,6 +99,28 @@ def test_views_of_an_application_made_from_the_class_of_052(driver):
     assert driver.count() == 1
 
 
+READING = {'getAvailableTasks': (), 'getStatus': (int,), 'getResult': (int,),
+           'getError': (int,), 'listMethods': (), 'methodHelp': ('add',),
+           'methodSignature': ('add',)}
+WRITING = {'add': ('echo',), 'cancel': (int,)}
+
+
+@pytest.mark.parametrize('user, may', [
+    (None, {}), ('guest', READING), ('jane', READING | WRITING),
+    ('mgr', READING | WRITING)])
+def test_who_may_do_what(driver, user, may):
+    # A visitor, who may see the site, reads no status, result or error.
+    jobid = driver.add('zope.jane', 'echo')
+    for name, arguments in (READING | WRITING).items():
+        answer = call(driver, name, *[
+            jobid if one is int else one for one in arguments], user=user)
+        if name in may:
+            xmlrpc.client.loads(answer)
+        else:
+            assert answer == 401, name
+    assert driver.count() == 1 + ('add' in may)
+
+
 def call(driver, name, *arguments, user='jane'):
     """POST a call; the answer's body, or its status if that is not 200."""
     body = xmlrpc.client.dumps(arguments, name).encode()
@@ -108,8 +131,9 @@ def call(driver, name, *arguments, user='jane'):
         'PATH_INFO': '/site/tasks', 'SERVER_NAME': 'localhost',
         'SERVER_PORT': '80', 'wsgi.url_scheme': 'http',
         'SERVER_PROTOCOL': 'HTTP/1.0',
-        'HTTP_AUTHORIZATION': 'Basic ' + base64.b64encode(
-            f'{user}:pw'.encode()).decode()},
+        **({} if user is None else {
+            'HTTP_AUTHORIZATION': 'Basic ' + base64.b64encode(
+                f'{user}:pw'.encode()).decode()})},
         lambda status, headers: said.append(int(status.split()[0]))))
     transaction.abort()
     return answer if said == [200] else said[0]

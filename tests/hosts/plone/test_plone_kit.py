@@ -24,3 +24,7 @@ def test_the_stub(inside):
 
 def test_content(inside):
     inside('plone', 'inside_plone/check_content.py')
+
+
+def test_the_life_of_a_site(inside):
+    inside('plone', 'inside_zope/check_life.py')

@@ -42,7 +42,8 @@ SITE = '''
   <role id="zope.Manager" title="Site Manager" />
   <role id="zope.Member" title="Site Member" />
   <grantAll role="zope.Manager" />
-  <grant role="zope.Member" permissions="zope.View lovely.remotetask.Add" />
+  <grant role="zope.Member" permissions="lovely.remotetask.View
+      lovely.remotetask.Add zope.View" />
 
   <unauthenticatedPrincipal id="zope.anybody" title="Anybody" />
   <principal id="zope.mgr" title="Manager" login="mgr" password="pw" />
@@ -50,7 +51,9 @@ SITE = '''
   <principal id="zope.guest" title="Guest" login="guest" password="pw" />
   <grant role="zope.Manager" principal="zope.mgr" />
   <grant role="zope.Member" principal="zope.jane" />
-  <grant permission="zope.View" principal="zope.guest" />
+  <grant permissions="lovely.remotetask.View zope.View"
+      principal="zope.guest" />
+  <grant permission="zope.View" principal="zope.anybody" />
 
 </configure>
 '''
@@ -69,7 +72,8 @@ class Participation:
 class World:
     """See worlds/plain.py
 
-    A third principal, ``guest``, may only look.
+    A third principal, ``guest``, may only look; ``zope.anybody``, a request
+    without a login, may see the site.
     """
 
     users = ('zope.mgr', 'zope.jane')

@@ -86,7 +86,7 @@ def read(database: DB, function: Callable[[Connection], _T]) -> _T:
 
 
 def write(database: DB, function: Callable[[Connection], _T],
-          tries: int = CLAIM_TRIES, note: str = '') -> _T:
+          tries: int = CLAIM_TRIES, note: str = 'remotetask') -> _T:
     """Call ``function(connection)`` and commit; again after a conflict.
 
     Arguments: ``note``, what the undo log says of it.
@@ -102,8 +102,8 @@ def write(database: DB, function: Callable[[Connection], _T],
             attempt += 1
             try:
                 result = function(connection)
-                if note:
-                    manager.get().note(note)
+                # A nameless one cannot be told from the changes of people.
+                manager.get().note(note)
                 _commit(manager, connection)
                 return result
             except ConflictError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from Acquisition import aq_base
 from Acquisition import aq_inner
 from Acquisition import aq_parent
 from plone.base.interfaces import INonInstallable
@@ -13,18 +12,12 @@ from Products.statusmessages.interfaces import IStatusMessage
 from zope.interface import implementer
 
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.zope.permissions import TITLES
+from lovely.remotetask.zope import sites
 from lovely.remotetask.zope.service import TaskService
 from lovely.remotetask.zope.service import add_service
-from lovely.remotetask.zope.sites import register
 
 NAME = 'tasks'
-
-#: The roles that may ask for the status and the results of jobs.  Without
-#: them every visitor might: Anonymous has the permission View in a Plone site.
-_READERS = ('Manager', 'Site Administrator')
 
 #: The names in ITaskService.stats of jobs whose effect is still to come.
 _PENDING = ('queued', 'processing', 'scheduled', 'start later')
@@ -48,16 +41,25 @@ def install(tool: Any) -> None:
     """
     site = _site(tool)
     if NAME not in site.objectIds():
-        service = add_service(site, NAME)
-        service.manage_permission(TITLES[VIEW], _READERS, acquire=0)
+        add_service(site, NAME)
     service = site[NAME]
     if not ITaskService.providedBy(service):
         raise ConfigurationError(
             f'{"/".join(service.getPhysicalPath())} is an item of the site, '
             f'and the task service is to have this id: rename the item, then '
             f'install the add-on again')
-    if _registered(site) is None:
-        register(service, NAME)
+    if NAME not in sites.registered(site.getSiteManager()):
+        sites.register(service, NAME)
+
+
+def upgrade_to_2(tool: Any) -> None:
+    """Renew what version 1 of the profile has made: see zope.sites.
+
+    Txn: the caller commits.
+    """
+    tool.runImportStepFromProfile(
+        'profile-lovely.remotetask:default', 'rolemap')
+    sites.upgrade(_site(tool))
 
 
 def refuse_while_pending(tool: Any) -> None:
@@ -88,14 +90,9 @@ def refuse_while_pending(tool: Any) -> None:
 def uninstall(tool: Any) -> None:
     """Remove the service ``tasks``, with its log of jobs that have ended."""
     site = _site(tool)
-    service = _own_service(site)
-    if service is None:
-        return
-    registered = _registered(site)
-    if registered is not None and aq_base(registered) is aq_base(service):
-        site.getSiteManager().unregisterUtility(provided=ITaskService,
-                                                name=NAME)
-    site._delObject(NAME)
+    if _own_service(site) is not None:
+        # Its registration goes with it.
+        site._delObject(NAME)
 
 
 def _site(tool: Any) -> Any:
@@ -106,15 +103,3 @@ def _own_service(site: Any) -> TaskService | None:
     """The service that install() has added, or another in its place."""
     found = site[NAME] if NAME in site.objectIds() else None
     return found if ITaskService.providedBy(found) else None
-
-
-def _registered(site: Any) -> TaskService | None:
-    """The service that the site's own registry has under the name, or None.
-
-    Not queryUtility: that would also find one of the root above the site.
-    """
-    for registration in site.getSiteManager().registeredUtilities():
-        if (registration.provided is ITaskService
-                and registration.name == NAME):
-            return registration.component
-    return None

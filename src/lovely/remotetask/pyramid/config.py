@@ -13,6 +13,7 @@ from pyramid.interfaces import ISecurityPolicy
 from pyramid.security import NO_PERMISSION_REQUIRED
 from pyramid.settings import asbool
 
+from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.pyramid import identity
@@ -171,21 +172,24 @@ def add_task_service(config: Any, name: str = '', path: str | None = None,
     config.action(('remotetask.path', names), None)
 
 
-def add_remotetask_xmlrpc(config: Any, pattern: str, permission: str,
+def add_remotetask_xmlrpc(config: Any, pattern: str,
+                          permission: str | None = None,
                           service: str = '') -> None:
     """Answer XML-RPC calls for a service.
 
     Arguments: ``pattern``, of the route; ``permission``, which the caller
-    needs in the context of the application's root; ``service``, the name of
-    a declared service.
+    needs for all methods, in the context of the application's root; None:
+    each method takes its own, VIEW or ADD; ``service``, the name of a
+    declared service.
     Raises: ConfigurationError at the commit where no security policy would
-    check the permission.
+    check a permission.
     """
     route = f'remotetask.xmlrpc.{service}'
     config.add_route(route, pattern, request_method='POST')
     # Without a CSRF token: no form of a foreign page can send this type.
     config.add_view(
-        make_view(service), route_name=route, permission=permission,
+        make_view(service, by_method=permission is None), route_name=route,
+        permission=permission or NO_PERMISSION_REQUIRED,
         header=r'Content-Type:text/xml(\s*;|\s*$)', require_csrf=False)
 
     def check() -> None:
@@ -193,8 +197,9 @@ def add_remotetask_xmlrpc(config: Any, pattern: str, permission: str,
                 and config.registry.queryUtility(ISecurityPolicy) is None):
             raise ConfigurationError(
                 f'add_remotetask_xmlrpc({pattern!r}) needs the permission '
-                f'{permission!r}, and the application has no security '
-                f'policy that checks it: every caller would be let in; set '
-                f'one, or give NO_PERMISSION_REQUIRED if you want that')
+                f'{permission or VIEW!r}, and the application has no '
+                f'security policy that checks it: every caller would be let '
+                f'in; set one, or give NO_PERMISSION_REQUIRED if you want '
+                f'that')
 
     config.action(('remotetask.xmlrpc', service), check, order=1)

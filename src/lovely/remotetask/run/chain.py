@@ -119,6 +119,7 @@ class Chain:
             try:
                 with self._worker.executor.transaction(session) as service:
                     service.jobqueue.remove_left(self._owner, self._slot)
+                    session.describe('', 'remotetask claim')
                     session.commit()
                 self.cursor.removed()
             except Retired:

@@ -120,7 +120,8 @@ class Claimer:
 
         # If the old id was retired, its slots are gone with it, and threads
         # that still use them can claim no more.
-        self._idle = self.executor.write(enroll)
+        self._idle = self.executor.write(
+            enroll, 'remotetask worker starts')
         self.identity = identity
 
     def leave(self) -> int:
@@ -136,7 +137,8 @@ class Claimer:
         with suppress(ServiceGone):
             left = self.executor.write(
                 lambda service: service.jobqueue.retire(
-                    worker, service.clock.now(), charged=False), moved=True)
+                    worker, service.clock.now(), charged=False),
+                'remotetask worker ends', moved=True)
         self._idle.clear()
         # Of two runs of a job, the later one was ours.
         latest = {claim.jobid: claim for claim in self.active.values()}
@@ -191,7 +193,7 @@ class Claimer:
             began = SYSTEM_CLOCK.monotonic()
             while True:
                 try:
-                    claims = self.executor.write(take, note='remotetask claim')
+                    claims = self.executor.write(take, 'remotetask claim')
                     break
                 except Retired:
                     self.enroll()
@@ -211,7 +213,8 @@ class Claimer:
         if names:
             with suppress(Retired):
                 self.executor.write(lambda service: (
-                    service.jobqueue.note_lacking(worker, names)))
+                    service.jobqueue.note_lacking(worker, names)),
+                    'remotetask lacking')
             self.lacking.unsaid -= names
 
     def _take_suspect(self, service: TaskService, slot: int, turn: Turn,

@@ -77,7 +77,8 @@ def set_aside(executor: Executor, claim: Claim, error: TransientError,
     try:
         text = executor.write(lambda service: park(
             service, executor.own(service, claim), how(error),
-            service.clock.now(), jitter))
+            service.clock.now(), jitter),
+            f'{claim.task} job {claim.jobid} waits')
         log.warning('Job %s: %s', claim.jobid, text)
     except TooManyConflicts as reason:
         reason.__cause__ = error

@@ -140,6 +140,9 @@ class Executor(Failing):
                 # committed.
                 found = look(service.jobs, claim.jobid)
                 if found is not None and _is_cancelled_here(found):
+                    session.describe(found.submitter or '',
+                                     f'{found.task} job {claim.jobid} '
+                                     f'cancelled')
                     session.commit()
                     report.ended(claim, 'cancelled', report.since(began))
                     return []

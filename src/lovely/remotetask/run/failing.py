@@ -99,7 +99,9 @@ class Failing(Finder):
             return True
 
         try:
-            given = self.write(put_back, moved=True)
+            given = self.write(
+                put_back, f'remotetask job {claim.jobid} given back',
+                moved=True)
         except ServiceGone:
             return False        # deleted, and its jobs with it
         if given:
@@ -126,7 +128,7 @@ class Failing(Finder):
             return True
 
         try:
-            left = self.write(leave)
+            left = self.write(leave, f'remotetask job {claim.jobid} left')
         except (LeaseLost, ServiceGone):
             return True
         if left:

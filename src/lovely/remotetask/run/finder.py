@@ -50,12 +50,12 @@ class Finder:
             raise ServiceGone(f'there is no service at {"/".join(self.path)}')
         return service
 
-    def write(self, function: Callable[[TaskService], _T],
-              moved: bool = False, note: str = '') -> _T:
+    def write(self, function: Callable[[TaskService], _T], note: str, *,
+              moved: bool = False) -> _T:
         """Call ``function(service)`` in a short transaction of its own.
 
-        Arguments: ``moved``: find it also where another path leads to it now;
-        ``note``, what the undo log says of it.
+        Arguments: ``note``, what the undo log says of it; ``moved``: find it
+        also where another path leads to it now.
         """
         find = self.by_oid if moved else self.service
         return db.write(self.database, lambda connection: function(

@@ -225,7 +225,7 @@ class Monitor:
                 record.reruns = reruns
 
         try:
-            worker.executor.write(note, note='remotetask reruns')
+            worker.executor.write(note, 'remotetask reruns')
             times.noted = reruns
         except Exception:
             # The next round tries it again.
@@ -333,7 +333,7 @@ class Monitor:
                 name, service.clock.now(), charged=True)
             return [_ended(service, jobid, name) for jobid in jobs]
 
-        ended = worker.executor.write(retire)
+        ended = worker.executor.write(retire, 'remotetask rescue')
         again = [claim for claim, poison in ended if poison is None]
         if again:
             log.warning('worker %s is gone; its jobs run again: %s', name,
@@ -359,7 +359,7 @@ class Monitor:
                 queue.requeue(job)
             return _ended(service, jobid, name)
 
-        ended = worker.executor.write(put_back)
+        ended = worker.executor.write(put_back, 'remotetask rescue')
         if ended is not None:
             claim, poison = ended
             if poison is None:

@@ -73,7 +73,7 @@ class Stuck:
             if record is not None:
                 record.stuck = tuple(sorted(found))
 
-        self._worker.executor.write(note)
+        self._worker.executor.write(note, 'remotetask stuck')
         self.noted = found
 
     def _reason(self, service: TaskService, claim: Claim) -> str | None:

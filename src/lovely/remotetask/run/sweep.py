@@ -97,7 +97,8 @@ class Sweep:
         executor = self._worker.executor
         mended: list[check.Finding] = executor.write(
             lambda service: check.mend(service.jobqueue, lost,
-                                       service.clock.now()))
+                                       service.clock.now()),
+            'remotetask check')
         log_put_back(mended)
         if mended:
             wakeup.notify(self._worker.home)

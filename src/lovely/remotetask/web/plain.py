@@ -13,6 +13,7 @@ from typing import Any
 
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.payload import Reference
 
 #: Data nested deeper than this is refused: it could exhaust the stack.
 MAX_DEPTH = 32
@@ -27,7 +28,8 @@ def plain(value: object, depth: int = MAX_DEPTH) -> object:
 
     Arguments: ``value``; ``depth`` (int), levels of nesting that are left.
     Returns: new plain data.  Tuples become lists; a value of a subclass or
-    of one of xmlrpc.client's wrappers becomes one of the plain type.
+    of one of xmlrpc.client's wrappers becomes one of the plain type, and a
+    reference the text that describes it.
     Raises: InputRejected naming the first value that is not plain.
     Cost: O(size).
     """
@@ -49,6 +51,8 @@ def plain(value: object, depth: int = MAX_DEPTH) -> object:
         return bytes(value)
     if isinstance(value, datetime.datetime):
         return value
+    if isinstance(value, Reference):
+        return str(value)
     if isinstance(value, xmlrpc.client.Binary):
         return bytes(value.data)
     if isinstance(value, xmlrpc.client.DateTime):

@@ -241,8 +241,7 @@ def _unpack(service: TaskService, value: Any) -> Any:
         return value
     for app in paths.applications(service, value.object):
         found = paths.at(app, value.path)
-        if found is not None and (
-                aq_base(found)._p_oid == value.object._p_oid):
+        if found is not None and aq_base(found)._p_oid == value.oid:
             return found
     raise TaskError(
         f'{"/".join(value.path)}, an input of this job, is not there any '

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lovely.remotetask.payload import Reference
+
 _ATOMS = frozenset((type(None), bool, int, float, str, bytes))
 
 #: Values nested deeper than this are left as they are; the check of all
@@ -17,19 +19,35 @@ _ATOMS = frozenset((type(None), bool, int, float, str, bytes))
 _DEPTH = 50
 
 
-class Wrapped:
-    """An object of the database, and its place.
+class Wrapped(Reference):
+    """The place of an object of the database.
 
-    Attributes: ``object``, the persistent object itself, bare; ``path``, its
-    physical path (tuple of str).
+    The object itself is not stored: as long as there was a job, the database
+    could not be packed of the object, and an export of the service would take
+    along the site that was the input of a job.
+    Attributes: ``path``, its physical path (tuple of str); ``oid`` (bytes), by
+    which another object at that place is told from this one; ``kind``, the
+    dotted name of its class (str); ``object``, the object itself, bare, in
+    the process that has added the job, else None.
     """
+
+    object: Any = None
 
     def __init__(self, object: Any, path: tuple[str, ...]) -> None:
         self.object = object
+        self.oid = object._p_oid
         self.path = path
+        self.kind = f'{type(object).__module__}.{type(object).__qualname__}'
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items()
+                if name != 'object'}
+
+    def __str__(self) -> str:
+        return f'{"/".join(self.path) or "/"} ({self.kind})'
 
     def __repr__(self) -> str:
-        return f'<Wrapped {"/".join(self.path) or "/"}>'
+        return f'<Wrapped {self}>'
 
 
 def replace(value: Any, change: Callable[[Any], Any]) -> Any:

@@ -12,6 +12,7 @@ from zope.component.hooks import getSite
 from zope.globalrequest import getRequest
 from ZPublisher.BaseRequest import RequestContainer
 
+from lovely.remotetask.edge import caller
 from lovely.remotetask.host import APPLICATION
 
 
@@ -40,13 +41,15 @@ def applications(service: Any, obj: Any) -> Iterator[Any]:
 
     A stub, and a service in no folder of Zope, run jobs where the caller is:
     in the application of the current site, or else that of the database.
-    Arguments: ``obj``, an object of a database.
+    Arguments: ``obj``, the object, or None: it is in the database of the
+    service.
     """
     for place in (service, getSite()):
         if path_of(place) is not None:
             yield application(place)
     request = getRequest()
-    for connection in obj._p_jar.connections.values():
+    jar = caller.jar_of(service if obj is None else obj)
+    for connection in () if jar is None else jar.connections.values():
         app = connection.root().get(APPLICATION)
         if app is not None:
             yield app if request is None else app.__of__(

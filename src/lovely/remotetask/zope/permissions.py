@@ -7,10 +7,10 @@ from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
 
-#: The titles of the permissions in Zope's security tabs.  configure.zcml
-#: declares all but the first, which is Zope's own.
+#: The titles of the permissions in Zope's security tabs; configure.zcml
+#: declares them.
 TITLES = {
-    VIEW: 'View',
+    VIEW: 'Remote tasks: View',
     ADD: 'Remote tasks: Add jobs',
     MANAGE: 'Remote tasks: Manage',
 }

@@ -1,0 +1,59 @@
+"""What becomes of a queue that is a copy, or was imported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lovely.remotetask.fields.failure import NO_ATTEMPT
+from lovely.remotetask.fields.failure import Failure
+from lovely.remotetask.interfaces import MAX_PAGE
+from lovely.remotetask.interfaces import NOT_OVER
+from lovely.remotetask.job import Job
+from lovely.remotetask.store.records import UnreadableJob
+
+if TYPE_CHECKING:
+    from lovely.remotetask.store.queue import JobQueue
+
+#: The type in the error of a job that is cancelled because it is a copy.
+COPIED = 'copied'
+
+
+def let_go(queue: JobQueue, now: float) -> None:
+    """Take the workers out of a copied queue, and pause it.
+
+    They work for the original; as long as one lives there, its jobs would not
+    be run here.
+    """
+    for worker in list(queue.workers):
+        queue.retire(worker, now, charged=False)
+    queue.paused = True
+
+
+def cancel_copies(queue: JobQueue, now: float) -> int:
+    """Cancel the jobs of a copied queue that are not over, and mark them.
+
+    The original's are run there: run here as well, each effect would come
+    twice.  The ids stay, and each job can be queued again by ``retryJob``.
+    Returns: how many there were (int).
+    Cost: O(jobs that are not over).
+    """
+    # First all of them: to cancel one changes the lanes.
+    jobs = [job for status in NOT_OVER for job in _standing(queue, status)]
+    cancelled = 0
+    for job in jobs:
+        # A record that cannot be read would be deleted.
+        if not isinstance(job, UnreadableJob) and queue.cancel(job):
+            job.put(errors=job.past_errors(None), error=tuple(Failure(
+                COPIED, f'job {job.id} was not over when this service was '
+                f'copied or imported: it is a copy, and cancelled; retryJob '
+                f'queues it here', '', NO_ATTEMPT, now)))
+            cancelled += 1
+    return cancelled
+
+
+def _standing(queue: JobQueue, status: str) -> list[Job]:
+    found, start = queue.page(status, None, None, MAX_PAGE)
+    while start is not None:
+        page, start = queue.page(status, None, start, MAX_PAGE)
+        found += page
+    return found
