@@ -79,6 +79,8 @@ class Chaos:
         figures = {**self.done, **verdict.judge(),
                    'points': dict(sorted(self.points.items()))}
         figures['jobs'] = self.jobs
+        if self.shared:
+            figures['producerHung'] = self.producer.hung
         figures['seconds'] = round(time.monotonic() - self._began, 1)
         figures['reached'] = all(
             figures[name] >= self.goal[name] for name in self.goal)
@@ -128,6 +130,8 @@ class Chaos:
             if self._share() >= 1.0 and self._all_are_added():
                 return
             self._bury()
+            if self.shared:
+                self.producer.revive()
             while len(self.alive) < self.count:
                 self._spawn()
             if self.shared and self._waiting < chaos_acts.BACKLOG:

@@ -252,38 +252,70 @@ class Database:
         chaos_storages.close(self.db)
 
 
+# For how long (seconds) a producer may say nothing though it has jobs to add.
+_SILENCE = 60
+
+
 class Producer:
-    """The producer's process; its errors go to producer.log."""
+    """The producer's process; its errors go to producer.log.
+
+    It is started again where it says nothing for a minute: a client of ZEO
+    that asks for an object at the moment at which the server goes may wait
+    for the answer for ever.
+    Attributes: ``allowed``, ``added``, up to which number; ``hung``, how often
+    it was started again.
+    """
 
     def __init__(self, address, directory, seed):
+        self._command = [sys.executable, HERE / 'chaos_producer.py', str(seed)]
+        self._address = address
         self._log = directory / 'producer.log'
+        self.allowed = self.added = self.hung = 0
+        self._start()
+
+    def _start(self):
         with open(self._log, 'ab') as log:
             self.process = subprocess.Popen(
-                [sys.executable, HERE / 'chaos_producer.py', str(seed),
-                 *address],
+                [*self._command, str(self.added), *self._address],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
                 text=True)
-        self.lines = Lines(self.process.stdout)
-        self.allowed = 0
+        self._heard = time.monotonic()
+        self._lines = Lines(self.process.stdout, self._hear)
+
+    def _hear(self, line):
+        self._heard = time.monotonic()
+        if line.startswith('added '):
+            self.added = int(line.split()[1])
 
     def allow(self, number):
         """Let it add jobs up to this number."""
         if number > self.allowed:
+            if self.added == self.allowed:
+                self._heard = time.monotonic()      # it had nothing to do
             self.allowed = number
-            # A broken pipe tells nothing of why the producer has ended.
-            assert self.process.poll() is None, self._log.read_text()
-            self.process.stdin.write(f'{number}\n')
-            self.process.stdin.flush()
+            self._send()
+
+    def _send(self):
+        # A broken pipe tells nothing of why the producer has ended.
+        assert self.process.poll() is None, self._log.read_text()
+        self.process.stdin.write(f'{self.allowed}\n')
+        self.process.stdin.flush()
+
+    def revive(self):
+        """Start it again if it hangs."""
+        if (self.added < self.allowed
+                and time.monotonic() - self._heard > _SILENCE):
+            self.hung += 1
+            self.process.kill()
+            self.process.wait(DEADLINE)
+            self._start()
+            self._send()
 
     def wait(self):
-        self.lines.wait_for(f'added {self.allowed}')
+        def is_done():
+            self.revive()
+            return self.added >= self.allowed
+
+        wait_until(is_done, DEADLINE + 2 * _SILENCE)
         self.process.stdin.close()
         return self.process.wait(DEADLINE)
-
-    @property
-    def added(self):
-        """How many jobs there are at least."""
-        for line in reversed(self.lines.seen):
-            if line.startswith('added '):
-                return int(line.split()[1])
-        return 0

@@ -1,7 +1,8 @@
 """The producer of the chaos run: adds jobs while everything else breaks.
 
-``python chaos_producer.py SEED ADDRESS...``; each line on stdin is the number
-up to which jobs may be added.  For ADDRESS see chaos_storages.py.
+``python chaos_producer.py SEED ADDED ADDRESS...``; ADDED is the number up to
+which jobs have been added, each line on stdin the number up to which they may
+be.  For ADDRESS see chaos_storages.py.
 """
 
 import logging
@@ -41,13 +42,13 @@ def add(database, numbers, seed):
 
 
 def main():
-    seed, *address = sys.argv[1:]
+    seed, added, *address = sys.argv[1:]
     # That the server is away is meant.
     for name in ('ZODB', 'ZEO', 'relstorage', 'txn'):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     chaos_tasks.register()
     database = chaos_storages.opened(address)
-    done = 0
+    done = int(added)
     rng = random.Random(seed)
     for line in sys.stdin:
         while done < int(line):
