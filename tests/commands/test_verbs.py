@@ -181,8 +181,9 @@ def test_credentials(ask, server):
     assert ask('tasks', REMOTETASK_TOKEN=token).returncode == 0
     assert ask('tasks', REMOTETASK_USER='any',
                REMOTETASK_PASSWORD=token).returncode == 0
-    for run in (ask('tasks', '--user', 'any:wrong'),
-                ask('tasks', '--user', 'wrong'),
+    refused = ask('tasks', '--user', 'any:wrong')
+    assert 'refuses' in refused.stderr.splitlines()[-1]
+    for run in (ask('tasks', '--user', 'wrong'),
                 ask('tasks', REMOTETASK_TOKEN='wrong'),
                 ask('tasks', REMOTETASK_PASSWORD='wrong')):
         assert 'refuses' in one_line(run)

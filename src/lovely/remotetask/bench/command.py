@@ -19,6 +19,8 @@ from typing import Any
 
 import click
 
+from lovely.remotetask.cli.chosen import db_option
+from lovely.remotetask.cli.chosen import read_uri
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
 from lovely.remotetask.cli.signals import Signals
@@ -48,10 +50,10 @@ def command(name: str, measures: Mapping[str, str]) -> click.Command:
     Arguments: ``measures``, as MEASURES.
     """
     @click.command(name)
-    @click.option('--db', 'uri', metavar='URI',
-                  help='Measure on this database: file://, zeo://, '
-                       'postgres://.  Default: a FileStorage in a temporary '
-                       'directory.')
+    # Not from the environment: a measure must not be taken on the database of
+    # a site by mistake.
+    @db_option('Measure on this database and not on a FileStorage in a '
+               'temporary directory', variable=False)
     @click.option('--jobs', type=click.IntRange(1, 10_000_000), metavar='N',
                   help='Drain so many jobs; by default 20,000, or 5,000 on '
                        'a server.')
@@ -86,6 +88,8 @@ def command(name: str, measures: Mapping[str, str]) -> click.Command:
             _check_writable(option, file)
         from lovely.remotetask.bench import report as reports
 
+        if uri is not None:
+            uri = read_uri(uri)
         report = _stoppable(partial(
             _report, uri, partial(_sizes, jobs, large, smoke),
             {name: where for name, where in measures.items()

@@ -17,7 +17,7 @@ from lovely.remotetask.texts import one_line
 
 
 @click.command('stats')
-@verb
+@verb(looks=True)
 def stats_command(backend: Backend, as_json: bool) -> None:
     """Count the jobs by status; tell how long the oldest one waits."""
     answer = backend.get('stats')
@@ -34,7 +34,7 @@ def stats_command(backend: Backend, as_json: bool) -> None:
 
 
 @click.command('workers')
-@verb
+@verb(looks=True)
 def workers_command(backend: Backend, as_json: bool) -> None:
     """List the workers, and the jobs they run."""
     answer = backend.get('workers')
@@ -64,7 +64,7 @@ def workers_command(backend: Backend, as_json: bool) -> None:
 
 @click.command('retry')
 @click.argument('jobid', metavar='ID', type=int)
-@verb
+@verb()
 def retry_command(jobid: int, backend: Backend, as_json: bool) -> None:
     """Run a job again that failed or was cancelled."""
     answer = backend.post(f'jobs/{jobid}/retry', {})
@@ -75,7 +75,7 @@ def retry_command(jobid: int, backend: Backend, as_json: bool) -> None:
 
 
 @click.command('pause')
-@verb
+@verb()
 def pause_command(backend: Backend, as_json: bool) -> None:
     """Let the workers start no further job, until resume."""
     answer = backend.post('pause', {})
@@ -86,7 +86,7 @@ def pause_command(backend: Backend, as_json: bool) -> None:
 
 
 @click.command('resume')
-@verb
+@verb()
 def resume_command(backend: Backend, as_json: bool) -> None:
     """Let the workers go on after a pause."""
     answer = backend.post('resume', {})
@@ -100,7 +100,7 @@ def resume_command(backend: Backend, as_json: bool) -> None:
 @click.option('--status', type=click.Choice(FINAL), multiple=True,
               help='Only jobs with this status (may be repeated).  Default: '
                    'all of these.')
-@verb
+@verb()
 def clean_command(status: tuple[str, ...], backend: Backend, as_json: bool
                   ) -> None:
     """Remove jobs that are over, with their results and errors."""
@@ -140,7 +140,7 @@ _IDS = 50
 @click.option('--repair', is_flag=True,
               help='Put jobs back into a lane, and remove entries and keys of '
                    'jobs that are gone.')
-@verb
+@verb()
 def check_command(repair: bool, backend: Backend, as_json: bool) -> None:
     """Look over all jobs for those that no worker would ever come to.
 

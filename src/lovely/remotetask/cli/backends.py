@@ -1,4 +1,4 @@
-"""The backend of a verb: a running server, or with ``--db`` a database.
+"""The backend of a verb: a running server, or a database itself.
 
 Both take the same requests and give the same answers: ``web.api`` answers
 them, in the server or in this process.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from collections.abc import Iterator
-from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING
@@ -18,8 +17,13 @@ from typing import Protocol
 from typing import TypeVar
 
 import click
-from click.core import ParameterSource
 
+from lovely.remotetask.cli.chosen import VARIABLE
+from lovely.remotetask.cli.chosen import Chosen
+from lovely.remotetask.cli.chosen import from_environment
+from lovely.remotetask.cli.chosen import options as chosen_options
+from lovely.remotetask.cli.chosen import read_secret
+from lovely.remotetask.cli.chosen import warn_of_password
 from lovely.remotetask.cli.client import DEFAULT_URL
 from lovely.remotetask.cli.client import Client
 from lovely.remotetask.cli.failures import Failure
@@ -27,6 +31,7 @@ from lovely.remotetask.cli.failures import Failure
 if TYPE_CHECKING:
     from ZODB import DB
 
+    from lovely.remotetask.interfaces import IHost
     from lovely.remotetask.service import TaskService
 
 _F = TypeVar('_F', bound=Callable[..., Any])
@@ -48,18 +53,18 @@ class Backend(Protocol):
 class DatabaseBackend:
     """Answers from an open database.  See Backend
 
-    Arguments: ``database`` (ZODB.DB); ``path`` (str), of the service; None:
-    the only service of the database.
+    Arguments: ``database`` (ZODB.DB); ``host`` (IHost); ``path`` (str), of the
+    service; None: the only service of the database.
     """
 
-    def __init__(self, database: DB, path: str | None) -> None:
+    def __init__(self, database: DB, host: IHost, path: str | None) -> None:
         from lovely.remotetask.cli import find_service
         from lovely.remotetask.edge import db
-        from lovely.remotetask.host import current as current_host
 
         self._database = database
+        self._host = host
         self._path = db.read(database, lambda connection: find_service.find(
-            connection, path, current_host()))
+            connection, path, host))
 
     def get(self, path: str, query: dict[str, Any] | None = None) -> Any:
         """See Backend"""
@@ -93,12 +98,11 @@ class DatabaseBackend:
     def _run(self, function: Callable[[TaskService], object], writes: bool
              ) -> object:
         from lovely.remotetask.errors import ServiceNotFound
-        from lovely.remotetask.host import current as current_host
         from lovely.remotetask.host import visit
 
         try:
-            return visit(self._database, self._path, current_host(),
-                         function, writes)
+            return visit(self._database, self._path, self._host, function,
+                         writes)
         except ServiceNotFound as error:
             raise Failure('the task service has just been removed') from error
 
@@ -119,121 +123,77 @@ def in_parts(backend: Backend, path: str, data: dict[str, Any]
             return
 
 
-def verb(function: _F) -> _F:
+def verb(tasks: bool = False, looks: bool = False) -> Callable[[_F], _F]:
     """Give a command the options of all verbs.
 
     The function gets ``backend`` and ``as_json`` beside its own arguments.
+    Arguments: ``tasks``: it needs the tasks to be registered; ``looks``: it
+    never writes, so it can look at a file that another process has open.
     """
-    return _verb(function, tasks=False)
-
-
-def verb_with_tasks(function: _F) -> _F:
-    """The same for verbs for which the tasks have to be registered."""
-    return _verb(function, tasks=True)
-
-
-def _verb(function: _F, tasks: bool) -> _F:
-
-    @wraps(function)
-    def command(url: str | None, user: str | None, uri: str | None,
-                service: str | None, as_json: bool,
-                modules: Sequence[str] = (), zcml: str | None = None,
-                **arguments: Any) -> None:
-        with _backend(url, user, uri, service, modules, zcml) as backend:
-            function(backend=backend, as_json=as_json, **arguments)
-
-    options = [
-        click.option(
+    def decorate(function: _F) -> _F:
+        @chosen_options('Ask this database instead of a server', tasks)
+        @click.option(
             '--url', envvar='REMOTETASK_URL', show_envvar=True,
-            help=f'Where the server is.  Default: {DEFAULT_URL}'),
-        click.option(
+            help=f'Where the server is.  Default: {DEFAULT_URL}')
+        @click.option(
             '--user', metavar='USER:PASSWORD',
-            help='Credentials.  Default: from REMOTETASK_TOKEN, or '
-                 'REMOTETASK_USER and REMOTETASK_PASSWORD, or the token that '
-                 'your own "remotetask serve" wrote.'),
-        click.option(
-            '--db', 'uri', metavar='URI',
-            help='Ask this database instead of a server: zeo://, '
-                 'postgres://, file://, zconfig://'),
-        click.option(
-            '--service', metavar='PATH',
-            help='With --db: the service, by its path.  Default: the only '
-                 'one there is.'),
-    ]
-    if tasks:
-        options.append(task_options('With --db: '))
-    options.append(click.option(
-        '--json', 'as_json', is_flag=True, help='Print JSON.'))
-    decorated: Any = command
-    for option in reversed(options):
-        decorated = option(decorated)
-    result: _F = decorated
-    return result
+            help='Credentials, or @FILE that holds them.  Default: from '
+                 'REMOTETASK_TOKEN, or REMOTETASK_USER and '
+                 'REMOTETASK_PASSWORD, or the token that your own '
+                 '"remotetask serve" wrote.')
+        @click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
+        @wraps(function)
+        def command(url: str | None, user: str | None, chosen: Chosen,
+                    as_json: bool, **arguments: Any) -> None:
+            with _backend(url, user, chosen, looks) as backend:
+                function(backend=backend, as_json=as_json, **arguments)
 
+        result: Any = command
+        return result
 
-def task_options(when: str = '') -> Callable[[_F], _F]:
-    """Give a command the options that say where tasks come from."""
-    modules = click.option(
-        '--tasks', 'modules', multiple=True, metavar='MODULE',
-        help=f'{when}Import this module and register its @task functions '
-             f'(may be repeated).')
-    zcml = click.option(
-        '--zcml', metavar='FILE',
-        help=f'{when}Load this ZCML, for instance to register tasks.')
-    return lambda function: modules(zcml(function))
+    return decorate
 
 
 @contextmanager
-def _backend(url: str | None, user: str | None, uri: str | None,
-             service: str | None, modules: Sequence[str], zcml: str | None
+def _backend(url: str | None, user: str | None, chosen: Chosen, looks: bool
              ) -> Iterator[Backend]:
-    if uri is None:
-        for name, value in (('service', service), ('tasks', modules),
-                            ('zcml', zcml)):
+    if chosen.option is None or _means_server(url, user, chosen):
+        for name, value in (('service', chosen.service),
+                            ('tasks', chosen.modules), ('zcml', chosen.zcml)):
             if value:
-                raise click.UsageError(f'--{name} needs --db')
-        yield Client(url or DEFAULT_URL, user)
+                raise click.UsageError(
+                    f'--{name} needs --db, --zodb-conf, --paste or '
+                    f'--zope-conf')
+        yield Client(url or DEFAULT_URL, _credentials(user))
         return
-    # REMOTETASK_URL in the environment is no contradiction to --db.
-    source = click.get_current_context().get_parameter_source('url')
-    if source is ParameterSource.COMMANDLINE:
-        raise click.UsageError('--db and --url exclude each other')
+    # REMOTETASK_URL in the environment is no contradiction to an option.
+    if url is not None and not from_environment('url'):
+        raise click.UsageError(f'{chosen.option} and --url exclude each other')
     if user is not None:
-        raise click.UsageError('--db and --user exclude each other')
-    with opened(uri, None, modules, zcml) as database:
-        yield DatabaseBackend(database, service)
+        raise click.UsageError(
+            f'{chosen.option} and --user exclude each other')
+    from lovely.remotetask.cli.databases import Patience
+
+    with chosen.opened(patience=Patience(), looks=looks) as (database, host):
+        yield DatabaseBackend(database, host, chosen.service)
 
 
-@contextmanager
-def opened(uri: str | None, configuration: str | None,
-           modules: Sequence[str], zcml: str | None,
-           loaded: Callable[[], object] = lambda: None) -> Iterator[DB]:
-    """An open database, and the tasks registered in this process.
+def _means_server(url: str | None, user: str | None, chosen: Chosen) -> bool:
+    """Is a server meant, although the environment names a database?"""
+    if chosen.uri is None or not from_environment('uri'):
+        return False
+    if url is not None and from_environment('url'):
+        raise click.UsageError(
+            f'the environment has {VARIABLE} and REMOTETASK_URL: say which '
+            f'one you mean by --db or --url, or unset one of them')
+    return url is not None or user is not None
 
-    Arguments: ``uri`` or else ``configuration``, a file's path; ``modules``
-    and ``zcml``, where tasks come from; ``loaded()``, called once they are
-    there, and before the database is opened.
-    Raises: Failure.
-    """
-    from zope.component.hooks import setHooks
 
-    from lovely.remotetask.cli import databases
-    from lovely.remotetask.cli import server
-    from lovely.remotetask.cli import setup
-    from lovely.remotetask.edge import db
-
-    # Without the hooks, tasks that are utilities of a local site are not
-    # found.
-    setHooks()
-    for warning in setup.load_tasks(modules, zcml):
-        server.warn(warning)
-    loaded()
-    if uri is not None:
-        database = databases.open_uri(uri, make=False)
-    else:
-        assert configuration is not None
-        database = databases.open_configuration(configuration)
-    try:
-        yield database
-    finally:
-        db.close(database)
+def _credentials(user: str | None) -> str | None:
+    """What --user says, read from its file where it names one."""
+    if user is None:
+        return None
+    found = read_secret('--user', user)
+    if found is user and ':' in user:
+        warn_of_password('--user', 'it into REMOTETASK_PASSWORD')
+    return found

@@ -14,7 +14,9 @@ from ZODB.POSException import ReadOnlyError
 
 from lovely.remotetask import migration
 from lovely.remotetask.cli import find_service
-from lovely.remotetask.cli.backends import opened
+from lovely.remotetask.cli.chosen import Chosen
+from lovely.remotetask.cli.chosen import options
+from lovely.remotetask.cli.databases import Patience
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.output import print_json
 from lovely.remotetask.cli.output import print_progress
@@ -22,7 +24,6 @@ from lovely.remotetask.cli.output import print_table
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.host import ServicePath
-from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store.upstream import NEVER_ADDED
@@ -31,6 +32,7 @@ from lovely.remotetask.walk import show
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
 
+    from lovely.remotetask.interfaces import IHost
     from lovely.remotetask.store.upstream import Plan
 
 # How many ids of jobs are printed in a line.
@@ -38,11 +40,8 @@ _IDS = 10
 
 
 @click.command('migrate')
-@click.option('--db', 'uri', metavar='URI', required=True,
-              help='The database: zeo://, postgres://, file://, zconfig://')
-@click.option('--service', metavar='PATH',
-              help='Only this service.  Default: all of 0.5.2 that are near '
-                   'the root.')
+@options('The database', tasks=False,
+         default='all of 0.5.2 that are near the root')
 @click.option('--dry-run', is_flag=True,
               help='Change nothing; print what would come of it.')
 @click.option('--cancel-lost', is_flag=True,
@@ -52,17 +51,18 @@ _IDS = 10
               help='Take jobs along that cannot be read, because their code '
                    'is not installed.  Default: migrate nothing then.')
 @click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
-def migrate_command(uri: str, service: str | None, dry_run: bool,
-                    cancel_lost: bool, leave_unreadable: bool, as_json: bool
-                    ) -> None:
+def migrate_command(chosen: Chosen, dry_run: bool, cancel_lost: bool,
+                    leave_unreadable: bool, as_json: bool) -> None:
     """Move the services that 0.5.2 has written over to this release.
 
     The database has to be converted to Python 3 before, by zodbupdate.  Where
     it is stopped, the next call goes on.
     """
-    with opened(uri, None, (), None) as database, _quiet():
+    chosen.check()
+    with (chosen.opened(patience=Patience(), looks=dry_run)
+          as (database, host), _quiet()):
         paths = db.read(database, lambda connection: _find(
-            connection, service))
+            connection, host, chosen.service))
         answers = []
         for path in paths:
             found = _migrate(path, dry_run, cancel_lost, leave_unreadable)
@@ -92,8 +92,8 @@ def _quiet() -> Iterator[None]:
             one.disabled = False
 
 
-def _find(connection: Connection, service: str | None) -> list[ServicePath]:
-    host = current_host()
+def _find(connection: Connection, host: IHost, service: str | None
+          ) -> list[ServicePath]:
     if service is not None:
         return [find_service.find(connection, service, host)]
     found = list(migration.old_services(connection, host))

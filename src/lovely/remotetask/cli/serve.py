@@ -6,6 +6,10 @@ from pathlib import Path
 import click
 
 from lovely.remotetask.cli import server
+from lovely.remotetask.cli.chosen import db_option
+from lovely.remotetask.cli.chosen import from_environment
+from lovely.remotetask.cli.chosen import read_uri
+from lovely.remotetask.cli.chosen import task_options
 from lovely.remotetask.cli.logs import Logs
 from lovely.remotetask.cli.logs import options as logs_options
 from lovely.remotetask.cli.seconds import Seconds
@@ -18,18 +22,12 @@ DEFAULT_DATA = 'remotetask-data'
 @click.option('--data', type=click.Path(path_type=Path), metavar='DIR',
               help=f'Keep the database in this directory; it is made if '
                    f'missing.  Default: ./{DEFAULT_DATA}')
-@click.option('--db', 'uri', metavar='URI',
-              help='Use this database instead: zeo://, postgres://, '
-                   'file://, zconfig://, memory://')
+@db_option('Use this database instead')
 @click.option('--host', default='127.0.0.1', show_default=True,
               help='The address to listen on.')
 @click.option('--port', type=click.IntRange(0, 65535), default=8080,
               show_default=True, help='The port; 0: any free one.')
-@click.option('--tasks', 'modules', multiple=True, metavar='MODULE',
-              help='Import this module and register its @task functions '
-                   '(may be repeated).')
-@click.option('--zcml', metavar='FILE',
-              help='Load this ZCML, for instance to register tasks.')
+@task_options
 @click.option('--threads', type=click.IntRange(1, 256), metavar='N',
               help='Run this many jobs at once.  Default: as before, one at '
                    'first.')
@@ -51,11 +49,16 @@ def serve_command(data: Path | None, uri: str | None, host: str, port: int,
     SIGTERM and Ctrl-C end it in an orderly way, a second one at once.
     """
     if data is not None and uri is not None:
-        raise click.UsageError('--data and --db exclude each other')
+        if from_environment('uri'):
+            uri = None          # an option comes before the environment
+        else:
+            raise click.UsageError('--data and --db exclude each other')
     if uri is None:
         # The data may lie on another disk, behind a link; no link counts that
         # is made later.
         data = (data or Path(DEFAULT_DATA)).resolve()
+    else:
+        uri = read_uri(uri)
     options = server.Options(data, uri, host, port, modules, zcml, threads,
                               grace, names, logs)
     server.run(options, lambda address: _announce(address, data))

@@ -11,7 +11,6 @@ import click
 from lovely.remotetask.cli.backends import Backend
 from lovely.remotetask.cli.backends import in_parts
 from lovely.remotetask.cli.backends import verb
-from lovely.remotetask.cli.backends import verb_with_tasks
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.output import error_of
 from lovely.remotetask.cli.output import print_json
@@ -63,7 +62,7 @@ _HAVE = {status: ('createdAt', 'scheduledAt')
 @click.option('--on-duplicate', type=click.Choice(ON_DUPLICATE),
               default='keep', show_default=True,
               help='With --key: keep that other job, replace it, or fail.')
-@verb_with_tasks
+@verb(tasks=True)
 def add_command(task: str, input: str | None, wait: bool,
                 timeout: float | None, priority: int, delay: float | None,
                 key: str | None, on_duplicate: str, backend: Backend,
@@ -100,7 +99,7 @@ def add_command(task: str, input: str | None, wait: bool,
 @click.option('--task', help='Only jobs of this task.')
 @click.option('--limit', type=click.IntRange(min=1), default=50,
               show_default=True, help='This many at most.')
-@verb
+@verb(looks=True)
 def list_command(status: str | None, task: str | None, limit: int,
                  backend: Backend, as_json: bool) -> None:
     """List jobs: first those that run and wait, then those that have ended."""
@@ -131,7 +130,7 @@ def list_command(status: str | None, task: str | None, limit: int,
 
 @click.command('show')
 @click.argument('jobid', metavar='ID', type=int)
-@verb
+@verb(looks=True)
 def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
     """Show one job, with its input and result."""
     job = backend.get(f'jobs/{jobid}')
@@ -178,7 +177,7 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
 @click.option('--status', type=click.Choice(NOT_OVER),
               help='Instead of an ID: all jobs with this status.')
 @click.option('--task', help='With --status: only jobs of this task.')
-@verb
+@verb()
 def cancel_command(jobid: int | None, status: str | None, task: str | None,
                    backend: Backend, as_json: bool) -> None:
     """Cancel a job that has not ended yet, or all that have a status."""
@@ -219,7 +218,7 @@ def _cancel_all(backend: Backend, status: str, task: str | None,
 
 
 @click.command('tasks')
-@verb_with_tasks
+@verb(tasks=True, looks=True)
 def tasks_command(backend: Backend, as_json: bool) -> None:
     """List the tasks that jobs can be added for."""
     answer = backend.get('tasks')

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import threading
-from collections.abc import Iterator
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from contextlib import contextmanager
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
 import click
 
-from lovely.remotetask.cli import backends
+from lovely.remotetask.cli import chosen as options
 from lovely.remotetask.cli import server
+from lovely.remotetask.cli.chosen import Chosen
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.logs import Logs
 from lovely.remotetask.cli.logs import options as logs_options
@@ -48,19 +45,7 @@ _MACHINERY = 10
 
 
 @click.command('worker')
-@click.option('--db', 'uri', metavar='URI',
-              help='The database: zeo://, postgres://, file://, zconfig://')
-@click.option('--zodb-conf', 'configuration', metavar='FILE',
-              help='Or a file that holds its <zodb> section.')
-@click.option('--paste', metavar='INI',
-              help='Or the configuration of a Pyramid application, whose '
-                   'tasks are run in its way.')
-@click.option('--zope-conf', metavar='FILE',
-              help='Or a zope.conf: the same for a Zope or Plone instance.')
-@click.option('--service', metavar='PATH',
-              help='The service, by its path.  Default: the only one there '
-                   'is.')
-@backends.task_options()
+@options.options('The database')
 @click.option('--threads', type=click.IntRange(1, 256), metavar='N',
               default=DEFAULT_THREADS, show_default=True,
               help='Run this many jobs at once.')
@@ -68,11 +53,8 @@ _MACHINERY = 10
               default=server.DEFAULT_GRACE, show_default=True,
               help='At the end, wait this long for running jobs.')
 @logs_options
-def worker_command(uri: str | None, configuration: str | None,
-                   paste: str | None, zope_conf: str | None,
-                   service: str | None, modules: Sequence[str],
-                   zcml: str | None, threads: int, grace: float,
-                   logs: Logs) -> int:
+def worker_command(chosen: Chosen, threads: int, grace: float, logs: Logs
+                   ) -> int:
     """Run jobs of a service in a process of its own.
 
     Several processes can share a database by ZEO or RelStorage.  SIGTERM and
@@ -80,63 +62,16 @@ def worker_command(uri: str | None, configuration: str | None,
     jobs that still run after the grace are given back, to run again.  A
     second signal ends it at once.
     """
-    given = [one for one in (uri, configuration, paste, zope_conf)
-             if one is not None]
-    if len(given) != 1:
-        raise click.UsageError(
-            'give one of --db, --zodb-conf, --paste and --zope-conf')
-    if (paste or zope_conf) and (modules or zcml):
-        raise click.UsageError('with --paste and --zope-conf, tasks come from '
-                               'the application: leave out --tasks, --zcml')
+    chosen.check()
     with (suppress(_Stop), Signals(_Stop, 'worker'),
-          _opened(uri, configuration, paste, zope_conf, modules,
-                  zcml, logs) as (database, host)):
-        work = _Work(database, host, service, threads)
-        if not (paste or zope_conf):
+          chosen.opened(logs.set_up) as (database, host)):
+        work = _Work(database, host, chosen.service, threads)
+        if not (chosen.paste or chosen.zope_conf):
             _warn_without_tasks(work.tasks)
         return work.run(grace)
     # A signal came before there was anything to end.
     click.echo('remotetask: worker stopped', err=True)
     return 0
-
-
-@contextmanager
-def _opened(uri: str | None, configuration: str | None, paste: str | None,
-            zope_conf: str | None, modules: Sequence[str],
-            zcml: str | None, logs: Logs) -> Iterator[tuple[DB, IHost]]:
-    """The database, and the host that runs the jobs (IHost).
-
-    Raises: Failure; ConfigurationError.
-    """
-    if paste is not None:
-        opening = _of_framework('pyramid', paste)
-    elif zope_conf is not None:
-        opening = _of_framework('zope', zope_conf)
-    else:
-        with backends.opened(uri, configuration, modules, zcml,
-                             logs.set_up) as database:
-            from lovely.remotetask.host import current as current_host
-
-            yield database, current_host()
-        return
-    with opening as found:
-        # What the application has set up stays.
-        logs.set_up()
-        yield found
-
-
-def _of_framework(room: str, file: str
-                  ) -> AbstractContextManager[tuple[DB, IHost]]:
-    """Database and host of an application, from its configuration file."""
-    # Imported by its name: this room must not depend on those of the hosts.
-    try:
-        module = importlib.import_module(f'lovely.remotetask.{room}.worker')
-    except ModuleNotFoundError as error:
-        raise Failure(
-            f'{file}: {error}',
-            f"install it: pip install 'lovely.remotetask[{room}]'"
-            ) from error
-    return module.open_host(file)
 
 
 def _warn_without_tasks(names: Sequence[str]) -> None:
