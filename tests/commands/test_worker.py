@@ -678,7 +678,11 @@ def test_no_password_in_messages(remotetask):
                 'postgresql://me:secret@127.0.0.1:1/db',
                 'zeo://127.0.0.1:1?wait_timeout=1&username=me'
                 '&password=secret'):
-        assert 'secret' not in one_line(remotetask('worker', '--db', uri))
+        run = remotetask('worker', '--db', uri)
+        assert run.returncode == 1
+        # A warning, and the error.
+        assert len(run.stderr.splitlines()) == 2, run.stderr
+        assert 'secret' not in run.stderr
 
 
 def test_a_signal_before_it_is_ready(worker, directory):

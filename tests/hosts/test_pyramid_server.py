@@ -277,6 +277,31 @@ def test_the_server_ends_in_order(folder):
             assert look(port)['status'] == ['queued']
 
 
+def test_the_verbs_beside_the_server(folder):
+    """They find database, service and tasks as the worker does."""
+    zeo, port = free_port(), free_port()
+    folder.write('shop.ini', INI.format(
+        uri=f'zeo://127.0.0.1:{zeo}', port=port, more=''))
+
+    def ask(*arguments):
+        done = folder.run('remotetask', *map(str, arguments), '--paste',
+                          'shop.ini')
+        assert (done.returncode, done.stderr) == (0, ''), done
+        return done.stdout
+
+    with (folder.zeo(zeo), folder.pserve(port), folder.worker()):
+        # A look by HTTP makes the root's mapping.
+        assert look(port)['status'] == []
+        assert ask('tasks').split() == ['once', 'wait']
+        # Of no user: it runs by the application's own account.
+        assert json.loads(ask('add', 'once', '--wait')) == [
+            'https://www.example.com/shop/add', None]
+        jobid = int(ask('add', 'once', '--delay', 3600))
+        assert ask('cancel', jobid) == f'job {jobid} is cancelled\n'
+        assert sorted(look(port)['status']) == ['cancelled', 'completed']
+        assert json.loads(ask('stats', '--json'))['workers'] == 1
+
+
 @pytest.mark.parametrize('more, said', [
     ('shop.ini --service /nothing', r'no task service at /nothing; .*/tasks'),
     ('missing.ini', r'no file missing\.ini; correct the path'),

@@ -1,8 +1,10 @@
 """Several processes on one database: Zope servers, and workers beside them."""
 
 import concurrent.futures
+import json
 import re
 import resource
+import subprocess
 from collections import Counter
 
 import pytest
@@ -124,6 +126,42 @@ def test_a_worker_beside_the_server(web, pair, zeo):
     code, told = worker.end()
     assert code == 0, told
     assert 'worker stopped' in told
+
+
+def test_the_verbs_beside_the_server(web, pair):
+    """They find database, service, tasks and users as the worker does."""
+    def ask(*arguments, code=0):
+        done = subprocess.run(
+            [web.environment.script('remotetask'), *map(str, arguments),
+             '--zope-conf', web.conf],
+            env=web.environ, text=True, capture_output=True,
+            timeout=instances.DEADLINE)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done.stdout or done.stderr
+
+    # Without those that are not remote.
+    assert ask('tasks').split() == ['big', 'count', 'echo', 'hold', 'look',
+                                    'note']
+    jobid = int(ask('add', 'look', '--delay', 3600))
+    assert web.proxy().getStatus(jobid) == 'delayed'
+    assert json.loads(ask('show', jobid, '--json'))['task'] == 'look'
+    assert ask('cancel', jobid) == f'job {jobid} is cancelled\n'
+    assert web.proxy().getStatus(jobid) == 'cancelled'
+    assert json.loads(ask('retry', jobid, '--json'))['status'] == 'queued'
+    worker = instances.Worker(pair[1])
+    worker.ready()
+    try:
+        # Of no user: it runs with all rights, as a script's job does.
+        seen = json.loads(ask('add', 'look', '--wait'))
+        assert (seen['site'], seen['request']) == ('site', True)
+        web.status(jobid, 'completed')
+        assert worker.process.poll() is None
+        assert ' completed ' in ask('list', '--task', 'look')
+        assert 'loop:' in ask('workers')
+    finally:
+        worker.end()
+    assert re.search('there is no task service at /nothing; .*/site/tasks',
+                     ask('stats', '--service', 'nothing', code=1))
 
 
 def test_a_signal_gives_a_running_job_back(web, pair, zeo):

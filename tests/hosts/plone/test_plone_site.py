@@ -1,7 +1,9 @@
 """A real Plone: the add-on, its doors, and a worker beside the server."""
 
+import json
 import re
 import signal
+import subprocess
 import textwrap
 import xmlrpc.client
 from pathlib import Path
@@ -234,6 +236,38 @@ def test_nobody_makes_what_they_may_not(installed, worker):
         assert installed.result(jobid, 'error') is None
         assert user in installed.proxy().getError(jobid)
         assert installed.get(f'/Plone/second-of-{user}')[0] == 404
+
+
+def test_the_verbs_find_the_only_service(installed, worker):
+    """Beside a site with all its tools, and without --service."""
+    def ask(*arguments, code=0):
+        done = subprocess.run(
+            [installed.environment.script('remotetask'), *map(str, arguments),
+             '--zope-conf', installed.conf],
+            env=installed.environ, text=True, capture_output=True,
+            timeout=300)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done.stdout or done.stderr
+
+    seen = json.loads(ask('add', 'look', '--wait'))
+    assert (seen['site'], seen['user']) == ('Plone', None)
+    assert ' completed  look ' in ask('list', '--task', 'look')
+    installed.script('''
+        import transaction
+        from lovely.remotetask.zope.service import add_service
+        add_service(app, 'others')
+        transaction.commit()
+        ''')
+    try:
+        line = ask('stats', code=1).splitlines()[-1]
+        assert '/Plone/tasks' in line and '/others' in line
+        assert ask('stats', '--service', 'Plone/tasks')
+    finally:
+        installed.script('''
+            import transaction
+            app.manage_delObjects(['others'])
+            transaction.commit()
+            ''')
 
 
 # --- the end -----------------------------------------------------------------
