@@ -95,7 +95,7 @@ def test_the_life_of_a_job(ask):
     assert ask('tasks').stdout == 'echo\n'
     run = ask('clean', '--status', 'error', '--status', 'cancelled')
     assert run.stdout == 'removed: 1 cancelled, 0 error\n'
-    assert json.loads(ask('clean', '--json').stdout) == {
+    assert json.loads(ask('clean', '--all', '--json').stdout) == {
         'removed': {'cancelled': 0, 'error': 0, 'completed': 0}}
     assert jobid in one_line(ask('show', jobid))
     assert json.loads(ask('resume', '--json').stdout) == {'paused': False}

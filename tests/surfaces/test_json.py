@@ -8,6 +8,7 @@ import pytest
 from ZODB.POSException import ConflictError
 
 from lovely.remotetask import TaskService
+from lovely.remotetask.store.queue import JobQueue
 from lovely.remotetask.task import SimpleTask
 
 
@@ -268,7 +269,7 @@ def test_a_fault_of_the_program_is_logged_and_not_shown(web, monkeypatch,
     def broken(self, *arguments, **options):
         raise LookupError('/secret/path')
 
-    monkeypatch.setattr(TaskService, 'listJobs', broken)
+    monkeypatch.setattr(JobQueue, 'page', broken)
     response = web.get('/tasks/api/v1/jobs')
     assert response.status_int == 500
     assert 'secret' not in response.text

@@ -1,6 +1,7 @@
 """JSON for whoever looks after the queue: stats, workers, retry and so on."""
 
 import re
+from urllib.parse import urlencode
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_clean_removes_what_is_named(web, service):
 def hasty(monkeypatch):
     """Requests that do one transaction of some jobs, and answer."""
     monkeypatch.setattr('lovely.remotetask.settings.BULK_BATCH', 10)
-    monkeypatch.setattr('lovely.remotetask.web.presenter.BULK_SECONDS', -1)
+    monkeypatch.setattr('lovely.remotetask.web.many.BULK_SECONDS', -1)
 
 
 def in_parts(web, path, data):
@@ -209,7 +210,8 @@ def test_bad_check_is_400(web, body, reason):
 
 
 @pytest.mark.parametrize('verb', [
-    'pause', 'resume', 'clean', 'check', 'cancel', 'jobs/1/retry'])
+    'pause', 'resume', 'clean', 'check', 'cancel', 'retry',
+    'jobs/1/retry'])
 def test_what_changes_something_needs_a_post_of_json(web, verb):
     path = f'/tasks/api/v1/{verb}'
     response = web.get(path)
@@ -224,3 +226,72 @@ def test_what_only_looks_needs_a_get(web, verb):
     response = web.post(f'/tasks/api/v1/{verb}', {})
     assert (response.status_int, response.headers['Allow']) == (405, 'GET')
     assert web.get(f'/tasks/api/v1/{verb}', token=None).status_int == 401
+
+
+def test_retry_all_that_failed(web, service, hasty):
+    ids = service(lambda service: service.addMany('error', range(25)))
+    service(lambda service: service.process())
+    service(lambda service: service.add('error', key='a'))
+    service(lambda service: service.process())
+    service(lambda service: service.add('echo', key='a'))
+    answers = in_parts(web, '/tasks/api/v1/retry', {
+        'status': 'error', 'task': 'error'})
+    assert len(answers) >= 3
+    assert sum(answer['retried'] for answer in answers) == 25
+    assert sum(answer['left'] for answer in answers) == 1
+    assert {status(web, jobid) for jobid in ids} == {'queued'}
+
+
+@pytest.mark.parametrize(('verb', 'data', 'reason'), [
+    ('retry', {}, 'missing'), ('retry', {'status': None}, 'error'),
+    ('retry', {'status': 'completed'}, 'error'),
+    ('retry', {'status': 'error', 'since': 'x'}, 'since'),
+    ('retry', {'status': 'error', 'since': 5}, 'since'),
+    ('retry', {'status': 'error', 'before': '9999-12-31T23:59:59-10:00x'},
+     'before'),
+    ('retry', {'status': 'error', 'key': 5}, 'key'),
+    ('retry', {'status': 'error', 'start': 'ready.1'}, 'cursor'),
+    ('clean', {'status': ['error'], 'keep': -1}, 'keep'),
+    ('clean', {'status': ['error'], 'keep': True}, 'keep'),
+    ('clean', {'status': ['error'], 'keep': '1'}, 'keep'),
+    ('clean', {'status': ['error'], 'keep': 10**9}, 'keep'),
+    ('clean', {'status': ['error'], 'before': 'yesterday'}, 'before')])
+def test_a_bad_selection_is_400_and_changes_nothing(
+        web, service, verb, data, reason):
+    jobid = add(web, 'error')
+    service(lambda service: service.process())
+    response = web.post(f'/tasks/api/v1/{verb}', data)
+    assert response.status_int == 400, response.text
+    assert reason in response.json['error']
+    assert status(web, jobid) == 'error'
+
+
+def test_jobs_by_what_they_have_in_common(web, service):
+    jobid = service(lambda service: service.add('error', key='a'))
+    service(lambda service: service.process())
+    other = add(web)
+
+    def listed(**query):
+        response = web.get('/tasks/api/v1/jobs?' + urlencode(query))
+        assert response.status_int == 200, response.text
+        return {job['id'] for job in response.json['jobs']}
+
+    assert listed() == {jobid, other}
+    for query in ({'key': 'a'}, {'error': 'ERROR'}, {'task': 'error'},
+                  {'status': 'error', 'since': '2020-01-01'}):
+        assert listed(**query) == {jobid}, query
+    for query in ({'key': 'b'}, {'submitter': 'mia'}, {'error': 'no such'},
+                  {'before': '2020-01-01T00:00:00Z'},
+                  {'since': '2999-12-31T00:00:00+01:00'}):
+        assert listed(**query) == set(), query
+    response = web.get('/tasks/api/v1/jobs?since=yesterday')
+    assert response.status_int == 400
+
+
+def test_a_paused_queue_says_so(web):
+    assert web.post('/tasks/api/v1/pause', {}).status_int == 200
+    assert web.post('/tasks/api/v1/jobs', {
+        'task': 'echo', 'input': None}).json['paused'] is True
+    assert web.get('/tasks/api/v1/jobs').json['paused'] is True
+    assert web.post('/tasks/api/v1/resume', {}).status_int == 200
+    assert 'paused' not in web.get('/tasks/api/v1/jobs').json

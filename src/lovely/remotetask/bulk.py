@@ -19,16 +19,23 @@ from typing import Any
 from lovely.remotetask import settings
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
+from lovely.remotetask.edge.clock import first_key
 from lovely.remotetask.errors import InvalidCursor
+from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import visit
+from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import NOT_OVER
+from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run.sweep import log_put_back
 from lovely.remotetask.store import check
 from lovely.remotetask.store.cleaning import check_start
+from lovely.remotetask.store.cleaning import first_kept
+from lovely.remotetask.store.selection import Selection
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -38,6 +45,12 @@ if TYPE_CHECKING:
 #: ``transact(function)`` calls ``function(service)`` in a transaction of its
 #: own, again after a conflict, and returns the result.
 Transact = Callable[[Callable[['TaskService'], Any]], Any]
+
+#: The statuses from which ``retry`` queues jobs once more.
+RETRIED = (ERROR, CANCELLED)
+
+#: A time_key before that of any job.
+FIRST = 0
 
 #: Called after each transaction with the number of jobs done so far.
 Progress = Callable[[int], object]
@@ -50,12 +63,15 @@ PATIENCE = 4
 
 def clean(database: DB, path: Sequence[str], host: IHost,
           status: Iterable[str] = FINAL,
-          progress: Progress | None = None) -> dict[str, int]:
+          progress: Progress | None = None, *, before: float | None = None,
+          keep: int = 0) -> dict[str, int]:
     """Remove jobs that are over, beside running workers.
 
     Arguments: ``database`` (ZODB.DB); ``path``, of the service; ``host``
     (IHost); ``status``, the final statuses to remove; ``progress``, called
-    after each transaction with the number of jobs so far.
+    after each transaction with the number of jobs so far; ``before`` (seconds
+    since 1970): only jobs that ended before that; ``keep`` (int), how many
+    that have ended last are left, of these statuses together.
     Returns: how many were removed (int), by status.  Beside a busy worker
     each thread may leave up to 16 jobs of its log, and what its page has
     completed, until it ends that page.
@@ -66,7 +82,8 @@ def clean(database: DB, path: Sequence[str], host: IHost,
     """
     removed: dict[str, int] = {}
     transact = partial(visit, database, path, host, writes=True)
-    for one, count, _ in cleaning(transact, check_final(status)):
+    for one, count, _ in cleaning(transact, check_final(status), None, before,
+                                  keep):
         removed[one] = removed.get(one, 0) + count
         if progress is not None:
             progress(sum(removed.values()))
@@ -86,11 +103,35 @@ def cancel(database: DB, path: Sequence[str], host: IHost, status: str,
     """
     cancelled = 0
     transact = partial(visit, database, path, host, writes=True)
-    for count, _ in cancelling(transact, check_open(status), task):
+    for count, _ in cancelling(transact, check_open(status),
+                               Selection(task=task)):
         cancelled += count
         if progress is not None:
             progress(cancelled)
     return cancelled
+
+
+def retry(database: DB, path: Sequence[str], host: IHost,
+          status: str = ERROR, task: str | None = None,
+          since: float | None = None,
+          progress: Progress | None = None) -> int:
+    """Queue all jobs once more that failed, or were cancelled.
+
+    Arguments: as ``clean``; ``status``, ERROR or CANCELLED; ``task``, only
+    jobs of this task; ``since`` (seconds since 1970), only those that ended
+    from then on.
+    Returns: how many were queued; not those whose key another job has got.
+    Raises, Txn: as ``clean``.
+    Cost: O(jobs with the status), memory flat.
+    """
+    retried = 0
+    transact = partial(visit, database, path, host, writes=True)
+    for count, _, _ in retrying(transact, check_over(status),
+                                Selection(task=task, since=since)):
+        retried += count
+        if progress is not None:
+            progress(retried)
+    return retried
 
 
 def check_final(status: Iterable[str]) -> tuple[str, ...]:
@@ -105,17 +146,25 @@ def check_final(status: Iterable[str]) -> tuple[str, ...]:
 
 def check_open(status: str) -> str:
     """This status.  Raises: UsageError for one that is over."""
-    if status not in NOT_OVER:
+    if status not in (*NOT_OVER, SCHEDULED):
         raise UsageError(f'there is nothing to cancel about {status!r:.80}; '
-                         f'name one of {", ".join(NOT_OVER)}')
+                         f'name one of {", ".join((*NOT_OVER, SCHEDULED))}')
+    return status
+
+
+def check_over(status: str) -> str:
+    """This status.  Raises: UsageError for one that is not retried."""
+    if status not in RETRIED:
+        raise UsageError(f'there is nothing to retry about {status!r:.80}; '
+                         f'name one of {", ".join(RETRIED)}')
     return status
 
 
 # --- the transactions, one by one --------------------------------------------
 
 def cleaning(transact: Transact, status: Sequence[str],
-             start: str | None = None) -> Iterator[tuple[
-                 str, int, str | None]]:
+             start: str | None = None, before: float | None = None,
+             keep: int = 0) -> Iterator[tuple[str, int, str | None]]:
     """Clean in steps: each step of this generator is one transaction.
 
     Arguments: ``start``, that of an earlier clean to go on with.
@@ -127,8 +176,15 @@ def cleaning(transact: Transact, status: Sequence[str],
     if start is not None:
         first, at = _split(start, status)
     left = list(status[status.index(first):]) if status else []
+    below = None if before is None else first_key(before)
+    if left and keep:
+        kept = transact(lambda service: first_kept(
+            service.jobqueue, status, keep))
+        # Of fewer jobs than are kept, none is removed.
+        kept = FIRST if kept is None else kept
+        below = kept if below is None else min(below, kept)
     while left:
-        count, at = transact(_CleanStep(left[0], at))
+        count, at = transact(_CleanStep(left[0], at, below))
         done = left[0]
         if at is None:
             left.pop(0)
@@ -136,20 +192,21 @@ def cleaning(transact: Transact, status: Sequence[str],
         yield done, count, following
 
 
-def cancelling(transact: Transact, status: str, task: str | None,
+def cancelling(transact: Transact, status: str, selection: Selection,
                start: str | None = None) -> Iterator[tuple[
                    int, str | None]]:
     """Cancel in steps: each step of this generator is one transaction.
 
-    Arguments: ``start``, that of an earlier cancel to go on with.
+    Arguments: ``selection``, which of the jobs with this status; ``start``,
+    that of an earlier cancel to go on with.
     Raises: InvalidCursor for any other.
     Yields: number of jobs cancelled by this transaction, and the ``start`` of
     a cancel that goes on from here; None at the end.
     """
 
     def step(service: TaskService) -> tuple[int, str | None]:
-        jobs, following = service.listJobs(
-            status, task, at, settings.BULK_BATCH)
+        jobs, following = service.jobqueue.page(
+            status, selection, at, settings.BULK_BATCH)
         # What a newer release has written is left alone.
         return service.cancelMany([
             job.id for job in jobs if not getattr(job, 'newer', False)
@@ -159,6 +216,37 @@ def cancelling(transact: Transact, status: str, task: str | None,
     while True:
         count, at = transact(step)
         yield count, at
+        if at is None:
+            return
+
+
+def retrying(transact: Transact, status: str, selection: Selection,
+             start: str | None = None) -> Iterator[tuple[
+                 int, int, str | None]]:
+    """Retry in steps: each step of this generator is one transaction.
+
+    Arguments: as ``cancelling``.
+    Raises: InvalidCursor for a ``start`` of another call.
+    Yields: number of jobs queued by this transaction, of those that could not
+    be, and the ``start`` of a retry that goes on from here; None at the end.
+    """
+
+    def step(service: TaskService) -> tuple[int, int, str | None]:
+        jobs, following = service.jobqueue.page(
+            status, selection, at, settings.BULK_BATCH)
+        retried = 0
+        for job in jobs:
+            # Another job has got its key, or its record cannot be read: that
+            # is found before anything is changed.
+            with suppress(UsageError, NewerRecord):
+                service.retryJob(job.id)
+                retried += 1
+        return retried, len(jobs) - retried, following
+
+    at = start
+    while True:
+        retried, left, at = transact(step)
+        yield retried, left, at
         if at is None:
             return
 
@@ -199,16 +287,18 @@ def checking(transact: Transact, repair: bool, start: str | None = None
 class _CleanStep:
     """One transaction of a clean, which counts how often it was tried."""
 
-    def __init__(self, status: str, start: str | None) -> None:
+    def __init__(self, status: str, start: str | None, below: int | None
+                 ) -> None:
         self._status = status
         self._start = start
+        self._below = below
         self._tries = 0
 
     def __call__(self, service: TaskService) -> tuple[int, str | None]:
         self._tries += 1
         found: tuple[int, str | None] = service.jobqueue.clean_step(
             self._status, self._start, settings.BULK_BATCH,
-            self._tries > PATIENCE)
+            self._tries > PATIENCE, self._below)
         return found
 
 

@@ -49,6 +49,9 @@ MANAGE = 'lovely.remotetask.Manage'
 STATUSES = (QUEUED, PROCESSING, CANCELLED, ERROR, COMPLETED, DELAYED, CRONJOB,
             STARTLATER)
 
+#: Delayed jobs and cron jobs, where jobs are selected by their status.
+SCHEDULED = 'scheduled'
+
 #: A job in one of these can be cancelled.
 NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
 
@@ -480,7 +483,8 @@ class ITaskService(IContained):
         """One page of jobs: newest first within a status, scheduled ones by
         their next run; what runs or waits before what is over.
 
-        Arguments: ``status`` (str) or None for all; ``task`` (str): only
+        Arguments: ``status`` (str), SCHEDULED too, or None for all; ``task``
+        (str): only
         jobs of this task, among the next 1,000 looked at; ``start``: the
         cursor of the page before; ``limit`` (int, 1 to 1,000).
         Returns: ``(jobs, cursor)``: a list of IJob and the ``start`` of the

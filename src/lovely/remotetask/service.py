@@ -56,6 +56,7 @@ from lovely.remotetask.store.local import local
 from lovely.remotetask.store.queue import JobQueue
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
+from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.upstream import OfMigrated
 from lovely.remotetask.store.upstream import refuse_old
 from lovely.remotetask.store.upstream import set_aside
@@ -273,7 +274,8 @@ class TaskService(OwnAnnotations, Persistent):
                  start: str | None = None,
                  limit: int = 50) -> tuple[list[Job], str | None]:
         """See ITaskService"""
-        return self.jobqueue.page(status, task, start, limit)
+        return self.jobqueue.page(
+            status, Selection(task=task), start, limit)
 
     def stats(self) -> dict[str, Any]:
         """See ITaskService"""

@@ -11,6 +11,7 @@ from lovely.remotetask.edge import db as edge
 from lovely.remotetask.host import PLAIN
 from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.task import FunctionTask
+from lovely.remotetask.task import TaskError
 
 DEADLINE = 30
 
@@ -202,3 +203,44 @@ def test_holes_that_open_while_a_bucket_is_left_are_counted(world, work):
         sum(1 for _ in service.jobqueue.slots[
             meanwhile[0]].completed.down())))
     assert log == (16, 16)
+
+
+def test_retry_all_in_small_transactions(world, small, work, register):
+    @register
+    def broken(input):
+        raise TaskError('no')
+
+    ids = add(world, 30, 'broken')
+    world.drain(100)
+    others = add(world, 10)
+    world.do(lambda service: service.cancelMany(others))
+    steps = []
+    assert bulk.retry(world.db, world.path, PLAIN, task='work') == 0
+    assert bulk.retry(world.db, world.path, PLAIN,
+                      progress=steps.append) == 30
+    assert len(steps) >= 5 and steps[-1] == 30
+    assert stats(world, 'queued', 'error', 'cancelled') == (30, 0, 10)
+    assert bulk.retry(world.db, world.path, PLAIN, 'cancelled') == 10
+    world.do(lambda service: service.cancelMany([*ids, *others]))
+    assert stats(world, 'queued', 'cancelled') == (0, 40)
+
+
+def test_clean_keeps_the_newest(world, small, work):
+    ids = add(world, 60)
+    world.drain(100)
+    ended = world.see(lambda service: [
+        job.id for job in service.listJobs('completed', limit=100)[0]])
+    assert sorted(ended) == sorted(ids)
+    assert clean(world, keep=100)['completed'] == 0
+    assert clean(world, keep=25)['completed'] == 35
+    assert world.see(lambda service: [
+        job.id for job in service.listJobs('completed', limit=100)[0]
+        ]) == ended[:25]
+    moment = world.see(lambda service: service.jobs[
+        ended[10]].completedAt.timestamp())
+    clean(world, before=moment, keep=1)
+    left = world.see(lambda service: [
+        job.id for job in service.listJobs('completed', limit=100)[0]])
+    # Several may have ended in one microsecond, and to that one completedAt is
+    # rounded.
+    assert left == ended[:len(left)] and 10 <= len(left) < 25

@@ -1,6 +1,4 @@
-"""The verbs of an administrator: stats, workers, retry, pause, resume, clean,
-check.
-"""
+"""The verbs of an administrator: stats, workers, pause, resume, check."""
 
 import click
 
@@ -9,10 +7,8 @@ from lovely.remotetask.cli.backends import in_parts
 from lovely.remotetask.cli.backends import verb
 from lovely.remotetask.cli.output import print_json
 from lovely.remotetask.cli.output import print_pairs
-from lovely.remotetask.cli.output import print_progress
 from lovely.remotetask.cli.output import print_table
 from lovely.remotetask.cli.output import time_text
-from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.texts import one_line
 
 
@@ -62,18 +58,6 @@ def workers_command(backend: Backend, as_json: bool) -> None:
                 f'{worker["id"]} still runs it'))
 
 
-@click.command('retry')
-@click.argument('jobid', metavar='ID', type=int)
-@verb()
-def retry_command(jobid: int, backend: Backend, as_json: bool) -> None:
-    """Run a job again that failed or was cancelled."""
-    answer = backend.post(f'jobs/{jobid}/retry', {})
-    if as_json:
-        print_json(answer)
-    else:
-        click.echo(f'job {jobid} is {answer["status"]}')
-
-
 @click.command('pause')
 @verb()
 def pause_command(backend: Backend, as_json: bool) -> None:
@@ -94,28 +78,6 @@ def resume_command(backend: Backend, as_json: bool) -> None:
         print_json(answer)
     else:
         click.echo('resumed')
-
-
-@click.command('clean')
-@click.option('--status', type=click.Choice(FINAL), multiple=True,
-              help='Only jobs with this status (may be repeated).  Default: '
-                   'all of these.')
-@verb()
-def clean_command(status: tuple[str, ...], backend: Backend, as_json: bool
-                  ) -> None:
-    """Remove jobs that are over, with their results and errors."""
-    removed: dict[str, int] = {}
-    with print_progress('removed') as progress:
-        for answer in in_parts(backend, 'clean', {
-                'status': list(status or FINAL)}):
-            for name, count in answer['removed'].items():
-                removed[name] = removed.get(name, 0) + count
-            progress(sum(removed.values()))
-    if as_json:
-        print_json({'removed': removed})
-        return
-    click.echo('removed: ' + ', '.join(
-        f'{count} {name}' for name, count in removed.items()))
 
 
 #: What a check may find, and what is printed of it.

@@ -14,6 +14,10 @@ import click
 from lovely.remotetask.texts import cut
 from lovely.remotetask.texts import one_line
 
+#: What a command says of a queue that is paused.
+PAUSED = ('remotetask: the queue is paused: no job is started until: '
+          'remotetask resume')
+
 # The longest cell of a table (characters); --json has the whole text.
 _CELL_CHARS = 200
 

@@ -21,6 +21,7 @@ from lovely.remotetask.cli.client import is_loopback
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
 from lovely.remotetask.cli.logs import Logs
+from lovely.remotetask.cli.output import PAUSED
 from lovely.remotetask.cli.signals import Signals
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
             tokens.Token(token, tuple(server.addresses)), server.port,
             options.data))
         stack.callback(_end, setup.end_processing, options.grace)
-        setup.start_processing(database)
+        if setup.start_processing(database):
+            click.echo(PAUSED, err=True)
         if not is_loopback(options.host.strip('[]')):
             warn(f'{options.host} can be reached from other machines, and '
                  f'plain HTTP shows them the token; put a proxy with TLS in '

@@ -72,10 +72,16 @@ def _new_service(root: Any) -> TaskService:
     return make_service(folder, name)
 
 
-def start_processing(database: DB) -> None:
-    """Start the worker of this process."""
-    visit(database, PATH, current_host(),
-          lambda service: service.startProcessing(), writes=False)
+def start_processing(database: DB) -> bool:
+    """Start the worker of this process.
+
+    Returns: is the queue paused, so that it starts no job?
+    """
+    def start(service: TaskService) -> bool:
+        service.startProcessing()
+        return bool(service.jobqueue.paused)
+
+    return visit(database, PATH, current_host(), start, writes=False)
 
 
 def end_processing(grace: float) -> int:

@@ -1,4 +1,4 @@
-"""The verbs of a user of the queue: add, list, show, cancel, tasks."""
+"""The verbs of a user of the queue: add, list, show, tasks."""
 
 import json
 import random
@@ -9,22 +9,22 @@ from typing import Any
 import click
 
 from lovely.remotetask.cli.backends import Backend
-from lovely.remotetask.cli.backends import in_parts
 from lovely.remotetask.cli.backends import verb
 from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.cli.output import PAUSED
 from lovely.remotetask.cli.output import error_of
 from lovely.remotetask.cli.output import print_json
 from lovely.remotetask.cli.output import print_pairs
-from lovely.remotetask.cli.output import print_progress
 from lovely.remotetask.cli.output import print_table
 from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.cli.seconds import Seconds
+from lovely.remotetask.cli.selecting import Status
+from lovely.remotetask.cli.selecting import options as selecting
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import MAX_PAGE
-from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import UNKNOWN
@@ -83,7 +83,11 @@ def add_command(task: str, input: str | None, wait: bool,
         request['onDuplicate'] = on_duplicate
     if wait:
         backend.check_waiting()
-    jobid = backend.post('jobs', request)['id']
+    answer = backend.post('jobs', request)
+    jobid = answer['id']
+    if answer.get('paused'):
+        # Before the wait, which may last as long as the pause.
+        click.echo(PAUSED, err=True)
     if wait:
         job = wait_for(backend, jobid, timeout)
         _print_result(job)
@@ -94,30 +98,32 @@ def add_command(task: str, input: str | None, wait: bool,
 
 
 @click.command('list')
-@click.option('--status', type=click.Choice(STATUSES),
+@click.option('--status', type=Status(STATUSES),
               help='Only jobs with this status.')
-@click.option('--task', help='Only jobs of this task.')
+@selecting
 @click.option('--limit', type=click.IntRange(min=1), default=50,
               show_default=True, help='This many at most.')
 @verb(looks=True)
-def list_command(status: str | None, task: str | None, limit: int,
+def list_command(status: str | None, wanted: dict[str, str], limit: int,
                  backend: Backend, as_json: bool) -> None:
     """List jobs: first those that run and wait, then those that have ended."""
     jobs: list[dict[str, Any]] = []
     start: str | None = None
     while True:
-        query = {'status': status, 'task': task, 'start': start,
+        query = {'status': status, 'start': start, **wanted,
                  'limit': min(limit - len(jobs), MAX_PAGE)}
         page = backend.get('jobs', {key: value for key, value in query.items()
                                   if value is not None})
         jobs += page['jobs']
+        paused = page.get('paused', False)
         start = page['next']
-        # An empty page may not be the last one: a filter by task looks at a
-        # bounded number of jobs.
+        # An empty page may not be the last one: what selects jobs looks at a
+        # bounded number of them.
         if start is None or len(jobs) >= limit:
             break
     if as_json:
-        print_json({'jobs': jobs, 'next': start})
+        print_json({'jobs': jobs, 'next': start,
+                    **({'paused': True} if paused else {})})
         return
     rows = [(str(job['id']), job['status'], job['task'],
              time_text(job['createdAt']) or 'unknown', str(job['attempts']),
@@ -126,6 +132,8 @@ def list_command(status: str | None, task: str | None, limit: int,
                  rows)
     if start is not None:
         click.echo(f'There are more; use --limit {limit * 2}.', err=True)
+    if paused:
+        click.echo(PAUSED, err=True)
 
 
 @click.command('show')
@@ -170,51 +178,6 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
             click.echo(f'    {indented(line)}')
     if short:
         click.echo('Some of it is cut; --json shows all.', err=True)
-
-
-@click.command('cancel')
-@click.argument('jobid', metavar='[ID]', type=int, required=False)
-@click.option('--status', type=click.Choice(NOT_OVER),
-              help='Instead of an ID: all jobs with this status.')
-@click.option('--task', help='With --status: only jobs of this task.')
-@verb()
-def cancel_command(jobid: int | None, status: str | None, task: str | None,
-                   backend: Backend, as_json: bool) -> None:
-    """Cancel a job that has not ended yet, or all that have a status."""
-    if (jobid is None) == (status is None):
-        raise click.UsageError('give either the ID of a job or --status')
-    if task is not None and status is None:
-        raise click.UsageError('--task needs --status')
-    if status is not None:
-        _cancel_all(backend, status, task, as_json)
-        return
-    answer = backend.post(f'jobs/{jobid}/cancel', {})
-    deleted = 'deleted' in answer
-    if answer['status'] != 'cancelled' and not deleted:
-        raise Failure(f'job {jobid} has ended already with the status '
-                      f'{answer["status"]!r}', 'there is nothing to cancel')
-    if as_json:
-        print_json(answer)
-    elif deleted:
-        click.echo(f'job {jobid} could not be read; it is deleted')
-    else:
-        click.echo(f'job {jobid} is cancelled')
-
-
-def _cancel_all(backend: Backend, status: str, task: str | None,
-                as_json: bool) -> None:
-    request: dict[str, Any] = {'status': status}
-    if task is not None:
-        request['task'] = task
-    cancelled = 0
-    with print_progress('cancelled') as progress:
-        for answer in in_parts(backend, 'cancel', request):
-            cancelled += answer['cancelled']
-            progress(cancelled)
-    if as_json:
-        print_json({'cancelled': cancelled})
-    else:
-        click.echo(f'cancelled: {cancelled}')
 
 
 @click.command('tasks')

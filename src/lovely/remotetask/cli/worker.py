@@ -18,6 +18,7 @@ from lovely.remotetask.cli.chosen import Chosen
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.logs import Logs
 from lovely.remotetask.cli.logs import options as logs_options
+from lovely.remotetask.cli.output import PAUSED
 from lovely.remotetask.cli.seconds import Seconds
 from lovely.remotetask.cli.signals import Signals
 from lovely.remotetask.texts import one_line
@@ -128,6 +129,9 @@ class _Work:
             return sorted(service.getAvailableTasks())
 
         self.tasks = visit(database, path, host, tasks, writes=False)
+        self.paused: bool = visit(
+            database, path, host, lambda service: service.jobqueue.paused,
+            writes=False)
         self.service = show(path)
         self.threads = threads
         run: Any
@@ -201,5 +205,7 @@ class _Work:
         click.echo(f'remotetask: worker ready: service {self.service}, '
                    f'{self.threads} thread{plural}, '
                    f'tasks: {", ".join(names)}')
+        if self.paused:
+            click.echo(PAUSED, err=True)
         # A program that has started us with a pipe waits for this line.
         sys.stdout.flush()

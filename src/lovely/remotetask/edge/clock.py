@@ -72,6 +72,11 @@ def time_key(seconds: float) -> int:
             + KEY_RANDOM.getrandbits(_TIME_TAG))
 
 
+def first_key(seconds: float) -> int:
+    """The smallest key of a moment: those before it are smaller."""
+    return int(seconds * 1_000_000) << _TIME_TAG
+
+
 def last_key(seconds: float) -> int:
     """The largest key that counts as due at a moment.
 

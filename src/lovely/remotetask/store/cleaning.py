@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import partial
 from itertools import islice
+from itertools import takewhile
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -60,19 +63,21 @@ def clean(queue: JobQueue, status: str) -> None:
 
 
 def some(queue: JobQueue, status: str, start: str | None, limit: int,
-         skip_live: bool = False, spare: bool = True
-         ) -> tuple[int, str | None]:
+         skip_live: bool = False, spare: bool = True,
+         below: int | None = None) -> tuple[int, str | None]:
     """See JobQueue.clean_step
 
     Arguments: ``spare``: leave the jobs that a thread which still runs one has
     just ended: one step after the other could undo its work for ever.
     """
     if status in LOGS:
-        return _some_of_logs(queue, status, start, limit, skip_live, spare)
+        return _some_of_logs(queue, status, start, limit, skip_live, spare,
+                             below)
     # The other jobs that are over are cancelled, and stand in lanes.
     lanes = queue.cancelled
-    entries = list(islice(lanes.up() if start is None
-                          else lanes.up(_parse_key(start)), limit + 1))
+    left = lanes.up() if start is None else lanes.up(_parse_key(start))
+    entries = list(islice(takewhile(
+        lambda entry: below is None or entry[0] < below, left), limit + 1))
     removed = 0
     for key, jobid in entries[:limit]:
         removed += _take(queue, jobid, (status, key),
@@ -81,7 +86,8 @@ def some(queue: JobQueue, status: str, start: str | None, limit: int,
 
 
 def _some_of_logs(queue: JobQueue, status: str, start: str | None, limit: int,
-                  skip_live: bool, spare: bool) -> tuple[int, str | None]:
+                  skip_live: bool, spare: bool, below: int | None
+                  ) -> tuple[int, str | None]:
     removed = looks = 0
     first, begin = (None, 0) if start is None else _parse(start)
     for number, slot in queue.slots.items(first):
@@ -93,7 +99,7 @@ def _some_of_logs(queue: JobQueue, status: str, start: str | None, limit: int,
             more = not skip_live and not _is_busy(log) and log.prune()
             return removed, (_text(number, _PRUNE) if more
                              else _text(number + 1, 0))
-        for bucket in _buckets(log, begin):
+        for bucket in _buckets(log, begin, below):
             # The bucket that a live thread writes is cleaned in a step of its
             # own: it may conflict with a finish, and then little work is lost.
             shared = live and bucket == log.buckets.maxKey()
@@ -104,7 +110,7 @@ def _some_of_logs(queue: JobQueue, status: str, start: str | None, limit: int,
             # stay.
             if not (shared and (skip_live or (spare and _goes_on(
                     queue, number, log)))):
-                count, some = _empty(queue, status, number, bucket)
+                count, some = _empty(queue, status, number, bucket, below)
                 removed, looks = removed + count, looks + some
             if shared:
                 return removed, _text(number, _PRUNE)
@@ -112,6 +118,20 @@ def _some_of_logs(queue: JobQueue, status: str, start: str | None, limit: int,
             pass
         begin = 0
     return removed, None
+
+
+def first_kept(queue: JobQueue, status: Sequence[str], keep: int
+               ) -> int | None:
+    """The time_key from which on a clean leaves the ``keep`` newest jobs.
+
+    Of all that have these final statuses; None: there are no more than those.
+    Cost: O(keep); no job is loaded.
+    """
+    newest = heapq.merge(*(
+        queue.ended(one) if one in LOGS else queue.cancelled.down()
+        for one in status), reverse=True)
+    found = next(islice(newest, keep - 1, None), None)
+    return None if found is None else found[0]
 
 
 def _is_busy(log: Log) -> bool:
@@ -136,23 +156,29 @@ def _goes_on(queue: JobQueue, number: int, log: Log) -> bool:
     return owner is not None and owner.startswith(LOOP) and queue.ready.any()
 
 
-def _buckets(log: Log, begin: int) -> Iterator[int]:
+def _buckets(log: Log, begin: int, below: int | None) -> Iterator[int]:
     """The numbers of a log's buckets; it may change meanwhile."""
     last = log.buckets.maxKey() if log.buckets else -1
+    if below is not None:
+        last = min(last, below - 1)
     while begin <= last:
         begin = log.buckets.minKey(begin)
+        if begin > last:
+            return
         yield begin
         begin += 1
 
 
-def _empty(queue: JobQueue, status: str, slot: int,
-           bucket: int) -> tuple[int, int]:
+def _empty(queue: JobQueue, status: str, slot: int, bucket: int,
+           below: int | None) -> tuple[int, int]:
     """Clean one bucket.
 
     Returns: how many jobs that has removed, and how many it looked at.
     """
     log = getattr(queue.slots[slot], status)
-    entries = list(log.buckets[bucket].items())
+    # Up to the one before ``below``.
+    entries = list(log.buckets[bucket].items(
+        None, None if below is None else below - 1))
     removed = 0
     for moment, jobid in entries:
         removed += _take(queue, jobid, (status, (slot, moment)),

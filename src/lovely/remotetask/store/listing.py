@@ -17,6 +17,7 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import UNKNOWN
@@ -29,8 +30,9 @@ from lovely.remotetask.store.records import look
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.store.queue import JobQueue
+    from lovely.remotetask.store.selection import Selection
 
-# At how many entries one page of a listing looks while it filters by task.
+# At how many entries one page of a listing looks while it selects some.
 _PAGE_LOOKS = 1000
 
 #: status -> the lanes in which such jobs stand, in the order of a listing.
@@ -39,6 +41,7 @@ _LANES = {
     QUEUED: ('suspects', 'ready', 'waiting', 'missing'),
     DELAYED: ('due',),
     CRONJOB: ('due',),
+    SCHEDULED: ('due',),
     STARTLATER: ('later',),
     ERROR: ('error',),
     COMPLETED: ('completed',),
@@ -49,12 +52,12 @@ _ALL = ('running', 'suspects', 'ready', 'waiting', 'missing', 'due', 'later',
         'error', 'completed', 'cancelled')
 
 
-def page(queue: JobQueue, status: str | None, task: str | None,
+def page(queue: JobQueue, status: str | None, selection: Selection,
          start: str | None, limit: int) -> tuple[list[Job], str | None]:
-    """See ITaskService.listJobs"""
-    if status is not None and status not in STATUSES:
-        raise ValueError(f'unknown status {shown(status)}; one of '
-                         f'{", ".join(map(repr, STATUSES))}')
+    """See ITaskService.listJobs; only jobs of the selection."""
+    if status is not None and status not in (*STATUSES, SCHEDULED):
+        known = ', '.join(map(repr, (*STATUSES, SCHEDULED)))
+        raise ValueError(f'unknown status {shown(status)}; one of {known}')
     if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
         raise ValueError(f'limit is {shown(limit)}; give a whole number from '
                          f'1 to {MAX_PAGE}')
@@ -68,7 +71,7 @@ def page(queue: JobQueue, status: str | None, task: str | None,
             return found, f'{name}.{key}'
         looks += 1
         job = look(queue.jobs, jobid)
-        if (job is not None and (task is None or job.task == task)
+        if (job is not None and job in selection
                 and _is_shown(job, status, name, key)):
             found.append(job)
     return found, None
@@ -102,6 +105,8 @@ def _is_shown(job: Job, status: str | None, name: str, key: int) -> bool:
                 and job.position[0] == ERROR and job.position[1][1] == key)
     if name == 'due' and job.status not in (DELAYED, CRONJOB):
         return False
+    if status == SCHEDULED:
+        return job.status in (DELAYED, CRONJOB)
     return status is None or job.status == status
 
 

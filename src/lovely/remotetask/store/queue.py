@@ -35,6 +35,7 @@ from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.order import ready_key
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
 # How often in a row a job is given back to its place; and for how long
@@ -330,17 +331,20 @@ class JobQueue(Claiming):
         cleaning.clean(self, status)
 
     def clean_step(self, status: str, start: str | None, limit: int,
-                   skip_live: bool = False) -> tuple[int, str | None]:
+                   skip_live: bool = False, below: int | None = None
+                   ) -> tuple[int, str | None]:
         """Delete about ``limit`` jobs with this final status.
 
         Arguments: ``start``, what the call before returned, at first None;
+        ``below``, a time_key: only jobs that ended before that;
         ``skip_live``: a transaction that called this has conflicted, so keep
         out of the workers' way: what has just ended stays.
         Returns: how many were deleted, and the ``start`` of the next call
         (str), None at the end.
         Txn: each call wants one of its own.
         """
-        return cleaning.some(self, status, start, limit, skip_live)
+        return cleaning.some(self, status, start, limit, skip_live,
+                             below=below)
 
     # -- looking --------------------------------------------------------------
 
@@ -355,7 +359,7 @@ class JobQueue(Claiming):
         """See ITaskService.stats"""
         return counts.stats(self, now)
 
-    def page(self, status: str | None, task: str | None, start: str | None,
-             limit: int) -> tuple[list[Job], str | None]:
-        """See ITaskService.listJobs"""
-        return listing.page(self, status, task, start, limit)
+    def page(self, status: str | None, selection: Selection,
+             start: str | None, limit: int) -> tuple[list[Job], str | None]:
+        """See ITaskService.listJobs; only jobs of the selection."""
+        return listing.page(self, status, selection, start, limit)

@@ -22,9 +22,11 @@ from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import UNKNOWN
+from lovely.remotetask.web import many
 from lovely.remotetask.web import plain
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.presenter import Run
+from lovely.remotetask.web.selecting import PARAMETERS
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -152,9 +154,10 @@ def _add(call: Call) -> object:
     options = _arguments(call.body(), 'task', 'input', 'priority', 'delay',
                          'key', 'onDuplicate')
 
-    def add(service: TaskService) -> int:
+    def add(service: TaskService) -> dict[str, Any]:
         try:
-            return presenter.add(service, **options)
+            return {'id': presenter.add(service, **options),
+                    **presenter.paused(service)}
         except ValueError as error:
             # Callers of 0.5.2 compare that text; this API can say more.
             if str(error) != 'Task does not exist':
@@ -163,23 +166,28 @@ def _add(call: Call) -> object:
                 f'Task does not exist: {options["task"]!r:.80}; `remotetask '
                 f'tasks`, or api/v1/tasks, lists the tasks') from None
 
-    return {'id': call.run(add, True)}
+    return call.run(add, True)
 
 
 def _clean(call: Call) -> object:
-    options = _arguments(call.body(), 'status', 'start')
-    return presenter.clean(lambda step: call.run(step, True), **options)
+    options = _arguments(call.body(), 'status', 'start', 'before', 'keep')
+    return many.clean(lambda step: call.run(step, True), **options)
 
 
 def _check(call: Call) -> object:
     options = _arguments(call.body(), 'repair', 'start')
-    return presenter.check(
+    return many.check(
         lambda step: call.run(step, options['repair'] is True), **options)
 
 
 def _cancel_all(call: Call) -> object:
-    options = _arguments(call.body(), 'status', 'task', 'start')
-    return presenter.cancel_all(lambda step: call.run(step, True), **options)
+    options = _arguments(call.body(), 'status', 'start', *PARAMETERS)
+    return many.cancel_all(lambda step: call.run(step, True), **options)
+
+
+def _retry_all(call: Call) -> object:
+    options = _arguments(call.body(), 'status', 'start', *PARAMETERS)
+    return many.retry_all(lambda step: call.run(step, True), **options)
 
 
 #: Below ``api/v1/``: which function answers which method of HTTP.
@@ -191,6 +199,7 @@ ROUTES: dict[str, dict[str, Callable[[Call], object]]] = {
     'cancel': {'POST': _cancel_all},
     'check': {'POST': _check},
     'clean': {'POST': _clean},
+    'retry': {'POST': _retry_all},
     'stats': {'GET': _look(presenter.stats)},
     'tasks': {'GET': _look(lambda service: {
         'tasks': presenter.available_tasks(service)})},
@@ -203,13 +212,13 @@ ROUTES: dict[str, dict[str, Callable[[Call], object]]] = {
 # --- arguments ---------------------------------------------------------------
 
 def _list_arguments(query: Mapping[str, str]) -> dict[str, Any]:
-    unknown = sorted(set(query) - {'status', 'task', 'start', 'limit'})
+    texts = ('status', *PARAMETERS, 'start')
+    unknown = sorted(set(query) - {*texts, 'limit'})
     if unknown:
         raise UsageError(f'unknown parameter {unknown[0]!r:.80}; there are '
-                         f'status, task, start and limit')
+                         f'{", ".join(texts)} and limit')
     arguments: dict[str, Any] = {
-        name: query[name] for name in ('status', 'task', 'start')
-        if query.get(name)}
+        name: query[name] for name in texts if query.get(name)}
     if 'limit' in query:
         limit = query['limit']
         if not re.fullmatch('[0-9]{1,4}', limit, re.ASCII):

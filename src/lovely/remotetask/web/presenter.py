@@ -7,39 +7,28 @@ the permission, and brings the transaction.
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
-from typing import TypeVar
 
-from lovely.remotetask import bulk
-from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
-from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import MAX_PAGE
-from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import task_option
 from lovely.remotetask.texts import describe
 from lovely.remotetask.web import plain
+from lovely.remotetask.web import selecting
 from lovely.remotetask.web.xmlrpc_faults import ILLEGAL
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
 
-_T = TypeVar('_T')
-
 #: ``run(function, writes)`` calls ``function(service)`` in a transaction.
 Run = Callable[[Callable[['TaskService'], object], bool], object]
-
-#: After this time (seconds) a request that changes many jobs is answered, and
-#: the answer says where to go on: clients and proxies do not wait for ever.
-BULK_SECONDS = 2.0
 
 
 def available_tasks(service: TaskService) -> list[str]:
@@ -165,22 +154,30 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
 
 
 def jobs(service: TaskService, status: str | None = None,
-         task: str | None = None, start: str | None = None,
-         limit: int = 50) -> dict[str, Any]:
+         start: str | None = None, limit: int = 50, **wanted: Any
+         ) -> dict[str, Any]:
     """One page of jobs, fit for JSON.
 
     Without inputs and outputs: a page of a thousand jobs would load a
     thousand payloads.
-    Returns: ``{'jobs': [...], 'next': cursor or None}``.
-    Raises: ValueError for an unknown status, a limit outside of 1..MAX_PAGE or
-    a cursor of another listing.
+    Arguments: ``wanted``, which jobs: see selecting.PARAMETERS.
+    Returns: ``{'jobs': [...], 'next': cursor or None}``, and of a paused queue
+    ``'paused': True``.
+    Raises: UsageError; ValueError for an unknown status, a limit outside of
+    1..MAX_PAGE or a cursor of another listing.
     Cost: O(limit).
     """
     if not 1 <= limit <= MAX_PAGE:
         raise ValueError(f'limit has to be from 1 to {MAX_PAGE}, not {limit}')
-    found, cursor = service.listJobs(
-        status=status, task=task, start=start, limit=limit)
-    return {'jobs': [summary(item) for item in found], 'next': cursor}
+    found, cursor = service.jobqueue.page(
+        status, selecting.selection(**wanted), start, limit)
+    return {'jobs': [summary(item) for item in found], 'next': cursor,
+            **paused(service)}
+
+
+def paused(service: TaskService) -> dict[str, bool]:
+    """What an answer says of a queue that is paused; of others, nothing."""
+    return {'paused': True} if service.jobqueue.paused else {}
 
 
 def summary(job: Job) -> dict[str, Any]:
@@ -251,91 +248,6 @@ def stats(service: TaskService) -> dict[str, Any]:
 def workers(service: TaskService) -> dict[str, Any]:
     """``{'workers': [...]}``, see ITaskService.listWorkers."""
     return {'workers': [dict(worker) for worker in service.listWorkers()]}
-
-
-def clean(transact: bulk.Transact, status: object = FINAL,
-          start: object = None) -> dict[str, Any]:
-    """Remove jobs that are over, for BULK_SECONDS at most.
-
-    Arguments: ``transact``, see ``bulk``; ``status``, a list of final
-    statuses; ``start``, the ``next`` of the answer before.
-    Returns: ``{'removed': {status: how many}, 'next': start or None}``.
-    Raises: UsageError, before anything is removed.
-    Txn: several, each with at most settings.BULK_BATCH jobs.
-    """
-    # A string, too, can be iterated over: by its characters.
-    if not isinstance(status, (list, tuple)) or not all(
-            isinstance(one, str) and one in FINAL for one in status):
-        raise UsageError(f'status has to be a list of '
-                         f'{", ".join(FINAL)}, not {status!r:.80}')
-    wanted = bulk.check_final(status)
-    steps = bulk.cleaning(transact, wanted, _start(start))
-    removed, following = dict.fromkeys(wanted, 0), None
-    for one, count, at in _for_some_seconds(steps):
-        removed[one], following = removed[one] + count, at
-    return {'removed': removed, 'next': following}
-
-
-def check(transact: bulk.Transact, repair: object = False,
-          start: object = None) -> dict[str, Any]:
-    """Look for jobs that no worker would ever come to, for BULK_SECONDS.
-
-    Arguments: ``transact``, see ``bulk``; ``repair`` (bool): put right what
-    can be; ``start``, the ``next`` of the answer before.
-    Returns: ``{'found': {kind: [job ids]}, 'repaired': {kind: [job ids]},
-    'next': start or None}``; the kinds are explained in store/check.  Of
-    ``lost`` the ids are those of records.
-    Raises: UsageError.
-    Txn: several, each for at most settings.BULK_BATCH jobs.
-    """
-    if not isinstance(repair, bool):
-        raise UsageError(f'repair has to be true or false, not {repair!r:.80}')
-    steps = bulk.checking(transact, repair, _start(start))
-    found: dict[str, list[int]] = {}
-    repaired: dict[str, list[int]] = {}
-    following = None
-    for wrong, mended, at in _for_some_seconds(steps):
-        for answer, findings in ((found, wrong), (repaired, mended)):
-            for one in findings:
-                answer.setdefault(one.kind, []).append(one.jobid)
-        following = at
-    return {'found': found, 'repaired': repaired, 'next': following}
-
-
-def cancel_all(transact: bulk.Transact, status: object,
-               task: object = None, start: object = None) -> dict[str, Any]:
-    """Cancel jobs that have a status, for BULK_SECONDS at most.
-
-    Arguments: as ``clean``; ``task``, only jobs of this task.
-    Returns: ``{'cancelled': how many, 'next': start or None}``.
-    Raises, Txn: as ``clean``.
-    """
-    if not isinstance(status, str):
-        raise UsageError(f'status has to be one of '
-                         f'{", ".join(NOT_OVER)}, not {status!r:.80}')
-    if task is not None and not isinstance(task, str):
-        raise UsageError(f'the task has to be a name, not {task!r:.80}')
-    steps = bulk.cancelling(transact, bulk.check_open(status), task,
-                            _start(start))
-    cancelled, following = 0, None
-    for count, at in _for_some_seconds(steps):
-        cancelled, following = cancelled + count, at
-    return {'cancelled': cancelled, 'next': following}
-
-
-def _start(start: object) -> str | None:
-    if start is not None and not isinstance(start, str):
-        raise UsageError(f'start has to be the "next" of an answer, not '
-                         f'{start!r:.80}')
-    return start
-
-
-def _for_some_seconds(steps: Iterator[_T]) -> Iterator[_T]:
-    end = SYSTEM_CLOCK.monotonic() + BULK_SECONDS
-    for step in steps:
-        yield step
-        if SYSTEM_CLOCK.monotonic() > end:
-            return
 
 
 def job_id(value: object) -> int:
