@@ -10,6 +10,7 @@ import transaction
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
+from lovely.remotetask.commands import CommandTask
 from lovely.remotetask.job import Job
 from lovely.remotetask.service import make_service
 from lovely.remotetask.task import FunctionTask
@@ -129,3 +130,55 @@ def test_a_job_that_cannot_be_read_is_deleted_and_that_is_said(
     assert json.loads(ask('cancel', str(jobs[1]), '--json').stdout) == {
         'id': jobs[1], 'status': 'unknown', 'deleted': True}
     assert ask('show', str(jobs[0])).returncode == 1
+
+
+@pytest.mark.parametrize('script, options, shown', [
+    (r'printf "one\n  \033[1mtwo\n"; echo oh >&2', {},
+     'stdout:\n    one\n      [1mtwo\nstderr:\n    oh\n'),
+    (r'printf "b\303\244r\nzwei"', {'output': 'bytes'},
+     'stdout:\n    bär\n    zwei\n'),
+    (r"printf '\377\376'", {'output': 'bytes'},
+     'stdout:\n    2 bytes that are no text\n'),
+    ('seq 1000', {'max_output': 6},
+     'stdout, not all of it:\n    1\n    2\n    3\n'),
+    ('true', {}, '')])
+def test_what_a_command_wrote_is_shown_as_text(
+        database, register, script, options, shown):
+    def make(service):
+        register(CommandTask(['sh', '-c', script], **options), 'task')
+        jobs.append(service.add('task'))
+        service.process()
+
+    jobs = []
+    run = database(make)('show', str(jobs[0]))
+    assert run.stdout.endswith(shown)
+    assert re.search('^output: +exit code 0 after [0-9.e-]+ s$', run.stdout,
+                     re.M)
+    assert run.stderr == ''
+
+
+def test_much_of_a_command_is_cut(database, register):
+    def make(service):
+        register(CommandTask(['seq', '1000']), 'task')
+        jobs.append(service.add('task'))
+        service.process()
+
+    jobs = []
+    run = database(make)('show', str(jobs[0]))
+    # Its end says most.
+    assert '\n    1\n' in run.stdout and '\n    1000\n' in run.stdout
+    assert '\n    ...\n' in run.stdout and '\n    500\n' not in run.stdout
+    assert run.stderr == 'Some of it is cut; --json shows all.\n'
+
+
+def test_json_tells_which_values_are_bytes(database, register):
+    def make(service):
+        register(FunctionTask(lambda service, jobid, input: {
+            'a/b~c': [1, b'x'], 'text': 'eA=='}), 'task')
+        jobs.append(service.add('task', b'in'))
+        service.process()
+
+    jobs = []
+    found = json.loads(database(make)('show', str(jobs[0]), '--json').stdout)
+    assert found['bytes'] == ['/input', '/output/a~1b~0c/1']
+    assert found['output'] == {'a/b~c': [1, 'eA=='], 'text': 'eA=='}

@@ -1,6 +1,8 @@
 """Text from elsewhere, made fit for a line of a log or a terminal."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 #: How much (characters) of a text from elsewhere is told in one place.
 MESSAGE_CHARS = 1000
@@ -62,6 +64,12 @@ def without_passwords(text: str) -> str:
     Drivers like to name what they could not open.
     """
     return _IN_STRING.sub(r'\1***', _IN_URI.sub(r'\1***@', text))
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """``: did you mean 'x'?`` where a known name is like this one, else ''."""
+    found = difflib.get_close_matches(name[:80], known, 1)
+    return f': did you mean {found[0]!r}?' if found else ''
 
 
 def message_of(error: object) -> str:

@@ -8,6 +8,7 @@ import os
 import secrets
 import ssl
 import urllib.parse
+from contextlib import suppress
 from typing import Any
 
 from lovely.remotetask.cli import tokens
@@ -85,8 +86,10 @@ class Client:
             if self._left is not None:
                 self._ask_for_proof(connection, self._left)
                 headers['Authorization'] = f'Bearer {self._left.text}'
-            connection.request(method, f'{self._base}/api/v1/{path}', body,
-                               headers)
+            # A server that refuses a large body answers, and reads no more.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, f'{self._base}/api/v1/{path}',
+                                   body, headers)
             response = connection.getresponse()
             content = response.read()
         except OSError as error:
@@ -130,6 +133,16 @@ class Client:
     def _read(self, status: int, content: bytes) -> Any:
         if status == 401:
             raise self._unauthorized()
+        if status == 413:
+            # waitress, and a proxy, say it in words of their own.
+            raise Failure(
+                f'the input is too large for the server at {self.url} (HTTP '
+                f'status 413)', 'store it in a file or a database, and give '
+                                'the task its place')
+        if status in (502, 503, 504) and not _is_json(content):
+            raise Failure(
+                f'the proxy at {self.url} does not reach its server (HTTP '
+                f'status {status})', 'start the server: remotetask serve')
         try:
             answer = json.loads(content)
             message = None if status == 200 else str(answer['error'])
@@ -179,6 +192,14 @@ class Client:
             encoded = base64.b64encode(user.encode()).decode('ascii')
             return f'Basic {encoded}'
         return None
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        json.loads(content)
+    except ValueError:
+        return False
+    return True
 
 
 def is_loopback(host: str) -> bool:

@@ -1,5 +1,6 @@
 """Prints the answers of the verbs: tables, times and JSON."""
 
+import base64
 import json
 import sys
 from collections.abc import Callable
@@ -32,6 +33,40 @@ def error_of(job: dict[str, Any]) -> str:
         return ''
     name = str(kind).rpartition('.')[2]
     return name if message in ('', name) else f'{name}: {message}'
+
+
+#: The keys of what a CommandTask gives.
+_OF_COMMAND = {'returncode', 'stdout', 'stderr', 'stdout_truncated',
+               'stderr_truncated', 'seconds'}
+
+
+def command_streams(output: object, places: Sequence[str]
+                    ) -> dict[str, str] | None:
+    """What a command has written, as text; None: another task's result.
+
+    Arguments: ``places``, the JSON pointers of bytes in the job.
+    Returns: the texts under ``stdout`` and ``stderr``, where there are any,
+    and under '' how it ended.
+    """
+    if not isinstance(output, dict) or set(output) != _OF_COMMAND:
+        return None
+    found = {'': f'exit code {output["returncode"]} after '
+                 f'{output["seconds"]:.3g} s'}
+    for name in ('stdout', 'stderr'):
+        text = output[name]
+        if f'/output/{name}' in places:
+            text = _text_of(base64.b64decode(text))
+        if text:
+            cut_off = output[f'{name}_truncated']
+            found[name + (', not all of it' if cut_off else '')] = text
+    return found
+
+
+def _text_of(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return f'{len(data):,} bytes that are no text'
 
 
 def print_json(data: object) -> None:

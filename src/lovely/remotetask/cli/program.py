@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lovely.remotetask.cli import failures
+from lovely.remotetask.texts import meant
 
 #: Command -> its module, which is imported when the command is used.
 COMMANDS = {
@@ -35,6 +36,17 @@ INTERRUPTED = 130
 
 
 class _Program(click.Group):
+
+    def resolve_command(self, context: click.Context, arguments: list[str]
+                        ) -> tuple[str | None, click.Command | None,
+                                   list[str]]:
+        name = arguments[0]
+        # An option in front of the command is told of by click.
+        if name not in COMMANDS and not name.startswith('-'):
+            context.fail(f'there is no command {name!r}'
+                         f'{meant(name, COMMANDS)}; remotetask --help lists '
+                         f'them')
+        return super().resolve_command(context, arguments)
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)

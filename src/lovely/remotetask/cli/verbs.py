@@ -12,6 +12,7 @@ from lovely.remotetask.cli.backends import Backend
 from lovely.remotetask.cli.backends import verb
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.output import PAUSED
+from lovely.remotetask.cli.output import command_streams
 from lovely.remotetask.cli.output import error_of
 from lovely.remotetask.cli.output import print_json
 from lovely.remotetask.cli.output import print_pairs
@@ -28,9 +29,11 @@ from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import UNKNOWN
+from lovely.remotetask.texts import MESSAGE_CHARS
 from lovely.remotetask.texts import cut
 from lovely.remotetask.texts import indented
 from lovely.remotetask.texts import one_line
+from lovely.remotetask.texts import some_lines
 from lovely.remotetask.web.plain import read_json
 
 # How long (seconds) to wait between two looks at a job: short at first, for
@@ -148,6 +151,10 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
     pairs = []
     short = False
     errors = job.pop('errors', [])
+    places = job.pop('bytes', ())
+    streams = command_streams(job['output'], places)
+    if streams is not None:
+        job['output'] = streams.pop('')
     runs = job.pop('runs', ())
     job['error'] = error_of(job) or None
     del job['errorType']
@@ -156,7 +163,7 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
             value = 'unknown'       # no calendar has this moment
         elif value is None and name not in ('input', 'output'):
             continue
-        if name in ('input', 'output'):
+        if name == 'input' or (name == 'output' and streams is None):
             value = json.dumps(value, ensure_ascii=False)
         elif name.endswith('At') and value != 'unknown':
             value = time_text(value)
@@ -165,6 +172,12 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
         short = short or shown != text
         pairs.append((name, shown))
     print_pairs(pairs)
+    for name, text in (streams or {}).items():
+        shown = some_lines(text, MESSAGE_CHARS)
+        short = short or len(text) > MESSAGE_CHARS
+        click.echo(f'{name}:')
+        for line in shown.splitlines():
+            click.echo(f'    {line}')
     if runs:
         click.echo('latest runs:')
         print_table(('ended', 'seconds', 'outcome', 'error'), [

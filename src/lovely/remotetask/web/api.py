@@ -22,6 +22,7 @@ from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import UNKNOWN
+from lovely.remotetask.texts import meant
 from lovely.remotetask.web import many
 from lovely.remotetask.web import plain
 from lovely.remotetask.web import presenter
@@ -162,9 +163,12 @@ def _add(call: Call) -> object:
             # Callers of 0.5.2 compare that text; this API can say more.
             if str(error) != 'Task does not exist':
                 raise
+            name = options['task']
             raise TaskNotFound(
-                f'Task does not exist: {options["task"]!r:.80}; `remotetask '
-                f'tasks`, or api/v1/tasks, lists the tasks') from None
+                f'Task does not exist: {name!r:.80}'
+                f'{meant(name, presenter.available_tasks(service))}; '
+                f'`remotetask tasks`, or api/v1/tasks, lists the tasks'
+                ) from None
 
     return call.run(add, True)
 

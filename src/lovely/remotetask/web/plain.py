@@ -9,6 +9,7 @@ import datetime
 import json
 import math
 import xmlrpc.client
+from collections.abc import Iterator
 from typing import Any
 
 from lovely.remotetask.errors import InputRejected
@@ -108,6 +109,23 @@ def jsonable(value: object) -> object:
     if isinstance(value, dict):
         return {key: jsonable(item) for key, item in value.items()}
     return value
+
+
+def bytes_in(value: object, place: str = '') -> Iterator[str]:
+    """Where plain data has bytes, which ``jsonable`` makes base64 of.
+
+    Arguments: ``place``, the JSON pointer (RFC 6901) of the value itself.
+    Yields: JSON pointers.
+    """
+    if isinstance(value, bytes):
+        yield place
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from bytes_in(item, f'{place}/{number}')
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            escaped = key.replace('~', '~0').replace('/', '~1')
+            yield from bytes_in(item, f'{place}/{escaped}')
 
 
 def iso(moment: datetime.datetime | None) -> str | None:

@@ -126,7 +126,8 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     """One job with its payloads, fit for JSON.
 
     Returns: a dict; where input or output is not plain data it is None, and
-    ``inputNote`` or ``outputNote`` says why.
+    ``inputNote`` or ``outputNote`` says why.  ``bytes`` has the JSON pointers
+    of bytes, which are shown in base64.
     Raises: JobNotFound.
     """
     jobid = job_id(jobid)
@@ -141,7 +142,11 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
                 for run in found.runs]
     for name in ('input', 'output'):
         try:
-            answer[name] = plain.jsonable(plain.plain(getattr(found, name)))
+            value = plain.plain(getattr(found, name))
+            answer[name] = plain.jsonable(value)
+            places = list(plain.bytes_in(value, f'/{name}'))
+            if places:
+                answer.setdefault('bytes', []).extend(places)
         except InputRejected as refused:
             answer[name] = None
             answer[name + 'Note'] = f'cannot be sent as JSON: {refused}'
