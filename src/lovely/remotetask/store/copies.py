@@ -10,6 +10,7 @@ from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.job import Job
 from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.selection import Selection
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.queue import JobQueue
@@ -52,8 +53,8 @@ def cancel_copies(queue: JobQueue, now: float) -> int:
 
 
 def _standing(queue: JobQueue, status: str) -> list[Job]:
-    found, start = queue.page(status, None, None, MAX_PAGE)
+    found, start = queue.page(status, Selection(), None, MAX_PAGE)
     while start is not None:
-        page, start = queue.page(status, None, start, MAX_PAGE)
+        page, start = queue.page(status, Selection(), start, MAX_PAGE)
         found += page
     return found
