@@ -39,9 +39,12 @@ def ask(tmp_path, register, remotetask):
     def add(name, *arguments, **options):
         ids[name] = service.add(*arguments, **options)
 
-    # Ten days ago, and since then.
-    with FrozenClock(time.time() - 10 * DAY):
+    # Ten days ago, and since then; no two end at one moment, for they would be
+    # in either order.
+    with FrozenClock(time.time() - 10 * DAY) as clock:
         add('old failed', 'fails', 'wood')
+        service.process()
+        clock.advance(60)
         add('old done', 'echo')
         service.process()
     add('failed', 'fails', 'METAL', key='k')
