@@ -319,7 +319,7 @@ def test_what_is_given_back_each_time_lets_others_run(
         'waits for 10 s, so that others run before it')
     clock.moment += 10
     stopped(world, jobid)
-    clock.moment += 10
+    clock.moment += 9
     assert world.drain() == 0
     # However often: it is no death.
     for _ in range(20):

@@ -38,11 +38,11 @@ from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
-# How often in a row a job is given back to its place; and for how long
-# (seconds) it waits from then on, at first and at most; doubles.
+# The time in a row from which on a job that is given back waits, and for how
+# long (seconds): others get their turn, and a long job is not held up much by
+# one deploy after the other.
 _STOPS = 3
-_STOPS_FIRST = 10.0
-_STOPS_LAST = 300.0
+_STOPS_WAIT = 10.0
 
 
 class JobQueue(Claiming):
@@ -156,11 +156,11 @@ class JobQueue(Claiming):
         if stops < _STOPS:
             self.requeue(job)
         else:
-            wait = min(_STOPS_FIRST * 2.0 ** min(stops - _STOPS, 30),
-                       _STOPS_LAST)
-            self.park(job, now + wait, charged=False, now=now, reason=(
-                f'its worker was stopped {stops} times in a row while it ran; '
-                f'it waits for {wait:.0f} s, so that others run before it'))
+            self.park(
+                job, now + _STOPS_WAIT, charged=False, now=now, reason=(
+                    f'its worker was stopped {stops} times in a row while it '
+                    f'ran; it waits for {_STOPS_WAIT:.0f} s, so that others '
+                    f'run before it'))
         job.put(stops=stops)
 
     def interrupt(self, job: Job, now: float, share: float = 1) -> None:
