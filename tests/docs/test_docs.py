@@ -67,6 +67,22 @@ def test_the_files_of_the_page_on_pytest(tmp_path):
                   sys.prefix, tmp_path) == 3
 
 
+def test_the_files_and_commands_of_the_page_on_production(tmp_path):
+    page = ROOT / 'docs' / 'howto' / 'get-ready-for-production.rst'
+    assert follow(page, sys.prefix, tmp_path) == 7
+    # Its unit starts a worker, and that logs where it is told to.
+    start = re.search('^ExecStart=/srv/app/(.*)$', (
+        tmp_path / 'remotetask@.service').read_text(), re.M).group(1)
+    worker = subprocess.Popen(start.split(), cwd=tmp_path, text=True,
+                              stdout=subprocess.PIPE)
+    try:
+        assert worker.stdout.readline().endswith('tasks: echo, send\n')
+    finally:
+        worker.terminate()
+    assert worker.wait(60) == 0
+    assert (tmp_path / 'worker.log').exists()
+
+
 def test_the_tutorial_is_among_them():
     assert 'docs/tutorial/first-job.rst' in map(name_of, DOCUMENTS)
 
