@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,22 @@ def test_the_files_of_the_page_on_pytest(tmp_path):
     """As in tests/hosts, where other pages are about a host."""
     assert follow(ROOT / 'docs' / 'howto' / 'test-with-pytest.rst',
                   sys.prefix, tmp_path) == 3
+
+
+def test_the_files_and_commands_of_the_page_on_production(tmp_path):
+    page = ROOT / 'docs' / 'howto' / 'get-ready-for-production.rst'
+    assert follow(page, sys.prefix, tmp_path) == 7
+    # Its unit starts a worker, and that logs where it is told to.
+    start = re.search('^ExecStart=/srv/app/(.*)$', (
+        tmp_path / 'remotetask@.service').read_text(), re.M).group(1)
+    worker = subprocess.Popen(start.split(), cwd=tmp_path, text=True,
+                              stdout=subprocess.PIPE)
+    try:
+        assert worker.stdout.readline().endswith('tasks: echo, send\n')
+    finally:
+        worker.terminate()
+    assert worker.wait(60) == 0
+    assert (tmp_path / 'worker.log').exists()
 
 
 def test_the_tutorial_is_among_them():
@@ -167,6 +184,23 @@ def test_the_page_of_settings_has_each_with_its_default():
         name: number for name, number in vars(settings).items()
         if name.isupper() and not name.startswith('_')}
     assert len(rows) == len(set(rows))
+
+
+def test_readme_and_the_page_on_porting_name_each_extra():
+    project = tomllib.loads((ROOT / 'pyproject.toml').read_text('utf-8'))
+    extras = set(project['project']['optional-dependencies'])
+    extras -= {'test', 'docs'}
+    porting = (ROOT / 'docs' / 'explanation' / 'porting.rst').read_text()
+    assert set(re.findall(r'^``\[([a-z]+)\]``', porting, re.M)) == extras
+    _, _, below = README.read_text().partition('all else is an extra')
+    named = set(re.findall('``([a-z]+)``', below.partition('\n\n')[0]))
+    assert named == extras
+
+
+def test_html_is_where_readme_says():
+    section = (ROOT / 'tox.ini').read_text().partition('[testenv:docs]')[2]
+    place = re.search(r' docs (docs/_build/\S+)$', section, re.M).group(1)
+    assert f'{place}/index.html' in README.read_text()
 
 
 def test_the_functions_that_the_page_on_the_inside_names_are_there():

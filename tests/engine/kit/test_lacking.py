@@ -9,9 +9,11 @@ import zope.component
 from zope.component import provideUtility
 
 from lovely.remotetask import settings
+from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.host import PlainHost
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
+from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.run.lacking import _ASIDE_JOBS
 from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.store.workers import PROCESSOR
@@ -225,6 +227,36 @@ def test_a_task_that_comes_later_is_found(world, ran, log):
     assert drain(worker) == 1
     assert world.status(jobid) == world.status(again) == 'completed'
     assert log == ['ERROR Task "work" not found!'] * 2
+
+
+@pytest.mark.parametrize('error', [
+    RetryLater(settings.MISSING_GIVE_UP, reason='not yet'),
+    OSError('no route')])
+def test_once_it_has_run_its_task_was_there(
+        world, ran, clock, register, error):
+    """What lacked is told no more, and counts from the next time on."""
+    def rest(input):
+        raise error
+
+    register(FunctionTask(rest, retry=RetryPolicy(
+        base=settings.MISSING_GIVE_UP, cap=settings.MISSING_GIVE_UP)), 'work')
+    jobid = world.add('work')
+    worker = lacking(world)
+    assert worker.claim_some() == []
+    clock.moment += settings.MISSING_FIRST * 1.1
+    worker.claim_some()
+    assert world.see(lambda service: service.jobs[jobid].error.type) == (
+        'TaskMissing')
+    able = capable(world)
+    assert drain(able) == 1
+    able.leave()
+    told = None if isinstance(error, RetryLater) else str(error)
+    assert world.see(lambda service: (found := service.jobs[jobid].error)
+                     and str(found)) == told
+    # The release before is back for a moment.
+    clock.moment += settings.MISSING_GIVE_UP * 1.1
+    assert not any(worker.claim_some() for _ in range(2))
+    assert world.status(jobid) == 'queued'
 
 
 def test_many_are_set_aside_in_few_commits_and_lines(

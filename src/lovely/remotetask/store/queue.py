@@ -138,7 +138,7 @@ class JobQueue(Claiming):
         """
         key = (ready_key(job.priority or 0, self) if job.ready_key is None
                else self.ready.beside(job.ready_key))
-        before: dict[str, Any] = {}
+        before: dict[str, Any] = _no_longer_missing(job) if begun else {}
         if not begun:
             before['attempts'] = (job.attempts or 1) - 1 or None
             if before['attempts'] is None:
@@ -263,6 +263,7 @@ class JobQueue(Claiming):
         """
         values: dict[str, Any] = {
             'rests': reason or None, 'anchor': now, 'stops': None}
+        values |= _no_longer_missing(job)
         if failure is not None:
             values |= {'error': tuple(failure),
                        'errors': job.past_errors(failure),
@@ -363,3 +364,14 @@ class JobQueue(Claiming):
              start: str | None, limit: int) -> tuple[list[Job], str | None]:
         """See ITaskService.listJobs; only jobs of the selection."""
         return listing.page(self, status, selection, start, limit)
+
+
+def _no_longer_missing(job: Job) -> dict[str, Any]:
+    """What is stored of a job that has run: its task was there.
+
+    A job that kept the moment would fail at once where another worker lacks
+    its task, days later, as if it had been missing all the time.
+    """
+    if job.missing_since is None:
+        return {}
+    return {'missing_since': None, 'error': None}
