@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING
 from typing import Any
 
 import BTrees
@@ -89,9 +90,13 @@ class TaskService(OwnAnnotations, Persistent):
     raiseErrors = False
     clock = SYSTEM_CLOCK    # type: Any
 
-    # What a service of 0.5.2 has not.  The types stand in comments: see job.
-    jobs = OfMigrated()         # type: Any
-    jobqueue = OfMigrated()     # type: Any
+    if TYPE_CHECKING:
+        jobs: Blocks
+        jobqueue: JobQueue
+    else:
+        # What a service of 0.5.2 has not.
+        jobs = OfMigrated()
+        jobqueue = OfMigrated()
 
     def __init__(self) -> None:
         super().__init__()
