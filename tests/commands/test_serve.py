@@ -338,8 +338,11 @@ def test_locked_database_by_uri(serve, remotetask, tmp_path):
     'postgresql://me:secret@127.0.0.1:1/db',
     'zeo://127.0.0.1:1?wait_timeout=1&username=me&password=secret'])
 def test_no_password_in_messages(remotetask, uri):
-    line = one_line(remotetask('serve', '--port', '0', '--db', uri))
-    assert 'secret' not in line
+    run = remotetask('serve', '--port', '0', '--db', uri)
+    assert run.returncode == 1
+    # A warning of the password in the command line, and the error.
+    assert len(run.stderr.splitlines()) == 2, run.stderr
+    assert 'secret' not in run.stderr
 
 
 @pytest.mark.parametrize(('source', 'reason'), [

@@ -207,8 +207,8 @@ def test_processors_of_another_service_sleep_on(world, idle):
     processor = idle()
     looks = []
     claim = processor.worker.executor.write
-    processor.worker.executor.write = lambda function, **more: (
-        looks.append(function), claim(function, **more))[1]
+    processor.worker.executor.write = lambda function, *note, **more: (
+        looks.append(function), claim(function, *note, **more))[1]
 
     def other(connection):
         folder = connection.root()[world.path[0]]
