@@ -1,8 +1,10 @@
 """How many threads of a worker run one task at once."""
 
 import pytest
+from ZODB.POSException import ConflictError
 
 from lovely.remotetask.run.claim import Claim
+from lovely.remotetask.run.conflicts import is_of_queue
 from lovely.remotetask.run.crowd import Crowd
 
 THREADS = 5
@@ -159,6 +161,33 @@ def test_who_repeats_its_run_and_who_gives_its_job_back(pool):
     pool.start(3)
     assert pool.crowd.is_over('task')
     assert not pool.crowd.is_over('other')
+
+
+def test_groups_wait_until_it_is_known_how_many_threads_a_task_bears(pool):
+    assert not pool.crowd.bears_groups('task')
+    pool.limit()
+    assert not pool.crowd.bears_groups('task')
+    pool.end(12)
+    assert pool.limit() >= THREADS
+    assert pool.crowd.bears_groups('task')
+    for limit in 2, 1:
+        pool.conflict()
+        assert pool.limit() == limit
+        assert pool.crowd.bears_groups('task') is (limit == 1)
+    pool.end(50)
+    assert pool.limit() == 2
+    assert not pool.crowd.bears_groups('task')
+    pool.crowd.threads = 1
+    assert pool.crowd.bears_groups('task')
+
+
+def test_a_conflict_of_the_queue_is_none_of_the_task():
+    error = ConflictError()
+    assert not is_of_queue(error)
+    error.class_name = 'persistent.mapping.PersistentMapping'
+    assert not is_of_queue(error)
+    error.class_name = 'lovely.remotetask.job.Job'
+    assert is_of_queue(error)
 
 
 def test_one_thread_is_never_held_back(pool):

@@ -273,8 +273,11 @@ class Claimer:
         return self.suspects.wants_room(service.jobqueue, look.able)
 
     def _fits(self, service: TaskService) -> Callable[[Job, int], bool]:
-        return self.executor.run_times.fits_in_commit(
+        crowd = self.executor.crowd
+        fits = self.executor.run_times.fits_in_commit(
             lambda name: self._find(service, name))
+        return lambda job, count: (
+            crowd.bears_groups(job.task) and fits(job, count))
 
     def _find(self, service: TaskService, name: str) -> Any:
         """The task of this name, or None."""

@@ -112,6 +112,15 @@ def park(service: TaskService, job: Job, how: How, now: float,
     return f'{text}; it waits for {wait:.1f} s, and runs again, uncharged'
 
 
+def is_of_queue(error: TransientError) -> bool:
+    """Has a transaction conflicted at a record of the queue, not of the task?
+
+    As where the claim of the next job shares the commit of a run.
+    """
+    name = getattr(error, 'class_name', None) or ''
+    return name.startswith('lovely.remotetask.')
+
+
 def _place_of(error: TransientError) -> str:
     """The object at which a transaction has conflicted, as a text."""
     name = getattr(error, 'class_name', None)

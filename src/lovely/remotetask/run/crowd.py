@@ -86,6 +86,17 @@ class Crowd:
 
         return admit
 
+    def bears_groups(self, name: str) -> bool:
+        """May jobs of this task share a commit?
+
+        Not while it is being found out how many threads it bears: a conflict
+        would throw all jobs of a group away.
+        """
+        limit = self._limits.get(name)
+        return self.threads == 1 or (
+            limit is not None
+            and (limit.threads == 1 or limit.threads >= self.threads))
+
     def _limit(self, name: str) -> _Limit:
         now = self._monotonic()
         limit = self._limits.get(name)

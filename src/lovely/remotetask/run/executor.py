@@ -79,10 +79,9 @@ class Executor(Failing):
                 return self._attempt(claim, session, claims_next)
             except TransientError as error:
                 conflicts += 1
-                self.run_times.rerun(claim.task)
-                self.crowd.conflicted(claim.task, began)
+                crowded = self.disturbed(claim, began, error)
                 report.ended(claim, 'conflict', report.since(began), error)
-                if self.crowd.is_over(claim.task) or (
+                if crowded or (
                         self.stopping.is_set()
                         and conflicts >= _CONFLICTS_WHEN_STOPPING):
                     # It may conflict for ever: another worker, or this one

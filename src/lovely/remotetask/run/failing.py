@@ -26,6 +26,7 @@ from lovely.remotetask.peers import wakeup
 from lovely.remotetask.run import report
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.conflicts import IN_A_ROW
+from lovely.remotetask.run.conflicts import is_of_queue
 from lovely.remotetask.run.crowd import Crowd
 from lovely.remotetask.run.finder import Finder
 from lovely.remotetask.run.finder import ServiceGone
@@ -44,6 +45,7 @@ from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.store.records import look
 
 if TYPE_CHECKING:
+    from transaction.interfaces import TransientError
     from ZODB import DB
     from ZODB.Connection import Connection
 
@@ -110,6 +112,19 @@ class Failing(Finder):
             report.ended(claim, 'given back' if given else 'dropped',
                          report.since(began))
         return given
+
+    def disturbed(self, claim: Claim, began: float, error: TransientError
+                  ) -> bool:
+        """Note a run that has conflicted.
+
+        Returns: True if its job is to be given back, because more threads run
+        its task than that bears.
+        """
+        self.run_times.rerun(claim.task)
+        if is_of_queue(error):
+            return False        # the task has met no other
+        self.crowd.conflicted(claim.task, began)
+        return self.crowd.is_over(claim.task)
 
     def _leave(self, claim: Claim, error: WrongWorker) -> bool:
         """Leave a job to other workers; False: none has been able to for long.

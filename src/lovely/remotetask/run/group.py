@@ -91,12 +91,10 @@ class Group:
             trace.debug('jobs %s run one by one: %s',
                         [claim.jobid for claim in self._begun], error)
             for claim in self._begun:
-                if isinstance(error, TransientError):
-                    self._executor.run_times.rerun(claim.task)
-                    self._executor.crowd.conflicted(claim.task, began)
-                    if self._executor.crowd.is_over(claim.task):
-                        self._executor.give_back(claim, began, begun=False)
-                        continue
+                if (isinstance(error, TransientError)
+                        and self._executor.disturbed(claim, began, error)):
+                    self._executor.give_back(claim, began, begun=False)
+                    continue
                 self._since = SYSTEM_CLOCK.monotonic()
                 self._executor.run(claim, session)
             return []
