@@ -19,12 +19,12 @@ from zope.schema import Int
 from zope.schema import TextLine
 
 from lovely.remotetask import errors
+from lovely.remotetask.declaring.signatures import signature_of
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskOptions
 from lovely.remotetask.retry import NO_RETRY
 from lovely.remotetask.retry import RetryPolicy
-from lovely.remotetask.signatures import signature_of
 from lovely.remotetask.task import EchoTask
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import SimpleTask

@@ -20,12 +20,12 @@ from zope.interface import implementer
 
 from lovely.remotetask import payload
 from lovely.remotetask import schedule
-from lovely.remotetask.annotations import OwnAnnotations
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import as_local
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.errors import NewerRecord
+from lovely.remotetask.fields.annotations import OwnAnnotations
 from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.fields.failure import keep

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
 from typing import Any
 
 import BTrees
@@ -22,7 +21,6 @@ from lovely.remotetask import events
 from lovely.remotetask import processor
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding.cron import add_cron
-from lovely.remotetask.annotations import OwnAnnotations
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import is_moment
 from lovely.remotetask.bounds import shown
@@ -33,6 +31,7 @@ from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.fields.annotations import OwnAnnotations
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
@@ -90,13 +89,9 @@ class TaskService(OwnAnnotations, Persistent):
     raiseErrors = False
     clock = SYSTEM_CLOCK    # type: Any
 
-    if TYPE_CHECKING:
-        jobs: Blocks
-        jobqueue: JobQueue
-    else:
-        # What a service of 0.5.2 has not.
-        jobs = OfMigrated()
-        jobqueue = OfMigrated()
+    # What a service of 0.5.2 has not.  The types stand in comments: see job.
+    jobs = OfMigrated()         # type: Blocks      # type: ignore[assignment]
+    jobqueue = OfMigrated()     # type: JobQueue    # type: ignore[assignment]
 
     def __init__(self) -> None:
         super().__init__()

@@ -26,21 +26,21 @@ from zope.schema import getFieldsInOrder
 from zope.schema.fieldproperty import FieldProperty
 from zope.schema.interfaces import IField
 
-from lovely.remotetask import venusian
 from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
-from lovely.remotetask.decorated import TaskFunction
-from lovely.remotetask.decorated import WholeTaskFunction
-from lovely.remotetask.decorated import mark
-from lovely.remotetask.decorated import marks
+from lovely.remotetask.declaring import venusian
+from lovely.remotetask.declaring.decorated import TaskFunction
+from lovely.remotetask.declaring.decorated import WholeTaskFunction
+from lovely.remotetask.declaring.decorated import mark
+from lovely.remotetask.declaring.decorated import marks
+from lovely.remotetask.declaring.signatures import Signature
+from lovely.remotetask.declaring.signatures import signature_of
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.retry import RetryPolicy
-from lovely.remotetask.signatures import Signature
-from lovely.remotetask.signatures import signature_of
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService

@@ -14,7 +14,7 @@ from lovely.remotetask import payload
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import seconds_of
 from lovely.remotetask.bounds import shown
-from lovely.remotetask.decorated import name_of
+from lovely.remotetask.declaring.decorated import name_of
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected

@@ -1,1 +1,1 @@
-"""What a job's record is made of: its moments, errors and latest runs."""
+"""What a job's record is made of: moments, errors, runs and annotations."""

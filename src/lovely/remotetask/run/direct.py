@@ -47,7 +47,7 @@ def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
     """Run a job in the caller's transaction, site and interaction.
 
     Arguments: ``pull``, a callable that takes a job out of the queue, or
-    returns None; ``force``: call the task whatever is remembered of the job.
+    returns None; ``force``: call the task, also where a note says not to.
     Returns: False if there was no job.
     Raises, Txn: see ITaskService.processNext.
     """

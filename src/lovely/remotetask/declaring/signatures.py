@@ -2,7 +2,7 @@
 
 ::
 
-    f(input)                    the input, whatever it is
+    f(input)                    the input, of any type
     f(service, jobid, input)    the same; it knows the job, too
     f()                         nothing
     f(source, width=100)        a mapping: a value for each parameter

@@ -1,0 +1,1 @@
+"""What ``@task`` makes of a function: its parameters, and how it adds jobs."""
