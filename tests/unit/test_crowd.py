@@ -79,8 +79,33 @@ def test_conflicts_take_threads_away_down_to_one(pool):
         pool.conflict()
         limits.append(pool.limit())
     assert limits == [2, 1, 1, 1]
-    pool.now += 1000
-    assert pool.limit() == 1, 'only a new task gets more in time'
+    pool.now += 59
+    assert pool.limit() == 1, 'only a new task gets more within a second'
+
+
+def test_a_run_that_hangs_holds_up_no_others_for_ever(pool):
+    pool.limit()
+    pool.conflict()
+    pool.start(1)
+    assert not pool.crowd.admits()('task')
+    pool.now += 60
+    assert pool.crowd.admits()('task')
+    pool.start(2)
+    assert not pool.crowd.admits()('task')
+    pool.now += 60
+    assert pool.crowd.admits()('task')
+
+
+def test_a_task_that_takes_long_is_not_taken_for_one_that_hangs(pool):
+    pool.limit()
+    pool.conflict()
+    began = pool.start(1)
+    pool.now += 50
+    pool.crowd.ended('task', began)
+    pool.now += 199
+    assert not pool.crowd.admits()('task')
+    pool.now += 1.1
+    assert pool.crowd.admits()('task')
 
 
 def test_fifty_good_ends_try_one_thread_more(pool):

@@ -9,7 +9,8 @@ is then slower than one.  So each task has a limit that the worker learns::
       |  conflicts cost more than one run of _RUNS_PER_CONFLICT
       v
     taught  half as many each time, at least one thread; one more after
-            _RUNS_TO_RAISE good ends
+            _RUNS_TO_RAISE good ends, or where none ends for much longer than
+            a run has taken: one that hangs must not hold up the others
 
 A run that began before the limit changed teaches nothing: it met the crowd of
 before.  The limit is no promise: a claim looks at what runs at that moment.
@@ -29,6 +30,11 @@ from lovely.remotetask.store.claiming import Token
 _RUNS_PER_CONFLICT = 20
 _RUNS_TO_RAISE = 50
 
+# After so many seconds, and so many times the length of the latest good run,
+# without any end, one more thread may run the task.
+_STILL_SECONDS = 60.0
+_STILL_RUNS = 4
+
 _NEW_LIMIT = 2
 _NEW_SECONDS = 1.0
 
@@ -36,7 +42,8 @@ _NEW_SECONDS = 1.0
 @dataclass
 class _Limit:
     """Attributes: ``credit``, the good ends since it changed, less what
-    conflicts have cost; ``ended``, the moment of the latest good end.
+    conflicts have cost; ``ended``, the moment of the latest good end, and
+    ``took``, for how long that run had gone on (seconds).
     """
 
     threads: int
@@ -44,6 +51,7 @@ class _Limit:
     is_new: bool = True
     credit: int = 0
     ended: float = 0.0
+    took: float = 0.0
 
     def change(self, threads: int, now: float) -> None:
         self.threads, self.changed, self.credit = threads, now, 0
@@ -105,6 +113,10 @@ class Crowd:
         elif (limit.is_new and limit.threads < self.threads
                 and now - limit.changed >= _NEW_SECONDS):
             limit.change(limit.threads * 2, now)
+        elif limit.threads < self.threads and (
+                now - max(limit.changed, limit.ended)
+                >= max(_STILL_SECONDS, _STILL_RUNS * limit.took)):
+            limit.change(limit.threads + 1, now)
         return limit
 
     def _slots(self, name: str) -> set[int]:
@@ -123,6 +135,7 @@ class Crowd:
         if limit is None:
             return
         limit.ended = now = self._monotonic()
+        limit.took = now - began
         if began < limit.changed:
             return
         limit.credit += 1
