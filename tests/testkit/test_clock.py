@@ -92,3 +92,12 @@ def test_it_cannot_be_stored(service):
         transaction.commit()
     transaction.abort()
     assert service.clock is SYSTEM_CLOCK
+
+
+def test_a_clock_may_be_entered_twice():
+    before = TaskService.clock
+    with FrozenClock(NOON) as clock:
+        with clock:
+            assert TaskService.clock is clock
+        assert TaskService.clock is clock
+    assert TaskService.clock is before

@@ -96,6 +96,20 @@ def test_a_run_that_hangs_holds_up_no_others_for_ever(pool):
     assert pool.crowd.admits()('task')
 
 
+def test_a_task_that_did_not_run_is_not_taken_for_one_that_hangs(pool):
+    pool.limit()
+    pool.conflict()
+    for _ in range(8):
+        pool.now += 61
+        assert pool.crowd.admits()('task')
+        began = pool.start(1)
+        assert not pool.crowd.admits()('task')
+        pool.now += 0.001
+        pool.crowd.ended('task', began)
+        pool.crowd.active.clear()
+    assert pool.limit() == 1
+
+
 def test_a_task_that_takes_long_is_not_taken_for_one_that_hangs(pool):
     pool.limit()
     pool.conflict()

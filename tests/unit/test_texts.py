@@ -25,6 +25,9 @@ def test_line_breaks_and_control_characters_become_a_space():
     ("host=a user=b password=secret dbname=c",
      'host=a user=b password=*** dbname=c'),
     ("password = 'my secret' dbname=c", 'password = *** dbname=c'),
+    (r"host='x' password='my\'s secret' dbname=c",
+     "host='x' password=*** dbname=c"),
+    (r"password='a\\\\' dbname=c", 'password=*** dbname=c'),
     ('zeo://host:8100?passwd=secret&x=1', 'zeo://host:8100?passwd=***&x=1'),
     ('http://host:8080/tasks', 'http://host:8080/tasks')])
 def test_passwords_are_hidden(text, hidden):

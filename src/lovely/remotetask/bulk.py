@@ -144,7 +144,7 @@ def check_final(status: Iterable[str]) -> tuple[str, ...]:
     return tuple(one for one in FINAL if one in wanted)
 
 
-def check_open(status: str) -> str:
+def check_open(status: object) -> str:
     """This status.  Raises: UsageError for one that is over."""
     if status not in (*NOT_OVER, SCHEDULED):
         raise UsageError(f'there is nothing to cancel about {status!r:.80}; '
@@ -152,7 +152,7 @@ def check_open(status: str) -> str:
     return status
 
 
-def check_over(status: str) -> str:
+def check_over(status: object) -> str:
     """This status.  Raises: UsageError for one that is not retried."""
     if status not in RETRIED:
         raise UsageError(f'there is nothing to retry about {status!r:.80}; '
@@ -236,8 +236,9 @@ def retrying(transact: Transact, status: str, selection: Selection,
             status, selection, at, settings.BULK_BATCH)
         retried = 0
         for job in jobs:
-            # Another job has got its key, or its record cannot be read: that
-            # is found before anything is changed.
+            # Another job has got its key, its record cannot be read, or its
+            # schedule has no next time: that is found before anything is
+            # changed.
             with suppress(UsageError, NewerRecord):
                 service.retryJob(job.id)
                 retried += 1

@@ -140,7 +140,7 @@ class FunctionTask(SimpleTask):
         func: Callable[..., Any] = self.func
         if signature.whole:
             return func(service, jobid, input)
-        if signature.single:
+        if signature.single and signature.required:
             return func(input)
         # The job may have been added for the parameters of another release.
         violations = signature.violations(input)

@@ -20,7 +20,8 @@ _UNFIT = re.compile('[\ud800-\udfff\u202a-\u202e\u2066-\u2069]')
 # Of a URI, and of a connection string or a query.  A password with a space
 # that was not quoted is still hidden to its end.
 _IN_URI = re.compile(r'(://[^/@:\s]*:)[^@/\n]*@')
-_IN_STRING = re.compile(r"((?:password|passwd) *= *)('[^']*'|[^&\s]*)")
+_IN_STRING = re.compile(
+    r"((?:password|passwd) *= *)('(?:[^'\\]|\\.)*'|[^&\s]*)")
 
 
 def one_line(text: str) -> str:

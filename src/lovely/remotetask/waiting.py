@@ -17,6 +17,7 @@ from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors import WaitTimeout
 from lovely.remotetask.peers import wakeup
+from lovely.remotetask.peers.forks import check_opened_here
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
 from lovely.remotetask.store.states import is_final
@@ -44,6 +45,8 @@ def wait_for(service: TaskService, jobid: int, timeout: float) -> Job:
     deadline = SYSTEM_CLOCK.monotonic() + timeout
     pause = _PAUSE_FIRST
     with wakeup.waiting(jar.db()) as waiter:
+        # Before the first look: a commit right after that wakes us, too.
+        waiter.expect(None if job is None else job._p_oid)
         # A snapshot of its own for each look: that of the caller shows no
         # commit that came after it.
         while True:
@@ -68,7 +71,7 @@ def wait_for(service: TaskService, jobid: int, timeout: float) -> Job:
 def _may_wait(service: TaskService) -> tuple[Connection, bytes]:
     """The connection of a caller who may wait, and the service's oid.
 
-    Raises: UsageError.
+    Raises: UsageError; OpenedBeforeFork.
     """
     if job_of_thread() is not None:
         raise UsageError(
@@ -81,6 +84,9 @@ def _may_wait(service: TaskService) -> tuple[Connection, bytes]:
             'this transaction has something to commit, and waitFor has to '
             'begin a new one to see how the job ended: commit it first (until '
             'then no worker sees the jobs that it adds), or abort it')
+    if jar is not None:
+        # After a fork no commit of the parent would be seen.
+        check_opened_here(jar.db())
     if jar is None or oid is None:
         raise UsageError('this service is in no database, and nothing runs '
                          'its jobs while you wait: call process()')

@@ -17,6 +17,7 @@ from lovely.remotetask.errors import RollbackImpossible
 from lovely.remotetask.errors import SessionBroken
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import NO_RETRY
+from lovely.remotetask.run import broken_off
 from lovely.remotetask.task import FunctionTask
 
 #: After how many conflicts in a row a job waits.
@@ -267,6 +268,30 @@ def test_it_ends_after_CONFLICTS(service, add, monkeypatch):
             transaction.commit()
     assert service.getStatus(jobid) == 'error'
     assert f'{2 * ROUND} times' in service.getError(jobid)
+
+
+def test_what_is_remembered_ends_with_the_job_and_has_a_bound(
+        service, add, monkeypatch):
+    monkeypatch.setattr(broken_off, '_NOTED_JOBS', 2)
+    again = [True]
+
+    def conflict():
+        if again[0]:
+            raise TransientError('again')
+
+    jobid, _ = add(conflict)
+    others = [service.add('task') for _ in range(3)]
+    transaction.commit()
+    notes = broken_off._notes.setdefault(service._p_jar.db(), {})
+    for one in jobid, *others, others[-1]:
+        with pytest.raises(TransientError):
+            service.processNext(jobid=one)
+        transaction.abort()
+    # The oldest are forgotten, and none for one that is there already.
+    assert [found for _, found in notes] == others[1:]
+    again[0] = False
+    assert service.processNext(jobid=others[-1])
+    assert [found for _, found in notes] == others[1:2]
 
 
 def test_another_run_of_the_job_ends_the_row(application, service, add):

@@ -44,6 +44,11 @@ def twice(input):
 
 
 @task
+def usual(input=5):
+    return input
+
+
+@task
 def follow(source):
     return resize.delay(source, width=7)
 
@@ -76,6 +81,14 @@ def test_a_job_of_delay_is_part_of_the_transaction(scanned):
     assert len(scanned.jobs) == 0
 
 
+def test_what_is_left_out_gets_the_default_of_the_function(scanned):
+    jobids = [usual.delay(), usual.delay(6), usual.delay(input=None),
+              scanned.add('usual'), scanned.add('usual', 7)]
+    scanned.process()
+    # A job has no input where that is None.
+    assert [scanned.getResult(jobid) for jobid in jobids] == [5, 6, 5, 5, 7]
+
+
 def test_apply_async_has_options(scanned):
     soon = resize.apply_async(('a',), {'width': 5}, countdown=60, priority=2)
     moment = datetime.now(UTC) + timedelta(hours=1)
@@ -95,6 +108,9 @@ def test_apply_async_has_options(scanned):
     ({'countdown': -1}, 'delay is -1'),
     ({'eta': datetime(2030, 1, 1)}, 'one with a time zone'),
     ({'priority': 9}, 'priority is 9'),
+    ({'delay': 3600}, 'delay: apply_async takes no such option'),
+    ({'runAt': datetime.now(UTC)}, 'runAt: apply_async takes no such'),
+    ({'startLater': True}, 'startLater: apply_async takes no such option'),
 ])
 def test_options_that_cannot_be(scanned, options, said):
     with pytest.raises((UsageError, ValueError), match=said):
@@ -105,6 +121,12 @@ def test_options_that_cannot_be(scanned, options, said):
 def test_a_text_is_no_list_of_arguments(scanned):
     with pytest.raises(UsageError, match="args is 'a.png'; give a list"):
         resize.apply_async('a.png')
+    assert len(scanned.jobs) == 0
+
+
+def test_a_list_is_no_mapping_of_arguments(scanned):
+    with pytest.raises(UsageError, match='kwargs is .*; give a mapping'):
+        resize.apply_async(('a.png',), [1])
     assert len(scanned.jobs) == 0
 
 

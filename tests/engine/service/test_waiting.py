@@ -1,6 +1,7 @@
 """Who may wait for a job, and for which: see kit/test_waiting.py, too."""
 
 import threading
+import time
 
 import pytest
 import transaction
@@ -54,7 +55,10 @@ def test_a_commit_of_another_thread_wakes_it(
     jobid = service.add('held')
     transaction.commit()
     service.startProcessing()
+    began = time.monotonic()
     assert service.waitFor(jobid, DEADLINE).output is True
+    # At the deadline it looks once more, without having been woken.
+    assert time.monotonic() - began < DEADLINE / 2
 
 
 def test_a_transaction_with_changes_is_refused(application, service, echo):

@@ -139,20 +139,17 @@ class Client:
                 f'the input is too large for the server at {self.url} (HTTP '
                 f'status 413)', 'store it in a file or a database, and give '
                                 'the task its place')
-        if status in (502, 503, 504) and not _is_json(content):
+        answer = _json_of(content)
+        if status in (502, 503, 504) and answer is None:
             raise Failure(
                 f'the proxy at {self.url} does not reach its server (HTTP '
                 f'status {status})', 'start the server: remotetask serve')
-        try:
-            answer = json.loads(content)
-            message = None if status == 200 else str(answer['error'])
-        except (ValueError, KeyError, TypeError):
-            raise Failure(
-                f'the program at {self.url} is no remotetask server '
-                f'(HTTP status {status})', 'correct --url') from None
-        if message is not None:
-            raise Failure(message)
-        return answer
+        if status == 200 and answer is not None:
+            return answer
+        if status != 200 and isinstance(answer, dict) and 'error' in answer:
+            raise Failure(str(answer['error']))
+        raise Failure(f'the program at {self.url} is no remotetask server '
+                      f'(HTTP status {status})', 'correct --url')
 
     def _unreachable(self, error: OSError) -> Failure:
         if isinstance(error, ssl.SSLError):
@@ -192,14 +189,6 @@ class Client:
             encoded = base64.b64encode(user.encode()).decode('ascii')
             return f'Basic {encoded}'
         return None
-
-
-def _is_json(content: bytes) -> bool:
-    try:
-        json.loads(content)
-    except ValueError:
-        return False
-    return True
 
 
 def is_loopback(host: str) -> bool:

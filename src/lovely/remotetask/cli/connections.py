@@ -68,10 +68,11 @@ class Listener:
         servers = [
             _Server(application, sockets, dispatcher=dispatcher, adj=given,
                     sockinfo=place, limits=limits) for place in given.listen]
-        self.addresses: Sequence[str] = [
-            server.effective_host for server in servers]
-        # The system may have chosen it.
+        # The system may have chosen it, and another one for each address.
         self.port = int(servers[0].effective_port)
+        self.addresses: Sequence[str] = [
+            server.effective_host for server in servers
+            if int(server.effective_port) == self.port]
         self._all = MultiSocketServer(sockets, given, (), dispatcher)
         dispatcher.set_thread_count(_THREADS)
 

@@ -89,8 +89,9 @@ def retry_command(jobid: int | None, everything: bool, status: str | None,
         return
     click.echo(f'retried: {done["retried"]}')
     if done['left']:
-        click.echo(f'left: {done["left"]}: another job has the key, or the '
-                   f'record cannot be read; retry each by its ID to read why')
+        click.echo(f'left: {done["left"]}: another job has the key, the '
+                   f'record cannot be read, or the schedule has no next time; '
+                   f'retry each by its ID to read why')
 
 
 def _is_one(jobid: int | None, everything: bool, status: str | None,

@@ -87,6 +87,11 @@ class WholeTaskFunction(_ApplyAsync, Protocol[_I_contra, _R_co]):
         """
 
 
+# What apply_async passes on to ``add``.  Its ``delay`` and ``runAt`` are not
+# among them: they have the names countdown and eta here.
+_OPTIONS = frozenset(('priority', 'key', 'onDuplicate', 'runAs'))
+
+
 # --- names -------------------------------------------------------------------
 
 def marks(func: Any) -> tuple[tuple[str, Any], ...]:
@@ -110,9 +115,18 @@ def mark(func: Callable[..., Any], name: str, made: Any) -> None:
         if countdown is not None and eta is not None:
             raise UsageError('countdown and eta exclude each other: give one '
                              'of them')
+        unknown = sorted(options.keys() - _OPTIONS)
+        if unknown:
+            raise UsageError(
+                f'{", ".join(unknown)}: apply_async takes no such option; '
+                f'give countdown, eta, {", ".join(sorted(_OPTIONS))}, or call '
+                f'add of the service')
         if isinstance(args, str | bytes):
             raise UsageError(f'args is {shown(args)}; give a list or tuple '
                              f'of the arguments')
+        if kwargs is not None and not isinstance(kwargs, Mapping):
+            raise UsageError(f'kwargs is {shown(kwargs)}; give a mapping of '
+                             f'the arguments by name')
         return _add(func, args, kwargs or {},
                     {**options, 'delay': countdown, 'runAt': eta})
 

@@ -118,7 +118,8 @@ class Signature(NamedTuple):
         the last one.
         """
         if self.single:
-            return [input], {}
+            # A job without an input gets the default of the parameter.
+            return [] if input is None and not self.required else [input], {}
         values = dict(input or {})
         args = []
         for name in self.names[:self.unnamed]:

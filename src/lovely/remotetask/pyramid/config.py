@@ -30,7 +30,7 @@ from lovely.remotetask.task import set_options
 _MOST_THREADS = 256
 
 # The setting remotetask.anonymous -> the submitter of jobs of such requests.
-_ANONYMOUS = {'nobody': identity.NOBODY, 'system': None}
+_ANONYMOUS = {'everyone': identity.EVERYONE, 'system': None}
 
 
 def includeme(config: Any) -> None:
@@ -68,12 +68,12 @@ def _base_url(settings: Any) -> str:
 
 
 def _anonymous(settings: Any) -> str | None:
-    wanted = settings.get('remotetask.anonymous') or 'nobody'
+    wanted = settings.get('remotetask.anonymous') or 'everyone'
     if wanted not in _ANONYMOUS:
         raise ConfigurationError(
-            f'the setting remotetask.anonymous is {wanted!r}; give nobody, or '
-            f'system if jobs that visitors without a login add are to run on '
-            f'the account of the application')
+            f'the setting remotetask.anonymous is {wanted!r}; give everyone, '
+            f'or system if jobs that visitors without a login add are to run '
+            f'on the account of the application')
     return _ANONYMOUS[wanted]
 
 

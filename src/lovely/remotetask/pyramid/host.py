@@ -87,7 +87,7 @@ class PyramidHost(host.PlainHost):
     def __init__(self, registry: Any,
                  connect: Callable[[Any], Connection] = get_connection,
                  base_url: str = 'http://localhost',
-                 anonymous: str | None = identity.NOBODY) -> None:
+                 anonymous: str | None = identity.EVERYONE) -> None:
         self._registry = registry
         self._connect = connect
         self._base_url = base_url

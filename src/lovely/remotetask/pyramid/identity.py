@@ -15,12 +15,12 @@ from pyramid.interfaces import ISecurityPolicy
 from lovely.remotetask.errors import SubmitterGone
 
 #: The key in the environ of a job's request for the user as whom it runs;
-#: None: the application's own account.  A job that runs as nobody has no such
-#: key.  No header of a client is stored under it.
+#: None: the application's own account.  A job of a visitor without a login has
+#: no such key.  No header of a client is stored under it.
 USER = 'remotetask.user'
 
 #: The submitter of a job that a request without a user has added.
-NOBODY = Everyone
+EVERYONE = Everyone
 
 
 def write(userid: Any) -> str:
@@ -55,8 +55,8 @@ def introduce(request: Any, submitter: str) -> None:
 
     Raises: SubmitterGone where the security policy sees another user in it.
     """
-    if submitter == NOBODY:
-        _introduce_nobody(request)
+    if submitter == EVERYONE:
+        _introduce_visitor(request)
         return
     userid = read(submitter)
     environ = request.environ
@@ -79,17 +79,17 @@ def introduce(request: Any, submitter: str) -> None:
             f'gives, and has to look at request.environ[{USER!r}]')
 
 
-def _introduce_nobody(request: Any) -> None:
-    # As in a request that brings nothing along: a policy must not take the
-    # name of nobody for a user.
+def _introduce_visitor(request: Any) -> None:
+    # As in a request that brings nothing along: a policy must not take
+    # ``system.Everyone`` for the name of a user.
     request.environ.pop(USER, None)
     known = request.authenticated_userid
     if known is not None:
         raise SubmitterGone(
             f'the job was added by a request without a user, and is to run as '
-            f'nobody, but the security policy of the application takes its '
-            f'request for one of {known!r}: let the policy ask for something '
-            f'that a request brings along')
+            f'a visitor without a login, but the security policy of the '
+            f'application takes its request for one of {known!r}: let the '
+            f'policy ask for something that a request brings along')
 
 
 def _send_back(request: Any, headers: Any) -> None:

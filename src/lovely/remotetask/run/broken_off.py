@@ -13,6 +13,7 @@ Workers run jobs in transactions of their own: they do not ask for this.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import TYPE_CHECKING
 from typing import Any
@@ -64,6 +65,9 @@ class Note(NamedTuple):
 _notes: weakref.WeakKeyDictionary[Any, dict[Any, Note]] = (
     weakref.WeakKeyDictionary())
 
+# An error while a note is written would take the place of the caller's.
+_writing = threading.Lock()
+
 
 class Memory:
     """What this process remembers of one job.
@@ -94,9 +98,16 @@ class Memory:
             fault = describe(cause)
             if cause is not raised:
                 fault += f'; it could not be stored then: {describe(raised)}'
-        while len(self._notes) >= _NOTED_JOBS:
-            # Another thread may take the same one.
-            self._notes.pop(next(iter(self._notes), None), None)
-        self._notes[self._key] = Note(
-            self._state, 1 if earlier is None else earlier.times + 1,
-            how(cause), fault)
+        note = Note(self._state, 1 if earlier is None else earlier.times + 1,
+                    how(cause), fault)
+        with _writing:
+            self._notes.pop(self._key, None)
+            while len(self._notes) >= _NOTED_JOBS:
+                del self._notes[next(iter(self._notes))]
+            self._notes[self._key] = note
+
+    def forget(self) -> None:
+        """Forget the job: a run of it has ended."""
+        if self._key in self._notes:
+            with _writing:
+                self._notes.pop(self._key, None)

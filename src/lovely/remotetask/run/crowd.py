@@ -43,7 +43,8 @@ _NEW_SECONDS = 1.0
 class _Limit:
     """Attributes: ``credit``, the good ends since it changed, less what
     conflicts have cost; ``ended``, the moment of the latest good end, and
-    ``took``, for how long that run had gone on (seconds).
+    ``took``, for how long that run had gone on (seconds); ``idle``, the latest
+    moment at which none ran.
     """
 
     threads: int
@@ -52,6 +53,7 @@ class _Limit:
     credit: int = 0
     ended: float = 0.0
     took: float = 0.0
+    idle: float = 0.0
 
     def change(self, threads: int, now: float) -> None:
         self.threads, self.changed, self.credit = threads, now, 0
@@ -113,8 +115,10 @@ class Crowd:
         elif (limit.is_new and limit.threads < self.threads
                 and now - limit.changed >= _NEW_SECONDS):
             limit.change(limit.threads * 2, now)
+        elif limit.threads < self.threads and not self._slots(name):
+            limit.idle = now
         elif limit.threads < self.threads and (
-                now - max(limit.changed, limit.ended)
+                now - max(limit.changed, limit.ended, limit.idle)
                 >= max(_STILL_SECONDS, _STILL_RUNS * limit.took)):
             limit.change(limit.threads + 1, now)
         return limit

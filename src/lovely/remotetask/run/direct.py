@@ -64,6 +64,7 @@ def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
     except BaseException as raised:
         memory.write(raised)
         raise
+    memory.forget()
     if error is not None and service.raiseErrors:
         raise error
     return True

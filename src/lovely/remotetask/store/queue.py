@@ -26,6 +26,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import Job
+from lovely.remotetask.schedule import check_next
 from lovely.remotetask.store import cleaning
 from lovely.remotetask.store import counts
 from lovely.remotetask.store import listing
@@ -295,9 +296,13 @@ class JobQueue(Claiming):
         failed = job.status == CRONJOB and job.position is not None
         if job.status not in (QUEUED, ERROR, CANCELLED) and not failed:
             raise InvalidTransition(job.id, str(job.status), QUEUED)
+        begins = job.recurring and job.status not in (QUEUED, CRONJOB)
+        if begins:
+            # Before the first write: a schedule may have no next time.
+            check_next(job.id, job.next_run(now))
         job.put(failures=0, interruptions=0, missing_since=None, anchor=None,
                 conflicts=None, stops=None)
-        if job.recurring and job.status not in (QUEUED, CRONJOB):
+        if begins:
             self.schedule(job, now)
         elif job.position is None or job.position[0] != 'ready':
             self.enqueue(job)

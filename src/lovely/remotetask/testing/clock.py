@@ -33,6 +33,8 @@ class FrozenClock:
     def __init__(self, moment: datetime | float | None = None) -> None:
         self._now = (SYSTEM_CLOCK.now() if moment is None
                      else seconds_since_1970('moment', moment))
+        # One for each block that has been entered.
+        self._before: list[Any] = []
 
     def now(self) -> float:
         """Seconds since 1970 (float)."""
@@ -71,12 +73,12 @@ class FrozenClock:
     def __enter__(self) -> Self:
         # Of the class, and not of one service: each connection, and so each
         # worker, has its own object of that, and this clock cannot be stored.
-        self._before = TaskService.clock
+        self._before.append(TaskService.clock)
         TaskService.clock = self
         return self
 
     def __exit__(self, *error: object) -> None:
-        TaskService.clock = self._before
+        TaskService.clock = self._before.pop()
 
     def __reduce__(self) -> Any:
         raise UsageError(

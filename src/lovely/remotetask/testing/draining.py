@@ -108,8 +108,9 @@ def inline(service: TaskService) -> Iterator[None]:
         yield
     finally:
         wakeup.after_notifying.remove(run)
-    for error in broken:
-        raise error
+    if broken:
+        # The others were logged, or came of it.
+        raise broken[0]
 
 
 @dataclass(frozen=True)

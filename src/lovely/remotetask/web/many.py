@@ -13,7 +13,6 @@ from lovely.remotetask import bulk
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
-from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.web import selecting
 
 _T = TypeVar('_T')
@@ -86,9 +85,6 @@ def cancel_all(transact: bulk.Transact, status: object,
     Returns: ``{'cancelled': how many, 'next': start or None}``.
     Raises, Txn: as ``clean``.
     """
-    if not isinstance(status, str):
-        raise UsageError(f'status has to be one of '
-                         f'{", ".join(NOT_OVER)}, not {status!r:.80}')
     steps = bulk.cancelling(transact, bulk.check_open(status),
                             selecting.selection(**wanted), _start(start))
     cancelled, following = 0, None
@@ -106,9 +102,6 @@ def retry_all(transact: bulk.Transact, status: object,
     start or None}``.
     Raises, Txn: as ``clean``.
     """
-    if not isinstance(status, str):
-        raise UsageError(f'status has to be one of {", ".join(bulk.RETRIED)}, '
-                         f'not {status!r:.80}')
     steps = bulk.retrying(transact, bulk.check_over(status),
                           selecting.selection(**wanted), _start(start))
     retried, left, following = 0, 0, None
