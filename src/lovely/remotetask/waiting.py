@@ -38,6 +38,11 @@ def wait_for(service: TaskService, jobid: int, timeout: float) -> Job:
     """See ITaskService.waitFor"""
     if not is_seconds(timeout):
         raise UsageError(f'timeout is {shown(timeout)}; give {SECONDS}')
+    opened = caller.jar_of(service)
+    if opened is not None:
+        # On ZEO the first load would wait for ever; elsewhere no commit of
+        # the parent would be seen.
+        check_opened_here(opened.db())
     job = look(service.jobs, jobid)
     if job is not None and is_final(job.status):
         return job
@@ -71,7 +76,7 @@ def wait_for(service: TaskService, jobid: int, timeout: float) -> Job:
 def _may_wait(service: TaskService) -> tuple[Connection, bytes]:
     """The connection of a caller who may wait, and the service's oid.
 
-    Raises: UsageError; OpenedBeforeFork.
+    Raises: UsageError.
     """
     if job_of_thread() is not None:
         raise UsageError(
@@ -84,9 +89,6 @@ def _may_wait(service: TaskService) -> tuple[Connection, bytes]:
             'this transaction has something to commit, and waitFor has to '
             'begin a new one to see how the job ended: commit it first (until '
             'then no worker sees the jobs that it adds), or abort it')
-    if jar is not None:
-        # After a fork no commit of the parent would be seen.
-        check_opened_here(jar.db())
     if jar is None or oid is None:
         raise UsageError('this service is in no database, and nothing runs '
                          'its jobs while you wait: call process()')

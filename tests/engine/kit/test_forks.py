@@ -104,6 +104,17 @@ def test_a_database_of_the_parent_is_refused(shared, register):
     connection.close()
 
 
+def test_a_child_may_not_wait_for_a_job(shared, register):
+    """It would never see the end, on ZEO not even the job."""
+    register(lambda input: input, 'echo')
+    jobid = shared.add('echo')
+    connection = shared.db.open(transaction.TransactionManager())
+    service = shared.service(connection)
+    said = in_child(lambda: raised(lambda: service.waitFor(jobid, 0)))
+    assert 'was opened before this process' in said
+    connection.close()
+
+
 def test_a_processor_of_the_parent_says_so_and_ends(shared, log):
     processor = shared.processor()
 
