@@ -10,7 +10,7 @@ from lovely.remotetask import walk
 from lovely.remotetask.cli import find_service
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.edge import db
-from lovely.remotetask.host import PLAIN
+from lovely.remotetask.host.plain import PLAIN
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import transaction
 from zope.component.hooks import getSite
 
 from lovely.remotetask.errors import ServiceNotFound
-from lovely.remotetask.host import PLAIN
 from lovely.remotetask.host import visit
+from lovely.remotetask.host.plain import PLAIN
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.task import EchoTask
 

@@ -16,7 +16,7 @@ from lovely.remotetask import settings
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import UsageError
-from lovely.remotetask.host import ProcessorRequest
+from lovely.remotetask.host.interaction import ProcessorRequest
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.task import FunctionTask

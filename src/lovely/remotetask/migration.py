@@ -17,13 +17,13 @@ from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import UsageError
-from lovely.remotetask.host import ServicePath
+from lovely.remotetask.host.paths import ServicePath
+from lovely.remotetask.host.paths import show
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store import check
 from lovely.remotetask.store import upstream
 from lovely.remotetask.store.records import why_unreadable
 from lovely.remotetask.walk import services
-from lovely.remotetask.walk import show
 
 if TYPE_CHECKING:
     from ZODB import DB

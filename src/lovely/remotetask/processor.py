@@ -23,8 +23,8 @@ from lovely.remotetask.edge import db as database_edge
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import NotMigrated
 from lovely.remotetask.errors import UsageError
-from lovely.remotetask.host import ProcessorRequest
 from lovely.remotetask.host import current as current_host
+from lovely.remotetask.host.interaction import ProcessorRequest
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace

@@ -42,12 +42,10 @@ from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.job import Job
-from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers.oids import forget_when_cut_off
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run import direct
 from lovely.remotetask.run import threads
-from lovely.remotetask.run.worker_id import manual_worker
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
 from lovely.remotetask.store.blocks import Blocks
@@ -311,33 +309,14 @@ class TaskService(OwnAnnotations, Persistent):
 
     def claimNextJob(self, now: float | None = None) -> int | None:
         """See ITaskService"""
-        now = self._look(now)
-        worker = manual_worker()
-        jar = caller.jar_of(self)
-        queue = self.jobqueue
-        if queue.paused:
-            return None
-        queue.enroll(worker.id, () if jar is None else
-                     liveness.for_database(jar.db()).announce(), beats=False)
-        slots = queue.slots_of(worker.id)
-        slot = slots[0] if slots else queue.take_slot(worker.id)
-        taken = queue.claim_next(worker.tokens(slot), now)
-        return taken[0].id if taken else None
+        job = direct.claim(self, self._look(now))
+        return None if job is None else job.id
 
     def processNext(self, now: float | None = None,
                     jobid: int | None = None, *, force: bool = False) -> bool:
         """See ITaskService"""
         now = self._look(now)
-        moment, queue = now, self.jobqueue
-
-        def pull() -> Job | None:
-            if jobid is None:
-                return queue.pull(moment)
-            return queue.runnable(jobid, moment, manual_worker().id, force)
-
-        if jobid is None and (queue.paused or not queue.has_waiting(now)):
-            return False
-        return direct.run_here(self, self.host, pull, now, force)
+        return direct.run_here(self, self.host, now, jobid, force)
 
     def process(self, now: float | None = None) -> None:
         """See ITaskService"""

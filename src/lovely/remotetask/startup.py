@@ -26,7 +26,7 @@ from lovely.remotetask import processor
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.host import current
-from lovely.remotetask.host import in_site
+from lovely.remotetask.host.interaction import in_site
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.log import log
 

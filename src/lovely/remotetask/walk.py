@@ -11,8 +11,8 @@ from persistent.interfaces import IPersistent
 from ZODB.interfaces import IBroken
 from zope.component.interfaces import ISite
 
-from lovely.remotetask.host import SITE_MANAGER
-from lovely.remotetask.host import ServicePath
+from lovely.remotetask.host.paths import ServicePath
+from lovely.remotetask.host.plain import SITE_MANAGER
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.store.records import UNREADABLE
 
@@ -73,11 +73,6 @@ def can_be_seen(obj: Any) -> bool:
 def split(path: str) -> list[str]:
     """The names of a path, with or without a slash in front."""
     return [name for name in path.split('/') if name]
-
-
-def show(path: Sequence[str]) -> str:
-    """A path for people."""
-    return '/' + '/'.join(path)
 
 
 def path_to(names: Sequence[str], service: TaskService, host: IHost

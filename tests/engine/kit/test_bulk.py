@@ -8,7 +8,7 @@ from transaction.interfaces import TransientError
 
 from lovely.remotetask import bulk
 from lovely.remotetask.edge import db as edge
-from lovely.remotetask.host import PLAIN
+from lovely.remotetask.host.plain import PLAIN
 from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import TaskError

@@ -10,7 +10,7 @@ from zope.component import provideUtility
 
 from lovely.remotetask import settings
 from lovely.remotetask.errors import RetryLater
-from lovely.remotetask.host import PlainHost
+from lovely.remotetask.host.plain import PlainHost
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.retry import RetryPolicy

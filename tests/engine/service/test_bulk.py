@@ -8,7 +8,7 @@ import transaction
 
 from lovely.remotetask import bulk
 from lovely.remotetask.errors import UsageError
-from lovely.remotetask.host import PLAIN
+from lovely.remotetask.host.plain import PLAIN
 
 
 @pytest.mark.parametrize('status', ['queued', ['completed', 'nonsense']])

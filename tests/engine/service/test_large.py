@@ -16,7 +16,7 @@ from zope.component import getGlobalSiteManager
 from lovely.remotetask import TaskService
 from lovely.remotetask import bulk
 from lovely.remotetask.edge.clock import time_key
-from lovely.remotetask.host import PLAIN
+from lovely.remotetask.host.plain import PLAIN
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.task import EchoTask
 

@@ -30,7 +30,7 @@ from zope.security.management import getInteraction
 
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InputRejected
-from lovely.remotetask.host import in_site
+from lovely.remotetask.host.interaction import in_site
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.processor import ProcessorRequest
 from lovely.remotetask.retry import RetryPolicy

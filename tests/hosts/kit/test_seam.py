@@ -203,7 +203,7 @@ def test_direct_processing_is_in_the_name_of_the_caller(
 def test_jobs_of_principals_do_not_run_where_there_are_none(
         driver, people, caplog):
     # Never as somebody else, and never in silence.
-    from lovely.remotetask.host import PLAIN
+    from lovely.remotetask.host.plain import PLAIN
     from lovely.remotetask.processor import SimpleProcessor
 
     ran = []

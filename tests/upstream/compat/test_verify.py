@@ -16,7 +16,7 @@ import lovely.remotetask
 from lovely.remotetask import TaskService
 from lovely.remotetask import interfaces
 from lovely.remotetask.edge.clock import SystemClock
-from lovely.remotetask.host import PlainHost
+from lovely.remotetask.host.plain import PlainHost
 from lovely.remotetask.interfaces import IClock
 from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IHost

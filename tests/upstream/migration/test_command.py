@@ -21,7 +21,7 @@ from lovely.remotetask import migration
 from lovely.remotetask.cli import program
 from lovely.remotetask.edge import db as edge
 from lovely.remotetask.errors import NotMigrated
-from lovely.remotetask.host import PLAIN
+from lovely.remotetask.host.plain import PLAIN
 from lovely.remotetask.store import upstream
 from lovely.remotetask.walk import services
 

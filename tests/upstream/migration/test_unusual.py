@@ -6,7 +6,7 @@ import zc.queue
 from BTrees.LOBTree import LOBTree
 
 from lovely.remotetask import migration
-from lovely.remotetask.host import PLAIN
+from lovely.remotetask.host.plain import PLAIN
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.store import check

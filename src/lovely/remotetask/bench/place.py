@@ -16,8 +16,8 @@ from ZODB.FileStorage import FileStorage
 
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.edge import db
-from lovely.remotetask.host import PLAIN
 from lovely.remotetask.host import visit
+from lovely.remotetask.host.plain import PLAIN
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.service import make_service
 

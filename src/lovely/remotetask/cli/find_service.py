@@ -7,13 +7,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.host import APPLICATION
-from lovely.remotetask.host import ServicePath
+from lovely.remotetask.host.paths import ServicePath
+from lovely.remotetask.host.paths import show
+from lovely.remotetask.host.plain import APPLICATION
 from lovely.remotetask.walk import UNSEEN
 from lovely.remotetask.walk import can_be_seen
 from lovely.remotetask.walk import path_to
 from lovely.remotetask.walk import services
-from lovely.remotetask.walk import show
 from lovely.remotetask.walk import split
 
 if TYPE_CHECKING:

@@ -23,11 +23,11 @@ from lovely.remotetask.cli.output import print_progress
 from lovely.remotetask.cli.output import print_table
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.host import ServicePath
+from lovely.remotetask.host.paths import ServicePath
+from lovely.remotetask.host.paths import show
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store.upstream import NEVER_ADDED
-from lovely.remotetask.walk import show
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection

@@ -22,9 +22,9 @@ from lovely.remotetask import task
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
 from lovely.remotetask.edge import db
-from lovely.remotetask.host import APPLICATION
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host import visit
+from lovely.remotetask.host.plain import APPLICATION
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.run import threads
 from lovely.remotetask.service import make_service

@@ -108,10 +108,10 @@ class _Work:
         from lovely.remotetask.edge import db
         from lovely.remotetask.errors import ConfigurationError
         from lovely.remotetask.host import visit
+        from lovely.remotetask.host.paths import show
         from lovely.remotetask.peers import liveness
         from lovely.remotetask.run.threads import ServiceThread
         from lovely.remotetask.store.upstream import refuse_old
-        from lovely.remotetask.walk import show
 
         self._processor = processor
         database.setPoolSize(

@@ -3,10 +3,10 @@
 from typing import Any
 
 from lovely.remotetask.host import current as current_host
+from lovely.remotetask.host.paths import show
 from lovely.remotetask.log import log
 from lovely.remotetask.migration import migrate
 from lovely.remotetask.migration import old_services
-from lovely.remotetask.walk import show
 
 
 def evolve(context: Any) -> None:

@@ -25,11 +25,14 @@ from zope.component.hooks import getSite
 from zope.component.hooks import setSite
 from zope.interface import implementer
 
-from lovely.remotetask import default_service
-from lovely.remotetask import host
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import ServiceNotFound
+from lovely.remotetask.host import default
+from lovely.remotetask.host import finders
+from lovely.remotetask.host.interaction import runs_as
+from lovely.remotetask.host.paths import parents
+from lovely.remotetask.host.plain import PlainHost
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.log import log
 from lovely.remotetask.pyramid import identity
@@ -74,7 +77,7 @@ def get_connection(request: Any) -> Connection:
 
 
 @implementer(IHost)
-class PyramidHost(host.PlainHost):
+class PyramidHost(PlainHost):
     """See IHost
 
     Arguments: ``registry``, the application's; ``connect``, a callable that
@@ -107,7 +110,7 @@ class PyramidHost(host.PlainHost):
                 'there is no request here, whose connection leads to the task '
                 'services: call add() of a service with the function, or '
                 'prepare a request (pyramid.paster.bootstrap)')
-        declared = default_service.choose(
+        declared = default.choose(
             self.services, 'declare one by config.add_task_service()')
         return declared.find(self.connection(request))
 
@@ -134,7 +137,7 @@ class PyramidHost(host.PlainHost):
         """See IHost"""
         # A service without a connection is in no database, and runs nothing.
         connection = cast('Connection', caller.jar_of(service))
-        with self.prepared(connection, host.runs_as(job)):
+        with self.prepared(connection, runs_as(job)):
             yield service
 
     @contextmanager
@@ -234,7 +237,7 @@ def find() -> IHost | None:
 
 
 # Not by zope.component: it does not see an application's registry.
-host.finders.append(find)
+finders.append(find)
 
 
 @contextmanager
@@ -280,7 +283,7 @@ def _secured(request: Any, service: TaskService) -> Any:
     list, it is the application's root.
     """
     if any(getattr(obj, '__acl__', None) is not None
-           for obj in host.parents(service)):
+           for obj in parents(service)):
         return service
     root = getattr(request, 'root', None)
     return service if root is None else root

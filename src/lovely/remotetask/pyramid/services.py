@@ -10,6 +10,7 @@ from typing import Any
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.host.paths import show
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.log import log
@@ -91,7 +92,7 @@ class Declared:
         return service
 
     def _shown(self) -> str:
-        return '/' + '/'.join(self.path)
+        return show(self.path)
 
 
 def _member(container: Any, name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -17,6 +16,7 @@ from lovely.remotetask.errors import RollbackImpossible
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TooManyConflicts
 from lovely.remotetask.log import log
+from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run import conflicts
 from lovely.remotetask.run.broken_off import Memory
@@ -42,18 +42,20 @@ if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
 
 
-def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
-             now: float, force: bool = False) -> bool:
+def run_here(service: TaskService, host: IHost, now: float,
+             jobid: int | None, force: bool) -> bool:
     """Run a job in the caller's transaction, site and interaction.
 
-    Arguments: ``pull``, a callable that takes a job out of the queue, or
-    returns None; ``force``: call the task, also where a note says not to.
-    Returns: False if there was no job.
-    Raises, Txn: see ITaskService.processNext.
+    Arguments, Returns, Raises, Txn: see ITaskService.processNext; ``now``, a
+    moment that the service has looked at.
     """
+    queue = service.jobqueue
+    if jobid is None and (queue.paused or not queue.has_waiting(now)):
+        return False
     # Before the pull, so that a rollback puts the job back to its place.
     undo = _Undo(caller.jar_of(service))
-    job = pull()
+    job = (queue.pull(now) if jobid is None
+           else queue.runnable(jobid, now, manual_worker().id, force))
     if job is None:
         return False
     jobid, memory = job.id, Memory(undo.jar, job)
@@ -68,6 +70,23 @@ def run_here(service: TaskService, host: IHost, pull: Callable[[], Job | None],
     if error is not None and service.raiseErrors:
         raise error
     return True
+
+
+def claim(service: TaskService, now: float) -> Job | None:
+    """Claim the first ready job in the caller's transaction.
+
+    Returns: the job; None: there is none, or the queue is paused.
+    """
+    queue = service.jobqueue
+    if queue.paused:
+        return None
+    worker, jar = manual_worker(), caller.jar_of(service)
+    queue.enroll(worker.id, () if jar is None else
+                 liveness.for_database(jar.db()).announce(), beats=False)
+    slots = queue.slots_of(worker.id)
+    slot = slots[0] if slots else queue.take_slot(worker.id)
+    taken = queue.claim_next(worker.tokens(slot), now)
+    return taken[0] if taken else None
 
 
 class _Undo(Savepoint):

@@ -11,7 +11,7 @@ from ZODB.POSException import POSKeyError
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import RuntimeFault
-from lovely.remotetask.host import home_of
+from lovely.remotetask.host.paths import home_of
 
 if TYPE_CHECKING:
     from ZODB import DB

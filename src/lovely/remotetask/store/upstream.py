@@ -27,7 +27,8 @@ from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import NotMigrated
 from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
-from lovely.remotetask.host import parents
+from lovely.remotetask.host.paths import parents
+from lovely.remotetask.host.paths import show
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
@@ -93,7 +94,7 @@ class OfMigrated:
             raise AttributeError(self._name)
         names = [obj.__name__ for obj in parents(service)
                  if getattr(obj, '__name__', None)]
-        path = '/' + '/'.join(reversed(names))
+        path = show(reversed(names))
         begun = (', and its migration has not come to its end'
                  if 'new' in old else '')
         raise NotMigrated(

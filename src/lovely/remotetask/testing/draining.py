@@ -16,7 +16,8 @@ from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import UsageError
-from lovely.remotetask.host import in_site
+from lovely.remotetask.host.interaction import in_site
+from lovely.remotetask.host.paths import show
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.run import monitor
 from lovely.remotetask.run.claim import Claim
@@ -149,7 +150,7 @@ class _Place:
                 database, find) != service._p_oid:
             raise ConfigurationError(
                 f'a worker does not find service {service.__name__!r} at '
-                f'/{"/".join(path)}: commit the transaction that adds it, and '
+                f'{show(path)}: commit the transaction that adds it, and '
                 f'give it its __parent__ and __name__ '
                 f'(lovely.remotetask.service.make_service does)')
         return cls(jar, database, jar.db(), path, host,

@@ -19,6 +19,7 @@ from transaction.interfaces import TransientError
 from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host import visit
+from lovely.remotetask.host.paths import show
 from lovely.remotetask.log import web
 from lovely.remotetask.web import api
 from lovely.remotetask.web import xmlrpc_calls
@@ -60,7 +61,7 @@ class Application:
         self._token_check = token_check
         self._host_check = host_check
         self._path = tuple(path)
-        self._url = '/' + '/'.join(path)
+        self._url = show(path)
         self._limit = limit
 
     def __call__(self, environ: dict[str, Any],

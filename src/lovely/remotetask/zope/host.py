@@ -39,9 +39,9 @@ from lovely.remotetask import payload
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import SubmitterGone
 from lovely.remotetask.errors import TaskError
-from lovely.remotetask.host import PlainHost
-from lovely.remotetask.host import ServicePath
-from lovely.remotetask.host import interaction
+from lovely.remotetask.host.interaction import interaction
+from lovely.remotetask.host.paths import ServicePath
+from lovely.remotetask.host.plain import PlainHost
 from lovely.remotetask.zope import paths
 from lovely.remotetask.zope import permissions
 from lovely.remotetask.zope import urls

@@ -13,7 +13,7 @@ from zope.globalrequest import getRequest
 from ZPublisher.BaseRequest import RequestContainer
 
 from lovely.remotetask.edge import caller
-from lovely.remotetask.host import APPLICATION
+from lovely.remotetask.host.plain import APPLICATION
 
 
 def chain(obj: Any) -> Iterator[Any]:

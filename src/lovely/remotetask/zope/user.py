@@ -20,7 +20,7 @@ from Acquisition import aq_parent
 from zope.globalrequest import getRequest
 
 from lovely.remotetask.errors import SubmitterGone
-from lovely.remotetask.host import runs_as
+from lovely.remotetask.host.interaction import runs_as
 from lovely.remotetask.zope import paths
 
 if TYPE_CHECKING:

@@ -20,11 +20,11 @@ from zope.security.management import system_user
 
 from lovely.remotetask.errors import SubmitterGone
 from lovely.remotetask.errors import WrongWorker
-from lovely.remotetask.host import PlainHost
-from lovely.remotetask.host import in_site
-from lovely.remotetask.host import interaction
-from lovely.remotetask.host import runs_as
-from lovely.remotetask.host import site_of
+from lovely.remotetask.host.interaction import in_site
+from lovely.remotetask.host.interaction import interaction
+from lovely.remotetask.host.interaction import runs_as
+from lovely.remotetask.host.paths import site_of
+from lovely.remotetask.host.plain import PlainHost
 from lovely.remotetask.interfaces import IHost
 
 if TYPE_CHECKING:
