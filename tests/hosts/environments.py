@@ -45,11 +45,11 @@ class Environment:
     pins: str | None = None
     options: tuple[str, ...] = ()
     python: str | None = None
-    tools: tuple[str, ...] = ('pytest>=8.4',)
+    tools: tuple[str, ...] = ('pytest>=8.3',)
 
 
 # With what the how-to on tests runs them: docs/howto/test-your-tasks.rst.
-_ZOPE_TOOLS = ('pytest>=8.4', 'zope.testrunner')
+_ZOPE_TOOLS = ('pytest>=8.3', 'zope.testrunner')
 _PLONE_TOOLS = (*_ZOPE_TOOLS, 'plone.app.testing')
 
 # What a small application is made of; the tests bring its ZCML.
@@ -84,7 +84,7 @@ ENVIRONMENTS = {
         'pyramid', ('pyramid', 'pyramid_retry', 'pyramid_zodbconn',
                     'waitress', 'ZEO', 'RelStorage', 'psycopg2-binary'),
         # Pyramid 2.1 imports pkg_resources, newer ones do not have it.
-        tools=('pytest>=8.4', 'setuptools<82', 'WebTest')),
+        tools=('pytest>=8.3', 'setuptools<82', 'WebTest')),
     'ztk': Environment('ztk', _ZTK),
     'ztk-3.11': Environment('ztk', _ZTK, python='3.11'),
     'ztk-3.12': Environment('ztk', _ZTK, python='3.12'),

@@ -46,12 +46,13 @@ _FORM = 1
 # The attributes that are stored of every job, in this order.  New names go to
 # the end, and no name is ever taken out, or stored jobs would be read wrongly.
 # Of four, only plain data is packed.
-_PACKED = ('id', 'task', 'status', 'createdAt', 'position', 'attempts',
-           'startedAt', 'claim', 'ready_key', 'completedAt', 'priority',
-           'failures', 'interruptions', 'delay', 'anchor', 'missing_since',
-           'submitter', 'key', 'error', 'input', 'output', 'conflicts',
-           'stops')
-_PLAIN = frozenset(_PACKED) - {'key', 'error', 'input', 'output'}
+_FIRST = ('id', 'task', 'status', 'createdAt', 'position', 'attempts',
+          'startedAt', 'claim', 'ready_key', 'completedAt', 'priority',
+          'failures', 'interruptions', 'delay', 'anchor', 'missing_since',
+          'submitter')
+_WEIGHED = ('key', 'error', 'input', 'output')
+_LAST = ('conflicts', 'stops')
+_PACKED = _FIRST + _WEIGHED + _LAST
 
 # Validated when assigned from outside.
 _JOB_FIELDS = {name: IJob[name] for name in (
@@ -183,15 +184,13 @@ class Job(OwnAnnotations, Persistent):
         state = super().__getstate__()
         # One bytes object: ZODB's pickler asks about each single value
         # whether it is persistent, which is most of what a record costs.
-        values: list[Any] = [_FORM]
-        for name in _PACKED:
-            value = state.get(name)
-            if name in _PLAIN or payload.weigh(value) is not None:
-                state.pop(name, None)
-                values.append(value)
-            else:
-                values.append(None)
-        values += state.pop('_unknown', ())
+        pop = state.pop
+        values: list[Any] = [
+            _FORM, *[pop(name, None) for name in _FIRST],
+            *[pop(name, None) if payload.weigh(state.get(name)) is not None
+              else None for name in _WEIGHED],
+            *[pop(name, None) for name in _LAST]]
+        values += pop('_unknown', ())
         while values[-1] is None:
             values.pop()
         state[''] = pickle.dumps(tuple(values), 3)

@@ -260,5 +260,7 @@ class Zeo:
             f'</clientstorage>{after}')
 
     def stop(self):
-        self.process.terminate()
+        # Not by SIGTERM: runzeo (ZEO 6.2) does not end by one that comes while
+        # it starts.
+        self.process.kill()
         self.process.wait(DEADLINE)

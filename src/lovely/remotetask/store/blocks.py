@@ -60,7 +60,8 @@ class Blocks(Persistent):
             return ()
         # One whose record is lost raises POSKeyError here.  The truth of a
         # bucket would not: BTrees leaves the error for a later line.
-        block._p_activate()
+        if block._p_changed is None:
+            block._p_activate()
         return block
 
     def has_block(self, key: int) -> bool:

@@ -13,7 +13,6 @@ import pickle
 import weakref
 from collections.abc import Iterable
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
@@ -104,10 +103,15 @@ def look(jobs: Blocks, jobid: Any) -> Job | None:
         return UnreadableJob(jobid, note, {})
     try:
         job = jobs.get(jobid)
-        # An object of a class that is gone loads, and has no attributes.
-        if job is None or hasattr(job, 'position'):
+        if job is None:
+            return None
+        try:
+            _ = job.position
+        except AttributeError:
+            # An object of a class that is gone loads, and has no attributes.
+            known = _known(job)
+        else:
             return job
-        known = _known(job)
     except UNREADABLE as error:
         return UnreadableJob(jobid, _note_down(jobs, jobid, error, None), {})
     return UnreadableJob(jobid, _note_down(
@@ -146,10 +150,12 @@ def may_stand(jobs: Blocks, jobid: int, place: tuple[str, Any]
 def ghosts(jobs: Blocks, ids: Iterable[int]) -> Iterator[Job]:
     """Those of these jobs that are there, not loaded."""
     for jobid in ids:
-        with suppress(*UNREADABLE):
+        try:
             job = jobs.get(jobid)
-            if job is not None:
-                yield job
+        except UNREADABLE:
+            continue
+        if job is not None:
+            yield job
 
 
 def noted(jobs: Blocks, jobid: Any) -> _Note | None:
