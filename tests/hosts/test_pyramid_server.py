@@ -292,7 +292,8 @@ def test_the_verbs_beside_the_server(folder):
     with (folder.zeo(zeo), folder.pserve(port), folder.worker()):
         # A look by HTTP makes the root's mapping.
         assert look(port)['status'] == []
-        assert ask('tasks').split() == ['once', 'wait']
+        assert [line.split()[0] for line in ask('tasks').splitlines()] == [
+            'task', 'once', 'wait']
         # Of no user: it runs by the application's own account.
         assert json.loads(ask('add', 'once', '--wait')) == [
             'https://www.example.com/shop/add', None]

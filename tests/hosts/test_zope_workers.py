@@ -140,8 +140,8 @@ def test_the_verbs_beside_the_server(web, pair):
         return done.stdout or done.stderr
 
     # Without those that are not remote.
-    assert ask('tasks').split() == ['big', 'count', 'echo', 'hold', 'look',
-                                    'note']
+    assert [line.split()[0] for line in ask('tasks').splitlines()] == [
+        'task', 'big', 'count', 'echo', 'hold', 'look', 'note']
     jobid = int(ask('add', 'look', '--delay', 3600))
     assert web.proxy().getStatus(jobid) == 'delayed'
     assert json.loads(ask('show', jobid, '--json'))['task'] == 'look'

@@ -34,15 +34,17 @@ class Signature(NamedTuple):
     Attributes: ``whole``: it is called as f(service, jobid, input);
     ``single``: the input as it is goes to one parameter; ``names``, of the
     parameters that an input fills, in their order; ``required``, those
-    without a default; ``by_position``, how many of them can be given by
-    their position, and ``unnamed``, how many by that alone; ``others``: keys
-    that are no parameter are taken, too (``**others``).
+    without a default, and ``defaults``, of the others by their names;
+    ``by_position``, how many of them can be given by their position, and
+    ``unnamed``, how many by that alone; ``others``: keys that are no parameter
+    are taken, too (``**others``).
     """
 
     whole: bool
     single: bool
     names: tuple[str, ...]
     required: frozenset[str]
+    defaults: dict[str, Any]
     by_position: int
     unnamed: int
     others: bool
@@ -158,7 +160,7 @@ def signature_of(func: Callable[..., Any]) -> Signature:
             f'instead')
     return Signature(
         False, False, tuple(one.name for one in named),
-        frozenset(one.name for one in required),
+        frozenset(one.name for one in required), _defaults(named),
         sum(one.kind in _BY_POSITION for one in named),
         sum(one.kind is _Kind.POSITIONAL_ONLY for one in named), others)
 
@@ -167,7 +169,12 @@ def _single(one: inspect.Parameter, whole: bool = False) -> Signature:
     return Signature(
         whole, True, (one.name,),
         frozenset([one.name] if one.default is _Kind.empty else []),
-        1, 0, False)
+        _defaults([one]), 1, 0, False)
+
+
+def _defaults(named: list[inspect.Parameter]) -> dict[str, Any]:
+    return {one.name: one.default for one in named
+            if one.default is not _Kind.empty}
 
 
 def _is_whole(func: Any, named: list[inspect.Parameter],
