@@ -65,7 +65,7 @@ def _takes(task: object) -> dict[str, Any]:
         found.append({'name': name, 'required': name in signature.required})
         if name in signature.defaults:
             _put(found[-1], 'default', signature.defaults[name])
-    return {'whole': signature.single, 'others': signature.others,
+    return {'whole': signature.single, 'others': bool(signature.others),
             'parameters': found}
 
 
