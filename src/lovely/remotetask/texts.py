@@ -74,7 +74,7 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def message_of(error: object) -> str:
-    """An error's message in one line, cut, without passwords.
+    """An error's message in one line, with its notes, cut, without passwords.
 
     Arguments: ``error``, an exception, or what a task gives as a reason.
     """
@@ -82,6 +82,11 @@ def message_of(error: object) -> str:
         text = str(error)
     except Exception:
         text = ''           # an error of an application may be broken, too
+    notes = getattr(error, '__notes__', None)
+    # A traceback shows them, and few of those who read this have that.
+    if isinstance(notes, list) and notes:
+        told = '; '.join(note for note in notes if isinstance(note, str))
+        text = f'{text} ({told})' if text else told
     # Cut at last: half of a URI does not look like one.
     return cut(without_passwords(one_line(text)))
 
