@@ -282,6 +282,6 @@ def test_a_database_that_does_not_work(remotetask, uri, reason):
 def test_a_database_in_use(remotetask, server):
     uri = f'file://{server.data}/Data.fs'
     line = one_line(remotetask('pause', '--db', uri))
-    assert 'in use by another process' in line
+    assert re.search(r'in use by process \d+; stop that one', line)
     # See test_chosen.
     assert remotetask('stats', '--db', uri).returncode == 0

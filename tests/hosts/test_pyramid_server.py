@@ -303,11 +303,43 @@ def test_the_verbs_beside_the_server(folder):
         assert json.loads(ask('stats', '--json'))['workers'] == 1
 
 
+def test_a_file_that_the_server_has_open_is_looked_at(folder):
+    port = free_port()
+    folder.write('shop.ini', INI.format(
+        uri=f'file://{folder.path}/Data.fs?blobstorage_dir='
+            f'{folder.path}/blobs', port=port, more=''))
+
+    def ask(*arguments):
+        return folder.run('remotetask', *map(str, arguments), '--paste',
+                          'shop.ini')
+
+    with folder.pserve(port) as server:
+        assert look(port)['status'] == []
+        jobid = json.loads(get(port, '/add', **{'X-User': 'mia'})[1])['job']
+        for verb, said in ((['list'], rf'{jobid} +queued +once'),
+                           (['show', jobid], rf'id: +{jobid}\n'),
+                           (['stats'], r'queued: +1\n'), (['tasks'], 'once'),
+                           (['workers'], 'id')):
+            done = ask(*verb)
+            assert (done.returncode, done.stderr) == (0, ''), done
+            assert re.search(said, done.stdout), done
+        for verb in (['add', 'once'], ['cancel', jobid], ['pause'],
+                     ['clean', '--all']):
+            done = ask(*verb)
+            assert done.returncode == 1
+            assert re.search(
+                rf'^remotetask: .* in use by process {server.pid}; stop that '
+                rf'one, .*\n$', done.stderr), done
+        # The server writes on.
+        assert get(port, '/add', **{'X-User': 'mia'})[0] == 200
+        assert look(port)['status'] == ['queued'] * 2
+
+
 @pytest.mark.parametrize('more, said', [
     ('shop.ini --service /nothing', r'no task service at /nothing; .*/tasks'),
     ('missing.ini', r'no file missing\.ini; correct the path'),
     ('nozodb.ini', r'no ZODB: .*zodbconn\.uri'),
-    ('locked.ini', r'in use by another process; .*ZEO'),
+    ('locked.ini', r'in use by process \d+; .*ZEO.*; list, show, stats'),
     ('broken.ini', r'cannot be made: .*nothing.*; .*pserve broken\.ini'),
     ('empty.ini', r'cannot be made: .*'),
     ('scheme.ini', r'cannot be made: .*'),
