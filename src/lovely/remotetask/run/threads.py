@@ -68,8 +68,15 @@ starting = threading.Lock()
 
 def threads_of(service: TaskService, name: str) -> list[Any]:
     """The live threads of a service that have not been told to stop."""
+    return _threads_in(_database_of(service), name)
+
+
+def _database_of(service: TaskService) -> DB | None:
     jar = caller.jar_of(service)
-    database = None if jar is None else jar.db()
+    return None if jar is None else jar.db()
+
+
+def _threads_in(database: DB | None, name: str) -> list[Any]:
     # Not by class: an application may run a processor in a thread that it has
     # made itself.
     return [thread for thread in threading.enumerate()
@@ -85,13 +92,30 @@ def start_thread(service: TaskService, database: DB, name: str,
 
     Arguments: ``database`` (ZODB.DB), in which the path begins.
     """
-    with starting:
-        if threads_of(service, name):
-            return
-        processor = service.processorFactory(
-            database, path, **service.processorArguments)
-        home = getattr(path, 'home', None) or database
-        ServiceThread(processor, name, home).start()
+    starter(service, database, name, path)()
+
+
+def starter(service: TaskService, database: DB, name: str,
+            path: Sequence[str]) -> Callable[[], None]:
+    """The function that starts the thread of a service, unless one runs.
+
+    All that it needs of the service is read now: it may be called when the
+    transaction is over, and no object may be loaded any more.
+    Arguments: as start_thread.
+    """
+    factory = service.processorFactory
+    arguments = dict(service.processorArguments)
+    own = _database_of(service)
+
+    def start() -> None:
+        with starting:
+            if _threads_in(own, name):
+                return
+            processor = factory(database, path, **arguments)
+            home = getattr(path, 'home', None) or database
+            ServiceThread(processor, name, home).start()
+
+    return start
 
 
 def stop_threads(service: TaskService, name: str, wait: float | None) -> None:

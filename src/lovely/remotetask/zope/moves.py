@@ -116,13 +116,14 @@ def _restart(service: TaskService, before: tuple[str, ...]) -> None:
     jar = caller.jar_of(service)
     if not running or jar is None:
         return
-    path, name = service.host.path_of(service), service._threadName()
-    database = getattr(path, 'database', None) or jar.db()
-    bare = aq_base(service)
+    path = service.host.path_of(service)
+    start = threads.starter(
+        aq_base(service), getattr(path, 'database', None) or jar.db(),
+        service._threadName(), path)
 
     def restart() -> None:
         _stop(running)
-        threads.start_thread(bare, database, name, path)
+        start()
 
     caller.after_commit(jar, restart)
 
