@@ -3,7 +3,7 @@
 import pytest
 from ZODB.Connection import TransactionMetaData
 
-from lovely.remotetask import TaskService
+from lovely.remotetask.testing import FrozenClock
 
 
 @pytest.fixture
@@ -20,17 +20,10 @@ def ran(register):
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    """The clock of services, which stands still; a test sets its ``moment``.
-    """
-    class Clock:
-        moment = 1_800_000_000.0
-
-        def now(self):
-            return self.moment
-
-    monkeypatch.setattr(TaskService, 'clock', clock := Clock())
-    return clock
+def clock():
+    """The clock of services, which moves only when the test says so."""
+    with FrozenClock(1_800_000_000.0) as clock:
+        yield clock
 
 
 @pytest.fixture

@@ -2,7 +2,12 @@
 
 import difflib
 import re
+from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import TypeVar
+
+_T = TypeVar('_T')
 
 #: How much (characters) of a text from elsewhere is told in one place.
 MESSAGE_CHARS = 1000
@@ -42,6 +47,18 @@ def cut(text: str, chars: int = MESSAGE_CHARS) -> str:
     """
     return text if len(text) <= chars else (
         f'{text[:chars]}... ({len(text):,} characters)')
+
+
+def some(found: Sequence[_T], most: int, joint: str = ', ',
+         text: Callable[[_T], str] = str) -> str:
+    """The first of what was found, and how many more there are.
+
+    Arguments: ``most``, how many are told; ``text(one)``, how one is written.
+    """
+    told = [text(one) for one in found[:most]]
+    if len(found) > most:
+        told.append(f'and {len(found) - most} more')
+    return joint.join(told)
 
 
 def middle_out(text: str, chars: int) -> str:

@@ -31,6 +31,7 @@ from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import misfits
 from lovely.remotetask.task import parameters
+from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
@@ -194,14 +195,12 @@ def _check_inputs(task: Any, name: str, inputs: list[Any],
         except InputRejected as reason:
             refused.append((index, str(reason)))
     if refused:
-        reasons = [f'[{index}] {reason:.{_REASON_CHARS}}'
-                   for index, reason in refused[:_REASONS]]
-        if len(refused) > _REASONS:
-            reasons.append(f'and {len(refused) - _REASONS} more, see the '
-                           f"error's indexes")
+        reasons = some(
+            refused, _REASONS, '; ',
+            lambda one: f'[{one[0]}] {one[1]:.{_REASON_CHARS}}')
         raise InputRejected(
-            f'{len(refused)} of {len(inputs)} inputs are refused, and nothing '
-            f'is stored: ' + '; '.join(reasons),
+            f'{len(refused)} of {len(inputs)} inputs are refused (see the '
+            f"error's indexes), and nothing is stored: {reasons}",
             indexes=[index for index, _ in refused])
     return packed, sizes
 
