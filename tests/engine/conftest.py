@@ -1,6 +1,7 @@
 """What tests of the engine share, on whichever storage they run."""
 
 import pytest
+import transaction
 from ZODB.Connection import TransactionMetaData
 
 from lovely.remotetask.testing import FrozenClock
@@ -24,6 +25,26 @@ def clock():
     """The clock of services, which moves only when the test says so."""
     with FrozenClock(1_800_000_000.0) as clock:
         yield clock
+
+
+@pytest.fixture
+def without_savepoints():
+    """A class of data managers that know no savepoints, as of a mailer."""
+    class WithoutSavepoints:
+        transaction_manager = transaction.manager
+
+        def sortKey(self):
+            return 'without savepoints'
+
+        def abort(self, txn):
+            pass
+
+        tpc_begin = commit = tpc_vote = tpc_finish = tpc_abort = abort
+
+        def __repr__(self):
+            return '<WithoutSavepoints>'
+
+    return WithoutSavepoints
 
 
 @pytest.fixture
