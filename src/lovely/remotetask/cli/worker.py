@@ -101,6 +101,7 @@ class _Work:
         from lovely.remotetask.host.paths import show
         from lovely.remotetask.peers import liveness
         from lovely.remotetask.run.threads import ServiceThread
+        from lovely.remotetask.run.threads import name_of
         from lovely.remotetask.store.upstream import refuse_old
 
         self._processor = processor
@@ -133,7 +134,7 @@ class _Work:
         # As the service's startProcessing() does it, but with our own
         # processor: the service in the database stays as it is.
         self._thread = ServiceThread(
-            run, '.'.join(['remotetasks', *path]), path.home or database)
+            run, name_of(path), path.home or database)
 
     def warn_without_tasks(self) -> None:
         """Say so where there is no task but the one that we register."""
