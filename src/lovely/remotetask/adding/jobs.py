@@ -198,9 +198,11 @@ def _check_inputs(task: Any, name: str, inputs: list[Any],
         reasons = some(
             refused, _REASONS, '; ',
             lambda one: f'[{one[0]}] {one[1]:.{_REASON_CHARS}}')
+        if len(refused) > _REASONS:
+            reasons += ", see the error's indexes"
         raise InputRejected(
-            f'{len(refused)} of {len(inputs)} inputs are refused (see the '
-            f"error's indexes), and nothing is stored: {reasons}",
+            f'{len(refused)} of {len(inputs)} inputs are refused, and nothing '
+            f'is stored: {reasons}',
             indexes=[index for index, _ in refused])
     return packed, sizes
 
