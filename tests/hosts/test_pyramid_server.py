@@ -19,6 +19,8 @@ import pytest
 from waiting import answers
 from waiting import free_port
 from waiting import wait_until
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
 
 pytestmark = pytest.mark.environment('pyramid')
 
@@ -333,6 +335,19 @@ def test_a_file_that_the_server_has_open_is_looked_at(folder):
         # The server writes on.
         assert get(port, '/add', **{'X-User': 'mia'})[0] == 200
         assert look(port)['status'] == ['queued'] * 2
+
+
+def test_a_look_at_an_application_that_never_ran(folder):
+    """Its first start makes the service."""
+    folder.write('shop.ini', INI.format(
+        uri=f'file://{folder.path}/Data.fs', port=free_port(), more=''))
+    DB(FileStorage(str(folder.path / 'Data.fs'))).close()
+    done = folder.run('remotetask', 'list', '--paste', 'shop.ini')
+    assert (done.returncode, done.stdout) == (1, '')
+    assert done.stderr == (
+        'remotetask: --paste shop.ini: the application writes to its database '
+        'when it starts, and this command only reads it; start the '
+        'application once, which does that\n')
 
 
 @pytest.mark.parametrize('more, said', [
