@@ -223,4 +223,14 @@ def failing(input):
 @task
 def odd(input):
     return {1, 2}
+
+
+@task
+def scale(source, width=100, *, name='it\\x1b[31m', **others):
+    pass
+
+
+@task
+def tidy():
+    pass
 '''

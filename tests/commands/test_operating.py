@@ -92,7 +92,7 @@ def test_the_life_of_a_job(ask):
     listed = json.loads(ask('list', '--json').stdout)['jobs']
     assert [job['status'] for job in listed] == ['cancelled']
     assert re.search('^status: +cancelled$', ask('show', jobid).stdout, re.M)
-    assert ask('tasks').stdout == 'echo\n'
+    assert ask('tasks').stdout == 'task  input\necho  as it is\n'
     run = ask('clean', '--status', 'error', '--status', 'cancelled')
     assert run.stdout == 'removed: 1 cancelled, 0 error\n'
     assert json.loads(ask('clean', '--all', '--json').stdout) == {
@@ -205,7 +205,8 @@ def test_tasks_of_a_module_with_db(remotetask, serve, tmp_path):
         '@task\ndef double(input):\n    return input * 2\n')
     where = ['--db', f'file://{tmp_path}/data/Data.fs']
     run = remotetask('tasks', '--tasks', 'own', *where)
-    assert run.stdout.split() == ['double', 'echo']
+    assert [line.split()[0] for line in run.stdout.splitlines()] == [
+        'task', 'double', 'echo']
     run = remotetask('add', 'double', '4', '--tasks', 'own', *where)
     assert run.returncode == 0, run.stderr
     assert 'Task does not exist' in one_line(
@@ -281,6 +282,6 @@ def test_a_database_that_does_not_work(remotetask, uri, reason):
 def test_a_database_in_use(remotetask, server):
     uri = f'file://{server.data}/Data.fs'
     line = one_line(remotetask('pause', '--db', uri))
-    assert 'in use by another process' in line
+    assert re.search(r'in use by process \d+; stop that one', line)
     # See test_chosen.
     assert remotetask('stats', '--db', uri).returncode == 0

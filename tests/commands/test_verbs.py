@@ -102,10 +102,20 @@ def test_list(ask):
 
 
 def test_tasks(ask):
-    run = ask('tasks')
-    assert run.stdout.split() == ['double', 'echo', 'fail', 'odd']
-    assert json.loads(ask('tasks', '--json').stdout) == {
-        'tasks': ['double', 'echo', 'fail', 'odd']}
+    assert ask('tasks').stdout.splitlines() == [
+        'task    input',
+        'double  input, as it is',
+        'echo    as it is',
+        'fail    input, as it is',
+        'odd     input, as it is',
+        r'scale   source, width=100, name="it\u001b[31m", **others',
+        'tidy    none']
+    answer = json.loads(ask('tasks', '--json').stdout)
+    assert answer['tasks'] == ['double', 'echo', 'fail', 'odd', 'scale',
+                               'tidy']
+    assert answer['inputs']['scale']['parameters'][:2] == [
+        {'name': 'source', 'required': True},
+        {'name': 'width', 'required': False, 'default': 100}]
 
 
 def test_unknown_job_and_task(ask):

@@ -303,6 +303,19 @@ def test_a_worker_without_tasks_says_so(zeo, producer, worker, options):
     assert ('can run nothing but echo' in process.rest()) is not bool(options)
 
 
+def test_a_worker_tells_of_a_paused_queue(zeo, producer, worker):
+    with producer.service() as service:
+        service.pause()
+    process = worker('--db', zeo.uri, '--tasks', 'thetasks').ready()
+    process.wait_for('remotetask: the queue is paused: no job is started '
+                     'until: remotetask resume')
+    with producer.service() as service:
+        service.resume()
+    jobid = producer.add('note', 'it')
+    with producer.service() as service:
+        assert service.waitFor(jobid, DEADLINE).status == 'completed'
+
+
 def test_the_job_of_another_process_is_waited_for(zeo, producer, worker):
     worker('--db', zeo.uri, '--tasks', 'thetasks').ready()
     with producer.root() as root:
@@ -505,7 +518,7 @@ def test_a_file_that_nobody_else_has_open(worker, remotetask, directory,
     producer.make('Application', 'tasks')
     jobid = producer.add('hold')
     line = one_line(remotetask('worker', '--db', uri))
-    assert 'in use by another process' in line
+    assert f'in use by process {os.getpid()}; ' in line
     assert 'ZEO' in line
     database.close()
     process = worker('--db', uri, '--tasks', 'thetasks').ready()

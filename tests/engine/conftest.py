@@ -1,9 +1,10 @@
 """What tests of the engine share, on whichever storage they run."""
 
 import pytest
+import transaction
 from ZODB.Connection import TransactionMetaData
 
-from lovely.remotetask import TaskService
+from lovely.remotetask.testing import FrozenClock
 
 
 @pytest.fixture
@@ -20,17 +21,30 @@ def ran(register):
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    """The clock of services, which stands still; a test sets its ``moment``.
-    """
-    class Clock:
-        moment = 1_800_000_000.0
+def clock():
+    """The clock of services, which moves only when the test says so."""
+    with FrozenClock(1_800_000_000.0) as clock:
+        yield clock
 
-        def now(self):
-            return self.moment
 
-    monkeypatch.setattr(TaskService, 'clock', clock := Clock())
-    return clock
+@pytest.fixture
+def without_savepoints():
+    """A class of data managers that know no savepoints, as of a mailer."""
+    class WithoutSavepoints:
+        transaction_manager = transaction.manager
+
+        def sortKey(self):
+            return 'without savepoints'
+
+        def abort(self, txn):
+            pass
+
+        tpc_begin = commit = tpc_vote = tpc_finish = tpc_abort = abort
+
+        def __repr__(self):
+            return '<WithoutSavepoints>'
+
+    return WithoutSavepoints
 
 
 @pytest.fixture

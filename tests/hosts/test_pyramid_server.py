@@ -19,6 +19,8 @@ import pytest
 from waiting import answers
 from waiting import free_port
 from waiting import wait_until
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
 
 pytestmark = pytest.mark.environment('pyramid')
 
@@ -292,7 +294,8 @@ def test_the_verbs_beside_the_server(folder):
     with (folder.zeo(zeo), folder.pserve(port), folder.worker()):
         # A look by HTTP makes the root's mapping.
         assert look(port)['status'] == []
-        assert ask('tasks').split() == ['once', 'wait']
+        assert [line.split()[0] for line in ask('tasks').splitlines()] == [
+            'task', 'once', 'wait']
         # Of no user: it runs by the application's own account.
         assert json.loads(ask('add', 'once', '--wait')) == [
             'https://www.example.com/shop/add', None]
@@ -302,11 +305,56 @@ def test_the_verbs_beside_the_server(folder):
         assert json.loads(ask('stats', '--json'))['workers'] == 1
 
 
+def test_a_file_that_the_server_has_open_is_looked_at(folder):
+    port = free_port()
+    folder.write('shop.ini', INI.format(
+        uri=f'file://{folder.path}/Data.fs?blobstorage_dir='
+            f'{folder.path}/blobs', port=port, more=''))
+
+    def ask(*arguments):
+        return folder.run('remotetask', *map(str, arguments), '--paste',
+                          'shop.ini')
+
+    with folder.pserve(port) as server:
+        assert look(port)['status'] == []
+        jobid = json.loads(get(port, '/add', **{'X-User': 'mia'})[1])['job']
+        for verb, said in ((['list'], rf'{jobid} +queued +once'),
+                           (['show', jobid], rf'id: +{jobid}\n'),
+                           (['stats'], r'queued: +1\n'), (['tasks'], 'once'),
+                           (['workers'], 'id')):
+            done = ask(*verb)
+            assert (done.returncode, done.stderr) == (0, ''), done
+            assert re.search(said, done.stdout), done
+        for verb in (['add', 'once'], ['cancel', jobid], ['pause'],
+                     ['clean', '--all']):
+            done = ask(*verb)
+            assert done.returncode == 1
+            assert re.search(
+                rf'^remotetask: .* in use by process {server.pid}; stop that '
+                rf'one, .*\n$', done.stderr), done
+        # The server writes on.
+        assert get(port, '/add', **{'X-User': 'mia'})[0] == 200
+        assert look(port)['status'] == ['queued'] * 2
+
+
+def test_a_look_at_an_application_that_never_ran(folder):
+    """Its first start makes the service."""
+    folder.write('shop.ini', INI.format(
+        uri=f'file://{folder.path}/Data.fs', port=free_port(), more=''))
+    DB(FileStorage(str(folder.path / 'Data.fs'))).close()
+    done = folder.run('remotetask', 'list', '--paste', 'shop.ini')
+    assert (done.returncode, done.stdout) == (1, '')
+    assert done.stderr == (
+        'remotetask: --paste shop.ini: the application writes to its database '
+        'when it starts, and this command only reads it; start the '
+        'application once, which does that\n')
+
+
 @pytest.mark.parametrize('more, said', [
     ('shop.ini --service /nothing', r'no task service at /nothing; .*/tasks'),
     ('missing.ini', r'no file missing\.ini; correct the path'),
     ('nozodb.ini', r'no ZODB: .*zodbconn\.uri'),
-    ('locked.ini', r'in use by another process; .*ZEO'),
+    ('locked.ini', r'in use by process \d+; .*ZEO.*; list, show, stats'),
     ('broken.ini', r'cannot be made: .*nothing.*; .*pserve broken\.ini'),
     ('empty.ini', r'cannot be made: .*'),
     ('scheme.ini', r'cannot be made: .*'),

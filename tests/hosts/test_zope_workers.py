@@ -140,8 +140,8 @@ def test_the_verbs_beside_the_server(web, pair):
         return done.stdout or done.stderr
 
     # Without those that are not remote.
-    assert ask('tasks').split() == ['big', 'count', 'echo', 'hold', 'look',
-                                    'note']
+    assert [line.split()[0] for line in ask('tasks').splitlines()] == [
+        'task', 'big', 'count', 'echo', 'hold', 'look', 'note']
     jobid = int(ask('add', 'look', '--delay', 3600))
     assert web.proxy().getStatus(jobid) == 'delayed'
     assert json.loads(ask('show', jobid, '--json'))['task'] == 'look'
@@ -206,8 +206,41 @@ def test_a_database_that_is_open_elsewhere(environment, tmp_path):
     instance = instances.Instance(environment, tmp_path)
     instance.start()
     try:
-        assert re.search(r'is open in another process.*share it by ZEO',
-                         failed(instance))
+        assert (f'is in use by process {instance.process.pid}: share it by '
+                f'ZEO' in failed(instance))
+    finally:
+        instance.stop()
+
+
+def test_a_file_that_the_server_has_open_is_looked_at(environment, tmp_path):
+    instance = instances.Instance(environment, tmp_path)
+    instance.with_tasks()
+    instance.extend(AUTOSTART.replace('  autostart site@tasks\n', ''))
+    instance.console(SERVICE)
+    instance.start()
+
+    def ask(*arguments, code=0):
+        done = subprocess.run(
+            [environment.script('remotetask'), *map(str, arguments),
+             '--zope-conf', instance.conf],
+            env=instance.environ, text=True, capture_output=True,
+            timeout=instances.DEADLINE)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done.stdout or done.stderr
+
+    try:
+        jobid = instance.proxy().add('look')
+        assert re.search(rf'{jobid} +queued +look', ask('list'))
+        assert json.loads(ask('show', jobid, '--json'))['task'] == 'look'
+        assert json.loads(ask('stats', '--json'))['queued'] == 1
+        assert 'look' in ask('tasks')
+        ask('workers')
+        for verb in (['add', 'look'], ['cancel', jobid], ['pause']):
+            assert re.search(
+                rf'is in use by process {instance.process.pid}: share it by '
+                rf'ZEO .*; list, show, stats', ask(*verb, code=1))
+        # The server writes on.
+        assert instance.proxy().cancel(jobid) is True
     finally:
         instance.stop()
 

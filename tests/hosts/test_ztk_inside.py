@@ -11,4 +11,5 @@ def test_the_kit(inside):
 
 def test_ours(inside):
     inside('ztk', 'inside_ztk/check_security.py', 'inside_ztk/check_host.py',
-           'inside_ztk/check_publisher.py', 'inside_ztk/check_generations.py')
+           'inside_ztk/check_publisher.py', 'inside_ztk/check_generations.py',
+           'inside_ztk/check_life.py')

@@ -9,14 +9,43 @@ from ZODB.POSException import ConflictError
 
 from lovely.remotetask import TaskService
 from lovely.remotetask.store.queue import JobQueue
+from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import SimpleTask
+
+NOW = datetime.datetime(2026, 12, 31, 12, 0, tzinfo=datetime.UTC)
 
 
 def test_tasks(web):
     response = web.get('/tasks/api/v1/tasks')
     assert response.status_int == 200
     assert response.content_type == 'application/json'
-    assert response.json == {'tasks': ['echo', 'error']}
+    whole = {'whole': True, 'others': False, 'parameters': []}
+    assert response.json == {'tasks': ['echo', 'error'],
+                             'inputs': {'echo': whole, 'error': whole}}
+
+
+def test_tasks_tell_the_parameters_that_an_input_fills(web, tasks):
+    def send(source, /, width=100, moment=NOW, *, log=print, **others):
+        pass
+
+    tasks('send', FunctionTask(send))
+    tasks('count', FunctionTask(lambda text: None))
+    tasks('tidy', FunctionTask(lambda: None))
+    tasks('hidden', FunctionTask(send, remote=False))
+    inputs = web.get('/tasks/api/v1/tasks').json['inputs']
+    assert sorted(inputs) == ['count', 'echo', 'error', 'send', 'tidy']
+    assert inputs['send'] == {'whole': False, 'others': True, 'parameters': [
+        {'name': 'source', 'required': True},
+        {'name': 'width', 'required': False, 'default': 100},
+        {'name': 'moment', 'required': False, 'default': NOW.isoformat()},
+        {'name': 'log', 'required': False, 'default': None,
+         'defaultNote': inputs['send']['parameters'][3]['defaultNote']}]}
+    assert 'cannot be sent as JSON' in (
+        inputs['send']['parameters'][3]['defaultNote'])
+    assert inputs['count'] == {'whole': True, 'others': False, 'parameters': [
+        {'name': 'text', 'required': True}]}
+    assert inputs['tidy'] == {'whole': False, 'others': False,
+                              'parameters': []}
 
 
 def test_a_job_from_add_to_result(web, service):

@@ -56,7 +56,7 @@ def ask(address):
 
 
 def test_by_json(local, ask, wait_for):
-    assert ask('GET', 'tasks') == {'tasks': ['local']}
+    assert ask('GET', 'tasks')['tasks'] == ['local']
     jobid = ask('POST', 'jobs', {'task': 'local', 'input': {'n': 1}})['id']
     local.startProcessing()
     wait_for(local, jobid, 'completed')

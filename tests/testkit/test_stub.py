@@ -47,7 +47,7 @@ def test_many_names_are_cut_short(register):
     with pytest.raises(ValueError) as caught:
         TaskServiceStub().add('x')
     note, = caught.value.__notes__
-    assert "'task019' and 80 more" in note and 'task020' not in note
+    assert "'task019', and 80 more" in note and 'task020' not in note
 
 
 def test_nothing_is_told_where_the_stub_sees_all_there_is(register):

@@ -159,13 +159,8 @@ def test_with_and_without_parentheses_and_name():
 
 @pytest.mark.parametrize('func, result', [
     (lambda input: ('I', input), ('I', 3)),
-    (lambda input, more=7: ('I', input, more), ('I', 3, 7)),
-    (lambda input, *more: ('I', input, more), ('I', 3, ())),
-    (lambda input, *, key=1: ('I', input), ('I', 3)),
-    (lambda input, **more: ('I', input, more), ('I', 3, {})),
     (lambda input, /: ('I', input), ('I', 3)),
     (lambda s, j, i: (s, j, i), ('S', 2, 3)),
-    (lambda s, j, i, more=7: (s, j, i, more), ('S', 2, 3, 7)),
 ])
 def test_required_positional_arguments_are_counted(func, result):
     assert FunctionTask(func)('S', 2, 3) == result
@@ -186,6 +181,36 @@ def generator(input):
 def test_other_functions_are_refused_at_decoration(func):
     with pytest.raises(TypeError, match='cannot be a task'):
         task('name')(func)
+
+
+@pytest.mark.parametrize('func, input, extra', [
+    (lambda input, width=100: None, 'input', 'width'),
+    (lambda input=None, width=100: None, 'input', 'width'),
+    (lambda input, /, width=100, *, key=1: None, 'input', 'width, key'),
+    (lambda input, *more: None, 'input', '*more'),
+    (lambda input, **more: None, 'input', '**more'),
+    (functools.partial(lambda input, width: None, width=5), 'input', 'width'),
+    (lambda s, j, i, more=7: None, 'i', 'more'),
+    (lambda service, jobid, input, *, more=7: None, 'input', 'more'),
+    (lambda service, jobid, input, *more, **others: None, 'input',
+     '*more, **others'),
+])
+def test_a_parameter_that_no_job_could_give_is_refused(func, input, extra):
+    with pytest.raises(TypeError) as caught:
+        FunctionTask(func)
+    assert str(caught.value).startswith(
+        f'{func!r} cannot be a task: the whole input of a job goes to its '
+        f'parameter {input}, and nothing to {extra}; leave out {extra}')
+
+
+def test_a_builtin_that_tells_no_parameters_is_refused():
+    # As a decorator's mistake: at the line that declares it.
+    with pytest.raises(TypeError) as caught:
+        FunctionTask(max)
+    assert str(caught.value) == (
+        '<built-in function max> cannot be a task: it does not tell its '
+        'parameters; write a function that calls it')
+    assert FunctionTask(lambda numbers: max(numbers))(None, 1, [1, 3]) == 3
 
 
 @pytest.mark.parametrize('thing', [
@@ -258,6 +283,10 @@ def open_to_more(source, **others):
     (by_position, {'a': 1, 'd': 4}, (1, 2, 3, 4)),
     (by_position, {'d': 4, 'c': 7, 'b': 8, 'a': 1}, (1, 8, 7, 4)),
     (open_to_more, {'source': 1, 'self': 2}, (1, {'self': 2})),
+    (lambda **all: all, {'a': 1}, {'a': 1}),
+    (lambda **all: all, None, {}),
+    (lambda a, /, **all: (a, all), {'a': 1, 'b': 2}, (1, {'b': 2})),
+    (lambda *, input: input, {'input': 1}, 1),
 ])
 def test_a_mapping_fills_the_parameters(func, input, result):
     made = FunctionTask(func)
@@ -284,7 +313,11 @@ def test_a_mapping_fills_the_parameters(func, input, result):
         'of a, b, which the function takes by position alone, one is left '
         'out before another']),
     (open_to_more, {'more': 1, 5: 1}, [
-        'source is missing', '5 is no parameter (there are: source)']),
+        'source is missing',
+        '5 is no parameter (there are: source, **others)']),
+    (lambda **all: None, 5, [
+        'the input is 5; give a mapping with a value for each parameter '
+        '(**all)']),
 ])
 def test_all_that_does_not_fit_is_named(func, input, wrong):
     made = FunctionTask(func)
@@ -335,7 +368,7 @@ def test_a_stored_task_sees_the_parameters_of_today(monkeypatch):
     (f, ({'k': 1},), {}, {'k': 1}),
     (f, (), {'input': 5}, 5),
     (whole, (5,), {}, 5),
-    (lambda s, j, picture, more=7: None, (), {'picture': 5}, 5),
+    (lambda s, j, picture: None, (), {'picture': 5}, 5),
     (lambda input=None: None, (), {}, None),
 ])
 def test_the_input_that_stands_for_a_call(func, args, kwargs, bound):
@@ -353,7 +386,7 @@ def test_the_input_that_stands_for_a_call(func, args, kwargs, bound):
     (f, (1, 2), {}, ['2 values by position are too many: at most 1 '
                      '(input)']),
     (f, (), {}, ['input is missing']),
-    (lambda input, more=7: None, (1,), {'more': 2}, [
+    (lambda input: None, (1,), {'more': 2}, [
         "'more' is no parameter (there are: input)"]),
     (whole, (), {'jobid': 5}, ["'jobid' is no parameter (there are: input)",
                                'input is missing']),

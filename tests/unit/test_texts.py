@@ -9,6 +9,7 @@ import pytest
 from lovely.remotetask.log import log
 from lovely.remotetask.texts import cut
 from lovely.remotetask.texts import describe
+from lovely.remotetask.texts import message_of
 from lovely.remotetask.texts import one_line
 from lovely.remotetask.texts import some_lines
 from lovely.remotetask.texts import without_passwords
@@ -88,3 +89,21 @@ def test_a_log_keeps_what_is_fit(caplog):
     [record] = caplog.records
     assert (record.msg, record.args) == ('100 %% of %s', ('it',))
     assert handler.stream.getvalue() == '100 % of it\nin its own way\n'
+
+
+def test_the_notes_of_an_error_are_told():
+    error = ValueError('no')
+    error.add_note('scan its\nmodule')
+    error.add_note('postgresql://me:secret@db/')
+    assert describe(error) == (
+        'ValueError: no (scan its module; postgresql://me:***@db/)')
+    assert message_of(error) == (
+        'no (scan its module; postgresql://me:***@db/)')
+    silent = ValueError()
+    silent.add_note('look there')
+    assert describe(silent) == 'ValueError: look there'
+    # An application may have put anything there.
+    error.__notes__ = 5
+    assert message_of(error) == 'no'
+    error.__notes__ = [5, 'x' * 5000]
+    assert len(message_of(error)) < 1100

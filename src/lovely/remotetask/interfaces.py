@@ -356,7 +356,10 @@ class ITaskService(IContained):
         DuplicateJob; NotPermitted for ``runAs`` without the
         permission ``lovely.remotetask.Manage``; UsageError for options that
         exclude each other or are out of bounds.  Nothing is stored then.
-        Txn: joins the caller's; abort leaves no job.  Concurrent adders do
+        Txn: joins the caller's; abort leaves no job.  The input is stored as
+        it is at commit.  Where the caller has changed a mapping by then, it is
+        checked against parameters and inputSchema again, and the commit raises
+        InputRejected where it does not fit any more.  Concurrent adders do
         not conflict, unless their keys are the same: the second one's retry
         sees the first one's job.  A transaction that kept a job conflicts if
         that one starts or ends before it commits.
@@ -469,7 +472,8 @@ class ITaskService(IContained):
         Arguments: ``timeout``, how long at most (seconds).
         Returns: the job, which is completed, in error or cancelled.
         Raises: WaitTimeout (a TimeoutError) where it is not over by then;
-        JobNotFound; UsageError while a task runs in this thread, for a
+        JobNotFound; ServiceNotFound where the service is deleted, or moved,
+        meanwhile; UsageError while a task runs in this thread, for a
         schedule, and for a transaction that has something to commit.
         Txn: looks in short ones of its own.  So that the job can be seen as
         it is now, the caller's, in which nothing was done, is begun anew:

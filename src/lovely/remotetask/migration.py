@@ -23,6 +23,7 @@ from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store import check
 from lovely.remotetask.store import upstream
 from lovely.remotetask.store.records import why_unreadable
+from lovely.remotetask.texts import some
 from lovely.remotetask.walk import services
 
 if TYPE_CHECKING:
@@ -133,8 +134,7 @@ def _count(jobs: Blocks) -> Counter[str]:
 
 def _refusal(path: ServicePath, found: Plan) -> str:
     reasons = '; '.join(
-        f'{len(ids)} ({", ".join(map(str, ids[:_IDS]))}'
-        f'{", ..." if len(ids) > _IDS else ""}): {reason}'
+        f'{len(ids)} ({some(ids, _IDS)}): {reason}'
         for reason, ids in found.unreadable.items())
     return (f'{show(path)} has jobs that cannot be read, and was not '
             f'migrated: {reasons}')

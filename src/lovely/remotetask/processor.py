@@ -31,6 +31,7 @@ from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import OpenedBeforeFork
 from lovely.remotetask.peers.wakeup import WAIT_FLOOR
+from lovely.remotetask.run import lacking
 from lovely.remotetask.run import monitor
 from lovely.remotetask.run import threads
 from lovely.remotetask.run.claim import Claim
@@ -246,7 +247,7 @@ class SimpleProcessor:
                     watched = True
                     # Enrolled: the service is there.  After the first look it
                     # would hold up a processor that has been woken.
-                    self._warn_without_tasks()
+                    self._look_for_tasks()
                 rest = 0.0 if self._work() else self._rest()
                 seen, broken = True, 0.0
             except ServiceGone as error:
@@ -272,20 +273,17 @@ class SimpleProcessor:
             if rest and self.running:
                 self._listener.sleep(rest)
 
-    def _warn_without_tasks(self) -> None:
-        """Say so if this process has no task at all."""
+    def _look_for_tasks(self) -> None:
+        """Warn if this process has no task at all."""
         def tasks(connection: Connection) -> dict[str, Any]:
             service = self.worker.executor.service(connection)
             with self.host.running(service, None) as seen:
                 return seen.getAvailableTasks()
 
-        if not database_edge.read(self.db, tasks):
-            log.warning(
-                'the worker of service /%s can run nothing: there are no '
-                'tasks in this process.  Register them before it starts: '
-                'scan the modules that have them '
-                '(lovely.remotetask.task.scan), or load their ZCML',
-                '/'.join(self.servicePath))
+        lacking.warn_without_tasks(
+            self.servicePath, database_edge.read(self.db, tasks),
+            'register them before it starts: scan the modules that have them '
+            '(lovely.remotetask.task.scan), or load their ZCML')
 
     def _goes_on(self) -> bool:
         """May a thread of ours claim another job?"""

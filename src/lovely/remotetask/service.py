@@ -358,7 +358,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     def _threadName(self) -> str:
         """The name of the thread that runs this service's jobs."""
-        return '.'.join(['remotetasks', *self.host.path_of(self)])
+        return threads.name_of(self.host.path_of(self))
 
     # -- ids ------------------------------------------------------------------
 

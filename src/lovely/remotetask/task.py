@@ -51,7 +51,7 @@ _R = TypeVar('_R')
 
 __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
            'scan', 'marks', 'task_option', 'set_options', 'check_against',
-           'misfits']
+           'parameters', 'misfits']
 
 #: The options of a task that sets none: see ITaskOptions.
 _DEFAULTS: dict[str, Any] = {
@@ -152,15 +152,23 @@ class FunctionTask(SimpleTask):
         return func(*args, **kwargs)
 
 
+def parameters(task: Any) -> Signature | None:
+    """How the function of a task takes an input.
+
+    Returns: None for a task that is made of no function, and takes any input.
+    """
+    signature = getattr(task, 'signature', None)
+    # Classes of applications may have an attribute of this name, too.
+    return signature if isinstance(signature, Signature) else None
+
+
 def misfits(task: Any, input: Any) -> list[str]:
     """The violations of a task's parameters by an input.
 
     Returns: a sentence for each; empty for a task that takes any input.
     """
-    signature = getattr(task, 'signature', None)
-    # Classes of applications may have an attribute of this name, too.
-    return (signature.violations(input) if isinstance(signature, Signature)
-            else [])
+    signature = parameters(task)
+    return [] if signature is None else signature.violations(input)
 
 
 def set_options(made: Any, options: dict[str, Any]) -> None:

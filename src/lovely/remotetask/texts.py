@@ -2,7 +2,12 @@
 
 import difflib
 import re
+from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import TypeVar
+
+_T = TypeVar('_T')
 
 #: How much (characters) of a text from elsewhere is told in one place.
 MESSAGE_CHARS = 1000
@@ -44,6 +49,18 @@ def cut(text: str, chars: int = MESSAGE_CHARS) -> str:
         f'{text[:chars]}... ({len(text):,} characters)')
 
 
+def some(found: Sequence[_T], most: int, joint: str = ', ',
+         text: Callable[[_T], str] = str) -> str:
+    """The first of what was found, and how many more there are.
+
+    Arguments: ``most``, how many are told; ``text(one)``, how one is written.
+    """
+    told = [text(one) for one in found[:most]]
+    if len(found) > most:
+        told.append(f'and {len(found) - most} more')
+    return joint.join(told)
+
+
 def middle_out(text: str, chars: int) -> str:
     """A text of about so many characters, its middle left out.
 
@@ -74,7 +91,7 @@ def meant(name: str, known: Iterable[str]) -> str:
 
 
 def message_of(error: object) -> str:
-    """An error's message in one line, cut, without passwords.
+    """An error's message in one line, with its notes, cut, without passwords.
 
     Arguments: ``error``, an exception, or what a task gives as a reason.
     """
@@ -82,6 +99,11 @@ def message_of(error: object) -> str:
         text = str(error)
     except Exception:
         text = ''           # an error of an application may be broken, too
+    notes = getattr(error, '__notes__', None)
+    # A traceback shows them, and few of those who read this have that.
+    if isinstance(notes, list) and notes:
+        told = '; '.join(note for note in notes if isinstance(note, str))
+        text = f'{text} ({told})' if text else told
     # Cut at last: half of a URI does not look like one.
     return cut(without_passwords(one_line(text)))
 

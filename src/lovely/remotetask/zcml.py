@@ -82,8 +82,7 @@ def task(_context: Any, name: str, handler: Any, **options: Any) -> None:
             # with other options.
             made = copy.copy(made)
             set_options(made, options)
-    # A signature that cannot be read is a ValueError, an object that takes no
-    # attributes an AttributeError.
+    # An object that takes no attributes is an AttributeError.
     except (TypeError, ValueError, AttributeError, UsageError) as error:
         raise ConfigurationError(f'task {name!r}: {error}') from error
     _context.action(

@@ -261,22 +261,9 @@ def test_after_a_conflict_each_runs_alone(world, short, calls):
 
 
 def test_an_error_that_cannot_be_taken_back_separates_them(
-        world, short, calls):
-    class WithoutSavepoints:
-        """As a mailer may be."""
-
-        transaction_manager = transaction.manager
-
-        def sortKey(self):
-            return 'mailer'
-
-        def abort(self, current):
-            pass
-
-        tpc_begin = commit = tpc_vote = tpc_finish = tpc_abort = abort
-
+        world, short, calls, without_savepoints):
     def mail(service, jobid, input):
-        transaction.get().join(WithoutSavepoints())
+        transaction.get().join(without_savepoints())
         if input == 2:
             raise TaskError('no')
 

@@ -135,7 +135,7 @@ def test_where_no_worker_has_it_the_job_tells_so(world, ran, clock, log):
     for worker in workers:
         assert worker.claim() is None
     assert str(world.see(lambda service: service.jobs[jobid].error)) == 'None'
-    clock.moment += settings.MISSING_FIRST
+    clock.advance(settings.MISSING_FIRST)
     for worker in workers:
         assert worker.claim() is None
     assert world.see(lambda service: service.getError(jobid)) == (
@@ -145,7 +145,7 @@ def test_where_no_worker_has_it_the_job_tells_so(world, ran, clock, log):
     assert len(log) == len(workers)
     # Looks go on, and write nothing.
     before = records(world)
-    clock.moment += settings.MISSING_LAST * 2
+    clock.advance(settings.MISSING_LAST * 2)
     for worker in workers:
         assert worker.claim() is None
         assert 0 < worker.waits_for <= settings.MISSING_LAST
@@ -161,11 +161,11 @@ def test_what_is_set_aside_counts_as_waiting(world, ran, clock):
     jobid = world.add('work')
     worker = lacking(world)
     assert worker.claim() is None
-    clock.moment += settings.MISSING_FIRST
+    clock.advance(settings.MISSING_FIRST)
     assert worker.claim() is None
     assert world.see(lambda service: service.jobs[jobid].position[0]
                      ) == 'missing'
-    clock.moment += 100
+    clock.advance(100)
     oldest = world.see(lambda service: service.stats()['oldest'])
     assert 100 <= oldest < 200
     # It waits for a worker, and no attempt of it has failed.
@@ -177,7 +177,7 @@ def test_while_another_may_have_it_the_job_stays(world, ran, clock):
     jobid = world.add('work')
     worker, other = lacking(world, PROCESSOR), capable(world)
     assert worker.claim() is None
-    clock.moment += settings.MISSING_FIRST * 100
+    clock.advance(settings.MISSING_FIRST * 100)
     assert worker.claim() is None
     assert worker.waits_for == settings.MISSING_FIRST
     assert world.see(lambda service: (
@@ -191,13 +191,13 @@ def test_while_another_may_have_it_the_job_stays(world, ran, clock):
 
 def test_at_last_it_fails(world, ran, clock, log):
     jobid = world.add('work')
-    worker, began = lacking(world), clock.moment
+    worker, began = lacking(world), clock.now()
     for _ in range(1000):
         claims = worker.claim_some()
         if claims:
             break
-        clock.moment += settings.MISSING_FIRST * 10
-    assert settings.MISSING_GIVE_UP <= clock.moment - began <= (
+        clock.advance(settings.MISSING_FIRST * 10)
+    assert settings.MISSING_GIVE_UP <= clock.now() - began <= (
         settings.MISSING_GIVE_UP + settings.MISSING_LAST * 2)
     worker.work(claims, lambda: False)
     assert world.status(jobid) == 'error'
@@ -243,7 +243,7 @@ def test_once_it_has_run_its_task_was_there(
     jobid = world.add('work')
     worker = lacking(world)
     assert worker.claim_some() == []
-    clock.moment += settings.MISSING_FIRST * 1.1
+    clock.advance(settings.MISSING_FIRST * 1.1)
     worker.claim_some()
     assert world.see(lambda service: service.jobs[jobid].error.type) == (
         'TaskMissing')
@@ -254,7 +254,7 @@ def test_once_it_has_run_its_task_was_there(
     assert world.see(lambda service: (found := service.jobs[jobid].error)
                      and str(found)) == told
     # The release before is back for a moment.
-    clock.moment += settings.MISSING_GIVE_UP * 1.1
+    clock.advance(settings.MISSING_GIVE_UP * 1.1)
     assert not any(worker.claim_some() for _ in range(2))
     assert world.status(jobid) == 'queued'
 
@@ -266,7 +266,7 @@ def test_many_are_set_aside_in_few_commits_and_lines(
     world.add('other', 'behind them')
     worker = lacking(world)
     assert drain(worker) == 0      # it looks past some jobs, not past all
-    clock.moment += settings.MISSING_FIRST
+    clock.advance(settings.MISSING_FIRST)
     commits = 0
     while not (claims := worker.claim_some()):
         commits += 1
@@ -327,13 +327,13 @@ def test_an_input_of_an_unknown_class_is_left_to_others(
         service.jobs[jobid].attempts, service.jobs[jobid].startedAt))
     assert job == (0, None)
     # After a while it tells so, and is tried again later.
-    clock.moment += settings.MISSING_FIRST
+    clock.advance(settings.MISSING_FIRST)
     assert worker.claim() is None
     assert 'no class gone_one_day.Point' in world.see(
         lambda service: service.getError(jobid))
     world.db.cacheMinimize()
     module.back()
-    clock.moment += settings.MISSING_FIRST
+    clock.advance(settings.MISSING_FIRST)
     assert drain(worker) == 1
     assert world.status(jobid) == 'completed'
     assert done == ['str', 'Point']
@@ -403,7 +403,7 @@ def test_a_suspect_is_left_to_others_like_any_job(world, ran, clock, log):
     assert drain(worker) == 1 and ran == ['beside']
     assert worker.claim() is None
     assert records(world)[jobid] == before[jobid]
-    clock.moment += settings.MISSING_FIRST
+    clock.advance(settings.MISSING_FIRST)
     assert worker.claim() is None
     assert 'No worker of this service has it' in world.see(
         lambda service: service.getError(jobid))

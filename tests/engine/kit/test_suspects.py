@@ -128,7 +128,7 @@ def test_each_night_of_a_cron_job_is_counted_anew(world, ran, clock):
     jobid = world.do(lambda service: service.addCronJob(
         'note', 'night', minute=(0,), hour=(3,)))
     for night in range(1, 8):
-        clock.moment += 86_400
+        clock.advance(86_400)
         for deaths in range(1, settings.POISON):
             worker = enrolled(world)
             assert worker.claim().jobid == jobid
@@ -317,16 +317,16 @@ def test_what_is_given_back_each_time_lets_others_run(
         service.getStatus(jobid), service.jobs[jobid].rests)) == (
         'queued', 'its worker was stopped 3 times in a row while it ran; it '
         'waits for 10 s, so that others run before it')
-    clock.moment += 10
+    clock.advance(10)
     stopped(world, jobid)
-    clock.moment += 9
+    clock.advance(9)
     assert world.drain() == 0
     # However often: it is no death.
     for _ in range(20):
-        clock.moment += 300
+        clock.advance(300)
         stopped(world, jobid)
     assert interruptions(world, jobid) == [int(died)]
-    clock.moment += 300
+    clock.advance(300)
     assert world.drain() == 1 and ran == ['other', 'stops']
     assert world.see(lambda service: (
         service.getStatus(jobid), service.jobs[jobid].rests,
@@ -364,7 +364,7 @@ def test_a_run_that_ends_of_itself_begins_the_count_anew(
             stopped(world, jobid)
         assert world.drain() == 1
         assert world.see(lambda service: service.jobs[jobid].stops) == 0
-        clock.moment += 60
+        clock.advance(60)
 
 
 # -- one rescue beside the others ---------------------------------------------

@@ -19,13 +19,13 @@ def test_a_run_whose_worker_died_has_its_key_again(world, register, clock):
     jobid = world.do(lambda service: service.addCronJob('tick', minute=(0,)))
     ticks = []
     for _ in range(2):
-        clock.moment += 3600
+        clock.advance(3600)
         worker = world.processor().worker
         worker.enroll(PROCESSOR, 1)
         assert worker.claim().jobid == jobid
         ticks.append(world.see(lambda service: service.jobs[jobid].tick))
         world.dies(worker)
-        clock.moment += 10
+        clock.advance(10)
         assert world.drain() == 1
         assert world.see(
             lambda service: service.jobs[jobid].tick) == ticks[-1]
@@ -46,7 +46,7 @@ def test_a_schedule_that_fails_in_several_threads_is_among_the_errors_once(
     worker.enroll(PROCESSOR, 3)
     slots = set()
     for number in range(1, 5):
-        clock.moment += 3600
+        clock.advance(3600)
         claim = worker.claim()
         slots.add(claim.slot)
         assert world.see(lambda service: service.stats()['error']) == 0

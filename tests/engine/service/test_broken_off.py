@@ -24,20 +24,6 @@ from lovely.remotetask.task import FunctionTask
 ROUND = 10
 
 
-class Mailer:
-    """A data manager that knows no savepoints."""
-
-    transaction_manager = transaction.manager
-
-    def sortKey(self):
-        return 'mailer'
-
-    def abort(self, txn):
-        pass
-
-    tpc_begin = commit = tpc_vote = tpc_finish = tpc_abort = abort
-
-
 @pytest.fixture
 def add(service, register):
     """``add(function)`` adds a job of that and one behind it; gives both."""
@@ -50,6 +36,17 @@ def add(service, register):
         return jobs
 
     return add
+
+
+@pytest.fixture
+def conflict():
+    """A function that conflicts, until its ``again`` is False."""
+    def conflict():
+        if conflict.again:
+            raise TransientError('again')
+
+    conflict.again = True
+    return conflict
 
 
 def process(service, before=lambda: None):
@@ -146,7 +143,7 @@ def test_in_a_worker_the_job_that_dooms_fails_alone(
 
 
 def test_a_failure_that_cannot_be_rolled_back_is_stored_the_next_time(
-        service, add, log):
+        service, add, log, without_savepoints):
     runs = []
 
     def fail():
@@ -154,7 +151,7 @@ def test_a_failure_that_cannot_be_rolled_back_is_stored_the_next_time(
         raise ValueError('why')
 
     def join():
-        transaction.get().join(Mailer())
+        transaction.get().join(without_savepoints())
 
     jobid, other = add(fail)
     assert isinstance(process(service, join), RollbackImpossible)
@@ -165,12 +162,13 @@ def test_a_failure_that_cannot_be_rolled_back_is_stored_the_next_time(
     assert service.getStatus(other) == 'completed'
 
 
-def test_a_rest_that_cannot_be_rolled_back_is_no_failure(service, add):
+def test_a_rest_that_cannot_be_rolled_back_is_no_failure(
+        service, add, without_savepoints):
     def rest():
         raise RetryLater(60)
 
     def join():
-        transaction.get().join(Mailer())
+        transaction.get().join(without_savepoints())
 
     jobid, other = add(rest)
     for _ in range(ROUND):
@@ -240,10 +238,7 @@ def test_a_subscriber_that_fails_holds_up_no_other(service, add):
     assert service.getStatus(other) == 'completed'
 
 
-def test_in_one_transaction_it_waits_as_well(service, add):
-    def conflict():
-        raise TransientError('again')
-
+def test_in_one_transaction_it_waits_as_well(service, add, conflict):
     jobid, other = add(conflict)
     for _ in range(ROUND):
         with pytest.raises(TransientError):
@@ -253,11 +248,8 @@ def test_in_one_transaction_it_waits_as_well(service, add):
     assert service.getStatus(other) == 'completed'
 
 
-def test_it_ends_after_CONFLICTS(service, add, monkeypatch):
+def test_it_ends_after_CONFLICTS(service, add, conflict, monkeypatch):
     monkeypatch.setattr(settings, 'CONFLICTS', 2 * ROUND)
-
-    def conflict():
-        raise TransientError('again')
 
     jobid, _ = add(conflict)
     for _ in range(2):
@@ -271,14 +263,8 @@ def test_it_ends_after_CONFLICTS(service, add, monkeypatch):
 
 
 def test_what_is_remembered_ends_with_the_job_and_has_a_bound(
-        service, add, monkeypatch):
+        service, add, conflict, monkeypatch):
     monkeypatch.setattr(broken_off, '_NOTED_JOBS', 2)
-    again = [True]
-
-    def conflict():
-        if again[0]:
-            raise TransientError('again')
-
     jobid, _ = add(conflict)
     others = [service.add('task') for _ in range(3)]
     transaction.commit()
@@ -289,38 +275,27 @@ def test_what_is_remembered_ends_with_the_job_and_has_a_bound(
         transaction.abort()
     # The oldest are forgotten, and none for one that is there already.
     assert [found for _, found in notes] == others[1:]
-    again[0] = False
+    conflict.again = False
     assert service.processNext(jobid=others[-1])
     assert [found for _, found in notes] == others[1:2]
 
 
-def test_another_run_of_the_job_ends_the_row(application, service, add):
-    again = [True]
-
-    def conflict():
-        if again[0]:
-            raise TransientError('again')
-
+def test_another_run_of_the_job_ends_the_row(
+        application, service, add, conflict):
     jobid, _ = add(conflict)
     for _ in range(ROUND):
         process(service)
-    again[0] = False
+    conflict.again = False
     # A worker has a transaction of its own, and is not concerned.
     assert SimpleProcessor(application.db, ['tasks']).processNext()
     transaction.begin()
     assert service.getStatus(jobid) == 'completed'
 
 
-def test_a_person_may_run_it_all_the_same(service, add):
-    again = [True]
-
-    def conflict():
-        if again[0]:
-            raise TransientError('again')
-
+def test_a_person_may_run_it_all_the_same(service, add, conflict):
     jobid, _ = add(conflict)
     for _ in range(ROUND):
         process(service)
-    again[0] = False
+    conflict.again = False
     assert service.processNext(jobid=jobid, force=True)
     assert service.getStatus(jobid) == 'completed'

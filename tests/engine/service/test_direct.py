@@ -75,36 +75,23 @@ def test_ctrl_c_is_not_the_tasks_failure(service, register):
     assert service.getStatus(jobid) == 'queued'
 
 
-def test_a_manager_without_savepoints_is_named(service, register):
-    class Mailer:
-        transaction_manager = transaction.manager
-
-        def sortKey(self):
-            return 'mailer'
-
-        def abort(self, txn):
-            pass
-
-        tpc_begin = commit = tpc_vote = tpc_finish = tpc_abort = abort
-
-        def __repr__(self):
-            return '<Mailer>'
-
+def test_a_manager_without_savepoints_is_named(
+        service, register, without_savepoints):
     @register
     def fail(input):
         raise ValueError('no')
 
     jobid = service.add('fail')
     transaction.commit()
-    transaction.get().join(Mailer())
-    with pytest.raises(RollbackImpossible, match='<Mailer>'):
+    transaction.get().join(without_savepoints())
+    with pytest.raises(RollbackImpossible, match='<WithoutSavepoints>'):
         service.process()
     transaction.abort()
     assert service.getStatus(jobid) == 'queued'
     # One that joins during the task is undone with it.
     @register
     def mail(input):
-        transaction.get().join(Mailer())
+        transaction.get().join(without_savepoints())
         raise ValueError('no')
 
     other = service.add('mail')

@@ -74,7 +74,7 @@ def test_a_cron_job_whose_next_run_is_lost_goes_on(
         assert checked(service) == []
     assert len(entries(service, cron)) == 1
     for ticks in range(1, 4):
-        clock.moment += HOUR
+        clock.advance(HOUR)
         assert drain() == 1
         assert ran[3:] == ['cron'] * ticks
         assert service.getStatus(cron) == 'cronjob'
@@ -110,7 +110,7 @@ def test_it_is_lost_while_the_job_runs(
     jobid = service.addCronJob('work', minute=(0,))
     transaction.commit()
     lost = service.jobs[jobid].next
-    clock.moment += HOUR
+    clock.advance(HOUR)
     assert drain() == 1
     assert service.getStatus(jobid) == 'cronjob'
     assert len(entries(service, jobid)) == 1

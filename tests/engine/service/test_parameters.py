@@ -132,6 +132,67 @@ def test_options_and_parameters_do_not_mix(tasks, register):
         tasks.add('resize', source='a.png')
 
 
+@pytest.mark.parametrize('add', [
+    lambda service, input: service.add('resize', input),
+    lambda service, input: service.add('resize', input, startLater=True),
+    lambda service, input: service.addMany('resize', [input, {}])[0],
+    lambda service, input: service.addCronJob('resize', input, minute=(0,)),
+    lambda service, input: service.addCronJob(
+        'resize', input, hour=(1,), key='there', onDuplicate='update'),
+], ids=['add', 'startLater', 'addMany', 'addCronJob', 'update'])
+def test_what_the_caller_changes_before_the_commit_is_checked_again(
+        application, tasks, register, add):
+    register(FunctionTask(lambda source='b.png', width=1: [source, width]),
+             'resize')
+    tasks.addCronJob('resize', {}, hour=(3,), key='there')
+    transaction.commit()
+    input = {'source': 'a.png'}
+    jobid = add(tasks, input)
+    transaction.savepoint()
+    input['colour'] = 'red'
+    before = application.db.lastTransaction()
+    with pytest.raises(InputRejected) as caught:
+        transaction.commit()
+    transaction.abort()
+    assert application.db.lastTransaction() == before
+    assert str(caught.value) == (
+        f"the input of job {jobid} was changed after it was added, and does "
+        f"not fit the parameters of task 'resize' any more: 'colour' is no "
+        f"parameter (there are: source=..., width=...)")
+    assert caught.value.violations == [
+        "'colour' is no parameter (there are: source=..., width=...)"]
+    # A change that fits is stored.
+    jobid = add(tasks, input := {'source': 'a.png'})
+    input['width'] = 7
+    transaction.commit()
+    again, close = application.fresh(tasks)
+    assert again.jobs[jobid].input == {'source': 'a.png', 'width': 7}
+    close()
+
+
+def test_a_job_that_is_not_added_after_all_is_not_checked_again(tasks):
+    savepoint = transaction.savepoint()
+    undone = {'source': 'a.png'}
+    tasks.add('resize', undone)
+    savepoint.rollback()
+    cancelled = {'source': 'a.png'}
+    tasks.cancel(tasks.add('resize', cancelled))
+    undone.clear(), cancelled.clear()
+    transaction.commit()
+
+
+def test_a_change_that_the_schema_refuses(tasks, register):
+    register(FunctionTask(lambda picture: None, inputSchema=IPicture), 'show')
+    input = {'source': 'a.png', 'width': 5}
+    jobid = tasks.add('show', input)
+    input['width'] = 900
+    with pytest.raises(InputRejected, match=(
+            f'^the input of job {jobid} .* inputSchema of task \'show\' any '
+            f'more: width is 900: Value is too big$')):
+        transaction.commit()
+    transaction.abort()
+
+
 class IPicture(Interface):
     source = TextLine()
     width = Int(max=400, required=False)

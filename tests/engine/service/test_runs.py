@@ -34,7 +34,7 @@ def cron(application, service, clock, components):
         outcome = outcomes.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
-        clock.moment += outcome
+        clock.advance(outcome)
 
     provideUtility(FunctionTask(work, retry=NO_RETRY), ITask, 'work')
     jobid = service.addCronJob('work', minute=(0,))
@@ -44,7 +44,7 @@ def cron(application, service, clock, components):
     def cron(*given):
         processor = SimpleProcessor(application.db, ['tasks'])
         for outcome in given:
-            clock.moment = (clock.moment // HOUR + 1) * HOUR
+            clock.set((clock.now() // HOUR + 1) * HOUR)
             outcomes.append(outcome)
             transaction.commit()
             assert processor.processNext()
@@ -115,13 +115,13 @@ def test_a_poisoned_run_is_kept(application, service, cron, clock,
                                 monkeypatch):
     monkeypatch.setattr(settings, 'POISON', 1)
     jobid = cron(0)
-    clock.moment += HOUR
+    clock.advance(HOUR)
     queue = service.jobqueue
     queue.enroll('direct-1', (), beats=False)
     slot = queue.take_slot('direct-1')
     queue.claim_next(iter([('direct-1', slot, n) for n in range(9)]),
-                     clock.moment)
-    queue.retire('direct-1', clock.moment, charged=True)
+                     clock.now())
+    queue.retire('direct-1', clock.now(), charged=True)
     assert service.jobs[jobid].runs[0].error.startswith('Poison: poison')
 
 

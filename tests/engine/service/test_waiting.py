@@ -6,9 +6,12 @@ import time
 import pytest
 import transaction
 
+from lovely.remotetask import TaskService
 from lovely.remotetask import waiting
 from lovely.remotetask.errors import JobNotFound
+from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors import WaitTimeout
 from lovely.remotetask.testing import ITaskStub
 from lovely.remotetask.testing import TaskServiceStub
 
@@ -131,6 +134,81 @@ def test_a_job_that_is_cleaned_meanwhile(
     monkeypatch.setattr(waiting, '_look', then_clean)
     with pytest.raises(JobNotFound):
         service.waitFor(jobid, DEADLINE)
+
+
+def then_change(application, service, monkeypatch, change):
+    """``change(service)`` in another connection, once waitFor has looked."""
+    look = waiting._look
+
+    def look_then_change(*arguments):
+        found = look(*arguments)
+        other, close = application.fresh(service)
+        change(other)
+        other._p_jar.transaction_manager.commit()
+        close()
+        return found
+
+    monkeypatch.setattr(waiting, '_look', look_then_change)
+
+
+@pytest.mark.parametrize('packed', [False, True])
+def test_a_service_that_is_deleted_meanwhile(
+        application, service, echo, monkeypatch, packed):
+    jobid = echo()
+
+    def delete(other):
+        monkeypatch.undo()
+        del other.__parent__['tasks']
+        if packed:
+            other._p_jar.transaction_manager.commit()
+            application.db.pack()
+
+    then_change(application, service, monkeypatch, delete)
+    began = time.monotonic()
+    with pytest.raises(ServiceNotFound) as caught:
+        service.waitFor(jobid, DEADLINE)
+    assert time.monotonic() - began < DEADLINE / 2
+    assert str(caught.value) == (
+        f'there is no service at /tasks any more: it was deleted or moved '
+        f'while waitFor waited for its job {jobid}; where it was moved, wait '
+        f'for the job there')
+
+
+def test_a_service_that_was_deleted_before_and_is_still_seen(
+        application, service, echo):
+    jobid = echo()
+    service.getStatus(jobid)
+    other, close = application.fresh(service)
+    del other.__parent__['tasks']
+    other._p_jar.transaction_manager.commit()
+    close()
+    with pytest.raises(ServiceNotFound):
+        service.waitFor(jobid, DEADLINE)
+
+
+def test_another_service_at_its_place_is_not_it(
+        application, service, echo, monkeypatch):
+    jobid = echo()
+
+    def replace(other):
+        monkeypatch.undo()
+        parent = other.__parent__
+        del parent['tasks']
+        parent['tasks'] = TaskService()
+
+    then_change(application, service, monkeypatch, replace)
+    with pytest.raises(ServiceNotFound):
+        service.waitFor(jobid, DEADLINE)
+
+
+def test_a_service_that_no_path_leads_to(application, register):
+    register(lambda input: input, 'echo')
+    service = TaskService()
+    application.connection.add(service)
+    jobid = service.add('echo', 'x')
+    transaction.commit()
+    with pytest.raises(WaitTimeout):
+        service.waitFor(jobid, 0)
 
 
 @pytest.mark.parametrize('timeout', [None, -1, 'x', float('nan'), True])

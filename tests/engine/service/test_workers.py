@@ -274,8 +274,8 @@ def test_a_worker_that_can_run_nothing_says_so(
     warned = threading.Event()
 
     class Looks(SimpleProcessor):
-        def _warn_without_tasks(self):
-            super()._warn_without_tasks()
+        def _look_for_tasks(self):
+            super()._look_for_tasks()
             warned.set()
 
     service.processorFactory = Looks

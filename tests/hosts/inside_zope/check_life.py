@@ -511,6 +511,19 @@ def test_threads_follow_a_site(driver, processing):
     wait_until(done)
 
 
+def test_nothing_is_loaded_once_the_move_is_committed(driver, processing):
+    """What is loaded then may be newer, and belongs to no transaction."""
+    with managing(driver) as app:
+        connection, service = app._p_jar, aq_base(app.site.tasks)
+        # Before the hook of the move.
+        transaction.get().addAfterCommitHook(
+            lambda success: connection.cacheMinimize())
+        app.manage_renameObject('site', 'other')
+        transaction.commit()
+        assert service._p_changed is None
+    assert processing('other/tasks')
+
+
 def test_threads_stay_where_a_move_is_undone(driver, processing):
     with managing(driver) as app:
         app.manage_renameObject('site', 'other')

@@ -11,32 +11,19 @@ import pytest
 import transaction
 import zope.component
 
-from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.task import SimpleTask
+from lovely.remotetask.testing import FrozenClock
 
 DEADLINE = 20
 
 
-class Clock:
-    """The wall clock of the services, to be set by the test."""
-
-    def __init__(self, moment):
-        self.moment = moment
-
-    def now(self):
-        return self.moment
-
-    def monotonic(self):
-        return time.monotonic()
-
-
 @pytest.fixture
-def clock(monkeypatch):
-    clock = Clock(float(int(time.time())))
-    monkeypatch.setattr(TaskService, 'clock', clock)
-    return clock
+def clock():
+    """The wall clock of the services, to be set by the test."""
+    with FrozenClock(int(time.time())) as clock:
+        yield clock
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_status_is_not_cancelled_by_identity(
         job.status = ''.join(['can', 'celled'])
     transaction.commit()
     application.connection.cacheMinimize()
-    clock.moment += 10
+    clock.advance(10)
     assert service.hasJobsWaiting() is False
     assert drain() == 0
     assert {service.getStatus(i) for i in ids} == {'cancelled'}

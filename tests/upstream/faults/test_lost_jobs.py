@@ -106,7 +106,7 @@ def test_a_task_that_commits_and_then_raises_runs_again(
     jobid = service.add('commits')
     transaction.commit()
     assert processor.processNext() is True
-    clock.moment += 10
+    clock.advance(10)
     assert processor.processNext() is True
     transaction.begin()
     assert service.getStatus(jobid) == 'completed'

@@ -54,7 +54,7 @@ def test_a_cron_job_made_impossible_later_harms_nobody(
         service.reschedule(cron)
     jobid = service.add('echo', 'innocent')
     transaction.commit()
-    clock.moment = seconds(datetime.date.today().year + 2, 3, 1)
+    clock.set(seconds(datetime.date.today().year + 2, 3, 1))
     assert drain() <= 2
     assert service.getStatus(jobid) == 'completed'
     assert service.getStatus(cron) == 'error'
@@ -65,16 +65,16 @@ def test_a_cron_job_made_impossible_later_harms_nobody(
 
 
 def test_29_february_at_its_own_run(clock, service, drain, log):
-    clock.moment = seconds(2028, 2, 1)
+    clock.set(seconds(2028, 2, 1))
     cron = service.addCronJob('echo', 'leap', dayOfMonth=(29,), month=(2,))
     jobid = service.add('echo', 'innocent')
     transaction.commit()
     assert drain() == 1
-    clock.moment = seconds(2028, 2, 29)
+    clock.set(seconds(2028, 2, 29))
     assert drain() == 1
     assert service.getResult(cron) == 'leap'
     assert service.getStatus(cron) == 'cronjob'
-    assert service.jobs[cron].timeOfNextCall(clock.moment) == seconds(
+    assert service.jobs[cron].timeOfNextCall(clock.now()) == seconds(
         2032, 2, 29)
     assert service.jobs[cron].scheduledAt.date().isoformat() == '2032-02-29'
     assert service.getStatus(jobid) == 'completed' and log == []
@@ -222,18 +222,18 @@ def test_a_due_cron_task_that_aborts_its_transaction(
         calls.append(input)
         transaction.abort()
 
-    clock.moment -= clock.moment % 3600
+    clock.advance(-(clock.now() % 3600))
     cron = service.addCronJob('aborts', minute=(0,))
     innocent = service.add('echo')
     transaction.commit()
     assert drain() == 1
     for hour in (1, 2):
-        clock.moment += 3600
+        clock.advance(3600)
         assert drain() == 1
         assert len(calls) == hour
         assert service.getStatus(cron) == 'cronjob'
         assert service.jobs[cron].scheduledAt.timestamp() == (
-            clock.moment + 3600)
+            clock.now() + 3600)
     assert service.getStatus(innocent) == 'completed' and log == []
 
 

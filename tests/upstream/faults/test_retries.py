@@ -17,12 +17,12 @@ def run_until_final(service, processor, clock, *ids):
     began = []
     for _ in range(60):
         while processor.processNext():
-            began.append(clock.moment)
+            began.append(clock.now())
             assert len(began) < 50, 'it never rests'
         transaction.begin()
         if all(service.getStatus(i) in ('completed', 'error') for i in ids):
             return began
-        clock.moment += 1
+        clock.advance(1)
     raise AssertionError('no end after a minute')
 
 

@@ -188,7 +188,7 @@ def test_in_use(migrate, opened, press):
     opened()
     code, out, errors = migrate()
     assert (code, out) == (1, '')
-    assert 'is in use by another process' in errors
+    assert f'is in use by process {os.getpid()}; ' in errors
     assert errors.count('\n') == 1
 
 

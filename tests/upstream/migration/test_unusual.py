@@ -69,7 +69,7 @@ def test_a_job_twice_in_the_queue(old):
     for one in (job, ended, job):
         old.parts['_queue'].put(one)
     found = old.migrate()
-    assert found.lost == []
+    assert found.notes['lost'] == []
     assert [job.input for job in old.service._queue] == ['from 0.2', 'twice']
     assert old.service.getStatus(6) == 'completed'
 
@@ -87,7 +87,7 @@ def test_a_job_that_was_deleted_stays_so(old):
 def test_schedules_that_0_5_2_took(old, fields, minutes):
     job = add(old, CronJob(5, 'echo', None), status='cronjob', **fields)
     found = old.migrate()
-    assert found.never == [] and job.minute == minutes
+    assert found.notes['never'] == [] and job.minute == minutes
     assert job.status == 'cronjob' and job.scheduledAt is not None
 
 
@@ -97,7 +97,7 @@ def test_schedules_that_0_5_2_took(old, fields, minutes):
 def test_schedules_that_poisoned_0_5_2(old, fields):
     job = add(old, CronJob(5, 'echo', None), status='cronjob', **fields)
     found = old.migrate()
-    assert found.never == [5] and found.after['error'] == 1
+    assert found.notes['never'] == [5] and found.after['error'] == 1
     assert job.status == 'error' and job.error.type == 'InvalidSchedule'
     assert old.service.listJobs('error')[0] == [job]
 

@@ -89,6 +89,8 @@ def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
         job.put(**values)
         if 'input' in values:
             jobs.mark_input_at_commit(jar, job)
+            if packed is input:
+                jobs.check_input_at_commit(service, task, jar, job)
     if _times(job) != _times(wanted):
         job.update(**_named(wanted), delay=wanted.delay)
         queue.schedule(job, service.clock.now())

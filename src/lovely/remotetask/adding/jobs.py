@@ -30,6 +30,8 @@ from lovely.remotetask.store.states import is_final
 from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import misfits
+from lovely.remotetask.task import parameters
+from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
@@ -158,16 +160,10 @@ def check_input(task: Any, name: str, input: Any, jar: Connection | None,
 
     Raises: InputRejected.
     """
-    wrong = misfits(task, input)
-    schema = getattr(task, 'inputSchema', None)
-    violations = wrong + ([] if schema is None
-                          else check_against(schema, input))
+    misfit, violations = _violations(task, input)
     if violations:
-        # A parameter that is missing may be a key of the schema, too.
-        violations = list(dict.fromkeys(violations))
         raise InputRejected(
-            f'the input does not fit the '
-            f'{"parameters" if wrong else "inputSchema"} of task {name!r}: '
+            f'the input does not fit the {misfit} of task {name!r}: '
             + '; '.join(violations), violations=violations)
     try:
         packed = host.pack(input)
@@ -175,6 +171,16 @@ def check_input(task: Any, name: str, input: Any, jar: Connection | None,
     except InputRejected as reason:
         raise InputRejected(
             f'the input for task {name!r} {reason}') from reason
+
+
+def _violations(task: Any, input: Any) -> tuple[str, list[str]]:
+    """What an input does not fit, and a sentence for each violation."""
+    wrong = misfits(task, input)
+    schema = getattr(task, 'inputSchema', None)
+    found = wrong + ([] if schema is None else check_against(schema, input))
+    # A parameter that is missing may be a key of the schema, too.
+    return ('parameters' if wrong else 'inputSchema',
+            list(dict.fromkeys(found)))
 
 
 def _check_inputs(task: Any, name: str, inputs: list[Any],
@@ -189,14 +195,14 @@ def _check_inputs(task: Any, name: str, inputs: list[Any],
         except InputRejected as reason:
             refused.append((index, str(reason)))
     if refused:
-        reasons = [f'[{index}] {reason:.{_REASON_CHARS}}'
-                   for index, reason in refused[:_REASONS]]
+        reasons = some(
+            refused, _REASONS, '; ',
+            lambda one: f'[{one[0]}] {one[1]:.{_REASON_CHARS}}')
         if len(refused) > _REASONS:
-            reasons.append(f'and {len(refused) - _REASONS} more, see the '
-                           f"error's indexes")
+            reasons += ", see the error's indexes"
         raise InputRejected(
             f'{len(refused)} of {len(inputs)} inputs are refused, and nothing '
-            f'is stored: ' + '; '.join(reasons),
+            f'is stored: {reasons}',
             indexes=[index for index, _ in refused])
     return packed, sizes
 
@@ -215,22 +221,24 @@ def add_one(service: TaskService, given: Any, input: Any,
     name, task = check_task(service, given, priority)
     jar, host = caller.jar_of(service), service.host
     submitter = find_submitter(service, host, runAs)
-    input, size = check_input(task, name, input, jar, host)
+    stored, size = check_input(task, name, input, jar, host)
     holder = None
     keyed = key is not None or onDuplicate != 'keep'
     if keyed:
         holder, stands = _holder(service, key, onDuplicate, jar)
         if holder is not None and stands:
             return holder.id
-    job = _make(service, make, name, input, size, priority, submitter)
+    job = _make(service, make, name, stored, size, priority, submitter)
     if keyed:
         if (holder is not None and not is_final(holder.status)
                 and holder.status != PROCESSING):
             service.cancel(holder.id)
         service.jobqueue.uniques.take(key, job, holder)
     place(service.jobqueue, job, 0)
-    if type(input) not in _FIXED:
+    if type(stored) not in _FIXED:
         mark_input_at_commit(jar, job)
+        if stored is input:
+            check_input_at_commit(service, task, jar, job)
     notify_after_commit(service, jar)
     events.notify(events.JobAdded(service, job))
     return job.id
@@ -246,15 +254,19 @@ def add_many(service: TaskService, given: Any, inputs: Iterable[Any],
                          f'with an input for each job')
     jar, host = caller.jar_of(service), service.host
     submitter = find_submitter(service, host, runAs)
-    inputs, sizes = _check_inputs(task, name, list(inputs), jar, host)
+    inputs = list(inputs)
+    packed, sizes = _check_inputs(task, name, inputs, jar, host)
     jobs: list[Job] = []
-    for input, size in zip(inputs, sizes, strict=True):
-        job = _make(service, make, name, input, size, priority, submitter)
+    for stored, size in zip(packed, sizes, strict=True):
+        job = _make(service, make, name, stored, size, priority, submitter)
         place(service.jobqueue, job, len(jobs))
         jobs.append(job)
     mark_input_at_commit(jar, *[
-        job for job, input in zip(jobs, inputs, strict=True)
-        if type(input) not in _FIXED])
+        job for job, stored in zip(jobs, packed, strict=True)
+        if type(stored) not in _FIXED])
+    check_input_at_commit(service, task, jar, *[
+        job for job, stored, input in zip(jobs, packed, inputs, strict=True)
+        if stored is input and type(stored) not in _FIXED])
     notify_after_commit(service, jar)
     for job in jobs:
         events.notify(events.JobAdded(service, job))
@@ -339,3 +351,31 @@ def mark_input_at_commit(jar: Connection | None, *jobs: Job) -> None:
 
 def _mark_input(job: Job) -> None:
     job.mark_input()
+
+
+def check_input_at_commit(service: TaskService, task: Any,
+                          jar: Connection | None, *jobs: Job) -> None:
+    """Check the inputs of these jobs once more as they are at commit.
+
+    The caller may change a mapping after it was added, and what it is then is
+    what is stored.  Not for an input that the host has packed: what is stored
+    is no longer the caller's, nor what its schema is about.
+    """
+    takes = parameters(task)
+    if ((takes is not None and not takes.single)
+            or getattr(task, 'inputSchema', None) is not None):
+        caller.before_commit(jar, _check_again, *[
+            (service, task, job) for job in jobs])
+
+
+def _check_again(added: tuple[TaskService, Any, Job]) -> None:
+    service, task, job = added
+    # A savepoint may have been rolled back, or the job be over by now.
+    if service.jobs.get(job.id) is not job or is_final(job.status):
+        return
+    misfit, violations = _violations(task, job.input)
+    if violations:
+        raise InputRejected(
+            f'the input of job {job.id} was changed after it was added, and '
+            f'does not fit the {misfit} of task {job.task!r} any more: '
+            + '; '.join(violations), violations=violations)

@@ -10,6 +10,7 @@ from lovely.remotetask.cli.output import print_pairs
 from lovely.remotetask.cli.output import print_table
 from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.texts import one_line
+from lovely.remotetask.texts import some
 
 
 @click.command('stats')
@@ -120,17 +121,11 @@ def check_command(repair: bool, backend: Backend, as_json: bool) -> None:
     else:
         for kind, text in CHECKED.items():
             if kind in found:
-                click.echo(f'{text}: {_some(found[kind])}'
+                click.echo(f'{text}: '
+                           # An entry of a job may be found in several lanes.
+                           f'{some(sorted(set(found[kind])), _IDS)}'
                            + (' (repaired)' if kind in repaired else ''))
         if not found:
             click.echo('nothing is wrong')
     if left:
         click.get_current_context().exit(1)
-
-
-def _some(ids: list[int]) -> str:
-    # An entry of a job may be found in several lanes.
-    shown = sorted(set(ids))
-    more = len(shown) - _IDS
-    return ', '.join(map(str, shown[:_IDS])) + (
-        f' and {more} more' if more > 0 else '')

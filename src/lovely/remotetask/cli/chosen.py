@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from contextlib import ExitStack
 from contextlib import contextmanager
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -84,9 +85,9 @@ class Chosen:
         Raises: Failure; ConfigurationError.
         """
         if self.paste is not None:
-            opening = _of_framework('pyramid', self.paste, loaded)
+            opening = _of_framework('pyramid', self.paste, loaded, looks)
         elif self.zope_conf is not None:
-            opening = _of_framework('zope', self.zope_conf, loaded)
+            opening = _of_framework('zope', self.zope_conf, loaded, looks)
         else:
             opening = self._of_storage(loaded, patience, looks)
         with opening as found:
@@ -126,8 +127,8 @@ class Chosen:
 
 
 @contextmanager
-def _of_framework(room: str, file: str, loaded: Callable[[], object]
-                  ) -> Iterator[tuple[DB, IHost]]:
+def _of_framework(room: str, file: str, loaded: Callable[[], object],
+                  looks: bool) -> Iterator[tuple[DB, IHost]]:
     """Database and host of an application, from its configuration file."""
     # Imported by its name: this room must not depend on those of the hosts.
     try:
@@ -137,17 +138,14 @@ def _of_framework(room: str, file: str, loaded: Callable[[], object]
             f'{file}: {error}',
             f"install it: pip install 'lovely.remotetask[{room}]'"
             ) from error
-    opening = module.open_host(file)
-    # A program may read our standard output; an application that prints
-    # something while it starts must not spoil it.
-    with redirect_stdout(sys.stderr):
-        found = opening.__enter__()
-    try:
+    with ExitStack() as stack:
+        # A program may read our standard output; an application that prints
+        # something while it starts must not spoil it.
+        with redirect_stdout(sys.stderr):
+            found = stack.enter_context(module.open_host(file, looks))
         # What the application has set up stays.
         loaded()
         yield found
-    finally:
-        opening.__exit__(None, None, None)
 
 
 # --- the options -------------------------------------------------------------

@@ -23,6 +23,7 @@ from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
 from lovely.remotetask.edge import private
 from lovely.remotetask.edge import uris
+from lovely.remotetask.edge.files import holder
 from lovely.remotetask.texts import describe
 from lovely.remotetask.texts import without_passwords
 
@@ -30,7 +31,7 @@ from lovely.remotetask.texts import without_passwords
 _CONNECTIONS = 50
 
 _IN_USE = ('stop that one, or share the database by ZEO or PostgreSQL; list, '
-           'show, stats and workers can look at it all the same')
+           'show, stats, tasks and workers can look at it all the same')
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def open_directory(directory: Path) -> ZODB.DB:
                       error.cure) from error
     except LockError as error:
         raise Failure(
-            f'the data directory {directory} is in use by another process',
+            f'the data directory {directory} is in use by {holder(error)}',
             'stop that one, or choose another directory with --data'
             ) from error
     except OSError as error:
@@ -213,7 +214,7 @@ def _connect(connect: Callable[[], ZODB.DB], name: str, where: str,
     except Failure:
         raise
     except LockError as error:
-        raise Failure(f'{name} is in use by another process', _IN_USE
+        raise Failure(f'{name} is in use by {holder(error)}', _IN_USE
                       ) from error
     except ReadOnlyError as error:
         # ZODB makes the root of an empty file.

@@ -10,6 +10,7 @@ from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.host.paths import ServicePath
 from lovely.remotetask.host.paths import show
 from lovely.remotetask.host.plain import APPLICATION
+from lovely.remotetask.texts import some
 from lovely.remotetask.walk import UNSEEN
 from lovely.remotetask.walk import can_be_seen
 from lovely.remotetask.walk import path_to
@@ -69,7 +70,4 @@ def check_visible(connection: Connection, problem: str = _NONE) -> None:
 
 
 def _list(found: Sequence[Sequence[str]]) -> str:
-    shown = [show(path) for path in found[:20]]
-    if len(found) > len(shown):
-        shown.append(f'and {len(found) - len(shown)} more')
-    return ', '.join(shown)
+    return some(found, 20, text=show)

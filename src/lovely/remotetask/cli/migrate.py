@@ -28,6 +28,8 @@ from lovely.remotetask.host.paths import show
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store.upstream import NEVER_ADDED
+from lovely.remotetask.store.upstream import NOTES
+from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
@@ -124,24 +126,13 @@ def _migrate(path: ServicePath, dry_run: bool, cancel_lost: bool,
 def _answer(path: ServicePath, found: Plan) -> dict[str, Any]:
     return {'service': show(path),
             'before': _sorted(found.before), 'after': _sorted(found.after),
-            'lost': found.lost, 'interrupted': found.interrupted,
-            'never': found.never, 'repeated': found.repeated,
-            'unreadable': found.unreadable}
+            **found.notes, 'unreadable': found.unreadable}
 
 
 def _sorted(counts: Counter[str]) -> dict[str, int]:
     known = (*STATUSES, NEVER_ADDED, UNKNOWN)
     return {status: counts[status] for status in (
         *known, *sorted(counts.keys() - set(known))) if counts[status]}
-
-
-#: What is not as it was in 0.5.2, and what is printed of it.
-_NOTES = {
-    'lost': 'queued, and in no queue: 0.5.2 had taken them and not ended them',
-    'interrupted': 'were processing, and are queued again',
-    'never': 'have a schedule that never occurs, and are errors now',
-    'repeated': 'had a delay after each run, and run once more',
-}
 
 
 def _print(answer: dict[str, Any]) -> None:
@@ -151,14 +142,8 @@ def _print(answer: dict[str, Any]) -> None:
         *((status, str(before.get(status, 0)), str(after.get(status, 0)))
           for status in {**before, **after}),
         ('total', str(sum(before.values())), str(sum(after.values())))])
-    for name, text in _NOTES.items():
+    for name, text in NOTES.items():
         if answer[name]:
-            click.echo(f'{text}: {_some(answer[name])}')
+            click.echo(f'{text}: {some(answer[name], _IDS)}')
     for reason, ids in answer['unreadable'].items():
-        click.echo(f'cannot be read, {reason}: {_some(ids)}')
-
-
-def _some(ids: list[int]) -> str:
-    more = len(ids) - _IDS
-    return ', '.join(map(str, ids[:_IDS])) + (
-        f' and {more} more' if more > 0 else '')
+        click.echo(f'cannot be read, {reason}: {some(ids, _IDS)}')

@@ -196,13 +196,31 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
 @click.command('tasks')
 @verb(tasks=True, looks=True)
 def tasks_command(backend: Backend, as_json: bool) -> None:
-    """List the tasks that jobs can be added for."""
+    """List the tasks that jobs can be added for, and the input of each."""
     answer = backend.get('tasks')
     if as_json:
         print_json(answer)
         return
-    for name in answer['tasks']:
-        click.echo(one_line(name))
+    print_table(('task', 'input'), [
+        (name, _input_text(answer['inputs'][name]))
+        for name in answer['tasks']])
+
+
+def _input_text(takes: dict[str, Any]) -> str:
+    """What a task takes: its parameters as Python writes them, in JSON."""
+    found = []
+    for one in takes['parameters']:
+        default = ''
+        if 'defaultNote' in one:
+            default = '=...'
+        elif not one['required']:
+            default = '=' + json.dumps(one['default'], ensure_ascii=False)
+        found.append(one['name'] + default)
+    if takes['others']:
+        found.append('**others')
+    if takes['whole']:
+        found.append('as it is')
+    return ', '.join(found) or 'none'
 
 
 def wait_for(backend: Backend, jobid: int, timeout: float | None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
@@ -22,6 +21,7 @@ from lovely.remotetask.cli.output import PAUSED
 from lovely.remotetask.cli.seconds import Seconds
 from lovely.remotetask.cli.signals import Signals
 from lovely.remotetask.texts import one_line
+from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -68,21 +68,11 @@ def worker_command(chosen: Chosen, threads: int, grace: float, logs: Logs
           chosen.opened(logs.set_up) as (database, host)):
         work = _Work(database, host, chosen.service, threads)
         if not (chosen.paste or chosen.zope_conf):
-            _warn_without_tasks(work.tasks)
+            work.warn_without_tasks()
         return work.run(grace)
     # A signal came before there was anything to end.
     click.echo('remotetask: worker stopped', err=True)
     return 0
-
-
-def _warn_without_tasks(names: Sequence[str]) -> None:
-    """Say so where a worker has no task but the one that we register."""
-    from lovely.remotetask.log import log
-
-    if list(names) == ['echo']:
-        log.warning(
-            'this worker can run nothing but echo: name the modules that have '
-            'your tasks (--tasks MODULE), or load their ZCML (--zcml FILE)')
 
 
 class _Stop(BaseException):
@@ -111,6 +101,7 @@ class _Work:
         from lovely.remotetask.host.paths import show
         from lovely.remotetask.peers import liveness
         from lovely.remotetask.run.threads import ServiceThread
+        from lovely.remotetask.run.threads import name_of
         from lovely.remotetask.store.upstream import refuse_old
 
         self._processor = processor
@@ -132,7 +123,7 @@ class _Work:
         self.paused: bool = visit(
             database, path, host, lambda service: service.jobqueue.paused,
             writes=False)
-        self.service = show(path)
+        self._path, self.service = path, show(path)
         self.threads = threads
         run: Any
         if threads == 1:
@@ -143,7 +134,15 @@ class _Work:
         # As the service's startProcessing() does it, but with our own
         # processor: the service in the database stays as it is.
         self._thread = ServiceThread(
-            run, '.'.join(['remotetasks', *path]), path.home or database)
+            run, name_of(path), path.home or database)
+
+    def warn_without_tasks(self) -> None:
+        """Say so where there is no task but the one that we register."""
+        from lovely.remotetask.run.lacking import warn_without_tasks
+
+        warn_without_tasks(
+            self._path, self.tasks, 'name the modules that have yours '
+            '(--tasks MODULE), or load their ZCML (--zcml FILE)', ['echo'])
 
     def run(self, grace: float) -> int:
         """Work until a signal comes.  Returns: the exit code."""
@@ -198,13 +197,10 @@ class _Work:
         return given[0] if given else None
 
     def _announce(self) -> None:
-        names = [one_line(name) for name in self.tasks[:TASKS_SHOWN]]
-        if len(self.tasks) > len(names):
-            names.append(f'and {len(self.tasks) - len(names)} more')
         plural = '' if self.threads == 1 else 's'
         click.echo(f'remotetask: worker ready: service {self.service}, '
                    f'{self.threads} thread{plural}, '
-                   f'tasks: {", ".join(names)}')
+                   f'tasks: {some(self.tasks, TASKS_SHOWN, text=one_line)}')
         if self.paused:
             click.echo(PAUSED, err=True)
         # A program that has started us with a pipe waits for this line.

@@ -6,6 +6,7 @@
     f(service, jobid, input)    the same; it knows the job, too
     f()                         nothing
     f(source, width=100)        a mapping: a value for each parameter
+    f(source, **others)         the same, which may have other keys, too
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _Kind = inspect.Parameter
 # number of them.
 _KEYS = 20
 
+_STARS: dict[Any, str] = {_Kind.VAR_POSITIONAL: '*', _Kind.VAR_KEYWORD: '**'}
+
 _BY_POSITION = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)
 
 
@@ -34,24 +37,27 @@ class Signature(NamedTuple):
     Attributes: ``whole``: it is called as f(service, jobid, input);
     ``single``: the input as it is goes to one parameter; ``names``, of the
     parameters that an input fills, in their order; ``required``, those
-    without a default; ``by_position``, how many of them can be given by
-    their position, and ``unnamed``, how many by that alone; ``others``: keys
-    that are no parameter are taken, too (``**others``).
+    without a default, and ``defaults``, of the others by their names;
+    ``by_position``, how many of them can be given by their position, and
+    ``unnamed``, how many by that alone; ``others``, the name under which keys
+    that are no parameter are taken, too (``others`` of ``**others``), or ''.
     """
 
     whole: bool
     single: bool
     names: tuple[str, ...]
     required: frozenset[str]
+    defaults: dict[str, Any]
     by_position: int
     unnamed: int
-    others: bool
+    others: str
 
     def __str__(self) -> str:
-        if not self.names:
-            return 'no parameters'
-        return ', '.join(name if name in self.required else f'{name}=...'
-                         for name in self.names)
+        found = [name if name in self.required else f'{name}=...'
+                 for name in self.names]
+        if self.others:
+            found.append(f'**{self.others}')
+        return ', '.join(found) or 'no parameters'
 
     # -- a job that is added --------------------------------------------------
 
@@ -141,16 +147,23 @@ def signature_of(func: Callable[..., Any]) -> Signature:
         raise TypeError(
             f'{func!r} cannot be a task: calling it only makes a coroutine '
             f'or generator, and nobody runs that; use a plain function')
-    given = list(inspect.signature(func).parameters.values())
+    try:
+        given = list(inspect.signature(func).parameters.values())
+    except ValueError:
+        # So it is for some that are written in C: max, dict.
+        raise TypeError(
+            f'{func!r} cannot be a task: it does not tell its parameters; '
+            f'write a function that calls it') from None
     named = [one for one in given
              if one.kind not in (_Kind.VAR_POSITIONAL, _Kind.VAR_KEYWORD)]
     rest = [one for one in given if one.kind is _Kind.VAR_POSITIONAL]
-    others = any(one.kind is _Kind.VAR_KEYWORD for one in given)
+    others = ''.join(one.name for one in given
+                     if one.kind is _Kind.VAR_KEYWORD)
     required = [one for one in named if one.default is _Kind.empty]
     if _is_whole(func, named, required):
-        return _single(required[2], whole=True)
+        return _single(func, given, 2)
     if _is_input(named, required, others):
-        return _single(named[0])
+        return _single(func, given, 0)
     if rest:
         raise TypeError(
             f'{func!r} cannot be a task: a job has a value for each name, and '
@@ -158,16 +171,35 @@ def signature_of(func: Callable[..., Any]) -> Signature:
             f'instead')
     return Signature(
         False, False, tuple(one.name for one in named),
-        frozenset(one.name for one in required),
+        frozenset(one.name for one in required), _defaults(named),
         sum(one.kind in _BY_POSITION for one in named),
         sum(one.kind is _Kind.POSITIONAL_ONLY for one in named), others)
 
 
-def _single(one: inspect.Parameter, whole: bool = False) -> Signature:
+def _single(func: Any, given: list[inspect.Parameter], place: int
+            ) -> Signature:
+    """The signature of a function whose parameter at ``place``, and none
+    behind it, gets the input as it is."""
+    one, *behind = given[place:]
+    if behind:
+        names = ', '.join(_STARS.get(extra.kind, '') + extra.name
+                          for extra in behind)
+        rename = '' if place else (
+            f', or give {one.name} another name, and a mapping will have a '
+            f'value for each')
+        raise TypeError(
+            f'{func!r} cannot be a task: the whole input of a job goes to its '
+            f'parameter {one.name}, and nothing to {names}; leave out {names}'
+            f'{rename}')
     return Signature(
-        whole, True, (one.name,),
+        place == 2, True, (one.name,),
         frozenset([one.name] if one.default is _Kind.empty else []),
-        1, 0, False)
+        _defaults([one]), 1, 0, '')
+
+
+def _defaults(named: list[inspect.Parameter]) -> dict[str, Any]:
+    return {one.name: one.default for one in named
+            if one.default is not _Kind.empty}
 
 
 def _is_whole(func: Any, named: list[inspect.Parameter],
@@ -192,11 +224,11 @@ def _is_whole(func: Any, named: list[inspect.Parameter],
 
 
 def _is_input(named: list[inspect.Parameter],
-              required: list[inspect.Parameter], others: bool) -> bool:
+              required: list[inspect.Parameter], others: str) -> bool:
     """Is it called as f(input)?
 
-    The first parameter is the only one, or is called ``input`` and alone has
-    to be given.
+    The first parameter is the only one, or is called ``input`` and no other
+    has to be given: then there must be no other, see _single.
     """
     if not named or named[0].kind not in _BY_POSITION:
         return False

@@ -6,14 +6,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from pyramid.config import global_registries
 from pyramid.paster import get_app
 from pyramid.paster import setup_logging
 from zc.lockfile import LockError
+from ZODB.POSException import ReadOnlyError
 
 from lovely.remotetask.edge import db
+from lovely.remotetask.edge.files import holder
+from lovely.remotetask.edge.files import only_reading
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.startup import not_starting
@@ -25,15 +29,18 @@ if TYPE_CHECKING:
     from lovely.remotetask.pyramid.host import PyramidHost
 
 _IN_USE = ('stop that one, or share the database by ZEO or PostgreSQL '
-           '(zodbconn.uri = zeo://...)')
+           '(zodbconn.uri = zeo://...); list, show, stats, tasks and workers '
+           'can look at it all the same')
 
 
 @contextmanager
-def open_host(file: str) -> Iterator[tuple[DB, PyramidHost]]:
+def open_host(file: str, looks: bool = False
+              ) -> Iterator[tuple[DB, PyramidHost]]:
     """The database and the host of the application of a configuration file.
 
     Arguments: ``file``, the path of the INI, ``#name`` behind it for another
-    application than ``main``.
+    application than ``main``; ``looks``; True: nothing will be written, so its
+    files may be in use by another process.
     Gives: the database (ZODB.DB) and the host (IHost).
     Raises: ConfigurationError.
     """
@@ -41,7 +48,8 @@ def open_host(file: str) -> Iterator[tuple[DB, PyramidHost]]:
     if not os.path.isfile(path):
         raise ConfigurationError(
             f'--paste {file}: there is no file {path}; correct the path')
-    host = _load(file)
+    with only_reading() if looks else nullcontext():
+        host = _load(file)
     database = host.database()
     try:
         yield database, host
@@ -62,7 +70,12 @@ def _load(file: str) -> PyramidHost:
     except LockError as error:
         raise ConfigurationError(
             f'--paste {file}: the database of the application is in use by '
-            f'another process; {_IN_USE}') from error
+            f'{holder(error)}; {_IN_USE}') from error
+    except ReadOnlyError as error:
+        raise ConfigurationError(
+            f'--paste {file}: the application writes to its database when it '
+            f'starts, and this command only reads it; start the application '
+            f'once, which does that') from error
     # The application's code runs there, and may raise any error.
     except Exception as error:
         # So RelStorage says that postgres:// has no port.

@@ -19,6 +19,8 @@ lacks: in the log, and in its record, for the other workers.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 from typing import Any
@@ -26,6 +28,7 @@ from typing import Any
 from lovely.remotetask import settings
 from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
+from lovely.remotetask.host.paths import show
 from lovely.remotetask.log import log
 from lovely.remotetask.run.run_times import RunTimes
 from lovely.remotetask.store.records import look
@@ -200,3 +203,18 @@ class Look:
     def _may_try(self, job: Job) -> bool:
         return (is_given_up(job, self._now) or job.task in self._known
                 or self._has_task(job.task))
+
+
+def warn_without_tasks(path: Sequence[str], names: Iterable[str], cure: str,
+                       known: Sequence[str] = ()) -> None:
+    """Log a WARNING where a worker has none of the application's tasks.
+
+    Arguments: ``path``, of the service; ``names``, of the tasks that there
+    are; ``known``, those that are ours.
+    """
+    if set(names) == set(known):
+        log.warning(
+            'the worker of service %s can run nothing%s: there are no%s tasks '
+            'in this process; %s', show(path),
+            f' but {", ".join(known)}' if known else '',
+            ' other' if known else '', cure)

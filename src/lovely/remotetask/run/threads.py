@@ -66,10 +66,22 @@ class ServiceThread(threading.Thread):
 starting = threading.Lock()
 
 
+def name_of(path: Sequence[str]) -> str:
+    """The name of the thread that runs the jobs of the service at a path."""
+    return '.'.join(('remotetasks', *path))
+
+
 def threads_of(service: TaskService, name: str) -> list[Any]:
     """The live threads of a service that have not been told to stop."""
+    return _threads_in(_database_of(service), name)
+
+
+def _database_of(service: TaskService) -> DB | None:
     jar = caller.jar_of(service)
-    database = None if jar is None else jar.db()
+    return None if jar is None else jar.db()
+
+
+def _threads_in(database: DB | None, name: str) -> list[Any]:
     # Not by class: an application may run a processor in a thread that it has
     # made itself.
     return [thread for thread in threading.enumerate()
@@ -85,13 +97,63 @@ def start_thread(service: TaskService, database: DB, name: str,
 
     Arguments: ``database`` (ZODB.DB), in which the path begins.
     """
-    with starting:
-        if threads_of(service, name):
-            return
-        processor = service.processorFactory(
-            database, path, **service.processorArguments)
-        home = getattr(path, 'home', None) or database
-        ServiceThread(processor, name, home).start()
+    starter(service, database, name, path)()
+
+
+def starter(service: TaskService, database: DB, name: str,
+            path: Sequence[str]) -> Callable[[], None]:
+    """The function that starts the thread of a service, unless one runs.
+
+    All that it needs of the service is read now: it may be called when the
+    transaction is over, and no object may be loaded any more.
+    Arguments: as start_thread.
+    """
+    factory = service.processorFactory
+    arguments = dict(service.processorArguments)
+    own = _database_of(service)
+
+    def start() -> None:
+        with starting:
+            if _threads_in(own, name):
+                return
+            processor = factory(database, path, **arguments)
+            home = getattr(path, 'home', None) or database
+            ServiceThread(processor, name, home).start()
+
+    return start
+
+
+def move_threads(service: TaskService, before: Sequence[str]) -> None:
+    """Let the threads of a service go on at its new path, after the commit.
+
+    Arguments: ``service``, where it is now; ``before``, the names of the path
+    that it had.
+    """
+    running, jar = threads_of(service, name_of(before)), caller.jar_of(service)
+    if not running or jar is None:
+        return
+    path = service.host.path_of(service)
+    start = starter(service, getattr(path, 'database', None) or jar.db(),
+                    name_of(path), path)
+
+    def restart() -> None:
+        _tell_all_to_stop(running)
+        start()
+
+    caller.after_commit(jar, restart)
+
+
+def remove_threads(service: TaskService, path: Sequence[str]) -> None:
+    """Let the threads of a service end, after the commit that deletes it."""
+    running = threads_of(service, name_of(path))
+    if running:
+        caller.after_commit(caller.jar_of(service),
+                            lambda: _tell_all_to_stop(running))
+
+
+def _tell_all_to_stop(running: list[Any]) -> None:
+    for thread in running:
+        tell_to_stop(thread)
 
 
 def stop_threads(service: TaskService, name: str, wait: float | None) -> None:

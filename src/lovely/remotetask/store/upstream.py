@@ -56,8 +56,13 @@ _PARTS = ('jobs', '_queue', '_scheduledQueue', '_scheduledJobs')
 # The fields of a schedule, in the order of CronJob.fields().
 _FIELDS = ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek')
 
-# Of a Plan: the ids of jobs that are otherwise after a migration.
-_NOTES = ('lost', 'interrupted', 'never', 'repeated')
+#: What jobs are otherwise after a migration, and what is said of them.
+NOTES = {
+    'lost': 'queued, and in no queue: 0.5.2 had taken them and not ended them',
+    'interrupted': 'were processing, and are queued again',
+    'never': 'have a schedule that never occurs, and are errors now',
+    'repeated': 'had a delay after each run, and run once more',
+}
 
 #: The count of jobs that were made and never added.
 NEVER_ADDED = 'never added'
@@ -140,10 +145,8 @@ class Plan:
 
     Attributes: ``moves`` (list of Move), in the order in which jobs have to
     be moved; ``before``, status -> how many jobs 0.5.2 had; ``unreadable``,
-    reason -> ids of jobs that cannot be read.  Lists of ids: ``lost``, queued
-    ones that were in no queue; ``interrupted``, that were processing;
-    ``never``, whose schedule names no date; ``repeated``, that had a delay
-    after each run, which are to run once.
+    reason -> ids of jobs that cannot be read; ``notes``, the ids of jobs by
+    the names of NOTES.
     """
 
     def __init__(self) -> None:
@@ -151,21 +154,16 @@ class Plan:
         self.before: Counter[str] = Counter()
         self.after: Counter[str] = Counter()
         self.unreadable: dict[str, list[int]] = {}
-        self.lost: list[int] = []
-        self.interrupted: list[int] = []
-        self.never: list[int] = []
-        self.repeated: list[int] = []
+        self.notes: dict[str, list[int]] = {name: [] for name in NOTES}
 
-    def notes(self) -> dict[str, Any]:
+    def stored(self) -> dict[str, Any]:
         """What a migration that goes on can no longer see, as plain data."""
-        return {'before': dict(self.before), **{
-            name: getattr(self, name) for name in _NOTES}}
+        return {'before': dict(self.before), **self.notes}
 
-    def recall(self, notes: dict[str, Any]) -> None:
+    def recall(self, stored: dict[str, Any]) -> None:
         """Take over the notes of the call that has begun a migration."""
-        self.before = Counter(notes['before'])
-        for name in _NOTES:
-            setattr(self, name, list(notes[name]))
+        self.before = Counter(stored['before'])
+        self.notes = {name: list(stored[name]) for name in NOTES}
 
 
 def plan(service: TaskService, cancel_lost: bool) -> Plan:
@@ -233,17 +231,17 @@ def count_as(job: Job) -> str:
 def _note(found: Plan, job: Any, move: Move, cancel_lost: bool) -> str:
     """Note what will be other than it was; the status that the job gets."""
     if move.lost:
-        found.lost.append(move.jobid)
+        found.notes['lost'].append(move.jobid)
         return CANCELLED if cancel_lost else QUEUED
     if job.status == PROCESSING:
-        found.interrupted.append(move.jobid)
+        found.notes['interrupted'].append(move.jobid)
         return QUEUED
     if job.status in (CRONJOB, DELAYED):
         if _has_no_date(job):
-            found.never.append(move.jobid)
+            found.notes['never'].append(move.jobid)
             return ERROR
         if job.status == CRONJOB and not job.recurring:
-            found.repeated.append(move.jobid)
+            found.notes['repeated'].append(move.jobid)
         return CRONJOB if job.recurring else DELAYED
     return count_as(job)
 
@@ -303,7 +301,7 @@ def begin(service: TaskService, found: Plan) -> None:
     family = (BTrees.family32 if isinstance(
         old['jobs'], BTrees.family32.IO.BTree) else BTrees.family64)
     jobs = Blocks(family)
-    old['new'] = (jobs, JobQueue(jobs), found.notes())
+    old['new'] = (jobs, JobQueue(jobs), found.stored())
     service._p_changed = True
 
 

@@ -24,6 +24,7 @@ from lovely.remotetask.testing.making import new_service
 from lovely.remotetask.testing.making import run_job
 from lovely.remotetask.testing.making import running
 from lovely.remotetask.testing.registering import stand_in
+from lovely.remotetask.texts import some
 
 try:
     from zc.queue.interfaces import IQueue
@@ -112,10 +113,7 @@ def _note(stub: TaskServiceStub, name: Any) -> str | None:
 
 
 def _names(tasks: Iterable[str]) -> str:
-    names = sorted(tasks)
-    text = ', '.join(map(repr, names[:_MOST_NAMES])) or 'none'
-    more = len(names) - _MOST_NAMES
-    return f'{text} and {more} more' if more > 0 else text
+    return some(sorted(tasks), _MOST_NAMES, text=repr) or 'none'
 
 
 class QueueStub(Persistent):

@@ -10,6 +10,7 @@ from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
+from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
@@ -87,8 +88,7 @@ def _all(service: TaskService) -> str:
     jobs = list(_jobs(service))
     if not jobs:
         return 'the service has no jobs'
-    lines = [f'  {job.id}: {job.task!r} {job.status}, input '
-             f'{shown(_input(service, job))}' for job in jobs[:_MOST_SHOWN]]
-    if len(jobs) > _MOST_SHOWN:
-        lines.append(f'  and {len(jobs) - _MOST_SHOWN} more')
-    return 'the jobs of the service:\n' + '\n'.join(lines)
+    return 'the jobs of the service:\n  ' + some(
+        jobs, _MOST_SHOWN, '\n  ',
+        lambda job: f'{job.id}: {job.task!r} {job.status}, input '
+                    f'{shown(_input(service, job))}')

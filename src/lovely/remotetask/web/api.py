@@ -205,8 +205,7 @@ ROUTES: dict[str, dict[str, Callable[[Call], object]]] = {
     'clean': {'POST': _clean},
     'retry': {'POST': _retry_all},
     'stats': {'GET': _look(presenter.stats)},
-    'tasks': {'GET': _look(lambda service: {
-        'tasks': presenter.available_tasks(service)})},
+    'tasks': {'GET': _look(presenter.tasks)},
     'workers': {'GET': _look(presenter.workers)},
     'pause': {'POST': _do(presenter.pause)},
     'resume': {'POST': _do(presenter.resume)},

@@ -17,6 +17,7 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
+from lovely.remotetask.task import parameters
 from lovely.remotetask.task import task_option
 from lovely.remotetask.texts import describe
 from lovely.remotetask.web import plain
@@ -39,6 +40,33 @@ def available_tasks(service: TaskService) -> list[str]:
     """
     tasks = service.getAvailableTasks()
     return sorted(name for name in tasks if _remote(service, tasks[name]))
+
+
+def tasks(service: TaskService) -> dict[str, Any]:
+    """The tasks that may be added from outside, and what each takes.
+
+    Returns: ``tasks``, the names; ``inputs``, for each name ``whole``: the
+    input goes to the task as it is, or else it is a mapping with a value for
+    each of ``parameters``, and with other keys where ``others`` is true.  Of a
+    task that is made of no function there are no parameters to tell.
+    """
+    found = service.getAvailableTasks()
+    names = available_tasks(service)
+    return {'tasks': names,
+            'inputs': {name: _takes(found[name]) for name in names}}
+
+
+def _takes(task: object) -> dict[str, Any]:
+    signature = parameters(task)
+    if signature is None:
+        return {'whole': True, 'others': False, 'parameters': []}
+    found: list[dict[str, Any]] = []
+    for name in signature.names:
+        found.append({'name': name, 'required': name in signature.required})
+        if name in signature.defaults:
+            _put(found[-1], 'default', signature.defaults[name])
+    return {'whole': signature.single, 'others': bool(signature.others),
+            'parameters': found}
 
 
 def add(service: TaskService, task: object, input: object = None,
@@ -142,20 +170,30 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
                 for run in found.runs]
     for name in ('input', 'output'):
         try:
-            value = plain.plain(getattr(found, name))
-            answer[name] = plain.jsonable(value)
-            places = list(plain.bytes_in(value, f'/{name}'))
+            places = _put(answer, name, getattr(found, name))
             if places:
                 answer.setdefault('bytes', []).extend(places)
-        except InputRejected as refused:
-            answer[name] = None
-            answer[name + 'Note'] = f'cannot be sent as JSON: {refused}'
         except UNREADABLE as lost:
             # A large one has a record of its own.
             answer[name] = None
             answer[name + 'Note'] = (
                 f'cannot be read: {describe(lost.__cause__ or lost)}')
     return answer
+
+
+def _put(answer: dict[str, Any], name: str, value: object) -> list[str]:
+    """Put a value into an answer, or None and a note why it is not there.
+
+    Returns: the JSON pointers of its bytes.
+    """
+    try:
+        value = plain.plain(value)
+    except InputRejected as refused:
+        answer[name] = None
+        answer[name + 'Note'] = f'cannot be sent as JSON: {refused}'
+        return []
+    answer[name] = plain.jsonable(value)
+    return list(plain.bytes_in(value, f'/{name}'))
 
 
 def jobs(service: TaskService, status: str | None = None,

@@ -36,13 +36,15 @@ def keeping_jobs() -> Iterator[None]:
 
 
 def is_copy(service: TaskService) -> bool:
-    """Has this transaction copied or imported a service that it adds?
+    """Has this transaction first stored this service, which is being added?
 
-    One that was moved by hand, by removing it and adding it again, is none.
+    So are copies and imports: a savepoint has stored them before they are
+    added, and a new service has no connection by then.  One that an earlier
+    transaction has stored, and that is removed by hand and added again, is
+    none.  Where one transaction makes a service, stores it by a savepoint, and
+    then removes and adds it again, it is taken for a copy as well.
     """
     bare = aq_base(service)
-    # Copies are stored, by a savepoint, before they are added; new services
-    # have no connection by then.
     return bare._p_jar is not None and bare._p_serial == z64
 
 

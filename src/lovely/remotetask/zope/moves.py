@@ -5,7 +5,6 @@ Zope tells each object of it, also where a folder around the object is meant.
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -15,7 +14,6 @@ from Acquisition import aq_parent
 from zope.lifecycleevent.interfaces import IObjectAddedEvent
 from zope.lifecycleevent.interfaces import IObjectRemovedEvent
 
-from lovely.remotetask.edge import caller
 from lovely.remotetask.log import log
 from lovely.remotetask.run import threads
 from lovely.remotetask.zope import copies
@@ -41,8 +39,8 @@ def moved(service: TaskService, event: Any) -> None:
         return
     path = service.getPhysicalPath()
     within = path[len(event.object.getPhysicalPath()):]
-    before = (*event.oldParent.getPhysicalPath(), event.oldName, *within)
-    _restart(service, before)
+    before = (*event.oldParent.getPhysicalPath(), event.oldName, *within)[1:]
+    threads.move_threads(service, before)
 
 
 def removed(service: TaskService, event: Any) -> None:
@@ -54,9 +52,7 @@ def removed(service: TaskService, event: Any) -> None:
         for name in _names(manager, service):
             # Else processes that have it in memory would add jobs to it.
             sites.unregister(manager, name)
-    running = _threads_at(service, service.getPhysicalPath())
-    if running:
-        caller.after_commit(caller.jar_of(service), lambda: _stop(running))
+    threads.remove_threads(service, service.getPhysicalPath()[1:])
 
 
 # --- registrations -----------------------------------------------------------
@@ -100,33 +96,3 @@ def _take_in(service: TaskService, name: str) -> None:
         'service %s has left its site and is registered as %r no more: call '
         'lovely.remotetask.zope.sites.register where it is to be found',
         '/'.join(service.getPhysicalPath()), name)
-
-
-# --- threads -----------------------------------------------------------------
-
-def _threads_at(service: TaskService, path: tuple[str, ...]
-                ) -> list[threading.Thread]:
-    """The threads of this process that run the jobs of a service there."""
-    return threads.threads_of(service, '.'.join(('remotetasks', *path[1:])))
-
-
-def _restart(service: TaskService, before: tuple[str, ...]) -> None:
-    """Let the threads of a service go on at its new path."""
-    running = _threads_at(service, before)
-    jar = caller.jar_of(service)
-    if not running or jar is None:
-        return
-    path, name = service.host.path_of(service), service._threadName()
-    database = getattr(path, 'database', None) or jar.db()
-    bare = aq_base(service)
-
-    def restart() -> None:
-        _stop(running)
-        threads.start_thread(bare, database, name, path)
-
-    caller.after_commit(jar, restart)
-
-
-def _stop(running: list[threading.Thread]) -> None:
-    for thread in running:
-        threads.tell_to_stop(thread)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import ZConfig
 from zc.lockfile import LockError
+from ZODB.POSException import ReadOnlyError
 from ZODB.POSException import StorageError
 from zope.configuration.exceptions import ConfigurationError as ZCMLError
 
 from lovely.remotetask.edge import db
+from lovely.remotetask.edge.files import holder
+from lovely.remotetask.edge.files import only_reading
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.startup import not_starting
 from lovely.remotetask.texts import describe
@@ -25,12 +29,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def open_host(file: str) -> Iterator[tuple[DB, ZopeHost]]:
+def open_host(file: str, looks: bool = False
+              ) -> Iterator[tuple[DB, ZopeHost]]:
     """The database and the host of a Zope instance.
 
     Zope is started as for a server, but the services that its configuration
     names are not: the worker runs their jobs.
-    Arguments: ``file``, the path of its zope.conf.
+    Arguments: ``file``, the path of its zope.conf; ``looks``; True: nothing
+    will be written, so its files may be in use by another process.
     Gives: the database (ZODB.DB) and the host (IHost).
     Raises: ConfigurationError with cause and cure.
     """
@@ -39,7 +45,7 @@ def open_host(file: str) -> Iterator[tuple[DB, ZopeHost]]:
             f'there is no file {file}; name the zope.conf of the instance, '
             f'such as etc/zope.conf')
     # This process is a worker already.
-    with not_starting():
+    with not_starting(), only_reading() if looks else nullcontext():
         database = _start(os.path.abspath(file))
     # Not at the top: this can only be imported once Zope was started.
     from lovely.remotetask.zope.host import ZOPE
@@ -63,8 +69,14 @@ def _start(file: str) -> DB:
             ) from error
     except LockError as error:
         raise ConfigurationError(
-            f'the database of {file} is open in another process ({error}): '
-            f'share it by ZEO or RelStorage, or stop the other one') from error
+            f'the database of {file} is in use by {holder(error)}: share it '
+            f'by ZEO or RelStorage, or stop that one; list, show, stats, '
+            f'tasks and workers can look at it all the same') from error
+    except ReadOnlyError as error:
+        raise ConfigurationError(
+            f'Zope writes to the database of {file} when it starts, and this '
+            f'command only reads it: start the server once, which does that'
+            ) from error
     except StorageError as error:
         raise ConfigurationError(
             f'the database of {file} does not answer ({message_of(error)}): '
