@@ -341,13 +341,16 @@ def test_a_look_at_an_application_that_never_ran(folder):
     """Its first start makes the service."""
     folder.write('shop.ini', INI.format(
         uri=f'file://{folder.path}/Data.fs', port=free_port(), more=''))
-    DB(FileStorage(str(folder.path / 'Data.fs'))).close()
+    held = DB(FileStorage(str(folder.path / 'Data.fs')))
     done = folder.run('remotetask', 'list', '--paste', 'shop.ini')
+    held.close()
     assert (done.returncode, done.stdout) == (1, '')
     assert done.stderr == (
         'remotetask: --paste shop.ini: the application writes to its database '
-        'when it starts, and this command only reads it; start the '
-        'application once, which does that\n')
+        'when it starts, and another process has the file; stop that process, '
+        'or share the file by ZEO\n')
+    done = folder.run('remotetask', 'list', '--paste', 'shop.ini')
+    assert (done.returncode, done.stderr) == (0, '')
 
 
 @pytest.mark.parametrize('more, said', [

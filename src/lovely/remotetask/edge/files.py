@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import wraps
 from typing import Any
 
+from zc.lockfile import LockError
 from ZODB.FileStorage import FileStorage
 
 
@@ -28,20 +29,26 @@ def holder(error: Exception) -> str:
 
 
 @contextmanager
-def only_reading() -> Iterator[None]:
-    """Within the block, each FileStorage that is opened is only read.
+def reading_if_in_use() -> Iterator[None]:
+    """Within the block, a FileStorage that another process has is only read.
 
     For a command that looks at the database of an application: that opens it
-    by its own configuration, which says that it is written.  Not for several
-    threads at once.
+    by its own configuration, which says that it is written.  Where the file is
+    free it may be written, for an application may do so when it starts.  Not
+    for several threads at once.
     """
     # Not a subclass in its place: modules have the class under their own names
     # by now.
     original = FileStorage.__init__
 
     @wraps(original)
-    def read_only(self: Any, file_name: str, create: bool = False,
-                  read_only: bool = False, *more: Any, **options: Any) -> None:
+    def opened(self: Any, file_name: str, create: bool = False,
+               read_only: bool = False, *more: Any, **options: Any) -> None:
+        try:
+            original(self, file_name, create, read_only, *more, **options)
+            return
+        except LockError:
+            pass
         # It warns of an index that is older than the file: so is that of each
         # file in use.
         before = logging.root.manager.disable
@@ -52,7 +59,7 @@ def only_reading() -> Iterator[None]:
             logging.disable(before)
 
     cls: Any = FileStorage
-    cls.__init__ = read_only
+    cls.__init__ = opened
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from ZODB.POSException import ReadOnlyError
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.files import holder
-from lovely.remotetask.edge.files import only_reading
+from lovely.remotetask.edge.files import reading_if_in_use
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.startup import not_starting
@@ -48,7 +48,7 @@ def open_host(file: str, looks: bool = False
     if not os.path.isfile(path):
         raise ConfigurationError(
             f'--paste {file}: there is no file {path}; correct the path')
-    with only_reading() if looks else nullcontext():
+    with reading_if_in_use() if looks else nullcontext():
         host = _load(file)
     database = host.database()
     try:
@@ -74,8 +74,8 @@ def _load(file: str) -> PyramidHost:
     except ReadOnlyError as error:
         raise ConfigurationError(
             f'--paste {file}: the application writes to its database when it '
-            f'starts, and this command only reads it; start the application '
-            f'once, which does that') from error
+            f'starts, and another process has the file; stop that process, or '
+            f'share the file by ZEO') from error
     # The application's code runs there, and may raise any error.
     except Exception as error:
         # So RelStorage says that postgres:// has no port.

@@ -16,7 +16,7 @@ from zope.configuration.exceptions import ConfigurationError as ZCMLError
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.files import holder
-from lovely.remotetask.edge.files import only_reading
+from lovely.remotetask.edge.files import reading_if_in_use
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.startup import not_starting
 from lovely.remotetask.texts import describe
@@ -45,7 +45,7 @@ def open_host(file: str, looks: bool = False
             f'there is no file {file}; name the zope.conf of the instance, '
             f'such as etc/zope.conf')
     # This process is a worker already.
-    with not_starting(), only_reading() if looks else nullcontext():
+    with not_starting(), reading_if_in_use() if looks else nullcontext():
         database = _start(os.path.abspath(file))
     # Not at the top: this can only be imported once Zope was started.
     from lovely.remotetask.zope.host import ZOPE
@@ -74,8 +74,8 @@ def _start(file: str) -> DB:
             f'tasks and workers can look at it all the same') from error
     except ReadOnlyError as error:
         raise ConfigurationError(
-            f'Zope writes to the database of {file} when it starts, and this '
-            f'command only reads it: start the server once, which does that'
+            f'Zope writes to the database of {file} when it starts, and '
+            f'another process has it: stop that process, or share it by ZEO'
             ) from error
     except StorageError as error:
         raise ConfigurationError(
