@@ -176,6 +176,23 @@ def test_beside_procrastinate(script, tmp_path, postgresql):
     assert figures['drain: ours grouped / Procrastinate'] > 0
 
 
+def test_beside_oban(script, tmp_path, postgresql):
+    pytest.importorskip('oban', reason='see benchmarks/requirements.txt')
+    script('oban_postgres.py', '--jobs', '20', '--rounds', '1',
+           '--json', 'report.json')
+    figures = json.loads((tmp_path / 'report.json').read_text())['figures']
+    assert figures['drain: ours grouped / Oban'] > 0
+
+
+def test_beside_celery(script, tmp_path):
+    pytest.importorskip('celery', reason='see benchmarks/requirements.txt')
+    script('celery_brokers.py', '--jobs', '20', '--rounds', '1',
+           '--json', 'report.json')
+    figures = json.loads((tmp_path / 'report.json').read_text())['figures']
+    for broker in 'Redis', 'RabbitMQ':
+        assert figures[f'drain: ours grouped / {broker}'] > 0
+
+
 def test_leaves_nothing_in_a_database_of_others(remotetask, theirs):
     run = remotetask('bench', '--db', f'file://{theirs}', '--smoke',
                      '--only', 'drain', '--only', 'latency', '--jobs',

@@ -64,9 +64,12 @@ def test_a_new_task_gets_more_threads_as_its_runs_end(pool):
 
 def test_a_new_task_that_takes_long_gets_more_threads_in_time(pool):
     assert pool.limit() == 2
-    pool.now += 1
+    # Shorter ones get them by their ends, or are taught by their conflicts.
+    pool.now += 4.9
+    assert pool.limit() == 2
+    pool.now += 0.1
     assert pool.limit() == 4
-    pool.now += 1
+    pool.now += 5
     assert pool.limit() >= THREADS
 
 
@@ -80,7 +83,7 @@ def test_conflicts_take_threads_away_down_to_one(pool):
         limits.append(pool.limit())
     assert limits == [2, 1, 1, 1]
     pool.now += 59
-    assert pool.limit() == 1, 'only a new task gets more within a second'
+    assert pool.limit() == 1, 'only a new task gets more so soon'
 
 
 def test_a_run_that_hangs_holds_up_no_others_for_ever(pool):
@@ -159,6 +162,22 @@ def test_a_run_that_began_before_the_change_teaches_nothing(pool):
     pool.end(9)
     assert pool.limit() == 1
     pool.end()
+    assert pool.limit() == 2
+
+
+def test_a_new_task_gets_no_more_threads_after_a_conflict(pool):
+    """Also where the run began before it got the last ones."""
+    pool.limit()
+    began = pool.start(1)
+    pool.now += 5
+    assert pool.limit() == 4
+    pool.start(1)
+    pool.start(2)
+    pool.crowd.conflicted('task', began)
+    assert pool.limit() == 2
+    # Those that ran beside it conflict, too, and teach nothing more.
+    pool.crowd.conflicted('task', began)
+    pool.now += 5
     assert pool.limit() == 2
 
 

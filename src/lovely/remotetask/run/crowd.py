@@ -13,7 +13,8 @@ is then slower than one.  So each task has a limit that the worker learns::
             a run has taken: one that hangs must not hold up the others
 
 A run that began before the limit changed teaches nothing: it met the crowd of
-before.  The limit is no promise: a claim looks at what runs at that moment.
+before.  But a conflict of a new task always counts: that crowd was smaller.
+The limit is no promise: a claim looks at what runs at that moment.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _STILL_SECONDS = 60.0
 _STILL_RUNS = 4
 
 _NEW_LIMIT = 2
-_NEW_SECONDS = 1.0
+_NEW_SECONDS = 5.0
 
 
 @dataclass
@@ -156,7 +157,7 @@ class Crowd:
         Arguments: as for ``ended``.
         """
         limit = self._limits.get(name)
-        if limit is None or began < limit.changed:
+        if limit is None or (began < limit.changed and not limit.is_new):
             return
         if limit.ended < began and len(self._slots(name)) < 2:
             return      # it has met no thread of ours

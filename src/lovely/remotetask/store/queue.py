@@ -177,7 +177,8 @@ class JobQueue(Claiming):
             return
         self.fail(job, Failure(
             'Poison', f'poison: its worker died {job.interruptions:.0f} times '
-            f'while the job ran; see the logs of the workers, then retry it',
+            f'while the job ran; find out what ends the process (memory, a C '
+            f'library, os._exit), then retry the job',
             '', job.attempts, now), now)
 
     def finish(self, job: Job, output: Any, size: int, now: float,

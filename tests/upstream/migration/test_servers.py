@@ -1,0 +1,150 @@
+"""``remotetask migrate`` where other processes have the database open.
+
+The test's own process is the one that looks on.
+"""
+
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import transaction
+import ZEO
+from relstorage.adapters.postgresql import PostgreSQLAdapter
+from relstorage.options import Options
+from relstorage.storage import RelStorage
+from ZODB.DB import DB
+from ZODB.FileStorage import FileStorage
+
+from lovely.remotetask import migration
+from lovely.remotetask.errors import NotMigrated
+from lovely.remotetask.host.plain import PLAIN
+from lovely.remotetask.walk import services
+
+HERE = Path(__file__).parent
+
+#: Runs the command in batches of 150, and kills itself after a commit.
+#: Arguments: the number of the commit, 0: never; the URI.
+_RUN = '''
+import os, signal, sys
+from ZEO.ClientStorage import ClientStorage
+from relstorage.storage import RelStorage
+from lovely.remotetask import migration
+from lovely.remotetask.cli import program
+migration.BATCH = 150
+commits = 0
+def killing(original):
+    def tpc_finish(self, *args, **kw):
+        global commits
+        result = original(self, *args, **kw)
+        commits += 1
+        if commits == int(sys.argv[1]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return tpc_finish
+for storage in ClientStorage, RelStorage:
+    storage.tpc_finish = killing(storage.tpc_finish)
+sys.exit(program.run(['migrate', '--db', *sys.argv[2:]]))
+'''
+
+
+@pytest.fixture
+def zeo(written):
+    (host, port), stop = ZEO.server(str(written))
+    database = ZEO.DB((host, port))
+    yield f'zeo://{host}:{port}', database
+    database.close()
+    stop()
+
+
+@pytest.fixture
+def postgres(written, postgresql):
+    """The file, copied as ``zodbconvert`` does."""
+    def opened(**options):
+        options = Options(keep_history=False, **options)
+        return RelStorage(PostgreSQLAdapter(postgresql, options=options),
+                          options=options)
+
+    source, copy = FileStorage(str(written), read_only=True), opened()
+    copy.copyTransactionsFrom(source)
+    copy.close()
+    source.close()
+    database = DB(opened())
+    parts = dict(pair.split('=') for pair in postgresql.split())
+    yield (f'postgresql://{parts["user"]}@{parts["host"]}:{parts["port"]}/'
+           f'{parts["dbname"]}?keep_history=0'), database
+    database.close()
+
+
+@pytest.fixture(params=['zeo', 'postgres'])
+def server(request):
+    """A URI; the database there, opened by this process."""
+    return request.getfixturevalue(request.param)
+
+
+def run(uri, *arguments, kill=0):
+    return subprocess.run(
+        [sys.executable, '-c', _RUN, str(kill), uri, *arguments],
+        capture_output=True, text=True, timeout=60,
+        env=os.environ | {'PYTHONPATH': os.pathsep.join(
+            [str(HERE), *sys.path])})
+
+
+def test_killed_amid_while_another_process_looks_on(server, press, ran):
+    uri, database = server
+    connection = database.open()
+    service = connection.root()['Application']['tasks']
+    with pytest.raises(NotMigrated, match='was written by'):
+        service.stats()
+    before = connection._storage.lastTransaction()
+    wanted = run(uri, '--dry-run', '--service', '/tasks')
+    assert (wanted.returncode, wanted.stderr) == (0, '')
+    connection.sync()
+    assert connection._storage.lastTransaction() == before
+    table = wanted.stdout.removesuffix(
+        'this was a dry run: nothing has been changed\n')
+    assert 'total        792     792\n' in table
+    # Begin, six batches, end; each call kills itself at its third commit.
+    seen = [before]
+    for _ in range(2):
+        assert run(uri, '--service', '/tasks', kill=3).returncode == -9
+        connection.sync()
+        seen.append(connection._storage.lastTransaction())
+        with pytest.raises(NotMigrated, match='has not come to its end'):
+            service.add('echo', 'too early')
+        transaction.abort()
+    assert all(early < late for early, late in pairwise(seen))
+    again = run(uri, '--service', '/tasks')
+    assert (again.returncode, again.stdout) == (0, table), again.stderr
+    # The process that has looked on sees what the other one has left.
+    connection.sync()
+    assert len(service.jobs) == 792
+    assert service.stats()['queued'] == 627
+    jobid = service.add('echo', 'in time')
+    transaction.commit()
+    service.process()
+    assert ran[:3] == ['lost 0', 'lost 1', 'an application said so']
+    assert service.getStatus(jobid) == 'completed'
+    transaction.abort()
+    connection.close()
+
+
+def test_two_commands_at_once(server, press):
+    uri, database = server
+    commands = [subprocess.Popen(
+        [sys.executable, '-c', _RUN, '0', uri], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {'PYTHONPATH': os.pathsep.join(
+            [str(HERE), *sys.path])}) for _ in range(2)]
+    for command in commands:
+        _, errors = command.communicate(timeout=60)
+        assert (command.returncode, errors) == (0, '')
+    connection = database.open()
+    assert not list(migration.old_services(connection, PLAIN))
+    assert len(list(services(connection, PLAIN))) == 3
+    tasks = connection.root()['Application']['tasks']
+    assert len(tasks.jobs) == 792
+    assert [job.input for job in tasks._queue][3:622] == list(range(619))
+    connection.close()
