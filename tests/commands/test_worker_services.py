@@ -8,6 +8,7 @@ from BTrees.Length import Length
 from BTrees.OOBTree import OOBTree
 from worker_process import DEADLINE
 from worker_process import heard
+from ZODB.Connection import TransactionMetaData
 
 SOON = {'LOVELY_REMOTETASK_SERVICES_SECONDS': '0.2'}
 
@@ -204,6 +205,27 @@ def hold_in(sites, directory):
         jobs[name] = sites.add(name, 'hold')
         assert heard(directory / 'running')
     return jobs
+
+
+def test_a_broken_service_holds_up_no_other(zeo, sites, worker):
+    """The record of a queue is damaged; a job of another service runs."""
+    with sites.service('b') as service:
+        oid = service.jobqueue.ready._p_oid
+    storage = sites.producer.database.storage
+    written = TransactionMetaData()
+    storage.tpc_begin(written)
+    storage.store(oid, storage.load(oid)[1], b'damaged', '', written)
+    storage.tpc_vote(written)
+    storage.tpc_finish(written)
+    process = worker('--db', zeo.uri, '--tasks', 'thetasks', '--service',
+                     '*').ready()
+    for number in range(30):
+        jobid = sites.add('a', 'note', number)
+    sites.ended('a', jobid)
+    sites.ended('c', sites.add('c', 'note'))
+    assert process.stop() == 0
+    told = process.rest()
+    assert told.count('ERROR lovely.remotetask: service /b/tasks failed') == 1
 
 
 def test_workers_and_show_tell_of_each_service(zeo, sites, worker,

@@ -83,7 +83,8 @@ class _Member(MultiProcessor):
         return self._crew.running
 
     def is_due(self) -> bool:
-        return (self._listener.wake_event.is_set()
+        # A service that has failed is not tried at each notification.
+        return ((not self._broken and self._listener.wake_event.is_set())
                 or SYSTEM_CLOCK.monotonic() >= self.due)
 
     def look(self) -> float | None:
