@@ -18,6 +18,11 @@ import tempfile
 import threading
 
 import pytest
+from worker_process import directory  # noqa: F401
+from worker_process import producer  # noqa: F401
+from worker_process import tasks  # noqa: F401
+from worker_process import worker  # noqa: F401
+from worker_process import zeo  # noqa: F401
 
 #: Seconds that anything here may take at most; nothing waits that long.
 DEADLINE = 60
@@ -195,12 +200,12 @@ def serve(environ, tmp_path):
 @pytest.fixture(scope='session')
 def server(environ, tmp_path_factory):
     """One running server for all tests that only talk to it."""
-    directory = tmp_path_factory.mktemp('server')
-    (directory / 'thetasks.py').write_text(TASKS)
+    place = tmp_path_factory.mktemp('server')
+    (place / 'thetasks.py').write_text(TASKS)
     server = Server(
-        ['--port', '0', '--data', str(directory / 'data'), '--tasks',
-         'thetasks'], environ, directory).ready()
-    server.data = directory / 'data'
+        ['--port', '0', '--data', str(place / 'data'), '--tasks',
+         'thetasks'], environ, place).ready()
+    server.data = place / 'data'
     yield server
     assert server.stop() == 0, server.stderr()
 

@@ -293,3 +293,40 @@ def test_what_it_adds_to_a_start(environment, tmp_path):
     print(f'the package added {more * 1000:.0f} ms to a start of '
           f'{min(took[False]) * 1000:.0f} ms')
     assert more < 0.15
+
+
+def test_one_worker_for_all_services(web, pair):
+    """A service that is added meanwhile is found without a restart."""
+    add_deep = '''
+        import transaction
+        from lovely.remotetask.zope.service import add_service
+        from lovely.remotetask.zope.sites import register
+        app.manage_addFolder('fold')
+        app.fold.manage_addFolder('deep')
+        register(add_service(app.fold.deep))
+        transaction.commit()
+        '''
+    pair[1].environ['LOVELY_REMOTETASK_SERVICES_SECONDS'] = '0.5'
+    worker = instances.Worker(pair[1], '--service', '*')
+    try:
+        assert '1 service (/site/tasks), ' in worker.ready()
+        jobid = web.proxy().add('look')
+        web.status(jobid, 'completed')
+        web.console(add_deep)
+        deep = web.proxy('/fold/deep/tasks')
+        jobid = deep.add('look')
+        wait_until(lambda: deep.getStatus(jobid) in ('completed', 'error'),
+                   lambda: deep.getStatus(jobid))
+        assert deep.getResult(jobid)['site'] == 'deep'
+        web.console('''
+            import transaction
+            app.manage_delObjects(['fold'])
+            transaction.commit()
+            ''')
+        jobid = web.proxy().add('look')
+        web.status(jobid, 'completed')
+    finally:
+        del pair[1].environ['LOVELY_REMOTETASK_SERVICES_SECONDS']
+        code, told = worker.end()
+    assert code == 0, told
+    assert 'Traceback' not in told

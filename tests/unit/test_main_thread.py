@@ -25,7 +25,7 @@ def test_the_main_thread_of_a_worker_wakes_each_second(monkeypatch):
     work = worker._Work.__new__(worker._Work)
     work._thread = type('Thread', (), {'start': lambda self: None})()
     work._thread.over = over = Over()
-    work.service = '/tasks'
+    work.services = ['/tasks']
     monkeypatch.setattr(work, '_announce', lambda: None)
     monkeypatch.setattr(work, '_end', lambda grace: 0)
     try:

@@ -70,6 +70,10 @@ CONFLICTS = 100
 #: job beside it in its process, and waits for such a process at most.
 SUSPECT_SECONDS = 60.0
 
+#: How often (seconds) a worker of several services looks which there are, and
+#: a server whether autostart names new ones.
+SERVICES_SECONDS = 30.0
+
 #: How long (seconds) the end of a process waits for its running jobs.
 END_GRACE = 5.0
 

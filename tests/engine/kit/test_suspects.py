@@ -259,6 +259,18 @@ def test_a_suspect_runs_once_a_process_has_made_room(world, ran, monotonic):
     assert worker.claim().jobid == suspect
 
 
+def test_the_workers_of_other_services_make_room_too(world, ran, monotonic):
+    """One process may run the jobs of several services."""
+    worker, other = enrolled(world), enrolled(world)
+    jobid = world.add('note', 1)
+    with suspects.Turn(worker) as turn:
+        turn.keep_room()
+    assert other.claim() is None
+    # It would not wait any longer for a worker that asks no more.
+    monotonic.moment += 1
+    assert other.claim().jobid == jobid
+
+
 def test_a_suspect_that_is_deleted_or_cancelled_holds_up_nothing(world, ran):
     jobs = [world.add('note', number) for number in range(4)]
     dead = enrolled(world, threads=3)

@@ -38,6 +38,8 @@ _F = TypeVar('_F', bound=Callable[..., Any])
 #: The variable of the environment with the default of --db.
 VARIABLE = 'REMOTETASK_DB'
 
+_SEVERAL = " (may be repeated); '*': all there are, and those that come"
+
 _NAMES = {'uri': '--db', 'zodb_conf': '--zodb-conf', 'paste': '--paste',
           'zope_conf': '--zope-conf'}
 
@@ -48,7 +50,8 @@ class Chosen:
 
     Attributes: ``uri``, of zodburi, or ``@FILE`` that holds it;
     ``zodb_conf``, ``paste``, ``zope_conf``, paths of files; ``service``, its
-    path; ``modules``, ``zcml``, where tasks come from.
+    path; ``services``, of a command for several, their paths; ``modules``,
+    ``zcml``, where tasks come from.
     """
 
     uri: str | None = None
@@ -58,6 +61,7 @@ class Chosen:
     service: str | None = None
     modules: Sequence[str] = ()
     zcml: str | None = None
+    services: Sequence[str] = ()
 
     @property
     def option(self) -> str | None:
@@ -151,21 +155,24 @@ def _of_framework(room: str, file: str, loaded: Callable[[], object],
 # --- the options -------------------------------------------------------------
 
 def options(what: str, tasks: bool = True,
-            default: str = 'the only one there is') -> Callable[[_F], _F]:
+            default: str = 'the only one there is', several: bool = False
+            ) -> Callable[[_F], _F]:
     """Give a command the options; it gets ``chosen`` (Chosen).
 
     Arguments: ``what``, the help of --db in front of the examples; ``tasks``:
-    with those that say where tasks come from; ``default``, of --service.
+    with those that say where tasks come from; ``default``, of --service;
+    ``several``: --service may be repeated.
     """
     def decorate(function: _F) -> _F:
         # With its options: they follow ours in the help.
         @wraps(function)
         def command(*arguments: Any, uri: str | None, zodb_conf: str | None,
                     paste: str | None, zope_conf: str | None,
-                    service: str | None, modules: Sequence[str] = (),
+                    service: Any, modules: Sequence[str] = (),
                     zcml: str | None = None, **more: Any) -> Any:
-            chosen = _choose(uri, zodb_conf, paste, zope_conf, service,
-                             modules, zcml)
+            chosen = _choose(uri, zodb_conf, paste, zope_conf,
+                             None if several else service, modules, zcml,
+                             service if several else ())
             return function(*arguments, chosen=chosen, **more)
 
         decorated: Any = command
@@ -173,8 +180,9 @@ def options(what: str, tasks: bool = True,
             decorated = task_options(decorated)
         for option in (
                 click.option(
-                    '--service', metavar='PATH',
-                    help=f'The service in the database, by its path.  '
+                    '--service', metavar='PATH', multiple=several,
+                    help='The service in the database, by its path'
+                         f"{_SEVERAL if several else ''}.  "
                          f'Default: {default}.'),
                 click.option(
                     '--zope-conf', metavar='FILE',
@@ -224,11 +232,13 @@ def from_environment(name: str) -> bool:
 
 def _choose(uri: str | None, zodb_conf: str | None, paste: str | None,
             zope_conf: str | None, service: str | None,
-            modules: Sequence[str], zcml: str | None) -> Chosen:
+            modules: Sequence[str], zcml: str | None,
+            services: Sequence[str]) -> Chosen:
     if uri is not None and from_environment('uri') and not (
             zodb_conf is paste is zope_conf is None):
         uri = None              # an option comes before the environment
-    found = Chosen(uri, zodb_conf, paste, zope_conf, service, modules, zcml)
+    found = Chosen(uri, zodb_conf, paste, zope_conf, service, modules, zcml,
+                   services)
     given = [option for name, option in _NAMES.items()
              if getattr(found, name) is not None]
     if len(given) > 1:

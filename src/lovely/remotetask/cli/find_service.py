@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from ZODB.Connection import Connection
 
     from lovely.remotetask.interfaces import IHost
+
+#: ``--service`` for all services of the database.
+ALL = '*'
 
 _HOW_TO = ("make one: remotetask serve makes it, or add a TaskService to your "
            "application, as in docs/tutorial/first-job.rst")
@@ -59,6 +63,40 @@ def find(connection: Connection, path: str | None, host: IHost) -> ServicePath:
     check_visible(connection, problem)
     raise Failure(problem, _HOW_TO if not found and path is None else
                   f'correct --service, or {_HOW_TO}')
+
+
+def find_several(connection: Connection, names: Sequence[str], host: IHost
+                 ) -> list[ServicePath]:
+    """The paths of all services that the user means.
+
+    Arguments: ``names``, paths, or ALL alone; none: the only service there is.
+    Raises: Failure, but not for ALL where the database holds none yet.
+    """
+    if names == (ALL,):
+        found = present(connection, names, host)
+        if not found:
+            check_visible(connection)
+        return found
+    return _once(find(connection, name, host) for name in names or (None,))
+
+
+def present(connection: Connection, names: Sequence[str], host: IHost
+            ) -> list[ServicePath]:
+    """The paths of those services that are there now."""
+    if names == (ALL,):
+        return list(services(connection, host))
+    found = []
+    for name in names:
+        with suppress(*UNSEEN):
+            parts = split(name)
+            service = host.find_service(connection, parts)
+            if service is not None:
+                found.append(path_to(parts, service, host))
+    return _once(found)
+
+
+def _once(paths: Iterable[ServicePath]) -> list[ServicePath]:
+    return list({(tuple(path), path.oid): path for path in paths}.values())
 
 
 def check_visible(connection: Connection, problem: str = _NONE) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
@@ -25,15 +27,18 @@ from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
     from ZODB import DB
+    from ZODB.Connection import Connection
 
+    from lovely.remotetask.host.paths import ServicePath
     from lovely.remotetask.interfaces import IHost
+    from lovely.remotetask.run.threads import ServiceThread
     from lovely.remotetask.service import TaskService
 
 #: How many jobs a worker runs at once where --threads is not given.
 DEFAULT_THREADS = 5
 
-#: How many tasks the line that says "ready" names.
-TASKS_SHOWN = 20
+#: How many services and tasks the line that says "ready" names.
+NAMES_SHOWN = 20
 
 #: How long (seconds) after the grace the database gets to take back the jobs.
 LEAVE_SECONDS = 5.0
@@ -46,7 +51,7 @@ _MACHINERY = 10
 
 
 @click.command('worker')
-@options.options('The database')
+@options.options('The database', several=True)
 @click.option('--threads', type=click.IntRange(1, 256), metavar='N',
               default=DEFAULT_THREADS, show_default=True,
               help='Run this many jobs at once.')
@@ -56,7 +61,9 @@ _MACHINERY = 10
 @logs_options
 def worker_command(chosen: Chosen, threads: int, grace: float, logs: Logs
                    ) -> int:
-    """Run jobs of a service in a process of its own.
+    """Run jobs of one or more services in a process of its own.
+
+    Several services share its threads: each that has jobs gets its turn.
 
     Several processes can share a database by ZEO or RelStorage.  SIGTERM and
     Ctrl-C end the worker in an orderly way: it starts no further job, and
@@ -64,9 +71,12 @@ def worker_command(chosen: Chosen, threads: int, grace: float, logs: Logs
     second signal ends it at once.
     """
     chosen.check()
+    if '*' in chosen.services and len(set(chosen.services)) > 1:
+        raise click.UsageError(
+            "--service '*' means all services: leave out the others")
     with (suppress(_Stop), Signals(_Stop, 'worker'),
           chosen.opened(logs.set_up) as (database, host)):
-        work = _Work(database, host, chosen.service, threads)
+        work = _Work(database, host, chosen.services, threads)
         if not (chosen.paste or chosen.zope_conf):
             work.warn_without_tasks()
         return work.run(grace)
@@ -83,57 +93,82 @@ class _Stop(BaseException):
 
 
 class _Work:
-    """Runs the jobs of one service of an open database.
+    """Runs the jobs of some services of an open database.
 
-    Arguments: ``host`` (IHost); ``name``, the path of the service; None: the
-    only one of the database; ``threads``, how many jobs at once.
+    Arguments: ``host`` (IHost); ``names``, the paths of the services, see
+    find_service.find_several; ``threads``, how many jobs at once.
     Raises: Failure.
     """
 
-    def __init__(self, database: DB, host: IHost, name: str | None,
+    def __init__(self, database: DB, host: IHost, names: Sequence[str],
                  threads: int) -> None:
         # Imported here and not above: `--help` does without the database.
-        from lovely.remotetask import processor
         from lovely.remotetask.cli import find_service
         from lovely.remotetask.edge import db
+        from lovely.remotetask.host.paths import show
+
+        database.setPoolSize(
+            max(database.getPoolSize(), threads + _MACHINERY))
+        names = tuple(dict.fromkeys(names))
+        paths = db.read(database, lambda connection: (
+            find_service.find_several(connection, names, host)))
+        self._all = names == (find_service.ALL,)
+        self.services = sorted(show(path) for path in paths)
+        self.tasks: list[str] = []
+        self.paused: list[str] = []
+        self.threads = threads
+        for path in paths:
+            self._look_at(database, path, host)
+        if self._all or len(paths) > 1:
+            self._thread = self._crew(
+                database, host, paths, lambda connection: (
+                    find_service.present(connection, names, host)))
+        else:
+            self._thread = self._of_one(database, *paths)
+
+    def _look_at(self, database: DB, path: ServicePath, host: IHost) -> None:
+        """Note what the line that says "ready" tells of a service."""
         from lovely.remotetask.errors import ConfigurationError
         from lovely.remotetask.host import visit
         from lovely.remotetask.host.paths import show
         from lovely.remotetask.peers import liveness
-        from lovely.remotetask.run.threads import ServiceThread
-        from lovely.remotetask.run.threads import name_of
         from lovely.remotetask.store.upstream import refuse_old
 
-        self._processor = processor
-        database.setPoolSize(
-            max(database.getPoolSize(), threads + _MACHINERY))
-        path = db.read(database, lambda connection: find_service.find(
-            connection, name, host))
         try:
             # Now: the processor's thread would log the error again and again.
             liveness.for_database(path.home or database).announce()
         except ConfigurationError as error:
             raise Failure(str(error)) from error
 
-        def tasks(service: TaskService) -> list[str]:
+        def look(service: TaskService) -> tuple[list[str], bool]:
             refuse_old(service)
-            return sorted(service.getAvailableTasks())
+            return list(service.getAvailableTasks()), service.jobqueue.paused
 
-        self.tasks = visit(database, path, host, tasks, writes=False)
-        self.paused: bool = visit(
-            database, path, host, lambda service: service.jobqueue.paused,
-            writes=False)
-        self._path, self.service = path, show(path)
-        self.threads = threads
+        try:
+            tasks, paused = visit(database, path, host, look, writes=False)
+        except Exception:
+            if not self._all:
+                raise
+            return      # the thread logs why it runs no jobs of this one
+        self.tasks = sorted({*self.tasks, *tasks})
+        if paused:
+            self.paused.append(show(path))
+
+    def _of_one(self, database: DB, path: ServicePath) -> ServiceThread:
+        """The thread of one service."""
+        from lovely.remotetask import processor
+        from lovely.remotetask.run.threads import ServiceThread
+        from lovely.remotetask.run.threads import name_of
+
         run: Any
-        if threads == 1:
+        if self.threads == 1:
             run = processor.SimpleProcessor(database, path)
         else:
             run = processor.MultiProcessor(
-                database, path, maxThreads=threads)
+                database, path, maxThreads=self.threads)
         # As the service's startProcessing() does it, but with our own
         # processor: the service in the database stays as it is.
-        self._thread = ServiceThread(
+        return ServiceThread(
             run, name_of(path), path.home or database)
 
     def warn_without_tasks(self) -> None:
@@ -141,8 +176,20 @@ class _Work:
         from lovely.remotetask.run.lacking import warn_without_tasks
 
         warn_without_tasks(
-            self._path, self.tasks, 'name the modules that have yours '
-            '(--tasks MODULE), or load their ZCML (--zcml FILE)', ['echo'])
+            some(self.services, NAMES_SHOWN), self.tasks,
+            'name the modules that have yours (--tasks MODULE), or load their '
+            'ZCML (--zcml FILE)', ['echo'])
+
+    def _crew(self, database: DB, host: IHost, paths: list[ServicePath],
+              find: Callable[[Connection], list[ServicePath]]
+              ) -> ServiceThread:
+        """The thread of several services."""
+        from lovely.remotetask.processor.crew import Crew
+        from lovely.remotetask.run.threads import ServiceThread
+
+        return ServiceThread(
+            Crew(database, host, paths, find, self.threads, self._all),
+            'remotetask-crew', database)
 
     def run(self, grace: float) -> int:
         """Work until a signal comes.  Returns: the exit code."""
@@ -165,7 +212,8 @@ class _Work:
         given = self._end(grace)
         if not by_signal:
             raise Failure(
-                f'the worker of {self.service} has ended by itself',
+                f'the worker of {some(self.services, NAMES_SHOWN)} has ended '
+                f'by itself',
                 'the log above has the reason')
         if given is None:
             click.echo('remotetask: worker stopped: the database does not '
@@ -198,10 +246,22 @@ class _Work:
 
     def _announce(self) -> None:
         plural = '' if self.threads == 1 else 's'
-        click.echo(f'remotetask: worker ready: service {self.service}, '
-                   f'{self.threads} thread{plural}, '
-                   f'tasks: {some(self.tasks, TASKS_SHOWN, text=one_line)}')
-        if self.paused:
-            click.echo(PAUSED, err=True)
+        if len(self.services) == 1 and not self._all:
+            what = f'service {self.services[0]}, '
+        elif self.services:
+            several = '' if len(self.services) == 1 else 's'
+            what = (f'{len(self.services)} service{several} '
+                    f'({some(self.services, NAMES_SHOWN)}), ')
+        else:
+            what = 'no service yet, '
+        click.echo(f'remotetask: worker ready: {what}'
+                   f'{self.threads} thread{plural}, tasks: '
+                   f'{some(self.tasks, NAMES_SHOWN, text=one_line)}')
+        for path in self.paused:
+            click.echo(PAUSED if len(self.services) == 1 else
+                       f'remotetask: the queue of {path} is paused: none of '
+                       f'its jobs is started until: remotetask resume '
+                       f'--service {path}', err=True)
         # A program that has started us with a pipe waits for this line.
         sys.stdout.flush()
+

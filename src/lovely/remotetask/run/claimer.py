@@ -37,6 +37,7 @@ from lovely.remotetask.run.lane_shares import LaneShares
 from lovely.remotetask.run.suspects import PAUSE
 from lovely.remotetask.run.suspects import Suspects
 from lovely.remotetask.run.suspects import Turn
+from lovely.remotetask.run.suspects import is_kept_from
 from lovely.remotetask.run.worker_id import Identity
 from lovely.remotetask.run.worker_id import here
 from lovely.remotetask.run.worker_id import manual_worker
@@ -229,7 +230,10 @@ class Claimer:
                 self.identity.token(slot), service.clock.now(), look.able)
             return None if job is None else [job]
         self._pause = PAUSE
-        return [] if self.suspects.wants_room(queue, look.able) else None
+        if not self.suspects.wants_room(queue, look.able):
+            return None
+        turn.keep_room()
+        return []
 
     def _take(self, service: TaskService, slots: Sequence[int],
               jobid: int | None, alone: bool, turn: Turn,
@@ -269,6 +273,8 @@ class Claimer:
 
     def makes_room(self, service: TaskService) -> bool:
         """Is no other job to be claimed, so that a suspect can run alone?"""
+        if is_kept_from(self):
+            return True
         look = self._look(service, service.clock.now())
         return self.suspects.wants_room(service.jobqueue, look.able)
 

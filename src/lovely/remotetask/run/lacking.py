@@ -28,7 +28,6 @@ from typing import Any
 from lovely.remotetask import settings
 from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
-from lovely.remotetask.host.paths import show
 from lovely.remotetask.log import log
 from lovely.remotetask.run.run_times import RunTimes
 from lovely.remotetask.store.records import look
@@ -205,16 +204,16 @@ class Look:
                 or self._has_task(job.task))
 
 
-def warn_without_tasks(path: Sequence[str], names: Iterable[str], cure: str,
+def warn_without_tasks(service: str, names: Iterable[str], cure: str,
                        known: Sequence[str] = ()) -> None:
     """Log a WARNING where a worker has none of the application's tasks.
 
-    Arguments: ``path``, of the service; ``names``, of the tasks that there
-    are; ``known``, those that are ours.
+    Arguments: ``service``, its path, or those of several; ``names``, of the
+    tasks that there are; ``known``, those that are ours.
     """
     if set(names) == set(known):
         log.warning(
             'the worker of service %s can run nothing%s: there are no%s tasks '
-            'in this process; %s', show(path),
+            'in this process; %s', service,
             f' but {", ".join(known)}' if known else '',
             ' other' if known else '', cure)

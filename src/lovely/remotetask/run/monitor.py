@@ -51,6 +51,10 @@ if TYPE_CHECKING:
 # and only our own threads may have failed.
 _LOOK_ALONE_SECONDS = 10.0
 
+# At how many services of which no job runs here a round looks: the idle worker
+# of fifty services costs as much as that of ten.
+_LOOKS = 10
+
 # Those whose threads run.  An entry goes with its thread: a monitor refers to
 # its database, and would keep a closed one and its sessions for ever.
 _monitors: dict[DB, Monitor] = {}
@@ -129,6 +133,8 @@ class Monitor:
         # Held for a look: a worker's own thread makes one, ours all others.
         self._looking = threading.Lock()
         self._round = threading.Lock()
+        # A worker is gone: its process may have had workers in all services.
+        self._looks_at_all = False
 
     def start(self) -> None:
         threading.Thread(target=self._run, daemon=True,
@@ -167,7 +173,7 @@ class Monitor:
                     if not workers:
                         del _monitors[self._database]
                         return
-                for worker in workers:
+                for worker in self._chosen(workers):
                     worker.hand_over()
                     self.look(worker)
                     self._look_for_stuck(worker)
@@ -181,6 +187,19 @@ class Monitor:
                         and now - last_beat >= settings.BEAT_SECONDS):
                     last_beat = now
                     self._beat(workers)
+
+    def _chosen(self, workers: list[Worker]) -> list[Worker]:
+        """The workers at which this round looks."""
+        everyone, self._looks_at_all = self._looks_at_all, False
+        idle = [worker for worker in workers if worker.idle]
+        if everyone or len(idle) <= _LOOKS:
+            return workers
+        turn = idle[:_LOOKS]
+        with _lock:
+            # The next round begins behind them.
+            self._workers.sort(key=turn.__contains__)
+        return [worker for worker in workers
+                if worker in turn or not worker.idle]
 
     # -- beat -----------------------------------------------------------------
 
@@ -269,6 +288,7 @@ class Monitor:
             # The loop of the worker meets the same fault, and logs it.
             trace.exception('the other workers cannot be looked at')
             return
+        self._looks_at_all |= bool(dead)
         for name in dead:
             with self._alone(f'the jobs of worker {name}, which is gone'):
                 self._rescue(worker, name)

@@ -50,7 +50,9 @@ class _Process:
     Attributes: ``workers``; ``claims`` (int), how many claims are under way;
     ``alone``, (worker, token) of the suspect that runs with none beside it,
     the token None while it is being claimed; ``until``, the moment (monotonic)
-    from which on other jobs may run beside it.
+    from which on other jobs may run beside it; ``room``, (worker, moment): so
+    long the workers of other services claim nothing, for that one needs an
+    empty process.
     """
 
     def __init__(self) -> None:
@@ -59,6 +61,7 @@ class _Process:
         self.claims = 0
         self.alone: tuple[Claimer, Token | None] | None = None
         self.until = 0.0
+        self.room: tuple[Claimer, float] | None = None
 
     def is_empty(self) -> bool:
         return not any(worker.active for worker in self.workers)
@@ -70,6 +73,11 @@ class _Process:
         worker, token = self.alone
         return (SYSTEM_CLOCK.monotonic() < self.until
                 and (token is None or token in worker.active))
+
+    def is_kept_from(self, worker: Claimer) -> bool:
+        """Is this process to get empty for a suspect of another worker?"""
+        return (self.room is not None and self.room[0] is not worker
+                and SYSTEM_CLOCK.monotonic() < self.room[1])
 
 
 _process = _Process()
@@ -87,7 +95,8 @@ call_after_fork(_forget)
 class Turn:
     """One claim of a worker; a context.
 
-    Attributes: ``closed`` (bool): a suspect runs, claim nothing.
+    Attributes: ``closed`` (bool): a suspect runs, or needs this process to
+    get empty: claim nothing.
     """
 
     def __init__(self, worker: Claimer) -> None:
@@ -98,7 +107,8 @@ class Turn:
     def __enter__(self) -> Turn:
         with _process.lock:
             _process.workers.add(self._worker)
-            self.closed = _process.is_closed()
+            self.closed = (_process.is_closed()
+                           or _process.is_kept_from(self._worker))
             if not self.closed:
                 _process.claims += 1
         return self
@@ -114,6 +124,15 @@ class Turn:
                     SYSTEM_CLOCK.monotonic() + settings.SUSPECT_SECONDS)
         return self._alone
 
+    def keep_room(self) -> None:
+        """Let the other workers of this process claim nothing for a moment.
+
+        For this worker will ask again after PAUSE.
+        """
+        with _process.lock:
+            _process.room = (self._worker,
+                             SYSTEM_CLOCK.monotonic() + 3 * PAUSE)
+
     def took(self, token: Token) -> None:
         """A suspect was claimed so, and runs with none beside it."""
         with _process.lock:
@@ -128,6 +147,11 @@ class Turn:
                 _process.claims -= 1
             if self._alone and _process.alone == (self._worker, None):
                 _process.alone = None       # it took none
+
+
+def is_kept_from(worker: Claimer) -> bool:
+    """See _Process.is_kept_from"""
+    return _process.is_kept_from(worker)
 
 
 class Suspects:

@@ -182,17 +182,35 @@ def stop_threads(service: TaskService, name: str, wait: float | None) -> None:
 # --- the loops of processors -------------------------------------------------
 
 class Loop:
-    """The loop of one of our processors, in a thread of this process.
+    """The loop of our processors, in a thread of this process.
 
-    Arguments: ``worker``, for which it claims; ``wake_event``, for which it
-    waits while there is no job to run.
+    Arguments: ``workers``, for which it claims, a list that may change;
+    ``wake_event``, for which it waits while there is no job to run.
     Attributes: ``ended``, an event.
     """
 
-    def __init__(self, worker: Worker, wake_event: threading.Event) -> None:
-        self.worker = worker
+    def __init__(self, workers: list[Worker], wake_event: threading.Event
+                 ) -> None:
+        self.workers = workers
         self.wake_event = wake_event
         self.ended = threading.Event()
+
+    def stop(self) -> None:
+        """Let no attempt follow the current ones, and end each pause."""
+        for worker in tuple(self.workers):
+            worker.stopping.set()
+        self.wake_event.set()
+
+    def leave(self) -> int:
+        """Give back what still runs.  Returns: how many jobs."""
+        given = 0
+        for worker in tuple(self.workers):
+            try:
+                given += worker.leave()
+            except Exception:
+                trace.exception('%s has left without a word',
+                                worker.identity.id)
+        return given
 
 
 #: Thread -> Loop; the thread is ours, or one that an application has made.
@@ -200,13 +218,13 @@ loops: dict[threading.Thread, Loop] = {}
 
 
 @contextmanager
-def looping(worker: Worker, wake_event: threading.Event) -> Iterator[None]:
-    """A processor loops in the current thread as long as the block runs."""
+def looping(workers: list[Worker], wake_event: threading.Event
+            ) -> Iterator[None]:
+    """Processors loop in the current thread as long as the block runs."""
     thread: Any = threading.current_thread()
-    loop = loops[thread] = Loop(worker, wake_event)
-    for database in {worker.database, worker.home}:
-        # First: they use what else belongs to the database.
-        call_on_close(database, _end_all_of, first=True)
+    loop = loops[thread] = Loop(workers, wake_event)
+    for worker in workers:
+        end_with_databases(worker)
     try:
         yield
     finally:
@@ -216,6 +234,13 @@ def looping(worker: Worker, wake_event: threading.Event) -> Iterator[None]:
         loop.ended.set()
 
 
+def end_with_databases(worker: Worker) -> None:
+    """End the loop of a worker before one of its databases is closed."""
+    for database in {worker.database, worker.home}:
+        # First: it uses what else belongs to the database.
+        call_on_close(database, _end_all_of, first=True)
+
+
 def tell_to_stop(thread: Any) -> None:
     """Let the processor of a thread claim nothing more, and end soon."""
     thread.running = False
@@ -223,9 +248,7 @@ def tell_to_stop(thread: Any) -> None:
     # ``running`` alone.
     loop = loops.get(thread)
     if loop is not None:
-        # No attempt follows the current one, and a pause ends.
-        loop.worker.stopping.set()
-        loop.wake_event.set()
+        loop.stop()
 
 
 # --- the end of the process -------------------------------------------------
@@ -265,7 +288,8 @@ checks.append(_refuse_to_close)
 def _end_all_of(database: DB) -> None:
     """End the processors whose database is about to be closed."""
     _end([(thread, loop) for thread, loop in list(loops.items())
-          if database in (loop.worker.database, loop.worker.home)], None)
+          if any(database in (worker.database, worker.home)
+                 for worker in tuple(loop.workers))], None)
 
 
 def _end(running: list[tuple[threading.Thread, Loop]],
@@ -283,11 +307,7 @@ def _end(running: list[tuple[threading.Thread, Loop]],
         # A second call, at the exit of the interpreter, must not wait for the
         # same job again.
         loops.pop(thread, None)
-        try:
-            given += loop.worker.leave()
-        except Exception:
-            trace.exception('%s has left without a word',
-                            loop.worker.identity.id)
+        given += loop.leave()
     return given
 
 

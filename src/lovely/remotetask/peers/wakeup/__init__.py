@@ -58,12 +58,13 @@ class _Service(Protocol):
 class Listener:
     """How one processor waits for new work in its queue.
 
-    Arguments: ``channel``, of its database.
+    Arguments: ``channel``, of its database; ``wake_event``, see ``listen``.
     Attributes: ``wake_event``; to set it wakes the processor.
     """
 
-    def __init__(self, channel: Channel) -> None:
-        self.wake_event = WakeEvent()
+    def __init__(self, channel: Channel, wake_event: WakeEvent | None = None
+                 ) -> None:
+        self.wake_event = wake_event or WakeEvent()
         self._channel = channel
         self._notified = False
         channel.wake_events.add(self.wake_event)
@@ -157,12 +158,13 @@ _known: weakref.WeakKeyDictionary[DB, Channel] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def listen(database: DB) -> Listener:
+def listen(database: DB, wake_event: WakeEvent | None = None) -> Listener:
     """A listener for a processor of this database.
 
     The processor opens it, and closes it at its end.
+    Arguments: ``wake_event``, the one to be set; None: a new one.
     """
-    return Listener(_channel(database))
+    return Listener(_channel(database), wake_event)
 
 
 def waiting(database: DB) -> AbstractContextManager[Waiter]:

@@ -7,6 +7,7 @@ callable that runs until the ``running`` of its thread is False.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from collections.abc import Sequence
 from itertools import count
 from typing import TYPE_CHECKING
@@ -25,12 +26,14 @@ from lovely.remotetask.errors import NotMigrated
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host.interaction import ProcessorRequest
+from lovely.remotetask.host.paths import show
 from lovely.remotetask.interfaces import IProcessor
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import OpenedBeforeFork
 from lovely.remotetask.peers.wakeup import WAIT_FLOOR
+from lovely.remotetask.processor.publication import ProcessorPublication
 from lovely.remotetask.run import lacking
 from lovely.remotetask.run import monitor
 from lovely.remotetask.run import threads
@@ -68,41 +71,6 @@ THREAD_STARTUP_WAIT = 0.05
 
 ERROR_MARKER = object()
 
-# Applications of 0.5.2 publish requests of their own with it.  zope.app is for
-# surfaces only, and imported here all the same: a class needs its base when it
-# is made.  It costs 6 ms, and next to nothing where it is not installed.
-try:
-    from zope.app.publication.zopepublication import ZopePublication
-    from zope.security.management import newInteraction
-    from zope.security.proxy import removeSecurityProxy
-    from zope.traversing.api import traverse
-except ImportError:
-    class ProcessorPublication:
-        """How 0.5.2 published a job; nothing here calls it.
-
-        Argument: ``db``, the ZODB database.
-        """
-
-        def __init__(self, db: DB) -> None:
-            self.db = db
-else:
-    class ProcessorPublication(ZopePublication):  # type: ignore[no-redef]
-        """How 0.5.2 published a job; nothing here calls it.
-
-        It authenticates nobody, and looks at no permission on its way.
-        Argument: ``db``, the ZODB database.
-        """
-
-        def beforeTraversal(self, request: Any) -> None:
-            """See zope.publisher.interfaces.IPublication"""
-            newInteraction(request)
-            # The publication's own transaction: it commits it, too.
-            database_edge.begin()
-
-        def traverseName(self, request: Any, ob: Any, name: str) -> Any:
-            """See zope.publisher.interfaces.IPublication"""
-            return traverse(removeSecurityProxy(ob), name)
-
 
 @implementer(IProcessor)
 class SimpleProcessor:
@@ -114,6 +82,9 @@ class SimpleProcessor:
 
     #: How many jobs run at once.
     maxThreads = 1
+
+    #: The event that wakes the loop; None: one of its own.
+    wakeEvent: wakeup.WakeEvent | None = None
 
     def __init__(self, db: DB, servicePath: Sequence[str],
                  waitTime: float = 1.0) -> None:
@@ -128,7 +99,12 @@ class SimpleProcessor:
         self.worker = Worker(db, servicePath, self.host)
         self._claims: dict[int, Claim] = {}
         self._thread: threading.Thread | None = None
-        self._listener = wakeup.listen(self.worker.home)
+        self._listener = wakeup.listen(self.worker.home, self.wakeEvent)
+        # How long (seconds) to wait after an error; 0: there was none.
+        self._broken = 0.0
+        self._seen = self._watched = False
+        # Until then (monotonic seconds) the service may still be missing.
+        self._patience = 0.0
 
     @property
     def running(self) -> bool:
@@ -198,7 +174,7 @@ class SimpleProcessor:
         """See IProcessor"""
         self._thread = threading.current_thread()
         try:
-            with threads.looping(self.worker, self._listener.wake_event):
+            with threads.looping([self.worker], self._listener.wake_event):
                 self._resize_pool(1)
                 events.notify(events.WorkerStarted(self.worker.identity.id))
                 try:
@@ -233,55 +209,70 @@ class SimpleProcessor:
                             self.worker.identity.id)
 
     def _loop(self) -> None:
-        broken = 0.0
-        seen = watched = False
-        patience = SYSTEM_CLOCK.monotonic() + _SERVICE_PATIENCE
+        self._patience = SYSTEM_CLOCK.monotonic() + _SERVICE_PATIENCE
         while self.running:
-            # Cleared before the look: a job added during it sets it again.
-            self._listener.wake_event.clear()
-            try:
-                if not watched:
-                    self._listener.open()
-                    self.worker.enroll(LOOP, self.maxThreads)
-                    monitor.watch(self.worker)
-                    watched = True
-                    # Enrolled: the service is there.  After the first look it
-                    # would hold up a processor that has been woken.
-                    self._look_for_tasks()
-                rest = 0.0 if self._work() else self._rest()
-                seen, broken = True, 0.0
-            except ServiceGone as error:
-                late = SYSTEM_CLOCK.monotonic() > patience
-                if seen or late:
-                    log.error('%s any more: its processor stops; start the '
-                              'service again once it is back', error)
-                    return
-                # The commit that adds the service notifies of no queue.
-                rest = max(self.waitTime, WAIT_FLOOR)
-            except (OpenedBeforeFork, NotMigrated) as error:
-                log.error('Processor: %s', error)
+            rest = self._step()
+            if rest is None:
                 return
-            except ConflictError:
-                continue        # other workers were faster, CLAIM_TRIES times
-            except Exception as error:
-                # Logged once, not with each try.
-                if not broken:
-                    log.error('Processor: the database failed; trying again '
-                              'until it answers', exc_info=error)
-                broken = min(max(_BROKEN_FIRST, broken * 2), BACKOFF_LAST)
-                rest = broken
             if rest and self.running:
                 self._listener.sleep(rest)
 
-    def _look_for_tasks(self) -> None:
-        """Warn if this process has no task at all."""
+    def _step(self) -> float | None:
+        """Look once, and run what there is.
+
+        Returns: how long (seconds) to sleep now, unless woken; None: for ever,
+        the log says why.
+        """
+        # Cleared before the look: a job added during it sets it again.
+        self._listener.wake_event.clear()
+        try:
+            if not self._watched:
+                self._listener.open()
+                self.worker.enroll(LOOP, self.maxThreads)
+                monitor.watch(self.worker)
+                self._watched = True
+                # Enrolled: the service is there.  After the first look it
+                # would hold up a processor that has been woken.
+                self._warn_without_tasks()
+            rest = 0.0 if self._work() else self._rest()
+            self._seen, self._broken = True, 0.0
+            return rest
+        except ServiceGone as error:
+            if self._seen or SYSTEM_CLOCK.monotonic() > self._patience:
+                self._log_gone(error)
+                return None
+            # The commit that adds the service notifies of no queue.
+            return max(self.waitTime, WAIT_FLOOR)
+        except (OpenedBeforeFork, NotMigrated) as error:
+            log.error('Processor: %s', error)
+            return None
+        except ConflictError:
+            return 0.0      # other workers were faster, CLAIM_TRIES times
+        except Exception as error:
+            # Logged once, not with each try.
+            if not self._broken:
+                self._log_broken(error)
+            self._broken = min(max(_BROKEN_FIRST, self._broken * 2),
+                               BACKOFF_LAST)
+            return self._broken
+
+    def _log_gone(self, error: ServiceGone) -> None:
+        log.error('%s any more: its processor stops; start the service again '
+                  'once it is back', error)
+
+    def _log_broken(self, error: Exception) -> None:
+        log.error('Processor: the database failed; trying again until it '
+                  'answers', exc_info=error)
+
+    def _warn_without_tasks(self) -> None:
+        """Say so if this process has no task at all."""
         def tasks(connection: Connection) -> dict[str, Any]:
             service = self.worker.executor.service(connection)
             with self.host.running(service, None) as seen:
                 return seen.getAvailableTasks()
 
         lacking.warn_without_tasks(
-            self.servicePath, database_edge.read(self.db, tasks),
+            show(self.servicePath), database_edge.read(self.db, tasks),
             'register them before it starts: scan the modules that have them '
             '(lovely.remotetask.task.scan), or load their ZCML')
 
@@ -372,12 +363,16 @@ class MultiProcessor(SimpleProcessor):
 
     def _run(self, claims: list[Claim]) -> None:
         try:
-            self.worker.work(claims, self._goes_on)
+            self.worker.work(claims, self._turn())
         finally:
             # Before the event is set: the loop may wait for a free thread,
             # and counts this one as busy while it is in the list.
             self.threads.remove(threading.current_thread())
             self._listener.wake_event.set()
+
+    def _turn(self) -> Callable[[], bool]:
+        """The ``go_on`` of a thread that begins to work."""
+        return self._goes_on
 
     def _wind_up(self) -> None:
         # A caller that joins the named thread waits for its jobs as well.
