@@ -310,7 +310,8 @@ def test_what_an_add_wrote_comes_at_once(zeo, idle):
 def test_a_server_that_was_away(components, echo, tmp_path, log):
     """What was made ready meanwhile is found once it is back."""
     def serve(port=0):
-        return ZEO.server(str(tmp_path / 'away.fs'), port=port, threaded=True)
+        # A process: a server in a thread leaves its connections open.
+        return ZEO.server(str(tmp_path / 'away.fs'), port=port)
 
     (host, port), stop = serve()
     database, other = ZEO.DB((host, port)), None

@@ -16,6 +16,8 @@ import lovely.remotetask
 from lovely.remotetask import TaskService
 from lovely.remotetask import interfaces
 from lovely.remotetask.edge.clock import SystemClock
+from lovely.remotetask.host.paths import ServicePath
+from lovely.remotetask.host.plain import PLAIN
 from lovely.remotetask.host.plain import PlainHost
 from lovely.remotetask.interfaces import IClock
 from lovely.remotetask.interfaces import ICronJob
@@ -35,6 +37,8 @@ from lovely.remotetask.peers.liveness.lockfile import LockFile
 from lovely.remotetask.peers.liveness.postgres import PostgresLock
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.processor.crew import Crew
+from lovely.remotetask.processor.crew import _Member
 from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.records import UnreadableJob
@@ -70,6 +74,9 @@ TABLE = [
      lambda app: SimpleProcessor(app.db, ['tasks'])),
     (IProcessor, MultiProcessor,
      lambda app: MultiProcessor(app.db, ['tasks'])),
+    (IProcessor, _Member,
+     lambda app: _Member(Crew(app.db, PLAIN, [], lambda connection: [], 1,
+                              True), ServicePath(['tasks']))),
     (IHost, PlainHost, lambda app: PlainHost()),
     (IClock, SystemClock, lambda app: SystemClock()),
     (IClock, FrozenClock, lambda app: FrozenClock()),

@@ -233,7 +233,7 @@ class SimpleProcessor:
                 self._watched = True
                 # Enrolled: the service is there.  After the first look it
                 # would hold up a processor that has been woken.
-                self._warn_without_tasks()
+                self._look_for_tasks()
             rest = 0.0 if self._work() else self._rest()
             self._seen, self._broken = True, 0.0
             return rest
@@ -264,7 +264,7 @@ class SimpleProcessor:
         log.error('Processor: the database failed; trying again until it '
                   'answers', exc_info=error)
 
-    def _warn_without_tasks(self) -> None:
+    def _look_for_tasks(self) -> None:
         """Say so if this process has no task at all."""
         def tasks(connection: Connection) -> dict[str, Any]:
             service = self.worker.executor.service(connection)

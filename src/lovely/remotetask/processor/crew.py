@@ -125,7 +125,7 @@ class _Member(MultiProcessor):
         log.error('service %s failed; this worker tries it again until it '
                   'answers', show(self.servicePath), exc_info=error)
 
-    def _warn_without_tasks(self) -> None:
+    def _look_for_tasks(self) -> None:
         """The command has looked: it names the tasks of all services."""
 
 
@@ -162,7 +162,7 @@ class Crew:
 
     @property
     def running(self) -> bool:
-        return bool(self._thread.running)
+        return getattr(self._thread, 'running', False)
 
     def __call__(self) -> None:
         """Run jobs until the thread's ``running`` is False."""
