@@ -305,6 +305,26 @@ def test_the_verbs_beside_the_server(folder):
         assert json.loads(ask('stats', '--json'))['workers'] == 1
 
 
+@pytest.mark.parametrize('options', [
+    ('--service', '*'), ('--service', '/tasks', '--service', '/mail')])
+def test_one_worker_for_several_services(folder, options):
+    zeo, port = free_port(), free_port()
+    folder.write('shop.py', APPLICATION.replace(
+        'config.add_task_service()',
+        "config.add_task_service(); config.add_task_service('mail')"))
+    folder.write('shop.ini', INI.format(
+        uri=f'zeo://127.0.0.1:{zeo}', port=port, more=''))
+    with (folder.zeo(zeo), folder.pserve(port),
+          folder.worker('shop.ini', *options)):
+        assert look(port)['status'] == []
+        for path in ('/tasks', '/mail'):
+            done = folder.run('remotetask', 'add', 'once', '--wait',
+                              '--paste', 'shop.ini', '--service', path)
+            assert (done.returncode, done.stderr) == (0, ''), done
+            assert json.loads(done.stdout) == [
+                'https://www.example.com/shop/add', None]
+
+
 def test_a_file_that_the_server_has_open_is_looked_at(folder):
     port = free_port()
     folder.write('shop.ini', INI.format(

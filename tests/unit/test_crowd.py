@@ -65,11 +65,11 @@ def test_a_new_task_gets_more_threads_as_its_runs_end(pool):
 def test_a_new_task_that_takes_long_gets_more_threads_in_time(pool):
     assert pool.limit() == 2
     # Shorter ones get them by their ends, or are taught by their conflicts.
-    pool.now += 4.9
+    pool.now += 0.9
     assert pool.limit() == 2
     pool.now += 0.1
     assert pool.limit() == 4
-    pool.now += 5
+    pool.now += 1
     assert pool.limit() >= THREADS
 
 

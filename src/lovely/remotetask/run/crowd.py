@@ -37,7 +37,7 @@ _STILL_SECONDS = 60.0
 _STILL_RUNS = 4
 
 _NEW_LIMIT = 2
-_NEW_SECONDS = 5.0
+_NEW_SECONDS = 1.0
 
 
 @dataclass
