@@ -1,6 +1,9 @@
 """A Plone site with users of its own; Zope is started once."""
 
+import atexit
 import importlib.util
+import shutil
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +27,9 @@ def _zope():
 
 zope = _zope()
 
+#: The directory of the database that is copied, once it is made.
+_made = []
+
 
 class World(zope.World):
     """See plain.World"""
@@ -35,12 +41,23 @@ class World(zope.World):
         from lovely.remotetask.zope import host
 
         self.host = host.ZOPE
-        self.database = DB(FileStorage(
-            str(directory / 'Data.fs'), blob_dir=str(directory / 'blobs')))
         self.path = ['site', 'tasks']
         self._names = []
-        with self._manager() as app:
-            self._make_site(app)
+        if not _made:
+            # A site takes seconds to make: each test gets a copy of one.
+            made = Path(tempfile.mkdtemp())
+            atexit.register(shutil.rmtree, made, ignore_errors=True)
+            self._open(made)
+            with self._manager() as app:
+                self._make_site(app)
+            self.database.close()
+            _made.append(made)
+        shutil.copytree(_made[0], directory, dirs_exist_ok=True)
+        self._open(directory)
+
+    def _open(self, directory):
+        self.database = DB(FileStorage(
+            str(directory / 'Data.fs'), blob_dir=str(directory / 'blobs')))
 
     @contextmanager
     def _manager(self):
