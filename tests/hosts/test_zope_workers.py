@@ -270,8 +270,9 @@ def test_a_service_that_is_not_there(pair):
 def test_what_it_adds_to_a_start(environment, tmp_path):
     """The issue: at most 150 ms; hosts.md acceptance 1: and no thread.
 
-    Alone it is 100 of 900 ms.  Beside other tests it took 193 of 973, for they
-    share the caches of a core: so the bound is a share of a start without us.
+    The CPU of a start is its least: other tests beside this one share the
+    caches of a core, and only add to it.  So it is measured until the bound
+    shows, or up to 15 times.
     """
     instance = instances.Instance(environment, tmp_path)
     script = '''
@@ -285,7 +286,10 @@ def test_what_it_adds_to_a_start(environment, tmp_path):
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         return children.ru_utime + children.ru_stime
 
-    for _ in range(5):
+    def more():
+        return min(took[True]) - min(took[False])
+
+    while len(took[True]) < 5 or (more() >= 0.15 and len(took[True]) < 15):
         for included in took:
             instance.slug.unlink(missing_ok=True)
             if included:
@@ -293,10 +297,9 @@ def test_what_it_adds_to_a_start(environment, tmp_path):
             before = used()
             assert instance.console(script).strip() == '1'
             took[included].append(used() - before)
-    more = min(took[True]) - min(took[False])
-    print(f'the package added {more * 1000:.0f} ms to a start of '
-          f'{min(took[False]) * 1000:.0f} ms')
-    assert more < 0.25 * min(took[False])
+    print(f'the package added {more() * 1000:.0f} ms to a start of '
+          f'{min(took[False]) * 1000:.0f} ms, of {len(took[True])}')
+    assert more() < 0.15
 
 
 def test_one_worker_for_all_services(web, pair):
