@@ -64,6 +64,17 @@ class Ours:
         return max(0.0, started - sent)
 
 
+def medians(speeds):
+    """The rate and the CPU of each name, from the Speed of each round."""
+    found = {}
+    for name, values in speeds.items():
+        found[f'{name} (1/s)'] = statistics.median(
+            speed.per_second for speed in values)
+        found[f'{name} (CPU us)'] = statistics.median(
+            speed.cpu_us for speed in values)
+    return found
+
+
 def ratio(speeds, one, two):
     """How many times as fast the one is as the other, round by round."""
     return statistics.median(

@@ -19,7 +19,6 @@ end with the task's own writes.
 """
 
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from contextlib import contextmanager
 
 from beside import DEADLINE
 from beside import Ours
+from beside import medians
 from beside import options_of
 from beside import print_figures
 from beside import ratio
@@ -159,12 +159,7 @@ def measure(jobs, rounds):
 
 def report(speeds):
     """The figures by name: rates, CPU, ratios."""
-    found = {}
-    for name, values in speeds.items():
-        found[f'{name} (1/s)'] = statistics.median(
-            speed.per_second for speed in values)
-        found[f'{name} (CPU us)'] = statistics.median(
-            speed.cpu_us for speed in values)
+    found = medians(speeds)
     for broker in BROKERS:
         for one, two in (('add: ours', 'add: '), ('drain: ours', 'drain: '),
                          ('drain: ours grouped', 'drain: ')):

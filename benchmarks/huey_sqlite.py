@@ -28,6 +28,7 @@ from contextlib import contextmanager
 
 from beside import DEADLINE
 from beside import Ours
+from beside import medians
 from beside import options_of
 from beside import print_figures
 from beside import ratio
@@ -180,12 +181,7 @@ def in_turn(ours, theirs, jobs, rounds, samples):
 
 def report(speeds, waits, idle):
     """The figures by name: rates, CPU, latencies, ratios."""
-    found = {}
-    for name, values in speeds.items():
-        found[f'{name} (1/s)'] = statistics.median(
-            speed.per_second for speed in values)
-        found[f'{name} (CPU us)'] = statistics.median(
-            speed.cpu_us for speed in values)
+    found = medians(speeds)
     names = {'ours': 'ours', 'default': 'Huey by default',
              'lowest': 'Huey every 1 ms'}
     for name, values in waits.items():

@@ -16,11 +16,11 @@ both in the transaction of the task's own writes.
 """
 
 import asyncio
-import statistics
 import sys
 
 import psycopg
 from beside import Ours
+from beside import medians
 from beside import options_of
 from beside import print_figures
 from beside import ratio
@@ -124,12 +124,7 @@ def measure(jobs, rounds):
 
 def report(speeds):
     """The figures by name: rates, CPU, ratios."""
-    found = {}
-    for name, values in speeds.items():
-        found[f'{name} (1/s)'] = statistics.median(
-            speed.per_second for speed in values)
-        found[f'{name} (CPU us)'] = statistics.median(
-            speed.cpu_us for speed in values)
+    found = medians(speeds)
     for one, two in (
             ('add: ours', 'add: Procrastinate'),
             ('drain: ours', 'drain: Procrastinate'),
