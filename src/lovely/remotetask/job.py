@@ -38,6 +38,7 @@ from lovely.remotetask.interfaces import IJob
 
 # Goes past Job.__setattr__, which costs more than the rest of a put().
 _set_changed = Persistent._p_changed.__set__
+_set_attribute = Persistent.__setattr__
 
 # The form of a job's record.  A release that reads another form writes a
 # larger number; this one then leaves the record alone.
@@ -147,14 +148,17 @@ class Job(OwnAnnotations, Persistent):
         # Not by properties: the engine reads these a dozen times per run.
         # ``type(self)``: self._fields would load a ghost, and ZODB sets
         # _p_serial while it loads one.
+        if name[0] == '_' and name != '_p_changed':
+            # By ZODB, nearly always, ten times for a job.
+            _set_attribute(self, name, value)
+            return
         field = type(self)._fields.get(name)
         if field is not None:
             field.bind(self).validate(value)
-        if name[0] != '_' or name == '_p_changed':
-            # By the application, perhaps after a put() of this transaction: it
-            # may have changed the input, too.
-            self.__dict__.pop('_v_own', None)
-        super().__setattr__(name, value)
+        # By the application, perhaps after a put() of this transaction: it
+        # may have changed the input, too.
+        self.__dict__.pop('_v_own', None)
+        _set_attribute(self, name, value)
 
     def put(self, **values: Any) -> None:
         """Write attributes without validation: for the engine alone.
@@ -187,7 +191,8 @@ class Job(OwnAnnotations, Persistent):
         pop = state.pop
         values: list[Any] = [
             _FORM, *[pop(name, None) for name in _FIRST],
-            *[pop(name, None) if payload.weigh(state.get(name)) is not None
+            *[pop(name, None) if (value := state.get(name)) is None
+              or payload.weigh(value) is not None
               else None for name in _WEIGHED],
             *[pop(name, None) for name in _LAST]]
         values += pop('_unknown', ())
