@@ -87,8 +87,8 @@ def environ(tmp_path_factory):
                     'TMPDIR': str(home)}
 
 
-#: Forks a process for each command.  It has no thread, and nothing of ours is
-#: imported before the fork.
+#: Forks a process for each command.  It has no thread, no open file and no
+#: connection of ours before the fork.
 _FORKS = '''
 import gc, importlib, json, os, runpy, socket, sys
 
@@ -96,7 +96,10 @@ for name in ('BTrees.Length', 'ZODB.FileStorage', 'click', 'email',
              'importlib.metadata', 'transaction', 'xmlrpc.client',
              'zodburi.resolvers', 'zope.component.hooks',
              'zope.configuration.xmlconfig', 'zope.location', 'zope.schema',
-             'zope.publisher.base', 'zope.security.checker'):
+             'zope.publisher.base', 'zope.security.checker',
+             'lovely.remotetask.cli.program', 'lovely.remotetask.cli.verbs',
+             'lovely.remotetask.cli.client', 'lovely.remotetask.cli.server',
+             'lovely.remotetask.cli.databases', 'lovely.remotetask.web.api'):
     importlib.import_module(name)
 # Or each process would go through all of it, and copy it, at its end.
 gc.freeze()
@@ -140,6 +143,11 @@ class Forks:
         self._wire.settimeout(DEADLINE)
 
     def run(self, arguments, environ, cwd, input):
+        if any(name.startswith('LOVELY_REMOTETASK_') for name in environ):
+            # Settings are read when the package is imported.
+            return subprocess.run(
+                [*CLI, *arguments], env=environ, cwd=cwd, input=input,
+                text=True, capture_output=True, timeout=DEADLINE)
         with contextlib.ExitStack() as files:
             stdin, stdout, stderr = (files.enter_context(
                 tempfile.TemporaryFile('w+', encoding='utf-8'))

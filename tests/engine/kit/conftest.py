@@ -6,12 +6,14 @@ Each test gets a ``world``: a service of its own in a database of one kind.
 filestorage       opened by this process alone
 demostorage       in memory
 zeo               a server process of its own; our package is installed
-zeo-foreign       the same, and the server cannot import ``lovely``
+zeo-foreign       the same, and the server cannot import ``lovely``: most
+                  servers are such, and it can do less
 postgresql        RelStorage, history-free, on a real server
 ================  ======================================================
 
-A test about some kinds only asks for ``shared``, ``zeo`` or ``pg`` instead:
-it is generated for those kinds alone, and so none is ever skipped.
+Most tests run on all kinds but ``zeo``.  A test about some kinds only asks
+for ``shared``, ``zeo`` or ``pg`` instead: it is generated for those kinds
+alone, and so none is ever skipped.
 
 A server without our package (hosts.md trap 13) is one whose imports of
 ``lovely`` fail: that is all a missing package does, and it is true of wheels
@@ -47,7 +49,7 @@ DEADLINE = 30
 
 SHARED = ('zeo', 'zeo-foreign', 'postgresql')
 
-KINDS = ('filestorage', 'demostorage', *SHARED)
+KINDS = ('filestorage', 'demostorage', 'zeo-foreign', 'postgresql')
 
 #: Fixture -> the kinds that a test with this fixture is about.
 ABOUT = {'shared': SHARED, 'zeo': ('zeo',), 'pg': ('postgresql',)}
