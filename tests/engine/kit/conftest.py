@@ -316,6 +316,14 @@ def world(request, tmp_path, components):
 
 
 @pytest.fixture
+def patient(monkeypatch):
+    """A busy machine must not make groups smaller, nor break a chain."""
+    for name in ('settings.GROUP_SECONDS', 'run.executor._CHAIN_SECONDS',
+                 'run.chain.GRACE_FIRST', 'run.worker._GROUP_PATIENCE'):
+        monkeypatch.setattr(f'lovely.remotetask.{name}', 600.0)
+
+
+@pytest.fixture
 def shared(world):
     """A world whose storage several processes can have open."""
     return world

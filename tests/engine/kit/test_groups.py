@@ -26,12 +26,7 @@ HOT = -1
 ENDS = 'is groupable, and ends its transaction by itself'
 
 
-@pytest.fixture(autouse=True)
-def patient(monkeypatch):
-    """A busy machine must not make groups smaller, nor break a chain."""
-    for name in ('settings.GROUP_SECONDS', 'run.executor._CHAIN_SECONDS',
-                 'run.chain.GRACE_FIRST', 'run.worker._GROUP_PATIENCE'):
-        monkeypatch.setattr(f'lovely.remotetask.{name}', 600.0)
+pytestmark = pytest.mark.usefixtures('patient')
 
 
 @pytest.fixture

@@ -74,7 +74,8 @@ def test_the_jobs_of_a_dead_worker_run_again(world, ran):
     assert world.status(second) == 'completed'
 
 
-def test_a_thread_leaves_the_slots_of_a_new_id_alone(world, register):
+def test_a_thread_leaves_the_slots_of_a_new_id_alone(
+        world, register, patient):
     """Its worker was taken for dead, lived, and goes on under a new id.
 
     The slot of the same number is another thread's then.  The first thread
