@@ -236,7 +236,7 @@ def test_entries_and_keys_of_jobs_that_are_gone_are_removed(service, look):
     'error:99999999999.1', 'keys:x', '::', 'nonsense:1'])
 def test_a_start_of_another_call_is_refused(service, start):
     if start == 'jobs':
-        assert check.step(service.jobqueue, start, 5, 0.0) == ([], 'claims:')
+        assert check.step(service.jobqueue, start, 5, 0.0) == ([], 'keys:')
         return
     with pytest.raises(UsageError, match='no start for this check'):
         next(bulk.checking(lambda step: step(service), False, start))

@@ -1,10 +1,14 @@
 """What the loss of a record costs beside the jobs that it held."""
 
+import itertools
+
 import pytest
 import transaction
+from ZODB.POSException import POSKeyError
 from ZODB.utils import u64
 
 from lovely.remotetask import bulk
+from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.store.ready import LANES
 from lovely.remotetask.task import FunctionTask
@@ -33,7 +37,7 @@ def drain(application):
         runs = 0
         while processor.processNext():
             runs += 1
-            assert runs < 100
+            assert runs < 1000
         transaction.begin()
         return runs
 
@@ -215,8 +219,86 @@ def test_a_check_names_what_is_lost_of_the_queue(service, ran, lose):
     lose(log)
     adrift = service.add('note', startLater=True)
     queue.take_out(service.jobs[adrift])
-    found = checked(service, repair=True)
+    found = checked(service)
     assert {('lost', u64(tree._p_oid)), ('lost', u64(log._p_oid)),
             ('adrift', adrift)} <= {*found}
-    assert queue.later.first()[1] == adrift
+    with pytest.raises(POSKeyError):
+        service.claimNextJob()
+    # A check that looks alone changes nothing.
+    assert queue.later.first() is None
     assert service.getStatus(jobid) == 'queued'
+
+
+def fill(service, name):
+    """Jobs in all lanes of this name: {id: status}."""
+    options = {'due': {'delay': HOUR}, 'later': {'startLater': True}}
+    jobids = [service.add('note', n, **options.get(name, {}))
+              for n in range(300)]
+    for jobid in jobids:
+        job = service.jobs[jobid]
+        if name == 'cancelled':
+            service.cancel(jobid)
+        elif name in ('waiting', 'missing'):
+            service.jobqueue.put_in(job, name, time_key(
+                service.clock.now() + HOUR))
+    return {jobid: service.getStatus(jobid) for jobid in jobids}
+
+
+@pytest.mark.parametrize(('name', 'what'), [
+    *itertools.product(['ready', 'waiting', 'later', 'due', 'cancelled'],
+                       ['tree', 'length']),
+    # A small tree has its only bucket in its own record; this is a large one.
+    ('missing', 'bucket')])
+def test_a_repair_puts_back_the_jobs_of_a_lost_lane(
+        service, ran, drain, lose, clock, name, what):
+    statuses = fill(service, name)
+    transaction.commit()
+    lanes = getattr(service.jobqueue, name)
+    lanes = getattr(lanes, '_lanes', lanes)
+    lane = next(n for n, tree in enumerate(lanes.trees) if len(tree) > 1)
+    tree = lanes.trees[lane]
+    lose({'tree': tree, 'length': lanes.lengths[lane],
+          'bucket': tree._firstbucket}[what])
+    repaired = bulk.checking(lambda step: step(service), True)
+    assert {one.kind for _, mended, _ in repaired for one in mended} >= {
+        'lost', 'unlisted' if name == 'cancelled' else 'adrift'}
+    assert checked(service) == []
+    assert {jobid: service.getStatus(jobid) for jobid in statuses} == statuses
+    status, = {*statuses.values()}
+    assert {job.id for job in service.listJobs(status, limit=400)[0]} == {
+        *statuses}
+    assert sum(service.jobqueue.counts().values()) == len(statuses)
+    clock.advance(25 * HOUR)
+    for jobid in statuses if name == 'later' else ():
+        service.startJob(jobid)
+    assert drain() == (0 if name == 'cancelled' else len(statuses))
+
+
+@pytest.mark.parametrize('part', ['log', 'buckets', '_count'])
+def test_a_repair_lists_the_jobs_of_a_lost_log(service, ran, drain, lose,
+                                               part):
+    for n in range(40):
+        service.add('note', n)
+    drain()
+    number = next(n for n, slot in service.jobqueue.slots.items()
+                  if slot.completed)
+    log = service.jobqueue.slots[number].completed
+    lose(log if part == 'log' else getattr(log, part))
+    checked(service, repair=True)
+    assert checked(service) == []
+    assert service.stats()['completed'] == 40
+    assert len(service.listJobs('completed')[0]) == 40
+    service.clean('completed')
+    assert service.stats()['completed'] == len(service.jobs) == 0
+
+
+def test_a_lost_page_of_claims_hides_no_other_job(service, ran, lose):
+    processor = SimpleProcessor(service._p_jar.db(), ['tasks'])
+    service.add('note')
+    transaction.commit()
+    claim, = processor.worker.claim_some()[:1]
+    transaction.begin()
+    lose(service.jobqueue.slots[claim.slot].claims)
+    adrift = service.add('note')
+    service.jobqueue.take_out(service.jobs[adrift])
+    assert ('adrift', adrift) in checked(service)

@@ -91,8 +91,8 @@ CHECKED = {
     'keys': 'unique keys of jobs that are gone',
     'late': 'jobs that are to wait longer than their delay or schedule says',
     'unlisted': 'jobs that are over, and that no listing shows',
-    'lost': 'lost records of the queue itself, by their oids; restore these '
-            'from a backup',
+    'lost': 'lost records of the queue itself, by their oids; --repair '
+            'replaces those of lanes and logs, restore others from a backup',
 }
 
 # How many ids of one kind are printed.
@@ -101,8 +101,8 @@ _IDS = 50
 
 @click.command('check')
 @click.option('--repair', is_flag=True,
-              help='Put jobs back into a lane, and remove entries and keys of '
-                   'jobs that are gone.')
+              help='Put jobs back into a lane, remove entries and keys of '
+                   'jobs that are gone, and replace lost lanes and logs.')
 @verb()
 def check_command(repair: bool, backend: Backend, as_json: bool) -> None:
     """Look over all jobs for those that no worker would ever come to.

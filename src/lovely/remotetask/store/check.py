@@ -80,7 +80,7 @@ def step(queue: JobQueue, start: str | None, limit: int, now: float
     Raises: ValueError for a ``start`` of another call.
     Txn: reads; each call may have one of its own.
     """
-    part, _, at = (start or 'jobs:').partition(':')
+    part, _, at = (start or f'{LANES[0]}:').partition(':')
     try:
         if part not in _PARTS:
             raise _BadStart
@@ -114,11 +114,21 @@ def jobs(queue: JobQueue, start: int | None, limit: int, now: float
     cold = [job for job in ghosts(queue.jobs, ids[:limit])
             if job._p_changed is None and job._p_jar is not None]
     prefetch(cold)
-    found = [Finding(kind, jobid) for jobid in ids[:limit]
-             if (kind := verdict(queue, jobid, now)) is not None]
+    found = list(dict.fromkeys(
+        finding for jobid in ids[:limit]
+        if (finding := _judged(queue, jobid, now)) is not None))
     for job in cold:
         job._p_deactivate()
     return found, ids[limit] if len(ids) > limit else None
+
+
+def _judged(queue: JobQueue, jobid: int, now: float) -> Finding | None:
+    try:
+        kind = verdict(queue, jobid, now)
+    except POSKeyError as error:
+        # What has been lost of the queue keeps no other job from its verdict.
+        return Finding(LOST, u64(error.args[0]), 'jobs')
+    return None if kind is None else Finding(kind, jobid)
 
 
 def verdict(queue: JobQueue, jobid: int, now: float) -> str | None:
@@ -217,6 +227,8 @@ def _look_at_claims(queue: JobQueue, part: str, start: str, limit: int,
 def _look_at_lanes(queue: JobQueue, part: str, start: str, limit: int,
                    now: float) -> _Part:
     lanes, first = getattr(queue, part), _number(start)
+    for length in lanes.lengths:
+        length()            # it may be lost, too
     entries = list(islice(lanes.entries_up() if first is None
                           else lanes.entries_up(first), limit + 1))
     found = [Finding(GONE, jobid, (part, key))
@@ -230,6 +242,7 @@ def _look_at_logs(queue: JobQueue, part: str, start: str, limit: int,
     number, _, at = start.partition('.')
     for slot in queue.slots.keys(_number(number, _SLOTS)):
         log = getattr(queue.slots[slot], part)
+        len(log)
         entries = list(islice(log.down(_number(at)), limit + 1))
         found = [Finding(GONE, jobid, (part, (slot, moment)))
                  for moment, jobid in entries[:limit]
@@ -274,11 +287,13 @@ def _has_key(queue: JobQueue, key: str, jobid: int) -> bool:
         job.key == key or isinstance(job, UnreadableJob))
 
 
-#: The parts of a look: their names begin a ``start``.
+#: The parts of a look: their names begin a ``start``.  Jobs come behind lanes
+#: and logs: where a lost record of these has been replaced, its jobs stand
+#: nowhere, and that is found then.
 _PARTS: dict[str, Callable[..., _Part]] = {
-    'jobs': _look_at_jobs, 'claims': _look_at_claims,
     **dict.fromkeys(LANES, _look_at_lanes),
-    **dict.fromkeys(LOGS, _look_at_logs), 'keys': _look_at_keys}
+    **dict.fromkeys(LOGS, _look_at_logs), 'claims': _look_at_claims,
+    'jobs': _look_at_jobs, 'keys': _look_at_keys}
 
 
 class _BadStart(Exception):
@@ -301,7 +316,7 @@ def mend(queue: JobQueue, findings: list[Finding], now: float
     """Put right what can be, if it still is wrong.
 
     Jobs go back into a lane, uncharged, or into a log; entries and keys are
-    removed.
+    removed; lanes and logs that have lost a record are emptied.
     Returns: what was put right.
     Txn: writes; a job that moves at the same time conflicts.
     """
@@ -328,6 +343,9 @@ def _mended(queue: JobQueue, findings: list[Finding], now: float
             if _has_key(queue, where, jobid):
                 continue
             queue.uniques.drop(where, jobid)
+        elif kind == LOST:
+            if not queue.renew(where):
+                continue
         else:
             continue
         yield finding

@@ -20,6 +20,7 @@ from __future__ import annotations
 import struct
 
 from persistent import Persistent
+from ZODB.POSException import POSKeyError
 
 from lovely.remotetask.store.log import Log
 
@@ -115,3 +116,21 @@ class Slot(Persistent):
         self.claims = Claims()
         self.completed = Log()
         self.error = Log()
+
+    def renew(self, name: str) -> bool:
+        """Put an empty log in the place of one that has lost a record.
+
+        A check lists its jobs anew.
+        Arguments: ``name``, of the log.
+        Returns: had it lost one?
+        Cost: O(n): all records are loaded.
+        """
+        try:
+            log = getattr(self, name)
+            for _ in log.down():
+                pass
+            len(log)
+        except POSKeyError:
+            setattr(self, name, Log())
+            return True
+        return False

@@ -16,6 +16,7 @@ from itertools import islice
 from BTrees.Length import Length
 from BTrees.LLBTree import LLBTree
 from persistent import Persistent
+from ZODB.POSException import POSKeyError
 
 #: The first key of every lane.  Keys of jobs are larger.
 SENT = -2**62
@@ -123,6 +124,26 @@ class Lanes(Persistent):
         tree[SENT] = 0
         del tree[key]
         self.lengths[lane].change(-1)
+
+    def renew(self) -> bool:
+        """Put an empty lane in the place of each that has lost a record.
+
+        Its jobs stand nowhere then; a check puts them back.
+        Returns: was there any?
+        Cost: O(n): all records are loaded.
+        """
+        trees, lengths = list(self.trees), list(self.lengths)
+        for lane, tree in enumerate(trees):
+            try:
+                for _ in tree.items():
+                    pass
+                lengths[lane]()
+            except POSKeyError:
+                trees[lane], lengths[lane] = LLBTree({SENT: 0}), Length()
+        if trees == list(self.trees):
+            return False
+        self.trees, self.lengths = tuple(trees), tuple(lengths)
+        return True
 
     def __len__(self) -> int:
         # From the counters: len() of a cold tree loads all of it.

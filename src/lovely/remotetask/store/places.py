@@ -89,6 +89,17 @@ class Places(Workers):
         else:
             getattr(self, name).discard(key, jobid)
 
+    def renew(self, name: str) -> bool:
+        """Let nothing of these lanes or logs be lost any more.
+
+        The jobs that stood in what is lost stand nowhere then; a check puts
+        them back.
+        Returns: was anything lost?
+        """
+        if name in LOGS:
+            return any([slot.renew(name) for slot in self.slots.values()])
+        return name in LANES and bool(getattr(self, name).renew())
+
     def _move(self, job: Job, status: str) -> str:
         self.check_owned(job)
         states.check(job.id, job.status, status)

@@ -65,6 +65,10 @@ class Ready(Persistent):
         """Remove an entry by its key, if it still is this job's."""
         return self._lanes.discard(key, jobid)
 
+    def renew(self) -> bool:
+        """Put an empty lane in the place of each lost one: see Lanes.renew."""
+        return self._lanes.renew()
+
     def beside(self, key: int) -> int:
         """The next key of the same lane.
 
