@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 from typing import Any
@@ -22,9 +23,11 @@ from lovely.remotetask.host.paths import show
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store import check
 from lovely.remotetask.store import upstream
+from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import why_unreadable
 from lovely.remotetask.texts import some
 from lovely.remotetask.walk import services
+from lovely.remotetask.walk import unseen
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -51,6 +54,26 @@ def old_services(connection: Connection, host: IHost
         service = host.find_service(connection, path)
         if service is not None and upstream.is_old(service):
             yield path
+
+
+def without_class(connection: Connection, host: IHost) -> list[str]:
+    """The services of 0.5.2 whose own class is not installed, as sentences.
+
+    ``old_services`` does not find them: a migration would leave them out
+    without a word, and their jobs would wait for ever.
+    """
+    found = []
+    for names, obj in unseen(connection, host):
+        with suppress(*UNREADABLE):
+            obj._p_activate()
+        state = getattr(obj, '__Broken_state__', None)
+        # Other objects of an application may have a queue, too.
+        if isinstance(state, dict) and {'jobs', '_queue'} <= state.keys():
+            kind = type(obj)
+            found.append(f'{show(names)} cannot be read: its class '
+                         f'{kind.__module__}.{kind.__name__} cannot be '
+                         f'imported')
+    return found
 
 
 def look_over(path: ServicePath, cancel_lost: bool = False) -> Plan | None:

@@ -8,8 +8,9 @@
 
 An entry is ``site@service``.  An empty site is the root, a path leads to a
 site at any depth; ``*`` on either side means all.  A service is found as a
-utility of the site, or as an object in it.  One that is added later is
-started, too: every SERVICES_SECONDS a thread looks for new ones.
+utility of the site, or as an object in it; an empty name is that of a utility
+that was registered without one.  A service that is added later is started,
+too: every SERVICES_SECONDS a thread looks for new ones.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ class _Starter:
 
     def _follow(self, root: Any, directive: str) -> None:
         site_name, separator, service_name = directive.partition('@')
-        if not separator or '@' in service_name or not service_name:
+        if not separator or '@' in service_name:
             self._warn('autostart: %r is not of the form site@service, where '
                        'an empty site is the root and * means all; it is '
                        'ignored', directive)

@@ -39,6 +39,22 @@ UNSEEN: tuple[type[Exception], ...] = (*UNREADABLE, TypeError)
 
 def services(connection: Connection, host: IHost) -> Iterator[ServicePath]:
     """The paths of the services near the roots of a database."""
+    for names, obj in _near(connection, host):
+        if names and can_be_seen(obj) and ITaskService.providedBy(obj):
+            yield path_to(names, obj, host)
+
+
+def unseen(connection: Connection, host: IHost
+           ) -> Iterator[tuple[list[str], Any]]:
+    """The objects near the roots whose class is not installed, with names."""
+    for names, obj in _near(connection, host):
+        if IBroken.implementedBy(obj.__class__):
+            yield names, obj
+
+
+def _near(connection: Connection, host: IHost
+          ) -> Iterator[tuple[list[str], Any]]:
+    """Containers, services and broken objects near the roots, with names."""
     seen: set[Any] = set()
     left = [OBJECTS]
     for root in host.roots(connection):
@@ -52,13 +68,9 @@ def services(connection: Connection, host: IHost) -> Iterator[ServicePath]:
                 if mark in seen:
                     continue
                 seen.add(mark)
-                if not can_be_seen(obj):
-                    continue
-                if ITaskService.providedBy(obj):
-                    if names:
-                        yield path_to(names, obj, host)
-                    continue
-                below += _inside(names, obj, left)
+                yield names, obj
+                if can_be_seen(obj) and not ITaskService.providedBy(obj):
+                    below += _inside(names, obj, left)
             level = below
 
 
@@ -105,7 +117,8 @@ def _inside(names: list[str], obj: Any, left: list[int]
         # Names with a slash, and numbers, cannot stand in a path.
         if isinstance(name, str) and name and '/' not in name and (
                 _may_contain(member)
-                or ITaskService.implementedBy(member.__class__)):
+                or ITaskService.implementedBy(member.__class__)
+                or IBroken.implementedBy(member.__class__)):
             yield [*names, name], member
 
 

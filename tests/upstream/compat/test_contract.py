@@ -122,6 +122,7 @@ SIGNATURES = [
     (service.TaskService.process, '(now=None)'),
     (service.TaskService.startProcessing, '()'),
     (service.TaskService.isProcessing, '()'),
+    (service.TaskService.__init__, '()'),
     (service.TaskService._threadName, '()'),
     (service.TaskService._generateId, '()'),
     (testing.TaskServiceStub.__init__, '()'),
@@ -158,6 +159,30 @@ def test_signatures_that_allow_more(function):
         'stopProcessing': [(None,)]}
     for arguments in calls[function.__name__]:
         assert bind(*arguments)
+
+
+FIELDS_OF_0_5_2 = {
+    interfaces.ITask: 'inputSchema outputSchema __call__',
+    interfaces.ITaskService: (
+        'jobs taskInterface getAvailableTasks add addCronJob startJob '
+        'reschedule clean cancel getStatus getResult getError hasJobsWaiting '
+        'processNext process startProcessing stopProcessing isProcessing '
+        '__parent__ __name__'),
+    interfaces.IJob: (
+        'id task status input output error created started completed'),
+    interfaces.ICronJob: (
+        'minute hour dayOfMonth month dayOfWeek delay scheduledFor update '
+        'timeOfNextCall'),
+    interfaces.IStartRemoteTasksEvent: 'serviceNames',
+    interfaces.IProcessor: 'running __call__',
+}
+
+
+@pytest.mark.parametrize('interface', FIELDS_OF_0_5_2, ids=lambda one: (
+    one.__name__))
+def test_interfaces_name_what_they_did(interface):
+    assert set(FIELDS_OF_0_5_2[interface].split()) <= set(
+        interface.names(all=True))
 
 
 def test_class_attributes_of_the_service():

@@ -33,7 +33,7 @@ def start(application, root, autostart):
     return start
 
 
-@pytest.mark.parametrize('entry', ['rootTasks', 'a@b@c', 'site@', '@'])
+@pytest.mark.parametrize('entry', ['rootTasks', 'a@b@c'])
 def test_autostart_entries_without_at_crashed_the_startup(
         entry, root, start, log):
     start(f'{entry}, @rootTasks')

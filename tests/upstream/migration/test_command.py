@@ -197,19 +197,50 @@ def test_in_use(migrate, opened, press):
 def test_jobs_that_cannot_be_read(migrate, written, no_press):
     """Their class is not installed here: nothing is changed."""
     before = digest(written)
-    code, out, errors = migrate()
+    code, out, errors = migrate('--service', '/tasks')
     assert (code, out) == (1, '')
     assert errors == (
         'remotetask: /tasks has jobs that cannot be read, and was not '
         'migrated: 1 (298837673): its class press.PressJob cannot be '
         'imported; install the code of the application beside remotetask, '
-        'or take them along as they are with --leave-unreadable\n')
+        'or leave them as they are with --leave-unreadable\n')
     assert digest(written) == before
     code, out, _ = migrate('--dry-run')
     assert code == 0
     assert 'unknown      1       1\n' in out
     assert ('cannot be read, its class press.PressJob cannot be imported: '
             '298837673\n') in out
+
+
+LEFT_OUT = ('/site1/++etc++site/default/mail cannot be read: its class '
+            'press.PressService cannot be imported')
+
+
+def test_a_service_that_cannot_be_read(migrate, written, no_press):
+    """It was left out without a word, and its jobs waited for ever."""
+    before = digest(written)
+    assert migrate() == (1, '', (
+        f'remotetask: nothing was migrated: {LEFT_OUT}; install the code of '
+        f'the application beside remotetask, or leave them as they are with '
+        f'--leave-unreadable\n'))
+    code, out, _ = migrate('--dry-run')
+    assert code == 0 and f'\nleft out: {LEFT_OUT}\n' in out
+    assert json.loads(migrate('--dry-run', '--json')[1])['unreadable'] == [
+        LEFT_OUT]
+    assert digest(written) == before
+    code, out, _ = migrate('--leave-unreadable')
+    assert code == 0 and f'\nleft out: {LEFT_OUT}\n' in out
+    # As long as it is there, there is something to migrate.
+    assert migrate('--leave-unreadable') == (0, f'left out: {LEFT_OUT}\n', '')
+
+
+def test_one_that_was_left_out_is_migrated_later(migrate, written, press):
+    sys.modules.pop('press')
+    path = sys.path.pop(0)
+    assert migrate('--leave-unreadable')[0] == 0
+    sys.path.insert(0, path)
+    code, out, errors = migrate()
+    assert (code, out, errors) == (0, ALL[ALL.index('/site1'):], '')
 
 
 def test_they_can_be_taken_along(migrate, written, opened, no_press,

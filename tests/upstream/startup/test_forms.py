@@ -75,6 +75,41 @@ def test_directive(text, threads, records, start, running):
         assert found == records
 
 
+@pytest.mark.parametrize('text, threads, records', [
+    # 0.5.2 asked for the utility of this name, and the name was ''.
+    ('@', ['mail'], [info('', 'root')]),
+    ('site1@', ['mail'], [info('', 'site1')]),
+    ('site2@', ['site2.own'], [info('', 'site2')]),
+    ('*@', ['mail', 'site2.own'], [info('', 'root'), info('', 'site2')]),
+    ('site2@*', ['site2.one', 'site2.own'],
+     {info('one', 'site2'), info('', 'site2')}),
+])
+def test_services_that_are_registered_without_a_name(
+        text, threads, records, root, start, running):
+    for site, name in ((root, 'mail'), (root['site2'], 'own')):
+        service = site[name] = TaskService()
+        site.getSiteManager().registerUtility(service, ITaskService)
+    transaction.commit()
+    found = start(text)
+    assert running() == [f'remotetasks.{name}' for name in threads]
+    if isinstance(records, set):
+        assert set(found) == records and len(found) == len(records)
+    else:
+        assert found == records
+
+
+@pytest.mark.parametrize('text, record', [
+    ('@', 'ERROR service  on site root not found'),
+    ('site1@', 'ERROR service  on site site1 not found'),
+    ('missing@', 'ERROR site missing not found'),
+    ('*@', 'WARNING no services started by directive *@'),
+])
+def test_no_service_is_registered_without_a_name(
+        text, record, start, running):
+    assert start(text) == [record]
+    assert running() == []
+
+
 def test_star_star_visits_the_root_first_and_the_sites_in_order(start):
     sites = [line.split(' on site ')[1].split()[0] for line in start('*@*')]
     assert sites == sorted(sites, key=['root', 'site1', 'site2'].index)

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 # How many ids of jobs are printed in a line.
 _IDS = 10
 
+_REMEDY = ('install the code of the application beside remotetask, or leave '
+           'them as they are with --leave-unreadable')
+
 
 @click.command('migrate')
 @options('The database', tasks=False,
@@ -51,7 +54,8 @@ _IDS = 10
                    'and not ended.  Default: they run first.')
 @click.option('--leave-unreadable', is_flag=True,
               help='Take jobs along that cannot be read, because their code '
-                   'is not installed.  Default: migrate nothing then.')
+                   'is not installed, and leave services out that cannot.  '
+                   'Default: migrate nothing then.')
 @click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
 def migrate_command(chosen: Chosen, dry_run: bool, cancel_lost: bool,
                     leave_unreadable: bool, as_json: bool) -> None:
@@ -65,6 +69,12 @@ def migrate_command(chosen: Chosen, dry_run: bool, cancel_lost: bool,
           as (database, host), _quiet()):
         paths = db.read(database, lambda connection: _find(
             connection, host, chosen.service))
+        missing = [] if chosen.service is not None else db.read(
+            database, lambda connection: migration.without_class(
+                connection, host))
+        if missing and not (dry_run or leave_unreadable):
+            raise Failure(f'nothing was migrated: {"; ".join(missing)}',
+                          _REMEDY)
         answers = []
         for path in paths:
             found = _migrate(path, dry_run, cancel_lost, leave_unreadable)
@@ -73,8 +83,12 @@ def migrate_command(chosen: Chosen, dry_run: bool, cancel_lost: bool,
                 if not as_json:
                     _print(answers[-1])
     if as_json:
-        print_json({'dryRun': dry_run, 'services': answers})
-    elif not answers:
+        print_json({'dryRun': dry_run, 'services': answers,
+                    'unreadable': missing})
+        return
+    for sentence in missing:
+        click.echo(f'left out: {sentence}')
+    if not (answers or missing):
         click.echo('no service of 0.5.2 is here: there is nothing to migrate')
     elif dry_run:
         click.echo('this was a dry run: nothing has been changed')
@@ -118,9 +132,7 @@ def _migrate(path: ServicePath, dry_run: bool, cancel_lost: bool,
                 f'read-only', 'open it for writing, or use --dry-run'
                 ) from error
         except ConfigurationError as error:
-            raise Failure(str(error), 'install the code of the application '
-                          'beside remotetask, or take them along as they are '
-                          'with --leave-unreadable') from error
+            raise Failure(str(error), _REMEDY) from error
 
 
 def _answer(path: ServicePath, found: Plan) -> dict[str, Any]:

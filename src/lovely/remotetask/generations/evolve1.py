@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host.paths import show
 from lovely.remotetask.log import log
 from lovely.remotetask.migration import migrate
 from lovely.remotetask.migration import old_services
+from lovely.remotetask.migration import without_class
 
 
 def evolve(context: Any) -> None:
@@ -14,7 +16,12 @@ def evolve(context: Any) -> None:
 
     Txn: of its own, in connections of their own.
     """
-    for path in list(old_services(context.connection, current_host())):
+    host = current_host()
+    # Generation 1 is never evolved again: what is left out would stay behind.
+    missing = without_class(context.connection, host)
+    if missing:
+        raise ConfigurationError('; '.join(missing))
+    for path in list(old_services(context.connection, host)):
         found = migrate(path)
         if found is not None:
             log.info('service %s is migrated from 0.5.2: %s', show(path),
