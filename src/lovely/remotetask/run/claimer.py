@@ -245,6 +245,9 @@ class Claimer:
             job = queue.claim_this(jobid, self.identity.token(slot), now,
                                    manual_worker().id, force)
             return claims_of([] if job is None else [job], slot)
+        # Before the lanes are looked at: where another service was made at the
+        # path, this worker has no slot there.
+        queue.check_slot(self.identity.id, slot)
         look = self._look(service, now)
         look.take_back(queue)
         jobs = self._take_suspect(service, slot, turn, look)
