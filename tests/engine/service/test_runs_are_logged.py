@@ -6,6 +6,7 @@ import threading
 import pytest
 import transaction
 import zope.component
+from ZODB.POSException import ReadConflictError
 
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import RetryLater
@@ -137,6 +138,25 @@ def test_a_task_that_is_gone_for_long(run, service, register, application,
     assert (record.levelname, record.job_id, record.outcome) == (
         'ERROR', jobid, 'failed')
     assert record.getMessage().startswith('Task "gone" not found!')
+
+
+def test_a_run_whose_job_was_cancelled_has_one_record(
+        application, service, register, heard):
+    def work(input):
+        manager = transaction.TransactionManager()
+        connection = application.db.open(manager)
+        connection.root()['Application']['tasks'].cancel(jobid)
+        manager.commit()
+        connection.close()
+        # The next attempt sees it.
+        raise ReadConflictError
+
+    register(work, 'work')
+    jobid = service.add('work')
+    transaction.commit()
+    assert SimpleProcessor(application.db, ['tasks']).processNext()
+    assert [(record.job_id, record.outcome) for record in heard] == [
+        (jobid, 'conflict'), (jobid, 'dropped')]
 
 
 def test_jobs_that_share_a_commit_have_a_record_each(
