@@ -259,7 +259,7 @@ class Claimer:
             # A suspect may have come in among the due ones.
             jobs = jobs or self._take_suspect(
                 service, slot, turn, look) or []
-        look.set_aside(queue, self.identity.id)
+        look.set_aside(queue, self.identity.id, found=bool(jobs))
         if look.rest is not None:
             self._pause = min(look.rest, self._pause or look.rest)
         return claims_of(jobs, slot)
