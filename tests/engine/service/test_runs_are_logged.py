@@ -70,6 +70,7 @@ def test_a_run_that_ends_well(run, heard):
             record.next_at, record.error) == (
         jobid, 'work', 1, 'completed', None, None)
     assert record.seconds >= 0 and record.worker.startswith('processor')
+    assert record.service == '/tasks'
     assert record.getMessage().startswith(
         f"Job {jobid} (task 'work', attempt 1, worker {record.worker}) "
         f"completed after 0.0")

@@ -160,12 +160,13 @@ class SimpleProcessor:
         """
         # Not ``if jobid``: 0 is an id like any other.
         claim = None if jobid is None else self._claims.pop(jobid, None)
-        if claim is None:
-            claim = self.worker.claim(jobid, force)
-        if claim is None:
-            return False
-        with monitor.watching(self.worker):
-            self.worker.run(claim)
+        with self.worker.logging():
+            if claim is None:
+                claim = self.worker.claim(jobid, force)
+            if claim is None:
+                return False
+            with monitor.watching(self.worker):
+                self.worker.run(claim)
         return True
 
     # -- the loop -------------------------------------------------------------
@@ -211,7 +212,8 @@ class SimpleProcessor:
     def _loop(self) -> None:
         self._patience = SYSTEM_CLOCK.monotonic() + _SERVICE_PATIENCE
         while self.running:
-            rest = self._step()
+            with self.worker.logging():
+                rest = self._step()
             if rest is None:
                 return
             if rest and self.running:
@@ -363,7 +365,8 @@ class MultiProcessor(SimpleProcessor):
 
     def _run(self, claims: list[Claim]) -> None:
         try:
-            self.worker.work(claims, self._turn())
+            with self.worker.logging():
+                self.worker.work(claims, self._turn())
         finally:
             # Before the event is set: the loop may wait for a free thread,
             # and counts this one as busy while it is in the list.

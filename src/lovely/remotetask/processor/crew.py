@@ -74,6 +74,7 @@ class _Member(MultiProcessor):
         self.host = crew.host
         self.wakeEvent = _WakeEvent(crew.woken)
         super().__init__(crew.database, path, maxThreads=crew.maxThreads)
+        self.worker.hasOthers = True
         self.threads = crew.threads
         self.due = 0.0
 
@@ -91,7 +92,8 @@ class _Member(MultiProcessor):
         """See SimpleProcessor._step"""
         # It returns at once; a commit that has woken us is visible then.
         self._listener.sleep(0.0)
-        rest = self._step()
+        with self.worker.logging():
+            rest = self._step()
         if rest is not None:
             self.due = SYSTEM_CLOCK.monotonic() + rest
         return rest
