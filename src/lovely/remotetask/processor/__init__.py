@@ -41,6 +41,7 @@ from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.failing import BACKOFF_LAST
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.store.records import is_damaged
 from lovely.remotetask.store.workers import LOOP
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ class SimpleProcessor:
 
     def _log_broken(self, error: Exception) -> None:
         log.error('Processor: the database failed; trying again until it '
-                  'answers', exc_info=error)
+                  'answers%s', cure(error, self.servicePath), exc_info=error)
 
     def _look_for_tasks(self) -> None:
         """Say so if this process has no task at all."""
@@ -323,6 +324,13 @@ class SimpleProcessor:
 
     def _wind_up(self) -> None:
         """Called when the loop has ended."""
+
+
+def cure(error: Exception, path: Sequence[str]) -> str:
+    """What helps a service with this error, as the end of a message."""
+    return (f'. A record of service {show(path)} is lost or damaged, and ZODB '
+            f'has logged which: restore it from a backup'
+            if is_damaged(error) else '')
 
 
 class MultiProcessor(SimpleProcessor):

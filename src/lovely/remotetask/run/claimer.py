@@ -123,6 +123,8 @@ class Claimer:
 
         def enroll(service: TaskService) -> list[int]:
             queue = service.jobqueue
+            # Without it no job can be found, and none would be missed.
+            service.jobs.load()
             self.executor.oid = service._p_oid
             queue.enroll(identity.id, life.announce(), life.needs_beat)
             return [queue.take_slot(identity.id)
