@@ -4,6 +4,7 @@ import json
 import signal
 
 import pytest
+import ZODB
 from BTrees.Length import Length
 from BTrees.OOBTree import OOBTree
 from worker_process import DEADLINE
@@ -11,6 +12,9 @@ from worker_process import heard
 from ZODB.Connection import TransactionMetaData
 from zope.component import provideUtility
 
+from lovely.remotetask.cli.worker import _Work
+from lovely.remotetask.edge import db
+from lovely.remotetask.host.plain import PLAIN
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.task import EchoTask
 
@@ -293,3 +297,15 @@ def test_workers_and_show_tell_of_each_service(zeo, sites, worker,
         assert 'completed' in shown.stdout
     assert len(names) == 2
     assert process.stop() == 0
+
+
+def test_each_database_has_a_connection_for_each_thread():
+    """A queue may have a database of its own; each run has both open."""
+    databases = {}
+    main, jobs = [ZODB.DB(None, databases=databases, database_name=name)
+                  for name in ('main', 'jobs')]
+    try:
+        _Work(main, PLAIN, ('*',), 20)
+        assert min(main.getPoolSize(), jobs.getPoolSize()) > 20
+    finally:
+        db.close(main)

@@ -107,8 +107,9 @@ class _Work:
         from lovely.remotetask.cli import find_service
         from lovely.remotetask.edge import db
 
-        database.setPoolSize(
-            max(database.getPoolSize(), threads + _MACHINERY))
+        # Also the one that a queue has of its own: each run has both open.
+        for one in database.databases.values():
+            one.setPoolSize(max(one.getPoolSize(), threads + _MACHINERY))
         names = tuple(dict.fromkeys(names))
         paths = db.read(database, lambda connection: (
             find_service.find_several(connection, names, host)))
