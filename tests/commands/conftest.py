@@ -163,6 +163,8 @@ class Forks:
                 code = int(self._wire.recv(100))
             except TimeoutError:
                 os.kill(pid, signal.SIGKILL)
+                # Or the next command would take this one's end for its own.
+                self._wire.recv(100)
                 raise
             stdout.seek(0), stderr.seek(0)
             return subprocess.CompletedProcess(

@@ -4,11 +4,19 @@ import json
 import signal
 
 import pytest
+import ZODB
 from BTrees.Length import Length
 from BTrees.OOBTree import OOBTree
 from worker_process import DEADLINE
 from worker_process import heard
 from ZODB.Connection import TransactionMetaData
+from zope.component import provideUtility
+
+from lovely.remotetask.cli.worker import _Work
+from lovely.remotetask.edge import db
+from lovely.remotetask.host.plain import PLAIN
+from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.task import EchoTask
 
 SOON = {'LOVELY_REMOTETASK_SERVICES_SECONDS': '0.2'}
 
@@ -207,16 +215,21 @@ def hold_in(sites, directory):
     return jobs
 
 
-def test_a_broken_service_holds_up_no_other(zeo, sites, worker):
-    """The record of a queue is damaged; a job of another service runs."""
-    with sites.service('b') as service:
-        oid = service.jobqueue.ready._p_oid
-    storage = sites.producer.database.storage
+def damage(sites, obj):
+    """Let the record of an object be one that cannot be read."""
+    storage, oid = sites.producer.database.storage, obj._p_oid
     written = TransactionMetaData()
     storage.tpc_begin(written)
     storage.store(oid, storage.load(oid)[1], b'damaged', '', written)
     storage.tpc_vote(written)
     storage.tpc_finish(written)
+
+
+def test_a_broken_service_holds_up_no_other(zeo, sites, worker):
+    """The record of a queue is damaged; a job of another service runs."""
+    with sites.service('b') as service:
+        lane = service.jobqueue.ready
+    damage(sites, lane)
     process = worker('--db', zeo.uri, '--tasks', 'thetasks', '--service',
                      '*').ready()
     for number in range(30):
@@ -226,6 +239,44 @@ def test_a_broken_service_holds_up_no_other(zeo, sites, worker):
     assert process.stop() == 0
     told = process.rest()
     assert told.count('ERROR lovely.remotetask: service /b/tasks failed') == 1
+
+
+def test_a_service_that_has_lost_its_jobs(zeo, sites, worker):
+    """Without the mapping of all jobs none is found, and none is missed."""
+    with sites.service('b') as service:
+        jobs = service.jobs
+    damage(sites, jobs)
+    process = worker('--db', zeo.uri, '--tasks', 'thetasks', '--service',
+                     '*').ready()
+    assert '2 services (/a/tasks, /c/tasks), ' in process.line
+    process.wait_for('ERROR lovely.remotetask: service /b/tasks failed')
+    for name in ('a', 'c'):
+        sites.ended(name, sites.add(name, 'note'))
+    assert process.stop() == 0
+    told = process.rest()
+    assert told.count(' ERROR lovely.remotetask: ') == 1
+    assert ('A record of service /b/tasks is lost or damaged, and ZODB has '
+            'logged which: restore it from a backup' in told)
+    assert "Couldn't load state for lovely.remotetask.store.blocks" in told
+    process = worker('--db', zeo.uri, '--service', '/a/tasks', '--service',
+                     '/b/tasks')
+    assert process.end() == 1
+    assert 'service /b/tasks cannot be read: ' in process.rest()
+
+
+def test_the_log_tells_of_which_service_it_speaks(zeo, sites, worker):
+    process = worker('--db', zeo.uri, '--tasks', 'thetasks', '-v',
+                     '--service', '*').ready()
+    with sites.service('a') as service:
+        provideUtility(EchoTask(), ITask, name='gone')
+        service.add('gone')
+    process.wait_for('Task "gone" not found! (service /a/tasks)')
+    jobid = sites.add('c', 'note', 'c')
+    process.wait_for(f'Job {jobid} (task \'note\'')
+    assert process.told[-1].endswith(' s (service /c/tasks)\n')
+    assert process.stop() == 0
+    told = process.rest()
+    assert 'service /a/tasks: this worker runs its jobs\n' in told
 
 
 def test_workers_and_show_tell_of_each_service(zeo, sites, worker,
@@ -246,3 +297,15 @@ def test_workers_and_show_tell_of_each_service(zeo, sites, worker,
         assert 'completed' in shown.stdout
     assert len(names) == 2
     assert process.stop() == 0
+
+
+def test_each_database_has_a_connection_for_each_thread():
+    """A queue may have a database of its own; each run has both open."""
+    databases = {}
+    main, jobs = [ZODB.DB(None, databases=databases, database_name=name)
+                  for name in ('main', 'jobs')]
+    try:
+        _Work(main, PLAIN, ('*',), 20)
+        assert min(main.getPoolSize(), jobs.getPoolSize()) > 20
+    finally:
+        db.close(main)

@@ -5,6 +5,7 @@ import json
 import pstats
 import re
 import subprocess
+import textwrap
 from collections import Counter
 
 import pytest
@@ -329,3 +330,60 @@ def test_one_worker_for_all_services(web, pair):
         code, told = worker.end()
     assert code == 0, told
     assert 'Traceback' not in told
+
+
+LATE = """
+<product-config lovely.remotetask>
+  autostart fold/deep@tasks
+</product-config>
+"""
+
+MAKE = """
+import transaction
+from lovely.remotetask.zope.service import add_service
+if 'fold' not in app.objectIds():
+    app.manage_addFolder('fold')
+app.fold.manage_addFolder('deep')
+add_service(app.fold.deep)
+transaction.commit()
+"""
+
+
+def test_a_site_that_is_made_after_the_start_of_the_server(
+        environment, tmp_path):
+    """Its jobs run, also where it is deleted and made anew meanwhile; and a
+    signal ends the server in an orderly way, though none ran at its start."""
+    zeo = instances.Zeo(environment, tmp_path)
+    server, beside = [instances.Instance(environment, tmp_path, name)
+                      for name in ('server', 'beside')]
+    for instance in (server, beside):
+        zeo.use(instance)
+        instance.with_tasks()
+    server.extend(f'enable-xmlrpc on\n{LATE}')
+    server.environ['LOVELY_REMOTETASK_SERVICES_SECONDS'] = '0.2'
+    try:
+        server.start()
+        service = server.proxy('/fold/deep/tasks')
+        for again in (False, True):
+            if again:
+                beside.console("""
+                    import transaction
+                    app.fold.manage_delObjects(['deep'])
+                    transaction.commit()
+                    """ + textwrap.indent(MAKE, ' ' * 20))
+            else:
+                beside.console(MAKE)
+            server.status(service.add('note', 'late'), 'completed',
+                          path='/fold/deep/tasks')
+        jobid = service.add('hold')
+        wait_until(lambda: 'held' in server.notes.read_text(), server.told)
+        code, told = server.stop()
+        assert code == 0, told
+        assert 'Traceback' not in server.told(), server.told()
+        assert beside.console(f"""
+            service = app.fold.deep.tasks
+            print(service.getStatus({jobid}), len(service.listWorkers()))
+            """).strip() == 'queued 0'
+    finally:
+        server.stop()
+        zeo.stop()

@@ -203,7 +203,7 @@ def test_a_failure_fails_its_job_and_no_commit(service, register_task):
 
 
 def test_what_keeps_jobs_from_being_run_is_told(application, service):
-    with pytest.raises(ServiceGone, match='no service at tasks'):
+    with pytest.raises(ServiceGone, match='no service at /tasks'):
         with inline(service):
             service.add('echo')
             del application.root['tasks']

@@ -106,8 +106,14 @@ def bootStrapSubscriber(event: Any) -> None:
         log.exception('no further services are started: the start-up failed')
 
 
+# Those that look for services which are added later.
 _lookouts: weakref.WeakKeyDictionary[DB, Lookout] = (
     weakref.WeakKeyDictionary())
+
+
+def is_looking_out() -> bool:
+    """May services be started in this process later?"""
+    return bool(_lookouts)
 
 
 def _look_out(database: DB, starter: _Starter) -> None:

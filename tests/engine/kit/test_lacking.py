@@ -95,6 +95,28 @@ def test_a_worker_leaves_to_others_what_it_lacks(world, ran, log):
     assert sorted(ran[1:]) == list(range(12))
 
 
+def test_many_jobs_that_no_worker_can_run_hold_up_no_other(world, ran):
+    """Not even for MISSING_FIRST: a claim does not look behind them."""
+    jobs = [world.add('work', number) for number in range(3 * _ASIDE_JOBS)]
+    other = world.add('other', 'behind')
+    worker = lacking(world)
+    for _ in range(4):
+        drain(worker)
+    assert world.status(other) == 'completed'
+    assert drain(capable(world)) == len(jobs)
+
+
+def test_many_jobs_are_left_to_a_worker_that_has_their_task(world, ran):
+    for number in range(2 * _ASIDE_JOBS):
+        world.add('work', number)
+    worker, _ = lacking(world), capable(world)
+    before = records(world)
+    assert drain(worker) == 0
+    assert records(world) == before
+    # The other one may say soon that it lacks the task as well.
+    assert worker.waits_for <= 1.0
+
+
 def test_its_lanes_are_owned_by_those_that_have_the_task(world, ran):
     worker, other = lacking(world), capable(world)
     jobs = [world.add('work', number) for number in range(64)]

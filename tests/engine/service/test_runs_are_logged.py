@@ -6,6 +6,7 @@ import threading
 import pytest
 import transaction
 import zope.component
+from ZODB.POSException import ReadConflictError
 
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import RetryLater
@@ -69,6 +70,7 @@ def test_a_run_that_ends_well(run, heard):
             record.next_at, record.error) == (
         jobid, 'work', 1, 'completed', None, None)
     assert record.seconds >= 0 and record.worker.startswith('processor')
+    assert record.service == '/tasks'
     assert record.getMessage().startswith(
         f"Job {jobid} (task 'work', attempt 1, worker {record.worker}) "
         f"completed after 0.0")
@@ -137,6 +139,25 @@ def test_a_task_that_is_gone_for_long(run, service, register, application,
     assert (record.levelname, record.job_id, record.outcome) == (
         'ERROR', jobid, 'failed')
     assert record.getMessage().startswith('Task "gone" not found!')
+
+
+def test_a_run_whose_job_was_cancelled_has_one_record(
+        application, service, register, heard):
+    def work(input):
+        manager = transaction.TransactionManager()
+        connection = application.db.open(manager)
+        connection.root()['Application']['tasks'].cancel(jobid)
+        manager.commit()
+        connection.close()
+        # The next attempt sees it.
+        raise ReadConflictError
+
+    register(work, 'work')
+    jobid = service.add('work')
+    transaction.commit()
+    assert SimpleProcessor(application.db, ['tasks']).processNext()
+    assert [(record.job_id, record.outcome) for record in heard] == [
+        (jobid, 'conflict'), (jobid, 'dropped')]
 
 
 def test_jobs_that_share_a_commit_have_a_record_each(

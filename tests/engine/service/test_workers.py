@@ -16,6 +16,8 @@ from lovely.remotetask.processor import ProcessorRequest
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import NO_RETRY
 from lovely.remotetask.run import threads
+from lovely.remotetask.service import make_service
+from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.task import SimpleTask
 from lovely.remotetask.task import TaskError
 
@@ -173,7 +175,32 @@ def test_a_removed_service_stops_its_thread(application, service, log):
     loop.wake_event.set()
     thread.join(DEADLINE)
     assert not thread.is_alive()
-    assert len(log) == 1 and 'there is no service at tasks' in log[0]
+    assert len(log) == 1 and 'there is no service at /tasks' in log[0]
+
+
+@pytest.mark.parametrize('count', [1, 3])
+def test_a_service_that_is_made_anew_at_its_path(
+        application, service, register, log, count):
+    """As another process does it, between two looks of the processor."""
+    register(lambda input: input, 'echo')
+    worker = MultiProcessor(
+        application.db, ['tasks'], maxThreads=count).worker
+    worker.enroll(LOOP, count)
+    del application.root['tasks']
+    transaction.commit()
+    anew = make_service(application.root, 'tasks')
+    transaction.commit()
+    jobid = anew.add('echo')
+    transaction.commit()
+    worker.run(worker.claim())
+    transaction.begin()
+    assert anew.getStatus(jobid) == 'completed'
+    (row,) = anew.listWorkers()
+    assert row['id'] == worker.identity.id and len(row['slots']) == count
+    assert log == []
+    worker.leave()
+    transaction.begin()
+    assert anew.listWorkers() == []
 
 
 def test_many_threads_at_once_but_no_more(application, service, register):

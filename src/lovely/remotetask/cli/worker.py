@@ -22,6 +22,7 @@ from lovely.remotetask.cli.logs import options as logs_options
 from lovely.remotetask.cli.output import PAUSED
 from lovely.remotetask.cli.seconds import Seconds
 from lovely.remotetask.cli.signals import Signals
+from lovely.remotetask.texts import describe
 from lovely.remotetask.texts import one_line
 from lovely.remotetask.texts import some
 
@@ -105,20 +106,22 @@ class _Work:
         # Imported here and not above: `--help` does without the database.
         from lovely.remotetask.cli import find_service
         from lovely.remotetask.edge import db
-        from lovely.remotetask.host.paths import show
 
-        database.setPoolSize(
-            max(database.getPoolSize(), threads + _MACHINERY))
+        # Also the one that a queue has of its own: each run has both open.
+        for one in database.databases.values():
+            one.setPoolSize(max(one.getPoolSize(), threads + _MACHINERY))
         names = tuple(dict.fromkeys(names))
         paths = db.read(database, lambda connection: (
             find_service.find_several(connection, names, host)))
         self._all = names == (find_service.ALL,)
-        self.services = sorted(show(path) for path in paths)
+        self._are_some = bool(paths)
+        self.services: list[str] = []
         self.tasks: list[str] = []
         self.paused: list[str] = []
         self.threads = threads
         for path in paths:
             self._look_at(database, path, host)
+        self.services.sort()
         if self._all or len(paths) > 1:
             self._thread = self._crew(
                 database, host, paths, lambda connection: (
@@ -132,6 +135,7 @@ class _Work:
         from lovely.remotetask.host import visit
         from lovely.remotetask.host.paths import show
         from lovely.remotetask.peers import liveness
+        from lovely.remotetask.store.records import is_damaged
         from lovely.remotetask.store.upstream import refuse_old
 
         try:
@@ -142,14 +146,20 @@ class _Work:
 
         def look(service: TaskService) -> tuple[list[str], bool]:
             refuse_old(service)
+            service.jobs.load()
             return list(service.getAvailableTasks()), service.jobqueue.paused
 
         try:
             tasks, paused = visit(database, path, host, look, writes=False)
-        except Exception:
-            if not self._all:
-                raise
-            return      # the thread logs why it runs no jobs of this one
+        except Exception as error:
+            if self._all:
+                return  # the thread logs why it runs no jobs of this one
+            if is_damaged(error):
+                raise Failure(
+                    f'service {show(path)} cannot be read: {describe(error)}',
+                    'restore its database from a backup') from error
+            raise
+        self.services.append(show(path))
         self.tasks = sorted({*self.tasks, *tasks})
         if paused:
             self.paused.append(show(path))
@@ -253,7 +263,8 @@ class _Work:
             what = (f'{len(self.services)} service{several} '
                     f'({some(self.services, NAMES_SHOWN)}), ')
         else:
-            what = 'no service yet, '
+            what = ('no service that can be run, ' if self._are_some
+                    else 'no service yet, ')
         click.echo(f'remotetask: worker ready: {what}'
                    f'{self.threads} thread{plural}, tasks: '
                    f'{some(self.tasks, NAMES_SHOWN, text=one_line)}')

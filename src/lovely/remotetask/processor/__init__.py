@@ -41,6 +41,7 @@ from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.failing import BACKOFF_LAST
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.store.records import is_damaged
 from lovely.remotetask.store.workers import LOOP
 
 if TYPE_CHECKING:
@@ -160,12 +161,13 @@ class SimpleProcessor:
         """
         # Not ``if jobid``: 0 is an id like any other.
         claim = None if jobid is None else self._claims.pop(jobid, None)
-        if claim is None:
-            claim = self.worker.claim(jobid, force)
-        if claim is None:
-            return False
-        with monitor.watching(self.worker):
-            self.worker.run(claim)
+        with self.worker.logging():
+            if claim is None:
+                claim = self.worker.claim(jobid, force)
+            if claim is None:
+                return False
+            with monitor.watching(self.worker):
+                self.worker.run(claim)
         return True
 
     # -- the loop -------------------------------------------------------------
@@ -211,7 +213,8 @@ class SimpleProcessor:
     def _loop(self) -> None:
         self._patience = SYSTEM_CLOCK.monotonic() + _SERVICE_PATIENCE
         while self.running:
-            rest = self._step()
+            with self.worker.logging():
+                rest = self._step()
             if rest is None:
                 return
             if rest and self.running:
@@ -262,7 +265,7 @@ class SimpleProcessor:
 
     def _log_broken(self, error: Exception) -> None:
         log.error('Processor: the database failed; trying again until it '
-                  'answers', exc_info=error)
+                  'answers%s', cure(error, self.servicePath), exc_info=error)
 
     def _look_for_tasks(self) -> None:
         """Say so if this process has no task at all."""
@@ -323,6 +326,13 @@ class SimpleProcessor:
         """Called when the loop has ended."""
 
 
+def cure(error: Exception, path: Sequence[str]) -> str:
+    """What helps a service with this error, as the end of a message."""
+    return (f'. A record of service {show(path)} is lost or damaged, and ZODB '
+            f'has logged which: restore it from a backup'
+            if is_damaged(error) else '')
+
+
 class MultiProcessor(SimpleProcessor):
     """Runs several jobs at once, each in a thread.  See IProcessor
 
@@ -363,7 +373,8 @@ class MultiProcessor(SimpleProcessor):
 
     def _run(self, claims: list[Claim]) -> None:
         try:
-            self.worker.work(claims, self._turn())
+            with self.worker.logging():
+                self.worker.work(claims, self._turn())
         finally:
             # Before the event is set: the loop may wait for a free thread,
             # and counts this one as busy while it is in the list.

@@ -30,6 +30,7 @@ from lovely.remotetask.host.paths import show
 from lovely.remotetask.log import log
 from lovely.remotetask.peers.wakeup import WakeEvent
 from lovely.remotetask.processor import MultiProcessor
+from lovely.remotetask.processor import cure
 from lovely.remotetask.run import threads
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.lookout import Lookout
@@ -74,6 +75,7 @@ class _Member(MultiProcessor):
         self.host = crew.host
         self.wakeEvent = _WakeEvent(crew.woken)
         super().__init__(crew.database, path, maxThreads=crew.maxThreads)
+        self.worker.hasOthers = True
         self.threads = crew.threads
         self.due = 0.0
 
@@ -91,7 +93,8 @@ class _Member(MultiProcessor):
         """See SimpleProcessor._step"""
         # It returns at once; a commit that has woken us is visible then.
         self._listener.sleep(0.0)
-        rest = self._step()
+        with self.worker.logging():
+            rest = self._step()
         if rest is not None:
             self.due = SYSTEM_CLOCK.monotonic() + rest
         return rest
@@ -123,7 +126,8 @@ class _Member(MultiProcessor):
 
     def _log_broken(self, error: Exception) -> None:
         log.error('service %s failed; this worker tries it again until it '
-                  'answers', show(self.servicePath), exc_info=error)
+                  'answers%s', show(self.servicePath),
+                  cure(error, self.servicePath), exc_info=error)
 
     def _look_for_tasks(self) -> None:
         """The command has looked: it names the tasks of all services."""

@@ -16,13 +16,16 @@ import threading
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.host.paths import show
 from lovely.remotetask.job import Job
+from lovely.remotetask.log import working_for
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import check_opened_here
@@ -64,6 +67,7 @@ class Claimer:
     cancelled and retried, while the first one goes on; ``groups``, token
     of its first job -> Group, the jobs that run with one commit now;
     ``alone``, slot -> how many jobs it still finishes alone;
+    ``hasOthers`` (bool): its threads run jobs of other services, too;
     ``sharedConflicts`` (int), how often a finish was repeated because a claim
     in the same commit conflicted.
     """
@@ -77,6 +81,7 @@ class Claimer:
         self.active = self.executor.crowd.active
         self.groups: dict[Token, Group] = {}
         self.alone: dict[int, int] = {}
+        self.hasOthers = False
         self.sharedConflicts = 0
         self._role, self._threads = PROCESSOR, 1
         self.identity = Identity(self._role)
@@ -90,6 +95,10 @@ class Claimer:
         # Seconds until the next look, where jobs wait that may not be claimed
         # now.
         self._pause: float | None = None
+
+    def logging(self) -> AbstractContextManager[None]:
+        """Within the block, what this thread logs names the service."""
+        return working_for(show(self.executor.path), self.hasOthers)
 
     def enroll(self, role: str | None = None,
                threads: int | None = None) -> None:
@@ -114,6 +123,8 @@ class Claimer:
 
         def enroll(service: TaskService) -> list[int]:
             queue = service.jobqueue
+            # Without it no job can be found, and none would be missed.
+            service.jobs.load()
             self.executor.oid = service._p_oid
             queue.enroll(identity.id, life.announce(), life.needs_beat)
             return [queue.take_slot(identity.id)
@@ -143,9 +154,10 @@ class Claimer:
         self._idle.clear()
         # Of two runs of a job, the later one was ours.
         latest = {claim.jobid: claim for claim in self.active.values()}
-        for jobid in left:
-            if jobid in latest:
-                report.ended(latest[jobid], 'given back')
+        with self.logging():
+            for jobid in left:
+                if jobid in latest:
+                    report.ended(latest[jobid], 'given back')
         if left:
             wakeup.notify(self.home)
         return len(left)
@@ -245,6 +257,9 @@ class Claimer:
             job = queue.claim_this(jobid, self.identity.token(slot), now,
                                    manual_worker().id, force)
             return claims_of([] if job is None else [job], slot)
+        # Before the lanes are looked at: where another service was made at the
+        # path, this worker has no slot there.
+        queue.check_slot(self.identity.id, slot)
         look = self._look(service, now)
         look.take_back(queue)
         jobs = self._take_suspect(service, slot, turn, look)
@@ -256,7 +271,7 @@ class Claimer:
             # A suspect may have come in among the due ones.
             jobs = jobs or self._take_suspect(
                 service, slot, turn, look) or []
-        look.set_aside(queue, self.identity.id)
+        look.set_aside(queue, self.identity.id, found=bool(jobs))
         if look.rest is not None:
             self._pause = min(look.rest, self._pause or look.rest)
         return claims_of(jobs, slot)

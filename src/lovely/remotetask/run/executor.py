@@ -103,8 +103,8 @@ class Executor(Failing):
                     # The task has raised it without need: given back, its job
                     # would run again for ever.
                     self.fail(claim, error, session, report.since(began))
-                elif not self.give_back(claim, began):
-                    report.ended(claim, 'dropped', report.since(began), error)
+                else:
+                    self.give_back(claim, began, reason=error)
                 return []
             except BaseException as error:
                 if is_by_person(error):

@@ -82,12 +82,13 @@ class Failing(Finder):
         self.lacking = Lacking(self.run_times)
 
     def give_back(self, claim: Claim, began: float | None = None,
-                  begun: bool = True) -> bool:
+                  begun: bool = True, reason: object = '') -> bool:
         """Put a claimed job back, uncharged; False if it is not ours.
 
         Arguments: ``began``, when its run began (monotonic seconds); None: the
         log does not tell of it; ``begun``: False: it was no attempt: the run
-        has not begun, or it has conflicted.
+        has not begun, or it has conflicted; ``reason``, of a run whose job is
+        not ours, for the log.
         Txn: a short one of its own.
         """
         def put_back(service: TaskService) -> bool:
@@ -105,12 +106,12 @@ class Failing(Finder):
                 put_back, f'remotetask job {claim.jobid} given back',
                 moved=True)
         except ServiceGone:
-            return False        # deleted, and its jobs with it
+            given = False       # deleted, and its jobs with it
         if given:
             wakeup.notify(self.home)
         if began is not None:
             report.ended(claim, 'given back' if given else 'dropped',
-                         report.since(began))
+                         report.since(began), '' if given else reason)
         return given
 
     def disturbed(self, claim: Claim, began: float, error: TransientError

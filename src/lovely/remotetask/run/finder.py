@@ -12,6 +12,7 @@ from ZODB.POSException import POSKeyError
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.host.paths import home_of
+from lovely.remotetask.host.paths import show
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -47,7 +48,7 @@ class Finder:
         """The service, through this connection; raises ServiceGone."""
         service = self.host.find_service(connection, self.path)
         if service is None:
-            raise ServiceGone(f'there is no service at {"/".join(self.path)}')
+            raise ServiceGone(f'there is no service at {show(self.path)}')
         return service
 
     def write(self, function: Callable[[TaskService], _T], note: str, *,

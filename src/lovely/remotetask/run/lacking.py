@@ -7,7 +7,8 @@
       |                             |  (it gives the job back, once)
       +-> the job stays where it stands, for other workers <--+
             |
-            +- MISSING_FIRST seconds later, and no worker has the task:
+            +- MISSING_FIRST seconds later, or at once where many such jobs
+               hold up the others, and no worker has the task:
                it is set aside with its reason; a worker that has it, or a
                look after MISSING_LAST at those it has claimed, makes it
                ready; after MISSING_GIVE_UP it is claimed, and fails
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
 # How many jobs a claim sets aside, or looks at among those: bounds its
 # transaction.
 _ASIDE_JOBS = 100
+
+# How soon (seconds) a worker that is held up looks again whether another one
+# has the task: each says what it lacks after its first look.
+_HELD_UP_SECONDS = 1.0
 
 # How many jobs a worker notes that it cannot run: the oldest are forgotten,
 # and claimed and given back once more.
@@ -119,6 +124,8 @@ class Look:
         self._jobs = lacking._jobs
         self._missing: set[str] = set()
         self._aside: dict[int, tuple[Job, Failure]] = {}
+        # Passed by because of their task, for others to take.
+        self._left: dict[int, tuple[Job, Failure]] = {}
         self.rest: float | None = None
 
     def able(self, key: int, job: Job) -> bool:
@@ -141,6 +148,8 @@ class Look:
         if rest <= 0:
             self._aside[job.id] = job, failure
         else:
+            if job.id not in self._jobs:
+                self._left[job.id] = job, failure
             self._rest(rest)
         return False
 
@@ -157,12 +166,19 @@ class Look:
         self._lacking.has_task(name)
         return True
 
-    def set_aside(self, queue: JobQueue, worker: str) -> None:
+    def set_aside(self, queue: JobQueue, worker: str, found: bool) -> None:
         """Let jobs that no worker can run wait, with their reasons.
 
-        Arguments: ``worker``, the id of ours.
+        Arguments: ``worker``, the id of ours; ``found``: there was a job that
+        it can run.
         """
         others: dict[str, bool] = {}
+        patience = settings.MISSING_FIRST
+        if not found and len(self._left) >= _ASIDE_JOBS:
+            # A claim passes by few jobs: those behind would wait as long as
+            # these stand there.
+            self._aside.update(self._left)
+            patience = min(patience, _HELD_UP_SECONDS)
         for job, failure in islice(self._aside.values(), _ASIDE_JOBS):
             if job.id in self._jobs:
                 # Later it is claimed again: its class may be there by then.
@@ -171,7 +187,7 @@ class Look:
                 if job.task not in others:
                     others[job.task] = queue.has_worker_with(job.task, worker)
                 if others[job.task]:
-                    self._rest(settings.MISSING_FIRST)
+                    self._rest(patience)
                     continue
             queue.miss(job, failure, self._now)
             self._rest(0.0)     # there may be more

@@ -174,10 +174,11 @@ class Monitor:
                         del _monitors[self._database]
                         return
                 for worker in self._chosen(workers):
-                    worker.hand_over()
-                    self.look(worker)
-                    self._look_for_stuck(worker)
-                    self._sweep(worker)
+                    with worker.logging():
+                        worker.hand_over()
+                        self.look(worker)
+                        self._look_for_stuck(worker)
+                        self._sweep(worker)
                 now = SYSTEM_CLOCK.monotonic()
                 if now - last_note >= settings.BEAT_SECONDS:
                     last_note = now

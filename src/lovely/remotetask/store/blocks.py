@@ -49,6 +49,11 @@ class Blocks(Persistent):
         """The number behind the largest id."""
         return (self._last + 1) << _SHIFT
 
+    def load(self) -> None:
+        """Load what all jobs hang on; raises where that cannot be read."""
+        self._p_activate()
+        self._tree._p_activate()
+
     def _block(self, key: Any) -> Any:
         # A key that is no integer is in no IOBTree, and to look for it is no
         # error there.

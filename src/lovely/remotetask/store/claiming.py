@@ -250,6 +250,10 @@ class Claiming(Timetable):
             self._start_all(chosen, token, tokens, now)
         return [job for _, job in chosen]
 
+    def check_slot(self, worker: str, number: int) -> None:
+        """Raise Retired if the slot is not the worker's (any more)."""
+        self._own(worker, number)
+
     def _own(self, worker: str, number: int) -> Slot:
         """The slot, if it is this worker's.  Raises: Retired."""
         slot = self.slots.get(number)

@@ -130,6 +130,12 @@ def why_unreadable(job: Any) -> str | None:
         return _cause(error.__cause__ or error)
 
 
+def is_damaged(error: BaseException) -> bool:
+    """Tells an error that a lost or damaged record raises."""
+    return isinstance(error, UNREADABLE) and not isinstance(
+        error.__cause__ or error, AttributeError | ImportError | NewerRecord)
+
+
 def may_stand(jobs: Blocks, jobid: int, place: tuple[str, Any]
               ) -> bool | None:
     """May a job whose record cannot be read stand here?

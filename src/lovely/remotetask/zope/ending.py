@@ -16,15 +16,17 @@ import Zope2
 from lovely.remotetask.edge import db
 from lovely.remotetask.run.sigterm import end_first
 from lovely.remotetask.run.threads import ServiceThread
+from lovely.remotetask.startup import is_looking_out
 
 
 def install(event: Any) -> None:
     """End the processors first when a signal ends the server.
 
-    Does nothing where no service was started.  Listens to IProcessStarting.
+    Does nothing where no service was started, and none will be by autostart.
+    Listens to IProcessStarting.
     """
-    if any(isinstance(thread, ServiceThread)
-           for thread in threading.enumerate()):
+    if is_looking_out() or any(isinstance(thread, ServiceThread)
+                               for thread in threading.enumerate()):
         end_first(signal.SIGTERM, signal.SIG_DFL, SystemExit, _leave_open)
         end_first(signal.SIGINT, signal.default_int_handler,
                   KeyboardInterrupt, _leave_open)
