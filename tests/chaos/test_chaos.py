@@ -143,7 +143,7 @@ def test_a_job_that_kills_its_workers_is_poison(world):
     healthy = world.start()
     world.database.wait_for(jobid, 'error')
     error, interruptions = world.job(jobid, 'error', 'interruptions')
-    assert str(error).startswith('its worker died 5 times')
+    assert str(error).startswith('poison: its worker died 5 times')
     assert interruptions == 5
     assert world.effects(1) == 0
     # The workers live on, and so may the job once its cause is mended.

@@ -256,7 +256,8 @@ def test_a_service_that_has_lost_its_jobs(zeo, sites, worker):
     told = process.rest()
     assert told.count(' ERROR lovely.remotetask: ') == 1
     assert ('A record of service /b/tasks is lost or damaged, and ZODB has '
-            'logged which: restore it from a backup' in told)
+            'logged which: run remotetask check --repair, and restore from a '
+            'backup what that cannot mend' in told)
     assert "Couldn't load state for lovely.remotetask.store.blocks" in told
     process = worker('--db', zeo.uri, '--service', '/a/tasks', '--service',
                      '/b/tasks')

@@ -116,7 +116,7 @@ def test_a_job_that_kills_its_worker_ends_as_poison(
     assert service.getStatus(jobid) == 'error'
     # Not to the log of the worker: it had no time to write any.
     assert service.getError(jobid) == (
-        'its worker died 5 times while the job ran; find out what '
+        'poison: its worker died 5 times while the job ran; find out what '
         'ends the process (memory, a C library, os._exit), then retry the '
         'job')
     # The log tells those that run again from the one that does not.

@@ -122,8 +122,7 @@ def test_a_poisoned_run_is_kept(application, service, cron, clock,
     queue.claim_next(iter([('direct-1', slot, n) for n in range(9)]),
                      clock.now())
     queue.retire('direct-1', clock.now(), charged=True)
-    assert service.jobs[jobid].runs[0].error.startswith(
-        'Poison: its worker died')
+    assert service.jobs[jobid].runs[0].error.startswith('Poison: poison')
 
 
 # -- failed runs are seen where failed jobs are -------------------------------

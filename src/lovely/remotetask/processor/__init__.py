@@ -329,7 +329,8 @@ class SimpleProcessor:
 def cure(error: Exception, path: Sequence[str]) -> str:
     """What helps a service with this error, as the end of a message."""
     return (f'. A record of service {show(path)} is lost or damaged, and ZODB '
-            f'has logged which: restore it from a backup'
+            f'has logged which: run remotetask check --repair, and restore '
+            f'from a backup what that cannot mend'
             if is_damaged(error) else '')
 
 

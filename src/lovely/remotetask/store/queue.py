@@ -176,7 +176,7 @@ class JobQueue(Claiming):
             self.requeue(job)
             return
         self.fail(job, Failure(
-            'Poison', f'its worker died {job.interruptions:.0f} times '
+            'Poison', f'poison: its worker died {job.interruptions:.0f} times '
             f'while the job ran; find out what ends the process (memory, a C '
             f'library, os._exit), then retry the job',
             '', job.attempts, now), now)
