@@ -158,7 +158,7 @@ class Job(OwnAnnotations, Persistent):
         # By the application, perhaps after a put() of this transaction: it
         # may have changed the input, too.
         self.__dict__.pop('_v_own', None)
-        _set_attribute(self, name, value)
+        super().__setattr__(name, value)
 
     def put(self, **values: Any) -> None:
         """Write attributes without validation: for the engine alone.
