@@ -34,6 +34,7 @@ from lovely.remotetask.store import records
 from lovely.remotetask.store.claims import Entries
 from lovely.remotetask.store.claims import Slot
 from lovely.remotetask.store.cursor import ReadCursor
+from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import ghosts
 from lovely.remotetask.store.records import look
@@ -298,12 +299,11 @@ class Claiming(Timetable):
 
     def _prefetch(self, cursor: ReadCursor) -> None:
         """Load the jobs of a plan in one round trip to a server."""
-        jar = self._p_jar
-        if jar is not None:
+        if self._p_jar is not None:
             jobs = ghosts(self.jobs, (jobid for _, jobid in cursor.plan))
             cold = [job for job in jobs if job._p_changed is None]
             if len(cold) > 1:
-                jar.prefetch(cold)
+                prefetch(cold)
 
     # -- the page -------------------------------------------------------------
 

@@ -178,5 +178,10 @@ def prefetch(parts: Iterable[Persistent]) -> None:
     """Load objects in one round trip to a server, not one for each."""
     # None: it is a ghost.
     cold = [part for part in parts if part._p_changed is None]
-    if cold:
-        cold[0]._p_jar.prefetch(cold)
+    if not cold:
+        return
+    jar = cold[0]._p_jar
+    # A ZEO client that is cut off fails in its own thread: no caller gets
+    # the error, and asyncio logs an ERROR with a traceback for each call.
+    if getattr(jar.db().storage, 'is_connected', lambda: True)():
+        jar.prefetch(cold)
