@@ -145,8 +145,14 @@ def application_created(event: Any) -> None:
     db.write(database, prepare_all)
     chosen = [declared for declared in host.services.values()
               if declared.autostart]
-    if chosen and starts_services():
+    starts = bool(chosen) and starts_services()
+    if starts:
         _start(host, database, chosen)
+    # Pyramid has no event for the end, and pserve is killed by SIGTERM.  At
+    # Ctrl-C the exit handlers are called.  Also where nothing is started now:
+    # a request may call startProcessing() later, in a thread that can install
+    # no handler.
+    end_first(signal.SIGTERM, signal.SIG_DFL, SystemExit, always=starts)
 
 
 def _start(host: PyramidHost, database: DB, chosen: list[Declared]) -> None:
@@ -155,6 +161,3 @@ def _start(host: PyramidHost, database: DB, chosen: list[Declared]) -> None:
         for declared in chosen:
             declared.find(connection).startProcessing()
             log.info('service %r started', declared.name)
-    # Pyramid has no event for the end, and pserve is killed by SIGTERM.  At
-    # Ctrl-C the exit handlers are called.
-    end_first(signal.SIGTERM, signal.SIG_DFL, SystemExit)

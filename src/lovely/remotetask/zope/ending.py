@@ -22,14 +22,15 @@ from lovely.remotetask.startup import is_looking_out
 def install(event: Any) -> None:
     """End the processors first when a signal ends the server.
 
-    Does nothing where no service was started, and none will be by autostart.
+    Also where no service is started now: a request may call startProcessing()
+    later, in a thread that can install no handler.
     Listens to IProcessStarting.
     """
-    if is_looking_out() or any(isinstance(thread, ServiceThread)
-                               for thread in threading.enumerate()):
-        end_first(signal.SIGTERM, signal.SIG_DFL, SystemExit, _leave_open)
-        end_first(signal.SIGINT, signal.default_int_handler,
-                  KeyboardInterrupt, _leave_open)
+    always = is_looking_out() or any(isinstance(thread, ServiceThread)
+                                     for thread in threading.enumerate())
+    end_first(signal.SIGTERM, signal.SIG_DFL, SystemExit, _leave_open, always)
+    end_first(signal.SIGINT, signal.default_int_handler,
+              KeyboardInterrupt, _leave_open, always)
 
 
 def _leave_open() -> None:
