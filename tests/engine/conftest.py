@@ -3,6 +3,7 @@
 import pytest
 import transaction
 from ZODB.Connection import TransactionMetaData
+from ZODB.POSException import ConflictError
 
 from lovely.remotetask.testing import FrozenClock
 
@@ -50,13 +51,17 @@ def without_savepoints():
 @pytest.fixture
 def lose_record():
     """``lose_record(storage, oid)``: as a pack does that has missed a
-    reference."""
+    reference; the id of that transaction."""
     def lose_record(storage, oid):
         _, serial = storage.load(oid)
         meta = TransactionMetaData()
         storage.tpc_begin(meta)
-        storage.deleteObject(oid, serial, meta)
-        storage.tpc_vote(meta)
-        storage.tpc_finish(meta)
+        try:
+            storage.deleteObject(oid, serial, meta)
+            storage.tpc_vote(meta)
+        except ConflictError:
+            storage.tpc_abort(meta)
+            raise
+        return storage.tpc_finish(meta)
 
     return lose_record
