@@ -9,6 +9,7 @@ from typing import Any
 
 from persistent.interfaces import IPersistent
 from ZODB.interfaces import IBroken
+from ZODB.POSException import POSKeyError
 from zope.component.interfaces import ISite
 
 from lovely.remotetask.host.paths import ServicePath
@@ -42,6 +43,16 @@ def services(connection: Connection, host: IHost) -> Iterator[ServicePath]:
     for names, obj in _near(connection, host):
         if names and can_be_seen(obj) and ITaskService.providedBy(obj):
             yield path_to(names, obj, host)
+
+
+def lost(connection: Connection, host: IHost) -> Iterator[list[str]]:
+    """The names that lead to services whose own record is lost."""
+    for names, obj in _near(connection, host):
+        if names and ITaskService.implementedBy(obj.__class__):
+            try:
+                obj._p_activate()
+            except POSKeyError:
+                yield names
 
 
 def unseen(connection: Connection, host: IHost

@@ -292,6 +292,67 @@ def test_a_repair_lists_the_jobs_of_a_lost_log(service, ran, drain, lose,
     assert service.stats()['completed'] == len(service.jobs) == 0
 
 
+@pytest.mark.parametrize('part', ['tree', 'whole'])
+def test_a_repair_notes_the_unique_keys_again(
+        service, ran, drain, lose, clock, part):
+    held = {key: service.add('note', key, key=key) for key in 'abcdef'}
+    over = service.add('note', 'over', key='over')
+    service.cancel(over)
+    cron = service.addCronJob('note', 'old', minute=(0,), key='cron')
+    uniques = service.jobqueue.uniques
+    trees = {uniques._tree(key) for key in (*held, 'over', 'cron')}
+    for one in [uniques] if part == 'whole' else trees:
+        lose(one)
+    for key in held:
+        with pytest.raises(POSKeyError):
+            service.add('note', 'twice', key=key)
+    lost = {uniques} if part == 'whole' else trees
+    assert {oid for kind, oid in checked(service) if kind == 'lost'} <= {
+        u64(one._p_oid) for one in lost}
+    while checked(service, repair=True):
+        pass
+    assert checked(service) == []
+    for key, jobid in held.items():
+        assert service.add('note', 'twice', key=key) == jobid
+    assert service.addCronJob('note', 'old', minute=(0,), key='cron') == cron
+    assert service.add('note', 'new', key='over') != over
+
+
+def test_of_two_open_jobs_the_later_one_gets_the_key(
+        service, register, clock, drain, lose, ran):
+    first = service.add('note', 'first', key='mine')
+    service.claimNextJob()
+    clock.advance(1)
+    second = service.add('note', 'second', key='mine', onDuplicate='replace')
+    # A job that runs is not replaced, and loses its key.
+    assert service.getStatus(first) == 'processing'
+    lose(service.jobqueue.uniques)
+    checked(service, repair=True)
+    assert service.add('note', key='mine') == second
+
+
+@pytest.mark.parametrize('part', ['mapping', 'tree'])
+def test_without_the_mapping_of_jobs_nothing_is_taken_for_one_lost_job(
+        service, ran, lose, part):
+    ids = [service.add('note', n, key=str(n)) for n in range(20)]
+    service.cancel(ids[0])
+    jobs, queue = service.jobs, service.jobqueue
+    lose(jobs if part == 'mapping' else jobs._tree)
+    before = queue.counts()
+    for call in (lambda: service.add('note'), lambda: service.cancel(ids[1]),
+                 lambda: service.getStatus(ids[1]), service.listJobs,
+                 lambda: service.clean('cancelled')):
+        with pytest.raises(POSKeyError):
+            call()
+        transaction.abort()
+    lose(queue.uniques)
+    # More is lost than the keys: nothing is put in their place.
+    oid = queue.uniques._p_oid
+    assert checked(service, repair=True)
+    assert queue.uniques._p_oid == oid
+    assert queue.counts() == before
+
+
 def test_a_lost_page_of_claims_hides_no_other_job(service, ran, lose):
     processor = SimpleProcessor(service._p_jar.db(), ['tasks'])
     service.add('note')

@@ -91,8 +91,7 @@ CHECKED = {
     'keys': 'unique keys of jobs that are gone',
     'late': 'jobs that are to wait longer than their delay or schedule says',
     'unlisted': 'jobs that are over, and that no listing shows',
-    'lost': 'lost records of the queue itself, by their oids; --repair '
-            'replaces those of lanes and logs, restore others from a backup',
+    'lost': 'lost records of the queue itself, by their oids',
 }
 
 # How many ids of one kind are printed.
@@ -102,7 +101,8 @@ _IDS = 50
 @click.command('check')
 @click.option('--repair', is_flag=True,
               help='Put jobs back into a lane, remove entries and keys of '
-                   'jobs that are gone, and replace lost lanes and logs.')
+                   'jobs that are gone, and replace lost lanes, logs and '
+                   'unique keys.')
 @verb()
 def check_command(repair: bool, backend: Backend, as_json: bool) -> None:
     """Look over all jobs for those that no worker would ever come to.
@@ -111,13 +111,16 @@ def check_command(repair: bool, backend: Backend, as_json: bool) -> None:
     """
     found: dict[str, list[int]] = {}
     repaired: dict[str, list[int]] = {}
+    lost: dict[str, str] = {}
     for answer in in_parts(backend, 'check', {'repair': repair}):
+        lost |= answer.get('records', {})
         for name, total in (('found', found), ('repaired', repaired)):
             for kind, ids in answer[name].items():
                 total.setdefault(kind, []).extend(ids)
     left = sum(map(len, found.values())) - sum(map(len, repaired.values()))
     if as_json:
-        print_json({'found': found, 'repaired': repaired})
+        records = {'records': lost} if lost else {}
+        print_json({'found': found, 'repaired': repaired, **records})
     else:
         for kind, text in CHECKED.items():
             if kind in found:
@@ -125,6 +128,8 @@ def check_command(repair: bool, backend: Backend, as_json: bool) -> None:
                            # An entry of a job may be found in several lanes.
                            f'{some(sorted(set(found[kind])), _IDS)}'
                            + (' (repaired)' if kind in repaired else ''))
+        for text in lost.values():
+            click.echo(text)
         if not found:
             click.echo('nothing is wrong')
     if left:

@@ -7,6 +7,7 @@ them, in the server or in this process.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -174,6 +175,10 @@ def _backend(url: str | None, user: str | None, chosen: Chosen, looks: bool
             f'{chosen.option} and --user exclude each other')
     from lovely.remotetask.cli.databases import Patience
 
+    if not click.get_current_context().find_root().obj['debug']:
+        # It logs a traceback each time that a lost record is asked for; the
+        # line of the verb names the record.
+        logging.getLogger('ZODB.Connection').setLevel(logging.CRITICAL)
     with chosen.opened(patience=Patience(), looks=looks) as (database, host):
         yield DatabaseBackend(database, host, chosen.service)
 

@@ -29,8 +29,18 @@ class Failure(Exception):
         return f'{self.cause}; {self.cure}' if self.cure else self.cause
 
 
+def _is_damaged(error: BaseException) -> bool:
+    # Imported here and not above: `--help` does without the database.
+    from lovely.remotetask.store.records import is_damaged
+
+    return is_damaged(error)
+
+
 def line(error: BaseException) -> str:
     """The line that the user reads about an error."""
+    if isinstance(error.__cause__, ConfigurationError):
+        # ZODB wraps what a record has raised: a newer release wrote it.
+        error = error.__cause__
     if isinstance(error, Failure | ConfigurationError):
         return cut(one_line(str(error)), LINE_CHARS)
     if isinstance(error, ModuleNotFoundError) and error.name:
@@ -39,6 +49,11 @@ def line(error: BaseException) -> str:
         if extra:
             return (f'this needs {error.name}, which is not installed; run: '
                     f"pip install 'lovely.remotetask[{extra}]'")
+    if _is_damaged(error):
+        return one_line(
+            f'a record of this database is lost or damaged '
+            f'({describe(error.__cause__ or error)}), and without it there is '
+            f'no way to the task service; restore the database from a backup')
     return one_line(f'unexpected {describe(error)}; run it again with '
                     f'--debug for the whole story')
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lovely.remotetask import walk
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.host.paths import ServicePath
 from lovely.remotetask.host.paths import show
@@ -61,6 +62,10 @@ def find(connection: Connection, path: str | None, host: IHost) -> ServicePath:
     else:
         problem = _NONE
     check_visible(connection, problem)
+    lost = list(walk.lost(connection, host))
+    if lost:
+        raise Failure(f'the record of the task service at {_list(lost)} is '
+                      f'lost', 'restore the database from a backup')
     raise Failure(problem, _HOW_TO if not found and path is None else
                   f'correct --service, or {_HOW_TO}')
 

@@ -22,7 +22,6 @@ from lovely.remotetask.cli.logs import options as logs_options
 from lovely.remotetask.cli.output import PAUSED
 from lovely.remotetask.cli.seconds import Seconds
 from lovely.remotetask.cli.signals import Signals
-from lovely.remotetask.texts import describe
 from lovely.remotetask.texts import one_line
 from lovely.remotetask.texts import some
 
@@ -156,13 +155,22 @@ class _Work:
                 return  # the thread logs why it runs no jobs of this one
             if is_damaged(error):
                 raise Failure(
-                    f'service {show(path)} cannot be read: {describe(error)}',
-                    'restore its database from a backup') from error
+                    f'service {show(path)} cannot run: '
+                    + self._told(database, path, host, error)) from error
             raise
         self.services.append(show(path))
         self.tasks = sorted({*self.tasks, *tasks})
         if paused:
             self.paused.append(show(path))
+
+    def _told(self, database: DB, path: ServicePath, host: IHost,
+              error: Exception) -> str:
+        """What to do about a damaged service."""
+        from lovely.remotetask.host import visit
+        from lovely.remotetask.store import lost
+
+        return visit(database, path, host,
+                     lambda service: lost.told(service, error), writes=False)
 
     def _of_one(self, database: DB, path: ServicePath) -> ServiceThread:
         """The thread of one service."""

@@ -105,6 +105,8 @@ class Blocks(Persistent):
         try:
             return jobid not in self
         except POSKeyError:
+            # Where all blocks are lost, no id would ever be free.
+            self.load()
             return False            # its block is lost
 
     def reserve(self, draw: Callable[[int], int]) -> tuple[int, int]:

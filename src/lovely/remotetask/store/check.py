@@ -221,6 +221,10 @@ def _look_at_claims(queue: JobQueue, part: str, start: str, limit: int,
             if job.id in seen:
                 found.append(Finding(TWICE, job.id))
             seen.add(job.id)
+    for record in queue.workers.values():
+        # Each may be lost; no page of claims leads to them.
+        if record.beat is not None:
+            record.beat._p_activate()
     return found, None
 
 
@@ -316,7 +320,8 @@ def mend(queue: JobQueue, findings: list[Finding], now: float
     """Put right what can be, if it still is wrong.
 
     Jobs go back into a lane, uncharged, or into a log; entries and keys are
-    removed; lanes and logs that have lost a record are emptied.
+    removed; lanes and logs that have lost a record are emptied, and unique
+    keys noted again.
     Returns: what was put right.
     Txn: writes; a job that moves at the same time conflicts.
     """
@@ -344,8 +349,11 @@ def _mended(queue: JobQueue, findings: list[Finding], now: float
                 continue
             queue.uniques.drop(where, jobid)
         elif kind == LOST:
-            if not queue.renew(where):
-                continue
+            try:
+                if not queue.renew(where):
+                    continue
+            except POSKeyError:
+                continue        # more is lost than that
         else:
             continue
         yield finding

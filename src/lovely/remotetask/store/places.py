@@ -7,6 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
+from ZODB.POSException import POSKeyError
+
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.edge.losses import refuse_disowned
@@ -37,6 +39,12 @@ LANES = ('ready', 'suspects', 'waiting', 'missing', 'due', 'later',
          'cancelled')
 
 
+# How many lanes there are of each; fewer than of ready jobs, for producers and
+# workers do not meet here.
+_COUNTS = {'suspects': 1, 'missing': 1, 'due': 16, 'waiting': 16, 'later': 16,
+           'cancelled': 16}
+
+
 class Places(Workers):
     """The lanes of a queue, beside the logs of its slots."""
 
@@ -45,14 +53,13 @@ class Places(Workers):
         self.ready = Ready(jobs, self.slots)
         # Jobs that ran when their worker died; one may have been the cause.
         # They are few, and keep the keys that they had among the ready ones.
-        self.suspects = Lanes(1)
+        self.suspects = Lanes(_COUNTS['suspects'])
         # Jobs that no worker can run now, the longest missing first.
-        self.missing = Lanes(1)
-        # Fewer lanes here, where producers and workers do not meet.
-        self.due = Lanes(16)
-        self.waiting = Lanes(16)
-        self.later = Lanes(16)
-        self.cancelled = Lanes(16)
+        self.missing = Lanes(_COUNTS['missing'])
+        self.due = Lanes(_COUNTS['due'])
+        self.waiting = Lanes(_COUNTS['waiting'])
+        self.later = Lanes(_COUNTS['later'])
+        self.cancelled = Lanes(_COUNTS['cancelled'])
         self.uniques = UniqueKeys()
 
     def waits_at(self, key: int, jobid: int) -> bool:
@@ -90,15 +97,37 @@ class Places(Workers):
             getattr(self, name).discard(key, jobid)
 
     def renew(self, name: str) -> bool:
-        """Let nothing of these lanes or logs be lost any more.
+        """Let nothing of these lanes, logs or keys be lost any more.
 
         The jobs that stood in what is lost stand nowhere then; a check puts
         them back.
-        Returns: was anything lost?
+        Arguments: ``name``, of lanes or logs, or ``keys``.
+        Returns: was anything lost that is there now?
+        Raises: POSKeyError where a slot, or the mapping of jobs, is lost, too.
         """
+        if name == 'keys':
+            return self._renew_keys()
         if name in LOGS:
             return any([slot.renew(name) for slot in self.slots.values()])
-        return name in LANES and bool(getattr(self, name).renew())
+        if name not in LANES:
+            return False
+        try:
+            return bool(getattr(self, name).renew())
+        except POSKeyError:
+            # The record that holds the lanes together.
+            setattr(self, name, Ready(self.jobs, self.slots)
+                    if name == 'ready' else Lanes(_COUNTS[name]))
+            return True
+
+    def _renew_keys(self) -> bool:
+        try:
+            return self.uniques.renew(self.jobs)
+        except POSKeyError:
+            # The record that holds them together, or the mapping of jobs.
+            keys = UniqueKeys()
+            keys.note_open(self.jobs)
+            self.uniques = keys
+            return True
 
     def _move(self, job: Job, status: str) -> str:
         self.check_owned(job)

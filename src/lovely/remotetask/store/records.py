@@ -97,6 +97,7 @@ def look(jobs: Blocks, jobid: Any) -> Job | None:
     """The job, loaded; None: it is gone; an UnreadableJob in its place.
 
     Logs an ERROR once for each record that cannot be read.
+    Raises: POSKeyError where the mapping of jobs is lost.
     """
     if (found_any and (note := noted(jobs, jobid)) is not None
             and not note.gone):
@@ -113,6 +114,9 @@ def look(jobs: Blocks, jobid: Any) -> Job | None:
         else:
             return job
     except UNREADABLE as error:
+        # Where the mapping itself is lost, that is no matter of one job: to
+        # delete them one by one would empty the lanes.
+        jobs.load()
         return UnreadableJob(jobid, _note_down(jobs, jobid, error, None), {})
     return UnreadableJob(jobid, _note_down(
         jobs, jobid, ImportError(f'{_gone(job)}: install what has it, or '

@@ -9,6 +9,7 @@ from zlib import crc32
 
 from BTrees.OLBTree import OLBTree
 from persistent import Persistent
+from ZODB.POSException import POSKeyError
 
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import NewerRecord
@@ -27,12 +28,63 @@ _KEY_CHARS = 200
 
 _SHARDS = 64
 
+# After how many jobs the cache of a connection that reads all is shrunk.
+_READ_BATCH = 500
+
 
 def check_key(key: Any) -> None:
     """Raise UsageError unless this can be a unique key."""
     if not isinstance(key, str) or not 1 <= len(key) <= _KEY_CHARS:
         raise UsageError(f'key is {shown(key)}; give a text of 1 to '
                          f'{_KEY_CHARS} characters')
+
+
+def _is_whole(tree: OLBTree[str]) -> bool:
+    try:
+        for _ in tree.items():
+            pass
+    except POSKeyError:
+        return False
+    return True
+
+
+def _note_open(trees: tuple[OLBTree[str], ...], jobs: Blocks) -> None:
+    """Note in the new ones of these trees who has which key.
+
+    Each job that is not over knows its key.
+    """
+    found: dict[str, tuple[float, int]] = {}
+    for number, jobid in enumerate(jobs.ids()):
+        entry = _open_key(look(jobs, jobid))
+        if entry is not None:
+            key, since = entry
+            # A job that runs may have been replaced: the later one has it.
+            found[key] = max(found.get(key, (since, jobid)), (since, jobid))
+        if jobs._p_jar is not None and number % _READ_BATCH == 0:
+            jobs._p_jar.cacheGC()
+    for key, (_, jobid) in found.items():
+        tree = trees[_shard(key)]
+        # Others may write those that were not lost.
+        if tree._p_jar is None:
+            tree[key] = jobid
+
+
+def _open_key(job: Job | None) -> tuple[str, float] | None:
+    """The key of a job that is not over, and when it was added."""
+    if job is None:
+        return None
+    key, status = ((job.known.get('key'), job.known.get('status'))
+                   if isinstance(job, UnreadableJob)
+                   else (job.key, job.status))
+    if key is None or status is None or states.is_final(status):
+        return None
+    since = job.createdAt
+    return key, 0.0 if since is None else since.timestamp()
+
+
+def _shard(key: str) -> int:
+    # Not hash(): its value for a text differs from process to process.
+    return crc32(key.encode('utf-8', 'surrogatepass')) % _SHARDS
 
 
 class UniqueKeys(Persistent):
@@ -51,9 +103,7 @@ class UniqueKeys(Persistent):
             OLBTree() for _ in range(_SHARDS))
 
     def _tree(self, key: str) -> OLBTree[str]:
-        # Not hash(): its value for a text differs from process to process.
-        return self._trees[
-            crc32(key.encode('utf-8', 'surrogatepass')) % _SHARDS]
+        return self._trees[_shard(key)]
 
     def holder(self, key: str, jobs: Blocks) -> Job | None:
         """The job that has this key, over or not; None: no job has it.
@@ -102,6 +152,29 @@ class UniqueKeys(Persistent):
         tree = self._tree(key)
         if tree.get(key) == jobid:
             del tree[key]
+
+    def renew(self, jobs: Blocks) -> bool:
+        """Put a tree in the place of each that has lost a record.
+
+        The keys of the jobs that are not over are noted there again.
+        Returns: was there any?
+        Raises: POSKeyError where the mapping of jobs is lost, too.
+        Cost: O(keys), and O(jobs) where any is lost.
+        """
+        trees = tuple(tree if _is_whole(tree) else OLBTree()
+                      for tree in self._trees)
+        if trees == self._trees:
+            return False
+        _note_open(trees, jobs)
+        self._trees = trees
+        return True
+
+    def note_open(self, jobs: Blocks) -> None:
+        """Note the keys of all jobs that are not over, in new trees.
+
+        Raises, Cost: as ``renew``.
+        """
+        _note_open(self._trees, jobs)
 
     def some(self, shard: int, start: str | None, limit: int
              ) -> tuple[list[tuple[str, int]], tuple[int, str | None] | None]:

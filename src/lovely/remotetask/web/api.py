@@ -11,6 +11,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -22,6 +23,9 @@ from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import UNKNOWN
+from lovely.remotetask.store import lost
+from lovely.remotetask.store.records import UNREADABLE
+from lovely.remotetask.store.records import is_damaged
 from lovely.remotetask.texts import meant
 from lovely.remotetask.web import many
 from lovely.remotetask.web import plain
@@ -69,7 +73,8 @@ def respond(method: str, path: str, query: Mapping[str, str],
     Arguments: ``method``, HTTP's; ``path``, what follows ``api/v1/``; the
     others, see ``Call``.
     Returns: the answer, fit for JSON.
-    Raises: Refused; what ``run`` raises, except for errors of usage.
+    Raises: Refused; what ``run`` raises, except for errors of usage, and of
+    records that are lost or damaged.
     """
     try:
         return _dispatch(method, path, query, body, run)
@@ -80,6 +85,11 @@ def respond(method: str, path: str, query: Mapping[str, str],
         raise Refused(409, str(error)) from None
     except (UsageError, ValueError) as error:
         raise Refused(400, str(error)) from None
+    except UNREADABLE as error:
+        if not is_damaged(error):
+            raise
+        message = run(partial(lost.told, error=error), False)
+        raise Refused(500, str(message)) from error
 
 
 def _dispatch(method: str, path: str, query: Mapping[str, str],

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 from typing import TypeVar
 
+from ZODB.utils import p64
+
 from lovely.remotetask import bulk
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.store import lost
+from lovely.remotetask.store.check import LOST
 from lovely.remotetask.web import selecting
 
 _T = TypeVar('_T')
@@ -58,7 +62,8 @@ def check(transact: bulk.Transact, repair: object = False,
     can be; ``start``, the ``next`` of the answer before.
     Returns: ``{'found': {kind: [job ids]}, 'repaired': {kind: [job ids]},
     'next': start or None}``; the kinds are explained in store/check.  Of
-    ``lost`` the ids are those of records.
+    ``lost`` the ids are those of records, and ``records`` tells what is lost
+    with each, by its oid as a text.
     Raises: UsageError.
     Txn: several, each for at most settings.BULK_BATCH jobs.
     """
@@ -73,7 +78,14 @@ def check(transact: bulk.Transact, repair: object = False,
             for one in findings:
                 answer.setdefault(one.kind, []).append(one.jobid)
         following = at
-    return {'found': found, 'repaired': repaired, 'next': following}
+    answers: dict[str, Any] = {
+        'found': found, 'repaired': repaired, 'next': following}
+    if LOST in found:
+        # What was mended is of no part any more.
+        oids = set(found[LOST]) - set(repaired.get(LOST, ()))
+        answers['records'] = transact(lambda service: {
+            str(oid): lost.described(service, p64(oid)) for oid in oids})
+    return answers
 
 
 def cancel_all(transact: bulk.Transact, status: object,
