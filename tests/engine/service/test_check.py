@@ -230,6 +230,26 @@ def test_entries_and_keys_of_jobs_that_are_gone_are_removed(service, look):
     assert counts == dict.fromkeys(counts, 0)
 
 
+def test_a_check_ends_beside_a_caller_that_adds_faster(
+        service, register, monkeypatch):
+    register(lambda input: None, 'work')
+    monkeypatch.setattr('lovely.remotetask.settings.BULK_BATCH', 7)
+    service.addMany('work', range(30))
+    looks = []
+
+    def transact(step):
+        found = step(service)
+        if (found[2] or '').startswith('ready:'):
+            looks.append(found[2])
+            service.addMany('work', range(10))
+            # Those that were there at the beginning, and no others.
+            assert len(looks) < 6
+        return found
+
+    assert all(not found for found, *_ in bulk.checking(transact, False))
+    assert len(looks) == 4
+
+
 @pytest.mark.parametrize('start', [
     'x', 'jobs', 'jobs:x', 'jobs:99999999999999999999', 'jobs:9999999999',
     'ready:1.5', 'ready:9999999999999999999', 'completed:x.1',

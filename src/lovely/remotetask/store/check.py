@@ -230,15 +230,23 @@ def _look_at_claims(queue: JobQueue, part: str, start: str, limit: int,
 
 def _look_at_lanes(queue: JobQueue, part: str, start: str, limit: int,
                    now: float) -> _Part:
-    lanes, first = getattr(queue, part), _number(start)
+    lanes, (at, _, end) = getattr(queue, part), start.partition('~')
+    first, last = _number(at), _number(end)
     for length in lanes.lengths:
         length()            # it may be lost, too
-    entries = list(islice(lanes.entries_up() if first is None
-                          else lanes.entries_up(first), limit + 1))
+    if last is None:
+        # What is added from now on comes behind it: a check that followed a
+        # caller who adds faster than it looks would never end.
+        last = lanes.last_key()
+    entries = [(key, jobid) for key, jobid in islice(
+        lanes.entries_up() if first is None else lanes.entries_up(first),
+        limit + 1) if key <= last]
+    prefetch(ghosts(queue.jobs, (jobid for _, jobid in entries)))
     found = [Finding(GONE, jobid, (part, key))
              for key, jobid in entries[:limit]
              if not _is_entry(queue, (part, key), jobid)]
-    return found, str(entries[limit][0]) if len(entries) > limit else None
+    return found, (f'{entries[limit][0]}~{last}' if len(entries) > limit
+                   else None)
 
 
 def _look_at_logs(queue: JobQueue, part: str, start: str, limit: int,

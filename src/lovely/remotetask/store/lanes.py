@@ -99,6 +99,10 @@ class Lanes(Persistent):
                     yield lane, key
                     break
 
+    def last_key(self) -> int:
+        """The largest key of all lanes, SENT if there is no entry."""
+        return max(tree.maxKey() for tree in self.trees)
+
     def following(self, key: int, skip: Container[int] = ()) -> int | None:
         """The key behind this one in its lane, or None at the end.
 

@@ -61,6 +61,10 @@ class Ready(Persistent):
         """All entries, also those left behind, smallest key first; lazy."""
         return self._lanes.up(start)
 
+    def last_key(self) -> int:
+        """The largest key of all entries: see Lanes.last_key."""
+        return self._lanes.last_key()
+
     def discard(self, key: int, jobid: int) -> bool:
         """Remove an entry by its key, if it still is this job's."""
         return self._lanes.discard(key, jobid)
