@@ -376,6 +376,10 @@ class MultiProcessor(SimpleProcessor):
         try:
             with self.worker.logging():
                 self.worker.work(claims, self._turn())
+        except Exception as error:
+            # The monitor gives back what the thread could not; the next claim
+            # fails, too, and makes the loop pause.
+            self._log_broken(error)
         finally:
             # Before the event is set: the loop may wait for a free thread,
             # and counts this one as busy while it is in the list.

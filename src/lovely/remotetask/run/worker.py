@@ -72,9 +72,13 @@ class Worker(Claimer):
                         if not claims:
                             break
         finally:
-            for claim in claims:
-                self.give_back(claim)
-            self._free(first)
+            try:
+                for claim in claims:
+                    self.give_back(claim)
+            finally:
+                # Also where a job cannot be given back, as to a lane that is
+                # lost: each such thread would leave a slot behind.
+                self._free(first)
 
     def _step(self, claims: list[Claim], session: db.Session,
               chain: Chain) -> list[Claim]:
