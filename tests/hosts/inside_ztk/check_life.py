@@ -1,5 +1,6 @@
 """A service whose site is renamed, moved, copied or deleted, or which is."""
 
+import io
 from contextlib import contextmanager
 
 import pytest
@@ -198,6 +199,32 @@ def test_a_copy_runs_nothing_by_itself(driver, what, caplog):
         assert service.getStatus(ids['cronjob']) == 'cronjob'
     with managing(driver) as root:
         assert root['site']['tasks'].getStatus(ids['queued']) == 'queued'
+
+
+def test_an_import_runs_nothing_by_itself(driver, caplog):
+    """No event tells of it."""
+    ids = add_of_each_kind(driver)
+    with managing(driver) as root:
+        original = root['site']['tasks']
+        file = original._p_jar.exportFile(original._p_oid, io.BytesIO())
+        file.seek(0)
+        service = original._p_jar.importFile(file)
+        # It comes with the place of the original.
+        service.__parent__ = service.__name__ = None
+        root['fold'] = Folder()
+        root['fold']['tasks'] = service
+    with managing(driver) as root:
+        service = root['fold']['tasks']
+        assert service.stats()['paused'] and not service.processNext()
+        service.resume()
+    assert '/fold/tasks is an import: 5 jobs' in caplog.text
+    over = {'completed': 'completed', 'error': 'error'}
+    with managing(driver) as root:
+        assert statuses(root['fold']['tasks'], ids) == {
+            one: over.get(one, 'cancelled') for one in ids}
+        assert statuses(root['site']['tasks'], ids) == {
+            one: one for one in ids}
+        assert not root['site']['tasks'].stats()['paused']
 
 
 def test_what_is_moved_is_no_copy(driver):
