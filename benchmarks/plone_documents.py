@@ -113,8 +113,9 @@ def measure(plone, calls, folder, jobs, threads):
     _, told = plone.end(worker)
     if found['made'] != jobs:
         raise SystemExit(f'{found}\n{told}')
-    began, cpu = zip(*(map(float, line.split())
-                       for line in calls.read_text().splitlines()))
+    began, cpu = zip(*(
+        map(float, line.split()) for line in calls.read_text().splitlines()),
+        strict=True)
     return {'threads': threads, 'calls': len(began),
             'seconds': round(found['ended'] - began[0], 2),
             'cpu': round(max(cpu) - cpu[0], 2)}
