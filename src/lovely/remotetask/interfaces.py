@@ -517,8 +517,16 @@ class ITaskService(IContained):
         Txn: the caller commits.
         """
 
-    def resume():
-        """Undo ``pause``.  Txn: the caller commits."""
+    def resume(*, keepJobs=False):
+        """Undo ``pause``; let a copy or an import run jobs.
+
+        Arguments: ``keepJobs`` (bool), for a service that ``importFile`` of a
+        ZODB connection has brought: True keeps the jobs that were not over
+        when it was exported; False cancels them, for the original runs them.
+        Where the copy was settled when it was made, it changes nothing.
+        Txn: the caller commits.
+        Cost: flat; of such a service once O(jobs that are not over).
+        """
 
     def stats():
         """Figures for monitoring.

@@ -48,6 +48,7 @@ from lovely.remotetask.run import direct
 from lovely.remotetask.run import threads
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
+from lovely.remotetask.store import copies
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.listing import QueueView
 from lovely.remotetask.store.local import local
@@ -244,8 +245,11 @@ class TaskService(OwnAnnotations, Persistent):
         if not self.jobqueue.paused:
             self.jobqueue.paused = True
 
-    def resume(self) -> None:
+    def resume(self, *, keepJobs: bool = False) -> None:
         """See ITaskService"""
+        if self.jobqueue.origin is not None:
+            copies.settle_import(self.jobqueue, self.clock.now(), keepJobs,
+                                 self.host.path_of(self))
         if self.jobqueue.paused:
             self.jobqueue.paused = False
         notify_after_commit(self, caller.jar_of(self))

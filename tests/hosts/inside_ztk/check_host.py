@@ -101,7 +101,8 @@ def test_who_may_not_any_more_has_a_final_end(driver):
     assert 'zope.jane' in job['error'] and 'delete' in job['error']
     # The system's own is a failure like any other: it is tried again.
     assert driver.job(system)['status'] == 'queued'
-    assert tries == [1, 2]
+    # The wait before that is random, and may be next to nothing.
+    assert tries[:2] == [1, 2] and tries.count(1) == 1
 
 
 def test_the_undo_log_names_the_principal(driver):

@@ -1,6 +1,9 @@
 """A service whose site is renamed, moved, copied or deleted, or which is."""
 
+import re
+import textwrap
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import transaction
@@ -16,6 +19,9 @@ from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.run import threads
 from lovely.remotetask.task import TaskError
+
+HOW_TO = (Path(__file__).parents[3] / 'docs' / 'howto'
+          / 'copy-move-and-delete-a-site.rst')
 
 
 @contextmanager
@@ -198,6 +204,36 @@ def test_a_copy_runs_nothing_by_itself(driver, what, caplog):
         assert service.getStatus(ids['cronjob']) == 'cronjob'
     with managing(driver) as root:
         assert root['site']['tasks'].getStatus(ids['queued']) == 'queued'
+
+
+def test_an_import_runs_nothing_by_itself(
+        driver, caplog, tmp_path, monkeypatch):
+    """No event tells of it.  As the how-to does it."""
+    _, block, _ = re.findall(
+        r'\.\. code-block:: python\n\n((?:   .*\n|\n)+)', HOW_TO.read_text())
+    imports, resumes = textwrap.dedent(block).split('service.resume()')
+    monkeypatch.chdir(tmp_path)
+    ids = add_of_each_kind(driver)
+    with managing(driver) as root:
+        original = root['site']['tasks']
+        original._p_jar.exportFile(original._p_oid, 'tasks.zexp')
+        root['fold'] = Folder()
+        # Its connection imports.
+        transaction.savepoint()
+        exec(imports, {'application': root['fold']})
+    with managing(driver) as root:
+        service = root['fold']['tasks']
+        assert service.stats()['paused'] and not service.processNext()
+        exec('service.resume()' + resumes,
+             {'service': service, 'transaction': transaction})
+    assert '/fold/tasks is an import: 5 jobs' in caplog.text
+    over = {'completed': 'completed', 'error': 'error'}
+    with managing(driver) as root:
+        assert statuses(root['fold']['tasks'], ids) == {
+            one: over.get(one, 'cancelled') for one in ids}
+        assert statuses(root['site']['tasks'], ids) == {
+            one: one for one in ids}
+        assert not root['site']['tasks'].stats()['paused']
 
 
 def test_what_is_moved_is_no_copy(driver):

@@ -327,6 +327,17 @@ def plone(environment, tmp_path_factory):
         plone.close()
 
 
+@pytest.fixture(scope='module')
+def own_plone(environment, tmp_path_factory):
+    """A site that the tests of a module have for themselves, not served."""
+    plone = Plone(environment, tmp_path_factory.mktemp('plone'))
+    try:
+        plone.make()
+        yield plone
+    finally:
+        plone.close()
+
+
 @pytest.fixture
 def wait_until():
     """``wait_until(condition, what)``, for tests without ``plone``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lovely.remotetask.fields.failure import NO_ATTEMPT
@@ -9,6 +10,7 @@ from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.job import Job
+from lovely.remotetask.log import log
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.selection import Selection
 
@@ -19,7 +21,29 @@ if TYPE_CHECKING:
 COPIED = 'copied'
 
 
-def let_go(queue: JobQueue, now: float) -> None:
+def settle(queue: JobQueue, now: float, keep: bool = False) -> int:
+    """Pause a copied queue, and cancel its jobs that are not over.
+
+    Arguments: ``keep``: True cancels none.
+    Returns: how many are cancelled (int).
+    """
+    _let_go(queue, now)
+    return 0 if keep else _cancel(queue, now)
+
+
+def settle_import(queue: JobQueue, now: float, keep: bool,
+                  path: Iterable[str]) -> None:
+    """The same for an import that no event has told of; logs it.
+
+    Arguments: ``path``, of its service.
+    """
+    cancelled = settle(queue, now, keep)
+    log.warning(
+        'service /%s is an import: %s jobs that were not over are cancelled; '
+        'retryJob queues one here', '/'.join(path), cancelled)
+
+
+def _let_go(queue: JobQueue, now: float) -> None:
     """Take the workers out of a copied queue, and pause it.
 
     They work for the original; as long as one lives there, its jobs would not
@@ -28,9 +52,10 @@ def let_go(queue: JobQueue, now: float) -> None:
     for worker in list(queue.workers):
         queue.retire(worker, now, charged=False)
     queue.paused = True
+    queue.origin = None
 
 
-def cancel_copies(queue: JobQueue, now: float) -> int:
+def _cancel(queue: JobQueue, now: float) -> int:
     """Cancel the jobs of a copied queue that are not over, and mark them.
 
     The original's are run there: run here as well, each effect would come

@@ -59,11 +59,15 @@ class JobQueue(Claiming):
     FORM = 1
 
     paused = False
+    # The oid that an import had where it was exported; None: it is no import,
+    # or has been resumed.
+    origin = None   # type: bytes | None
     # None: settings.POISON.  No annotation: see job.
     poison = None   # type: int | None
 
     def __getstate__(self) -> Any:
-        return super().__getstate__() | {'form': self.FORM}
+        return super().__getstate__() | {
+            'form': self.FORM, 'origin': self.origin or self._p_oid}
 
     def __setstate__(self, state: Any) -> None:
         form = state.pop('form')
@@ -72,6 +76,11 @@ class JobQueue(Claiming):
                 f'a newer release of lovely.remotetask has written this '
                 f'service (form {form}, this one knows {self.FORM}): upgrade '
                 f'before you open it')
+        # importFile gives new oids to what it brings, and tells nobody.  Jobs
+        # that the original runs must not be run here as well.
+        origin = state.pop('origin', None)
+        if origin is not None and self._p_oid not in (None, origin):
+            state |= {'origin': origin, 'paused': True}
         super().__setstate__(state)
 
     # -- waiting --------------------------------------------------------------

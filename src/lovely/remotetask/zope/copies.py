@@ -53,9 +53,8 @@ def settle(service: TaskService) -> None:
 
     Txn: the caller commits.
     """
-    queue, now = service.jobqueue, service.clock.now()
-    copies.let_go(queue, now)
-    cancelled = 0 if _keeping.get() else copies.cancel_copies(queue, now)
+    cancelled = copies.settle(
+        service.jobqueue, service.clock.now(), _keeping.get())
     log.warning(
         'service %s is a copy: it is paused, and %s jobs that were not over '
         'are cancelled; resume() lets it run jobs',

@@ -48,9 +48,7 @@ def copied(service: TaskService, event: Any) -> None:
     Listens to IObjectCopiedEvent of the service or of what it is in; the copy
     has no place yet.
     """
-    queue, now = service.jobqueue, service.clock.now()
-    copies.let_go(queue, now)
-    cancelled = copies.cancel_copies(queue, now)
+    cancelled = copies.settle(service.jobqueue, service.clock.now())
     log.warning(
         'a copy of service %s is paused, and %s jobs that were not over are '
         'cancelled there; resume() lets it run jobs',
