@@ -1,8 +1,9 @@
-"""`remotetask` in processes that are forked where the libraries are loaded.
+"""Commands in processes that are forked where the libraries are loaded.
 
 A test speaks to a process as to one of subprocess.Popen.
 """
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -16,7 +17,21 @@ import tempfile
 #: Seconds that anything here may take at most; nothing waits that long.
 DEADLINE = 60
 
-CLI = [sys.executable, '-m', 'lovely.remotetask.cli']
+PROGRAM = 'lovely.remotetask.cli'
+CLI = [sys.executable, '-m', PROGRAM]
+
+#: What most commands of `remotetask` import.
+MODULES = (
+    'BTrees.Length', 'ZEO.ClientStorage', 'ZODB.FileStorage', 'click',
+    'email', 'importlib.metadata', 'transaction', 'xmlrpc.client',
+    'zodburi.resolvers', 'zope.component.hooks',
+    'zope.configuration.xmlconfig', 'zope.location', 'zope.schema',
+    'zope.publisher.base', 'zope.security.checker', 'waitress',
+    'lovely.remotetask.cli.program', 'lovely.remotetask.cli.verbs',
+    'lovely.remotetask.cli.client', 'lovely.remotetask.cli.server',
+    'lovely.remotetask.cli.databases', 'lovely.remotetask.cli.serve',
+    'lovely.remotetask.cli.worker', 'lovely.remotetask.processor',
+    'lovely.remotetask.web.api')
 
 #: Forks two processes for each command: one that runs it, and one that tells
 #: its number and its end.  It has no thread, no open file and no connection of
@@ -24,16 +39,7 @@ CLI = [sys.executable, '-m', 'lovely.remotetask.cli']
 _FORKS = '''
 import contextlib, gc, importlib, json, os, runpy, socket, sys
 
-for name in ('BTrees.Length', 'ZEO.ClientStorage', 'ZODB.FileStorage', 'click',
-             'email', 'importlib.metadata', 'transaction', 'xmlrpc.client',
-             'zodburi.resolvers', 'zope.component.hooks',
-             'zope.configuration.xmlconfig', 'zope.location', 'zope.schema',
-             'zope.publisher.base', 'zope.security.checker', 'waitress',
-             'lovely.remotetask.cli.program', 'lovely.remotetask.cli.verbs',
-             'lovely.remotetask.cli.client', 'lovely.remotetask.cli.server',
-             'lovely.remotetask.cli.databases', 'lovely.remotetask.cli.serve',
-             'lovely.remotetask.cli.worker', 'lovely.remotetask.processor',
-             'lovely.remotetask.web.api'):
+for name in sys.argv[2:]:
     importlib.import_module(name)
 # Or each process would go through all of it, and copy it, at its end.
 gc.freeze()
@@ -70,12 +76,19 @@ request = json.loads(request)
 os.chdir(request['cwd'])
 os.environ.clear()
 os.environ.update(request['environ'])
-if any(name.startswith('LOVELY_REMOTETASK_') for name in os.environ):
+if 'lovely.remotetask.settings' in sys.modules and any(
+        name.startswith('LOVELY_REMOTETASK_') for name in os.environ):
     # They are read when this is imported.
     importlib.reload(sys.modules['lovely.remotetask.settings'])
 sys.path[0] = request['cwd']
-sys.argv[1:] = request['arguments']
-runpy.run_module('lovely.remotetask.cli', run_name='__main__', alter_sys=True)
+program, *sys.argv[1:] = request['arguments']
+if os.sep in program:
+    # A script; Python has looked for the places of modules long ago.
+    sys.argv[0], sys.path[0] = program, os.path.dirname(program)
+    sys.path[1:1] = filter(None, os.environ.get('PYTHONPATH', '').split(':'))
+    runpy.run_path(program, run_name='__main__')
+else:
+    runpy.run_module(program, run_name='__main__', alter_sys=True)
 '''
 
 
@@ -111,26 +124,46 @@ class Process:
             self._wire.close()
         return self.returncode
 
+    def communicate(self, timeout=DEADLINE):
+        """What is left on both streams, when it has ended."""
+        with concurrent.futures.ThreadPoolExecutor(2) as readers:
+            read = [stream and readers.submit(stream.read)
+                    for stream in (self.stdout, self.stderr)]
+            try:
+                self.wait(timeout)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
+            return tuple(one and one.result() for one in read)
+
     def send_signal(self, number):
         # The process that has started it may have reaped it.
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
+    def terminate(self):
+        self.send_signal(signal.SIGTERM)
+
     def kill(self):
         self.send_signal(signal.SIGKILL)
 
 
 class Forks:
-    """Starts commands, and runs them to their end."""
+    """Starts commands, and runs them to their end.
 
-    def __init__(self):
+    Arguments: ``python``, an interpreter; ``modules``, what it imports first;
+    ``environ``, its environment.  ``program`` of a command is a module, or the
+    path of a script.
+    """
+
+    def __init__(self, python=sys.executable, modules=MODULES, environ=None):
         # Each message is received as it was sent.
         self._wire, other = self._pair()
         with other:
             self._process = subprocess.Popen(
-                [sys.executable, '-c', _FORKS, str(other.fileno())],
-                pass_fds=[other.fileno()],
+                [python, '-c', _FORKS, str(other.fileno()), *modules],
+                pass_fds=[other.fileno()], env=environ,
                 # Pipes, as those of commands: Python looks once, when it
                 # starts, whether it can seek in its streams.
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -143,16 +176,18 @@ class Forks:
         ours.settimeout(DEADLINE)
         return ours, other
 
-    def _fork(self, arguments, environ, cwd, ends):
+    def _fork(self, program, arguments, environ, cwd, ends):
         """Fork a command; ``ends`` become its three streams."""
         wire, other = self._pair()
         with other:
             socket.send_fds(self._wire, [json.dumps({
-                'arguments': arguments, 'environ': environ, 'cwd': str(cwd),
-                }).encode()], [*ends, other.fileno()])
+                'arguments': [str(one) for one in (program, *arguments)],
+                'environ': environ, 'cwd': str(cwd)}).encode()],
+                [*ends, other.fileno()])
         return wire
 
-    def start(self, arguments, environ, cwd, stdout=None, stderr=None):
+    def start(self, arguments, environ, cwd, stdout=None, stderr=None,
+              program=PROGRAM):
         """Start a command.
 
         Arguments: ``stdout``, ``stderr``, open files; default pipes.
@@ -169,12 +204,14 @@ class Forks:
                 else:
                     read.append(None)
                 ends.append(file)
-            wire = self._fork(arguments, environ, cwd,
+            wire = self._fork(program, arguments, environ, cwd,
                               [file.fileno() for file in ends])
         return Process(wire, *read)
 
-    def run(self, arguments, environ, cwd, input):
-        if any(name.startswith('LOVELY_REMOTETASK_') for name in environ):
+    def run(self, arguments, environ, cwd, input=None, program=PROGRAM):
+        """Run a command to its end; returns what subprocess.run() does."""
+        if program == PROGRAM and any(
+                name.startswith('LOVELY_REMOTETASK_') for name in environ):
             # A wrong one is told of before the command line is there.
             return subprocess.run(
                 [*CLI, *arguments], env=environ, cwd=cwd, input=input,
@@ -186,7 +223,7 @@ class Forks:
             stdin.write(input or '')
             stdin.seek(0)
             process = Process(
-                self._fork(arguments, environ, cwd,
+                self._fork(program, arguments, environ, cwd,
                            [file.fileno() for file in ends]), None, None)
             try:
                 code = process.wait()

@@ -53,11 +53,11 @@ def test_a_clean_beside_a_worker_spoils_nothing(world, work):
     world.start()
     ids = []
     for _ in range(6):
-        ids += add(world, 50)
+        ids += add(world, 20)
     try:
         world.until(lambda service: not service.listJobs('queued')[0]
                     and not service.listJobs('processing')[0],
-                    # 300 jobs, which is much for a machine with other work.
+                    # 120 jobs, which is much for a machine with other work.
                     seconds=3 * DEADLINE)
     finally:
         over.set()

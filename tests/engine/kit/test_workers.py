@@ -22,13 +22,13 @@ def test_two_processors_run_each_job_once(world, factory):
 
     provideUtility(FunctionTask(work), ITask, 'work')
     jobs = []
-    for _ in range(10):
+    for _ in range(5):
         jobs += world.do(lambda service: [
             service.add('work') for _ in range(10)])
     world.start(factory=factory)
     world.start(world.other(), factory=factory)
     jobs += [world.add('work') for _ in range(10)]
-    world.until(lambda service: service.stats()['completed'] == 110)
+    world.until(lambda service: service.stats()['completed'] == 60)
     world.stop()
     assert world.effects() == dict.fromkeys(jobs, 1)
     stats = world.see(lambda service: service.stats())
