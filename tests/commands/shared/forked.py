@@ -33,42 +33,51 @@ MODULES = (
     'lovely.remotetask.cli.worker', 'lovely.remotetask.processor',
     'lovely.remotetask.web.api')
 
-#: Forks two processes for each command: one that runs it, and one that tells
-#: its number and its end.  It has no thread, no open file and no connection of
-#: ours before the fork.
+#: Forks a process for each command, and tells its number and its end.  It has
+#: no thread, no open file and no connection of ours before the fork.
 _FORKS = '''
-import contextlib, gc, importlib, json, os, runpy, socket, sys
+import contextlib, gc, importlib, json, os, runpy, select, signal, socket, sys
 
 for name in sys.argv[2:]:
     importlib.import_module(name)
 # Or each process would go through all of it, and copy it, at its end.
 gc.freeze()
 wire = socket.socket(fileno=int(sys.argv[1]))
+# A byte comes out of the pipe when a command has ended.
+ended, ends_here = os.pipe2(os.O_NONBLOCK)
+signal.signal(signal.SIGCHLD, lambda *arguments: None)
+signal.set_wakeup_fd(ends_here)
+running = {}
 while True:
+    ready, _, _ = select.select([wire, ended], [], [])
+    if ended in ready:
+        os.read(ended, 1000)
+        while running:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                break
+            with running.pop(pid) as tells, contextlib.suppress(
+                    ConnectionError):
+                tells.send(b'%d' % os.waitstatus_to_exitcode(status))
+    if wire not in ready:
+        continue
     request, ends, _, _ = socket.recv_fds(wire, 1 << 20, 4)
     if not request:
         sys.exit()
-    # Those that have told the end of their commands meanwhile.
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    if not os.fork():
+    tells = socket.socket(fileno=ends.pop())
+    pid = os.fork()
+    if not pid:
         break
+    running[pid] = tells
+    tells.send(b'%d' % pid)
     for end in ends:
         os.close(end)
-wire.close()
-tells = socket.socket(fileno=ends.pop())
-pid = os.fork()
-if pid:
-    # Or the pipes would stay open when the command has ended.
-    for end in (0, 1, 2, *ends):
-        os.close(end)
-    tells.send(b'%d' % pid)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    with contextlib.suppress(ConnectionError):
-        tells.send(b'%d' % code)
-    os._exit(0)
-tells.close()
+signal.set_wakeup_fd(-1)
+signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+for end in (ended, ends_here):
+    os.close(end)
+for end in (wire, tells, *running.values()):
+    end.close()
 for number, end in enumerate(ends):
     os.dup2(end, number)
     os.close(end)
