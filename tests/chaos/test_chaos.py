@@ -25,7 +25,7 @@ def run(chaos):
 
 
 def test_a_short_run(tmp_path, tasks):
-    run(chaos_harness.Chaos(tmp_path, jobs=150, kills=10, takeovers=10,
+    run(chaos_harness.Chaos(tmp_path, jobs=60, kills=5, takeovers=4,
                             restarts=1))
 
 
@@ -36,7 +36,7 @@ def test_a_very_short_run_of_one_process(tmp_path, tasks, storage):
 
 
 def test_a_very_short_run_on_postgresql(tmp_path, tasks, postgresql):
-    run(chaos_harness.Chaos(tmp_path, jobs=40, kills=4, takeovers=3,
+    run(chaos_harness.Chaos(tmp_path, jobs=25, kills=2, takeovers=2,
                             restarts=1, storage='postgresql'))
 
 

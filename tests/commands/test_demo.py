@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import lovely.remotetask
+from lovely.remotetask.cli.demo import files
 
 DEADLINE = 120
 
@@ -34,24 +35,15 @@ def check(manifest, copies, base, names):
             == content
 
 
-def test_once_does_its_job_on_its_own_source(remotetask):
-    run = remotetask('demo', '--once')
-    assert run.returncode == 0, (run.stdout, run.stderr)
+def test_without_files_it_takes_its_own_source():
+    found = files.collect(())
     base = Path(lovely.remotetask.__file__).parent
-    names = [str(path.relative_to(base)) for path in base.rglob('*.py')]
-    check(*places(run.stdout), base, names)
-    assert f'{2 * len(names)} of {2 * len(names)} jobs are completed' \
-        in run.stdout
-    assert f'{len(names)} of {len(names)} copies' in run.stdout
-    # Not on a terminal: no bar that draws itself over and over.
-    assert '\r' not in run.stdout
-    assert '\x1b' not in run.stdout
-    # The server's own data is gone.
-    assert sorted(path.name for path in places(run.stdout)[0].parent
-                  .iterdir()) == ['copies', 'manifest.sha256']
+    assert found.base == base
+    assert found.names == sorted(
+        str(path.relative_to(base)) for path in base.rglob('*.py'))
 
 
-def test_files_and_directories_that_are_given(remotetask, tmp_path):
+def test_once_does_its_job_on_files_and_directories(remotetask, tmp_path):
     (tmp_path / 'd' / 'e').mkdir(parents=True)
     contents = {'a b.txt': b'', 'bär.bin': bytes(range(256)) * 5000,
                 '-dash': b'x', 'd/e/f': b'same', 'd/g': b'same'}
@@ -61,6 +53,14 @@ def test_files_and_directories_that_are_given(remotetask, tmp_path):
                      'd')
     assert run.returncode == 0, (run.stdout, run.stderr)
     check(*places(run.stdout), tmp_path, list(contents))
+    assert '10 of 10 jobs are completed' in run.stdout
+    assert '5 of 5 copies' in run.stdout
+    # Not on a terminal: no bar that draws itself over and over.
+    assert '\r' not in run.stdout
+    assert '\x1b' not in run.stdout
+    # The server's own data is gone.
+    assert sorted(path.name for path in places(run.stdout)[0].parent
+                  .iterdir()) == ['copies', 'manifest.sha256']
 
 
 @pytest.mark.parametrize(('arguments', 'reason'), [

@@ -1,8 +1,6 @@
 """docs/howto/my-job-does-not-run.rst: each row of its tables is tried."""
 
 import re
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -60,8 +58,8 @@ class OldJob(Job):
 class World:
     """An application with its database on a ZEO server."""
 
-    def __init__(self, place, remotetask, environ, log):
-        self.place, self.log = place, log
+    def __init__(self, place, remotetask, forks, environ, log):
+        self.place, self.log, self._forks = place, log, forks
         self._remotetask, self._environ = remotetask, environ
         address, self._stop = ZEO.server(
             str(place / 'Data.fs'), port=('127.0.0.1', 0))
@@ -102,10 +100,9 @@ class World:
     def worker(self, *options, uri=None, **environ):
         """A process that runs jobs; its log is in a file."""
         with open(self.place / 'worker.log', 'a') as file:
-            process = subprocess.Popen(
-                [sys.executable, '-m', 'lovely.remotetask.cli', 'worker',
-                 '--db', uri or self.uri, *options], cwd=self.place,
-                env=self._environ | environ, stdout=file, stderr=file)
+            process = self._forks.start(
+                ['worker', '--db', uri or self.uri, *options],
+                self._environ | environ, self.place, stdout=file, stderr=file)
         self.processes.append(process)
         return process
 
@@ -140,9 +137,9 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path, remotetask, environ, log):
+def world(tmp_path, remotetask, forks, environ, log):
     cleanUp()
-    world = World(tmp_path, remotetask, environ, log)
+    world = World(tmp_path, remotetask, forks, environ, log)
     yield world
     world.close()
     cleanUp()

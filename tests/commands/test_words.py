@@ -1,8 +1,6 @@
 """What the commands say: of mistakes, of large inputs, of what tasks give."""
 
 import http.server
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -72,21 +70,16 @@ def test_a_proxy_whose_server_is_gone(remotetask):
 
 
 @pytest.mark.parametrize('shell', ['bash', 'zsh', 'fish'])
-def test_completion(environ, shell):
+def test_completion(remotetask, shell):
     """As docs/reference/commandline.rst says."""
-    def complete(**more):
-        return subprocess.run(
-            [sys.executable, '-m', 'lovely.remotetask.cli'],
-            env=environ | more, capture_output=True, text=True, timeout=60)
-
-    run = complete(_REMOTETASK_COMPLETE=f'{shell}_source')
+    run = remotetask(_REMOTETASK_COMPLETE=f'{shell}_source')
     assert run.returncode == 0, run.stderr
     assert '_REMOTETASK_COMPLETE' in run.stdout
-    run = complete(_REMOTETASK_COMPLETE=f'{shell}_complete',
-                   COMP_WORDS='remotetask wor', COMP_CWORD='wor'
-                   if shell == 'fish' else '1')
+    run = remotetask(_REMOTETASK_COMPLETE=f'{shell}_complete',
+                     COMP_WORDS='remotetask wor', COMP_CWORD='wor'
+                     if shell == 'fish' else '1')
     assert 'worker' in run.stdout, run.stderr
-    run = complete(_REMOTETASK_COMPLETE=f'{shell}_complete',
-                   COMP_WORDS='remotetask list --status f',
-                   COMP_CWORD='f' if shell == 'fish' else '3')
+    run = remotetask(_REMOTETASK_COMPLETE=f'{shell}_complete',
+                     COMP_WORDS='remotetask list --status f',
+                     COMP_CWORD='f' if shell == 'fish' else '3')
     assert 'failed' in run.stdout, run.stderr

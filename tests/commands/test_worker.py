@@ -17,6 +17,7 @@ import pytest
 import ZODB
 from BTrees.Length import Length
 from BTrees.OOBTree import OOBTree
+from forked import started
 from worker_process import DEADLINE
 from worker_process import Producer
 from worker_process import heard
@@ -69,8 +70,9 @@ def test_the_job_of_another_process_is_waited_for(zeo, producer, worker):
 
 
 def test_two_workers_run_every_job_once(zeo, producer, worker, directory):
-    workers = [worker('--db', zeo.uri, '--tasks', 'thetasks', '--threads', n)
-               for n in (1, 3)]
+    # As a user starts them.
+    workers = [worker('--db', zeo.uri, '--tasks', 'thetasks', '--threads', n,
+                      start=started) for n in (1, 3)]
     lines = [process.ready().line for process in workers]
     assert lines == [
         'remotetask: worker ready: service /tasks, 1 thread, '

@@ -15,6 +15,7 @@ from xmlrpc.client import Fault
 from xmlrpc.client import ProtocolError
 from xmlrpc.client import ServerProxy
 
+import host_forks
 import pytest
 from waiting import answers
 from waiting import free_port
@@ -134,17 +135,28 @@ class Folder:
     def write(self, name, text):
         (self.path / name).write_text(text)
 
-    def run(self, *command, **options):
+    def run(self, command, *arguments, **options):
+        if command == 'remotetask':
+            return self._forks().run(
+                arguments, self.environ, self.path,
+                program=self.environment.script(command))
         return subprocess.run(
-            command, cwd=self.path, env=self.environ, text=True,
+            (command, *arguments), cwd=self.path, env=self.environ, text=True,
             capture_output=True, timeout=SECONDS, **options)
 
+    def _forks(self):
+        return host_forks.forks(self.environment, (
+            'ZEO.ClientStorage', 'ZODB.FileStorage', 'click',
+            'pyramid.config', 'pyramid.scripts.pserve', 'pyramid_retry',
+            'pyramid_tm', 'pyramid_zodbconn', 'waitress', 'webob',
+            'zodburi.resolvers'))
+
     @contextmanager
-    def started(self, *command):
+    def started(self, command, *arguments):
         with open(self.path / 'log', 'a') as log:
-            process = subprocess.Popen(
-                command, cwd=self.path, env=self.environ, text=True,
-                stdout=subprocess.PIPE, stderr=log)
+            process = self._forks().start(
+                arguments, self.environ, self.path, stderr=log,
+                program=self.environment.script(command))
         try:
             yield process
         finally:

@@ -4,7 +4,6 @@ import concurrent.futures
 import json
 import pstats
 import re
-import subprocess
 import textwrap
 from collections import Counter
 
@@ -132,11 +131,7 @@ def test_a_worker_beside_the_server(web, pair, zeo):
 def test_the_verbs_beside_the_server(web, pair):
     """They find database, service, tasks and users as the worker does."""
     def ask(*arguments, code=0):
-        done = subprocess.run(
-            [web.environment.script('remotetask'), *map(str, arguments),
-             '--zope-conf', web.conf],
-            env=web.environ, text=True, capture_output=True,
-            timeout=instances.DEADLINE)
+        done = web.remotetask(*arguments)
         assert done.returncode == code, (done.stdout, done.stderr)
         return done.stdout or done.stderr
 
@@ -221,11 +216,7 @@ def test_a_file_that_the_server_has_open_is_looked_at(environment, tmp_path):
     instance.start()
 
     def ask(*arguments, code=0):
-        done = subprocess.run(
-            [environment.script('remotetask'), *map(str, arguments),
-             '--zope-conf', instance.conf],
-            env=instance.environ, text=True, capture_output=True,
-            timeout=instances.DEADLINE)
+        done = instance.remotetask(*arguments)
         assert done.returncode == code, (done.stdout, done.stderr)
         return done.stdout or done.stderr
 

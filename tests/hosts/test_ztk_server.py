@@ -16,6 +16,7 @@ from xmlrpc.client import ProtocolError
 from xmlrpc.client import ServerProxy
 from xmlrpc.client import loads
 
+import host_forks
 import pytest
 from waiting import answers
 from waiting import free_port
@@ -110,6 +111,14 @@ def serving(environment, directory, edit=lambda files: None):
         yield server
 
 
+def forks(environment):
+    return host_forks.forks(environment, (
+        'ZEO.ClientStorage', 'ZODB.FileStorage', 'click', 'waitress',
+        'zope.app.appsetup.appsetup', 'zope.app.publication.zopepublication',
+        'zope.app.wsgi', 'zope.configuration.xmlconfig',
+        'zope.publisher.xmlrpc', 'zope.security.checker'))
+
+
 @contextmanager
 def running(environment, directory, **environ):
     port = free_port()
@@ -119,9 +128,9 @@ def running(environment, directory, **environ):
             re.sub(r'127\.0\.0\.1:\d+', f'127.0.0.1:{port}', text))
     log = directory / 'server.log'
     with log.open('w') as stream:
-        process = subprocess.Popen(
-            [environment.python, 'serve.py'], cwd=directory, stderr=stream,
-            env={**os.environ, 'PYTHONDONTWRITEBYTECODE': '1', **environ})
+        process = forks(environment).start(
+            [], {**os.environ, 'PYTHONDONTWRITEBYTECODE': '1', **environ},
+            directory, stderr=stream, program=directory / 'serve.py')
         try:
             wait_until(lambda: answers(port), processes=[process])
             yield Server(port, log)

@@ -8,14 +8,13 @@ import os
 import queue
 import select
 import signal
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 import transaction
 import ZEO
+from forked import DEADLINE
 from persistent.mapping import PersistentMapping
 from zope.component import provideUtility
 from zope.testing.cleanup import cleanUp
@@ -23,10 +22,6 @@ from zope.testing.cleanup import cleanUp
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.task import EchoTask
-
-DEADLINE = 60
-
-CLI = [sys.executable, '-m', 'lovely.remotetask.cli']
 
 TASKS = '''
 import os
@@ -93,10 +88,8 @@ def there(path):
 class Process:
     """A `remotetask worker`; its lines are waited for."""
 
-    def __init__(self, arguments, environ, cwd):
-        self.process = subprocess.Popen(
-            [*CLI, 'worker', *map(str, arguments)], stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, env=environ, cwd=cwd)
+    def __init__(self, start, arguments, environ, cwd):
+        self.process = start(['worker', *map(str, arguments)], environ, cwd)
         self.lines = queue.Queue()
         self.errors = queue.Queue()
         self.told = []
@@ -152,12 +145,12 @@ def directory(tmp_path):
 
 
 @pytest.fixture
-def worker(environ, directory):
+def worker(forks, environ, directory):
     """``worker(*arguments)`` starts one; it is gone after the test."""
     started = []
 
-    def start(*arguments):
-        process = Process(arguments, environ, directory)
+    def start(*arguments, start=forks.start):
+        process = Process(start, arguments, environ, directory)
         started.append(process)
         return process
 

@@ -13,7 +13,7 @@ from lovely.remotetask.run import monitor
 DEADLINE = 20
 
 #: How often an application opens its database and closes it.
-TIMES = 13
+TIMES = 4
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Cleaning and cancelling in small transactions: what is refused.
 
-tests/engine/kit does both, beside workers.
+test_small_transactions.py does both.
 """
 
 import pytest

@@ -10,6 +10,7 @@ import textwrap
 import urllib.parse
 import xmlrpc.client
 
+import host_forks
 from waiting import free_port
 from waiting import wait_until
 
@@ -104,6 +105,14 @@ ZCML = '''
 '''
 
 
+def forks(environment):
+    return host_forks.forks(environment, (
+        'OFS.Application', 'Products.Five', 'ZEO.ClientStorage',
+        'ZPublisher.WSGIPublisher', 'Zope2.App.startup', 'Zope2.Startup.run',
+        'Zope2.Startup.serve', 'click', 'waitress',
+        'zope.configuration.xmlconfig'))
+
+
 class Instance:
     """A Zope instance, and its server while that runs."""
 
@@ -111,9 +120,10 @@ class Instance:
         self.environment = environment
         self.place = place / name
         self.notes = place / 'notes'
-        environment_run = [environment.script('mkwsgiinstance'), '-d',
-                           self.place, '-u', 'admin:pw']
-        subprocess.run(environment_run, check=True, capture_output=True)
+        made = forks(environment).run(
+            ['-d', self.place, '-u', 'admin:pw'], dict(os.environ), place,
+            program=environment.script('mkwsgiinstance'))
+        assert made.returncode == 0, made.stderr
         includes = self.place / 'etc' / 'package-includes'
         includes.mkdir()
         self.slug = includes / 'lovely.remotetask-configure.zcml'
@@ -139,11 +149,10 @@ class Instance:
             '<include package="lovely.remotetask" file="meta.zcml" />\n')
 
     def start(self):
-        self.process = subprocess.Popen(
-            [self.environment.script('runwsgi'),
-             self.place / 'etc' / 'zope.ini'],
-            env=self.environ, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True)
+        with open(os.devnull, 'w') as nowhere:
+            self.process = forks(self.environment).start(
+                [self.place / 'etc' / 'zope.ini'], self.environ, self.place,
+                stdout=nowhere, program=self.environment.script('runwsgi'))
 
         def answers():
             if self.process.poll() is not None:
@@ -194,12 +203,17 @@ class Instance:
         """What a script says that is run by zconsole."""
         file = self.place / 'script.py'
         file.write_text(textwrap.dedent(script))
-        done = subprocess.run(
-            [self.environment.script('zconsole'), 'run', self.conf, file],
-            env={**self.environ, **environ}, text=True, capture_output=True,
-            timeout=DEADLINE)
+        done = forks(self.environment).run(
+            ['run', self.conf, file], {**self.environ, **environ}, self.place,
+            program=self.environment.script('zconsole'))
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def remotetask(self, *arguments):
+        """Run a verb beside the server; returns what subprocess.run() does."""
+        return forks(self.environment).run(
+            [*arguments, '--zope-conf', self.conf], self.environ, self.place,
+            program=self.environment.script('remotetask'))
 
     def status(self, jobid, *wanted, path='/site/tasks'):
         """Wait for one of these statuses."""
@@ -213,11 +227,10 @@ class Worker:
     """`remotetask worker --zope-conf`, a process."""
 
     def __init__(self, instance, *options, conf=None):
-        self.process = subprocess.Popen(
-            [instance.environment.script('remotetask'), 'worker',
-             '--zope-conf', conf or instance.conf, *options],
-            env=instance.environ, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True)
+        self.process = forks(instance.environment).start(
+            ['worker', '--zope-conf', conf or instance.conf, *options],
+            instance.environ, instance.place,
+            program=instance.environment.script('remotetask'))
 
     def ready(self):
         line = self.process.stdout.readline()

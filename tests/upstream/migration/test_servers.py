@@ -4,14 +4,14 @@ The test's own process is the one that looks on.
 """
 
 import os
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import transaction
 import ZEO
+from forked import MODULES
+from forked import Forks
 from relstorage.adapters.postgresql import PostgreSQLAdapter
 from relstorage.options import Options
 from relstorage.storage import RelStorage
@@ -84,15 +84,33 @@ def server(request):
     return request.getfixturevalue(request.param)
 
 
-def run(uri, *arguments, kill=0):
-    return subprocess.run(
-        [sys.executable, '-c', _RUN, str(kill), uri, *arguments],
-        capture_output=True, text=True, timeout=60,
-        env=os.environ | {'PYTHONPATH': os.pathsep.join(
-            [str(HERE), *sys.path])})
+@pytest.fixture(scope='module')
+def forks():
+    forks = Forks(modules=(*MODULES, 'relstorage.adapters.postgresql',
+                           'lovely.remotetask.cli.migrate'))
+    yield forks
+    forks.close()
 
 
-def test_killed_amid_while_another_process_looks_on(server, press, ran):
+@pytest.fixture
+def command(forks, tmp_path):
+    """What a Forks needs to know of the command, but for its arguments."""
+    script = tmp_path / 'run.py'
+    script.write_text(_RUN)
+    return {'environ': os.environ | {'PYTHONPATH': str(HERE)},
+            'cwd': tmp_path, 'program': script}
+
+
+@pytest.fixture
+def run(forks, command):
+    def run(uri, *arguments, kill=0):
+        return forks.run([kill, uri, *arguments], **command)
+
+    return run
+
+
+def test_killed_amid_while_another_process_looks_on(
+        server, press, ran, run):
     uri, database = server
     connection = database.open()
     service = connection.root()['Application']['tasks']
@@ -131,16 +149,12 @@ def test_killed_amid_while_another_process_looks_on(server, press, ran):
     connection.close()
 
 
-def test_two_commands_at_once(server, press):
+def test_two_commands_at_once(server, press, forks, command):
     uri, database = server
-    commands = [subprocess.Popen(
-        [sys.executable, '-c', _RUN, '0', uri], text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=os.environ | {'PYTHONPATH': os.pathsep.join(
-            [str(HERE), *sys.path])}) for _ in range(2)]
-    for command in commands:
-        _, errors = command.communicate(timeout=60)
-        assert (command.returncode, errors) == (0, '')
+    processes = [forks.start([0, uri], **command) for _ in range(2)]
+    for process in processes:
+        _, errors = process.communicate()
+        assert (process.returncode, errors) == (0, '')
     connection = database.open()
     assert not list(migration.old_services(connection, PLAIN))
     assert len(list(services(connection, PLAIN))) == 3

@@ -12,7 +12,6 @@ from lovely.remotetask import settings
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.host.plain import PlainHost
 from lovely.remotetask.interfaces import ITask
-from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.run.lacking import _ASIDE_JOBS
 from lovely.remotetask.store.workers import LOOP
@@ -26,10 +25,6 @@ class Elsewhere(PlainHost):
     def task(self, service, interface, name):
         return None if name == 'work' else super().task(
             service, interface, name)
-
-
-class LackingProcessor(MultiProcessor):
-    host = Elsewhere()
 
 
 @pytest.fixture(autouse=True)
@@ -395,23 +390,6 @@ def test_direct_processing_waits_for_no_other_worker(world, module, register):
     world.do(lambda service: service.process())
     assert world.status(jobid) == 'error'
     transaction.abort()
-
-
-def test_beside_a_capable_worker_nothing_is_lost_in_time(world, clock, log):
-    """Two processors with threads, one of which lacks the task."""
-    runs = []
-
-    def work(service, jobid, input):
-        runs.append(jobid)
-
-    provideUtility(FunctionTask(work), ITask, 'work')
-    world.start(factory=LackingProcessor, maxThreads=3)
-    world.start(world.other(), factory=MultiProcessor, maxThreads=3)
-    jobs = [world.add('work', number) for number in range(60)]
-    assert world.until_over(*jobs) == ['completed'] * 60
-    assert len(log) <= 1
-    assert world.see(lambda service: max(
-        service.jobs[jobid].attempts for jobid in jobs)) == 1
 
 
 def test_a_suspect_is_left_to_others_like_any_job(world, ran, clock, log):
