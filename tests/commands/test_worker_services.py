@@ -262,7 +262,8 @@ def test_a_service_that_has_lost_its_jobs(zeo, sites, worker):
     process = worker('--db', zeo.uri, '--service', '/a/tasks', '--service',
                      '/b/tasks')
     assert process.end() == 1
-    assert 'service /b/tasks cannot be read: ' in process.rest()
+    assert ('service /b/tasks cannot run: a record of this service is damaged '
+            '(UnpicklingError: ' in process.rest())
 
 
 def test_the_log_tells_of_which_service_it_speaks(zeo, sites, worker):
