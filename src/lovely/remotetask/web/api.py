@@ -27,24 +27,11 @@ from lovely.remotetask.web import many
 from lovely.remotetask.web import plain
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.presenter import Run
+from lovely.remotetask.web.requests import Refused
 from lovely.remotetask.web.selecting import PARAMETERS
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
-
-
-class Refused(Exception):
-    """The request is answered with this status and this message.
-
-    Arguments: ``status`` (int); ``message`` (str); ``allow`` (str), the
-    methods that the path takes, for a 405.
-    """
-
-    def __init__(self, status: int, message: str, allow: str = '') -> None:
-        super().__init__(status, message)
-        self.status = status
-        self.message = message
-        self.allow = allow
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
@@ -266,6 +267,21 @@ def retry(service: TaskService, jobid: object) -> None:
     Txn: the caller commits.
     """
     service.retryJob(job_id(jobid))
+
+
+def remove(service: TaskService, jobid: object) -> bool:
+    """Delete a job that is over.
+
+    Returns: False for one that is unknown, unreadable, or not over.
+    Txn: the caller commits.
+    """
+    jobid = job_id(jobid)
+    found: Any = look(service.jobs, jobid)
+    if found is None or found.status not in FINAL:
+        return False
+    service.jobqueue.forget(found)
+    del service.jobs[jobid]
+    return True
 
 
 def pause(service: TaskService) -> dict[str, bool]:

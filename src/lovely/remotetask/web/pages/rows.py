@@ -1,0 +1,25 @@
+"""A job as one row of a list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lovely.remotetask.web.pages import words
+
+
+def row(job: dict[str, Any]) -> dict[str, Any]:
+    """What the lists show of a job, from presenter.summary."""
+    return {
+        'id': str(job['id']),
+        'task': job['task'] or '?',
+        'status': words.badge(job['status']),
+        'added': words.moment(job['createdAt']),
+        'started': words.moment(job['startedAt']),
+        'ended': words.moment(job['completedAt']),
+        'next': words.moment(job['scheduledAt']),
+        'took': words.duration(words.between(job['startedAt'],
+                                             job['completedAt'])),
+        'attempts': job['attempts'],
+        'error': words.error_line(job),
+        'waits': job['waitsFor'],
+    }
