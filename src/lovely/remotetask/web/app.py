@@ -110,21 +110,19 @@ class Application:
         if request.environ.get('PATH_INFO') == f'{self._url}{PROOF}':
             return self._proof(request)
         path = self._path_below(request)
-        if path is None:
-            return self._elsewhere(request)
         method = 'GET' if request.method == 'HEAD' else request.method
+        user = self._user(request)
+        if path is None:
+            return self._elsewhere(method, request, user)
         if path == '/login' and self._logins is not None:
             return self._login(method, request)
-        user = self._user(request)
         if path.startswith('/static/'):
             return self._page(request, path, user)
-        is_program = path.startswith('/api/') or (method == 'POST' and (
-            path in ('', '/')))
+        is_program = f'{path}/'.startswith('/api/') or (
+            path in ('', '/') and method != 'GET')
         if user is None:
             if is_program or self._logins is None:
-                raise Refused(
-                    401, 'the token is missing or wrong; send it as Bearer '
-                         'token, or as the Basic password of any user')
+                raise _no_token()
             return self._log_in_first(request)
         if is_program:
             if user != _BY_TOKEN:
@@ -133,6 +131,19 @@ class Application:
         if path == '':
             return webob.Response(status=303, location=f'{self._url}/')
         return self._page(request, path, user)
+
+    def _elsewhere(self, method: str, request: webob.Request,
+                   user: str | None) -> webob.Response:
+        """Answer outside of the service's own address."""
+        if method == 'GET' and request.path_info == '/':
+            return webob.Response(status=303, location=f'{self._url}/')
+        if method == 'GET' and request.path_info == '/favicon.ico':
+            # Browsers ask for it where an answer names no icon.
+            return webob.Response(status=204)
+        if user is None:
+            raise _no_token()
+        raise Refused(
+            404, f'there is nothing here; the service is at {self._url}')
 
     def _program(self, method: str, path: str, request: webob.Request
                  ) -> webob.Response:
@@ -159,16 +170,6 @@ class Application:
             return None
         cookie = request.cookies.get(_cookie_name(request))
         return cookie if self._logins.is_valid(cookie) else None
-
-    def _elsewhere(self, request: webob.Request) -> webob.Response:
-        """Answer outside of the service's own address."""
-        if request.method in ('GET', 'HEAD'):
-            if request.path_info == '/':
-                return webob.Response(status=303, location=f'{self._url}/')
-            if request.path_info == '/favicon.ico':
-                return webob.Response(status=204)
-        raise Refused(
-            404, f'there is nothing here; the service is at {self._url}')
 
     def _page(self, request: webob.Request, path: str, user: str | None
               ) -> webob.Response:
@@ -237,8 +238,9 @@ class Application:
     def _xmlrpc(self, method: str, request: webob.Request) -> webob.Response:
         if method != 'POST':
             raise Refused(
-                405, 'this is an XML-RPC address: it takes POST only; for '
-                     'JSON see api/v1/jobs below it', 'POST')
+                405, 'this is the address of XML-RPC, by POST, and of the '
+                     'pages, by GET; for JSON see api/v1/jobs below it',
+                'GET, POST')
         body = self._body(request, 'text/xml')
         try:
             answer = xmlrpc_calls.respond(body, self._run)
@@ -301,6 +303,11 @@ class Application:
         if len(body) != length:
             raise Refused(400, 'the body ended early')
         return bytes(body)
+
+
+def _no_token() -> Refused:
+    return Refused(401, 'the token is missing or wrong; send it as Bearer '
+                        'token, or as the Basic password of any user')
 
 
 def _cookie_name(request: webob.Request) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask import bulk
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
@@ -35,6 +36,10 @@ _Form = Mapping[str, list[str]]
 
 #: How many jobs a form may select: a page of the list has fewer.
 _MOST_SELECTED = 1000
+
+
+#: Where a form may have the browser go back to.
+_LISTS = ('jobs', 'schedules')
 
 
 def pause(request: Request, part: str) -> Response:
@@ -97,10 +102,10 @@ def _each(request: Request, form: _Form, found: list[int], done: str,
     changed: Any = request.run(all_of_them, True) if found else []
     if changed:
         _note(request, f'{done} {some(changed, 20)}')
-    back = _one(form, 'back')
-    where = back if back in ('jobs', 'schedules', '') else (
-        f'jobs/{found[0]}' if len(found) == 1 and done != 'removed'
-        else 'jobs')
+    where = _one(form, 'back')
+    if where not in _LISTS:
+        where = (f'jobs/{found[0]}' if len(found) == 1 and done != 'removed'
+                 else 'jobs')
     others = len(found) - len(changed)
     return frame.see(
         request, where, status=_one(form, 'status'),
@@ -124,9 +129,12 @@ def _cancel(service: TaskService, jobid: int) -> bool:
 
 
 def _retry(service: TaskService, jobid: int) -> bool:
+    # One that waits would be queued anew, behind others.
+    if _status(service, jobid) not in bulk.RETRIED:
+        return False
     try:
         service.retryJob(jobid)
-    except (JobNotFound, InvalidTransition, DuplicateJob):
+    except (InvalidTransition, DuplicateJob):
         return False
     return True
 

@@ -135,7 +135,7 @@ def _choices(field: Any) -> list[tuple[str, str, Any]] | None:
     vocabulary: Any = field.vocabulary
     if vocabulary is None or not IIterableVocabulary.providedBy(vocabulary):
         return None
-    terms: list[Any] = list(vocabulary)
+    terms: Any = vocabulary
     return [(str(term.token), str(term.title or term.token), term.value)
             for term in terms]
 

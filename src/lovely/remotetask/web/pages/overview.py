@@ -32,7 +32,7 @@ def show(request: Request, part: str) -> Page:
 def _look(service: TaskService) -> dict[str, Any]:
     stats = presenter.stats(service)
     workers = presenter.workers(service)['workers']
-    queued = stats['queued']
+    queued, oldest = stats['queued'], stats['oldest']
     busy = sum(len(worker['jobs']) for worker in workers)
     threads = sum(len(worker['slots']) for worker in workers)
     return {
@@ -45,7 +45,9 @@ def _look(service: TaskService) -> dict[str, Any]:
                  if queued and not workers else None),
         'lacking': _lacking(workers),
         'facts': [
-            ('Oldest queued', words.duration(stats['oldest'])),
+            ('Oldest queued', words.duration(
+                # Whole seconds: a live answer changes less often.
+                oldest and round(oldest))),
             ('Completed per minute',
              words.number(round(stats['completedPerMinute'], 1))),
             ('Failed per minute',
