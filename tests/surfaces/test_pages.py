@@ -46,7 +46,7 @@ class Site:
     def __init__(self, database):
         self.database = database
         self.today = Today()
-        self.csrf = DailyTokens(b'secret', 'jane', self.today)
+        self.csrf = DailyTokens(lambda: b'secret', 'jane', self.today)
         self.writes = []
 
     def run(self, function, writes):
@@ -209,12 +209,22 @@ def test_a_wrong_token_is_refused(site, service, token):
 
 def test_a_token_is_of_one_user_and_two_days(site):
     token = site.csrf.token()
-    assert not DailyTokens(b'secret', 'john', site.today).is_valid(token)
-    assert not DailyTokens(b'other', 'jane', site.today).is_valid(token)
+    for secret, user in ((b'secret', 'john'), (b'other', 'jane'),
+                         (b'', 'jane')):
+        others = DailyTokens(lambda: secret, user, site.today)  # noqa: B023
+        assert not others.is_valid(token)
     site.today.date += datetime.timedelta(days=1)
     assert site.csrf.is_valid(token)
     site.today.date += datetime.timedelta(days=1)
     assert not site.csrf.is_valid(token)
+
+
+def test_a_service_without_a_secret_needs_the_word_of_the_browser(site):
+    site.csrf = DailyTokens(lambda: b'', 'jane')
+    assert site.ask('POST', 'pause', {'csrf': ''}).status == 403
+    for headers in ({'origin': ORIGIN}, {'sec_fetch_site': 'same-origin'}):
+        assert site.ask('POST', 'pause', {'csrf': ''},
+                        **headers).status == 303
 
 
 def test_a_token_given_twice_is_refused(site):

@@ -7,6 +7,7 @@ and tells subscribers and processors of it.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from collections.abc import Iterable
 from datetime import datetime
@@ -91,10 +92,15 @@ class TaskService(OwnAnnotations, Persistent):
     jobs = OfMigrated()         # type: Blocks      # type: ignore[assignment]
     jobqueue = OfMigrated()     # type: JobQueue    # type: ignore[assignment]
 
+    #: Signs the forms of the pages (bytes); a service made by an earlier
+    #: release has none.
+    formSecret = b''
+
     def __init__(self) -> None:
         super().__init__()
         self.jobs = Blocks(self.family)
         self.jobqueue = JobQueue(self.jobs)
+        self.formSecret = secrets.token_bytes(32)
 
     def __setstate__(self, state: Any) -> None:
         super().__setstate__(set_aside(state))

@@ -6,7 +6,6 @@ below ``/tasks/``.  Each request has a connection and a transaction of its own.
 
 from __future__ import annotations
 
-import datetime
 import json
 import secrets
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from typing import Any
 import webob
 from transaction.interfaces import TransientError
 
-from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host import visit
@@ -183,7 +181,7 @@ class Application:
             {name.lower(): value for name, value in request.headers.items()},
             content_type, lambda: self._body(request, content_type),
             self._url, request.host_url, '', lambda _: user is not None,
-            DailyTokens(self._secret, user or '', _today), self._run,
+            DailyTokens(lambda: self._secret, user or ''), self._run,
             self._transact, request.client_addr or '')
 
     def _log_in_first(self, request: webob.Request) -> webob.Response:
@@ -313,11 +311,6 @@ def _no_token() -> Refused:
 def _cookie_name(request: webob.Request) -> str:
     # Browsers send the cookies of one port to all others of a host.
     return f'remotetask-{request.environ.get("SERVER_PORT", "")}'
-
-
-def _today() -> datetime.date:
-    return datetime.datetime.fromtimestamp(
-        SYSTEM_CLOCK.now(), datetime.UTC).date()
 
 
 def _sent(response: Response) -> webob.Response:

@@ -11,9 +11,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.bulk import RETRIED
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.store.records import UNREADABLE
@@ -258,6 +260,19 @@ def _why_it_waits(job: Job) -> str | None:
         return None
     error = job.error
     return job.rests or (None if error is None else str(error))
+
+
+def can_retry(service: TaskService, jobid: int) -> bool:
+    """Has this job failed, was it cancelled, or does it wait for another
+    attempt?  False for an unknown one.
+    """
+    found: Any = look(service.jobs, jobid)
+    if found is None:
+        return False
+    # A schedule whose run has failed stands among the errors, and is a
+    # schedule.
+    place = found.position[0] if found.position else None
+    return found.status in RETRIED or place in ('waiting', ERROR)
 
 
 def retry(service: TaskService, jobid: object) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask import bulk
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
@@ -129,8 +128,7 @@ def _cancel(service: TaskService, jobid: int) -> bool:
 
 
 def _retry(service: TaskService, jobid: int) -> bool:
-    # One that waits would be queued anew, behind others.
-    if _status(service, jobid) not in bulk.RETRIED:
+    if not presenter.can_retry(service, jobid):
         return False
     try:
         service.retryJob(jobid)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.interfaces import FINAL
@@ -13,9 +12,6 @@ from lovely.remotetask.web.pages import words
 from lovely.remotetask.web.pages.rows import row
 from lovely.remotetask.web.requests import Request
 
-if TYPE_CHECKING:
-    from lovely.remotetask.service import TaskService
-
 # How much of an input or output is shown (characters).
 _MOST = 64_000
 
@@ -23,7 +19,9 @@ _MOST = 64_000
 def show(request: Request, part: str) -> frame.Page:
     """The page of the job whose id is in the path."""
     jobid = int(part)
-    found: Any = request.run(lambda service: _look(service, jobid), False)
+    found: Any = request.run(lambda service: {
+        **presenter.job(service, jobid),
+        'retry': presenter.can_retry(service, jobid)}, False)
     status = found['status']
     return frame.Page('job', f'Job {jobid}', 'jobs', {
         'job': row(found),
@@ -40,15 +38,11 @@ def show(request: Request, part: str) -> frame.Page:
             for one in found.get('runs', ())],
         'facts': _facts(found),
         'payloads': [_payload(found, name) for name in ('input', 'output')],
-        'can_retry': status in ('error', 'cancelled'),
+        'can_retry': found['retry'],
         'can_cancel': status not in FINAL,
         'can_remove': status in FINAL,
         'can_start': status == STARTLATER,
     })
-
-
-def _look(service: TaskService, jobid: int) -> dict[str, Any]:
-    return presenter.job(service, jobid)
 
 
 def _facts(job: dict[str, Any]) -> list[tuple[str, str]]:
