@@ -253,7 +253,7 @@ def test_cancel_needs_json_as_well(web):
 @pytest.mark.parametrize(('method', 'path', 'allow'), [
     ('PUT', '/tasks', 'GET, POST'), ('OPTIONS', '/tasks/', 'GET, POST'),
     ('DELETE', '/tasks/api/v1/jobs', 'GET, POST'),
-    ('PUT', '/tasks/api/v1/jobs/1', 'GET'),
+    ('PUT', '/tasks/api/v1/jobs/1', 'GET, DELETE'),
     ('GET', '/tasks/api/v1/jobs/1/cancel', 'POST'),
     ('POST', '/tasks/api/v1/tasks', 'GET')])
 def test_other_methods_are_405(web, method, path, allow):

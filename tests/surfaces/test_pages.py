@@ -12,15 +12,12 @@ from zope.schema import Int
 from zope.schema import TextLine
 
 from lovely.remotetask.edge import db
-from lovely.remotetask.host import current
-from lovely.remotetask.host import visit
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.web import surface
 from lovely.remotetask.web.csrf import DailyTokens
-from lovely.remotetask.web.requests import Request
 
 BASE = '/admin/tasks'
 ORIGIN = 'http://127.0.0.1:8080'
@@ -28,64 +25,6 @@ FORM = 'application/x-www-form-urlencoded'
 HOSTILE = ['<script>alert(1)</script>', '"\'><img src=x onerror=alert(1)>',
            '${1+1} <?python?> &amp;', 'nul\0byte', 'half \ud800 a character',
            'a \u202etxt.exe', 'x' * 10_000, 'tal:content="structure x"']
-
-
-class Today:
-    """A calendar that a test turns."""
-
-    def __init__(self):
-        self.date = datetime.date(2026, 11, 30)
-
-    def __call__(self):
-        return self.date
-
-
-class Site:
-    """A host of the surface: who asks, and with which permissions."""
-
-    def __init__(self, database):
-        self.database = database
-        self.today = Today()
-        self.csrf = DailyTokens(lambda: b'secret', 'jane', self.today)
-        self.writes = []
-
-    def run(self, function, writes):
-        self.writes.append(writes)
-        return visit(self.database, ('Application', 'tasks')[1:], current(),
-                     function, writes)
-
-    def ask(self, method, path, form=None, may=(VIEW, ADD, MANAGE),
-            content_type=None, body=None, **headers):
-        path, _, query = path.partition('?')
-        if form is not None:
-            body = urllib.parse.urlencode(form, doseq=True).encode()
-            content_type = content_type or FORM
-        return surface.respond(Request(
-            method, path, dict(urllib.parse.parse_qsl(query)),
-            {name.replace('_', '-'): value
-             for name, value in headers.items()},
-            content_type or '', lambda: body or b'', BASE, ORIGIN, 'jane',
-            lambda permission: permission in may, self.csrf, self.run,
-            lambda function: self.run(function, True), '10.0.0.4'))
-
-    def get(self, path, **options):
-        return self.ask('GET', path, **options)
-
-    def text(self, path, **options):
-        answer = self.get(path, **options)
-        assert answer.status == 200, answer.body.decode()
-        return answer.body.decode()
-
-    def post(self, path, token=None, **fields):
-        """Send a form of ours, as a browser does."""
-        form = {**fields, 'csrf': self.csrf.token() if token is None
-                else token}
-        return self.ask('POST', path, form, sec_fetch_site='same-origin')
-
-
-@pytest.fixture
-def site(database, tasks):
-    return Site(database)
 
 
 class Elements(html.parser.HTMLParser):
@@ -127,7 +66,7 @@ def test_a_route_asks_for_its_permission(site, service, path, method,
     answer = site.ask(method, path, form if method == 'POST' else None,
                       may=others, sec_fetch_site='same-origin')
     if permission is None:
-        assert answer.status == 404
+        assert answer.status == (404 if 'static' in path else 200)
         return
     assert answer.status == 403
     assert b'takes the permission' in answer.body

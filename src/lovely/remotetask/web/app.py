@@ -47,6 +47,9 @@ PROOF = '/api/v1/proof'
 
 _CHALLENGE_LENGTH = 200
 
+# Everybody gets these: supervisors, and browsers that are to log in yet.
+_OPEN = ('/static/', '/openapi.json', '/healthz', '/readyz')
+
 # The user of a request that has the token.
 _BY_TOKEN = 'token'
 
@@ -114,7 +117,7 @@ class Application:
             return self._elsewhere(method, request, user)
         if path == '/login' and self._logins is not None:
             return self._login(method, request)
-        if path.startswith('/static/'):
+        if path.startswith(_OPEN):
             return self._page(request, path, user)
         is_program = f'{path}/'.startswith('/api/') or (
             path in ('', '/') and method != 'GET')
@@ -151,11 +154,7 @@ class Application:
         if path == '/api/v1/login' and self._logins is not None:
             return self._new_link(method, request)
         if path.startswith('/api/v1/'):
-            answer = api.respond(
-                method, path.removeprefix('/api/v1/').removesuffix('/'),
-                _query(request),
-                lambda: self._body(request, 'application/json'), self._run)
-            return _json(200, answer)
+            return self._page(request, path, _BY_TOKEN)
         raise Refused(404, f'there is nothing at {request.path:.80}')
 
     # -- browsers -------------------------------------------------------------
@@ -343,12 +342,8 @@ def _json(status: int, data: object) -> webob.Response:
 
 
 def _refusal(refused: Refused) -> webob.Response:
-    response = _json(refused.status, {'error': refused.message})
+    response = _sent(api.refusal(refused))
     if refused.status == 401:
         response.headers.add('WWW-Authenticate', 'Bearer realm="remotetask"')
         response.headers.add('WWW-Authenticate', 'Basic realm="remotetask"')
-    if refused.status == 503:
-        response.headers['Retry-After'] = '1'
-    if refused.allow:
-        response.headers['Allow'] = refused.allow
     return response

@@ -10,12 +10,21 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 from typing import Protocol
 
+from lovely.remotetask.interfaces import ADD
+from lovely.remotetask.interfaces import MANAGE
+from lovely.remotetask.interfaces import VIEW
+
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
     from lovely.remotetask.web.presenter import Run
 
 #: How many bytes the body of a request may have.
 DEFAULT_LIMIT = 1_000_000
+
+
+#: permission -> its name for people.
+_PERMISSIONS = {VIEW: 'Remote tasks: View', ADD: 'Remote tasks: Add jobs',
+                MANAGE: 'Remote tasks: Manage'}
 
 
 class Refused(Exception):
@@ -30,6 +39,15 @@ class Refused(Exception):
         self.status = status
         self.message = message
         self.allow = allow
+
+    def headers(self) -> dict[str, str]:
+        """What the answer says to programs, besides its text."""
+        found = {}
+        if self.status == 503:
+            found['Retry-After'] = '1'
+        if self.allow:
+            found['Allow'] = self.allow
+        return found
 
 
 class Csrf(Protocol):
@@ -86,6 +104,16 @@ class Request:
     transact: Transacts
     address: str = ''
     links: Sequence[tuple[str, str]] = ()
+
+    def demand(self, permission: str) -> None:
+        """Raise Refused for an account that does not have a permission."""
+        if self.may(permission):
+            return
+        name = _PERMISSIONS[permission]
+        what = ('may not look at these jobs' if permission == VIEW
+                or not self.may(VIEW) else 'may look, and not do this')
+        raise Refused(403, f'this account {what}: it takes the permission '
+                           f'"{name}"')
 
     @property
     def is_live(self) -> bool:

@@ -6,7 +6,7 @@ asked here, once, so that no host can forget it.
 
 from __future__ import annotations
 
-import re
+import functools
 import secrets
 from collections.abc import Callable
 from typing import NamedTuple
@@ -25,7 +25,10 @@ from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.log import web
+from lovely.remotetask.web import api
 from lovely.remotetask.web import assets
+from lovely.remotetask.web import probes
+from lovely.remotetask.web.api import openapi
 from lovely.remotetask.web.pages import acting
 from lovely.remotetask.web.pages import adding
 from lovely.remotetask.web.pages import frame
@@ -38,10 +41,7 @@ from lovely.remotetask.web.pages import workers
 from lovely.remotetask.web.requests import Refused
 from lovely.remotetask.web.requests import Request
 from lovely.remotetask.web.requests import Response
-
-#: permission -> its name for people.
-_PERMISSIONS = {VIEW: 'Remote tasks: View', ADD: 'Remote tasks: Add jobs',
-                MANAGE: 'Remote tasks: Manage'}
+from lovely.remotetask.web.routing import Table
 
 Answer = Callable[[Request, str], Response]
 
@@ -77,13 +77,12 @@ ROUTES: dict[str, dict[str, Route]] = {
     'tasks': {'GET': Route(VIEW, frame.page(tasks.show))},
     'workers': {'GET': Route(VIEW, frame.page(workers.show))},
     'static/NAME': {'GET': Route(None, assets.serve)},
+    'openapi.json': {'GET': Route(None, openapi.serve)},
+    'healthz': {'GET': Route(None, probes.alive)},
+    'readyz': {'GET': Route(None, probes.ready)},
 }
 
-_PARTS = {'ID': '(-?[0-9]{1,19})', 'NAME': '([^/]{1,200})'}
-
-_PATTERNS = [
-    (re.compile(re.sub('ID|NAME', lambda found: _PARTS[found.group()], path)),
-     methods) for path, methods in ROUTES.items()]
+_TABLE = Table(ROUTES)
 
 
 def respond(request: Request) -> Response:
@@ -94,55 +93,46 @@ def respond(request: Request) -> Response:
     Txn: the request's, by ``request.run``; several of its own for what is done
     to many jobs.
     """
+    refuse = _refuser(request)
     try:
         return _answer(request)
     except TransientError:
         raise
     except Refused as refused:
-        return frame.refusal(request, refused)
+        return refuse(refused)
     except JobNotFound as error:
-        return frame.refusal(request, Refused(404, str(error)))
+        return refuse(Refused(404, str(error)))
     except (DuplicateJob, InvalidTransition, UnreadableRecord) as error:
         # The request is right, but the job has another status by now.
-        return frame.refusal(request, Refused(409, str(error)))
+        return refuse(Refused(409, str(error)))
     except NotPermitted as error:
-        return frame.refusal(request, Refused(403, str(error)))
+        return refuse(Refused(403, str(error)))
     except (NewerRecord, NotMigrated) as error:
-        return frame.refusal(request, Refused(503, str(error)))
+        return refuse(Refused(503, str(error)))
     except (UsageError, ValueError) as error:
-        return frame.refusal(request, Refused(400, str(error)))
+        return refuse(Refused(400, str(error)))
     except Exception:
         # The log has the traceback: it would tell a stranger about the inside
         # of the server.
         number = secrets.token_hex(4)
         web.exception('%s %.200s failed (reference %s)', request.method,
                       request.path, number)
-        return frame.refusal(request, Refused(
+        return refuse(Refused(
             500, f'The server failed. Its log has the reason, under the '
                  f'reference {number}.'))
 
 
 def _answer(request: Request) -> Response:
-    method = 'GET' if request.method == 'HEAD' else request.method
-    for pattern, methods in _PATTERNS:
-        found = pattern.fullmatch(request.path)
-        if found is None:
-            continue
-        if method not in methods:
-            allow = ', '.join(methods)
-            raise Refused(405, f'{method:.20} does nothing here; use {allow}',
-                          allow)
-        route = methods[method]
-        if route.permission is not None and not request.may(route.permission):
-            raise Refused(403, _not_allowed(request, route.permission))
-        return route.answer(request, (*found.groups(), '')[0])
-    raise Refused(404, f'there is nothing at {request.path:.80}')
+    if request.path.startswith(api.PREFIX):
+        return api.answer(request)
+    route, part = _TABLE.find(request.method, request.path)
+    if route.permission is not None:
+        request.demand(route.permission)
+    return route.answer(request, part)
 
 
-def _not_allowed(request: Request, permission: str) -> str:
-    name = _PERMISSIONS[permission]
-    if permission == VIEW or not request.may(VIEW):
-        return (f'this account may not look at these jobs: it takes the '
-                f'permission "{name}"')
-    return (f'this account may look, and not do this: it takes the '
-            f'permission "{name}"')
+def _refuser(request: Request) -> Callable[[Refused], Response]:
+    """What makes the answer to a request that is refused."""
+    if f'{request.path}/'.startswith(('api/', 'readyz/')):
+        return api.refusal
+    return functools.partial(frame.refusal, request)

@@ -148,18 +148,13 @@ def render(request: Request, page: Page) -> Response:
 
 
 def refusal(request: Request, refused: Refused) -> Response:
-    """A page, or the part of a program's answer, that says why not."""
-    headers = {}
-    if refused.status == 503:
-        headers['Retry-After'] = '1'
-    if refused.allow:
-        headers['Allow'] = refused.allow
+    """A page that says why not."""
     text = refused.message
     shown = render(request, Page(
         'message', _TITLES.get(refused.status, 'That did not work'), '',
         {'text': text[:1].upper() + text[1:]}, refused.status))
     return Response(shown.status, shown.content_type, shown.body,
-                    {**shown.headers, **headers})
+                    {**shown.headers, **refused.headers()})
 
 
 def see(request: Request, path: str, **query: object) -> Response:

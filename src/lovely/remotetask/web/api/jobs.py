@@ -1,0 +1,159 @@
+"""The functions of the API about jobs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from typing import Any
+
+from lovely.remotetask.errors import InvalidTransition
+from lovely.remotetask.errors import JobNotFound
+from lovely.remotetask.errors import TaskNotFound
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import MAX_PAGE
+from lovely.remotetask.interfaces import UNKNOWN
+from lovely.remotetask.texts import meant
+from lovely.remotetask.web import many
+from lovely.remotetask.web import presenter
+from lovely.remotetask.web.api.calls import Answer
+from lovely.remotetask.web.api.calls import Call
+from lovely.remotetask.web.api.calls import arguments
+from lovely.remotetask.web.api.calls import check_query
+from lovely.remotetask.web.selecting import PARAMETERS
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+
+#: The parameters of a list.
+LIST = ('status', *PARAMETERS, 'start', 'limit')
+
+#: The keys of a job that is added.
+ADD = ('task', 'input', 'priority', 'delay', 'key', 'onDuplicate')
+
+#: How many jobs one request may add.
+MOST_ADDED = 1000
+
+
+def show(call: Call) -> object:
+    """One job, with its input and output."""
+    return call.run(lambda service: presenter.job(service, call.jobid), False)
+
+
+def list_some(call: Call) -> object:
+    """One page of jobs."""
+    given = _list_arguments(call.query)
+    return call.run(lambda service: presenter.jobs(service, **given), False)
+
+
+def add(call: Call) -> object:
+    """Add a job."""
+    options = arguments(call.body(), *ADD)
+
+    def run(service: TaskService) -> dict[str, Any]:
+        with_status = {'id': _named(service, options['task'], lambda: (
+            presenter.add(service, **options)))}
+        with_status['status'] = presenter.status(service, with_status['id'])
+        return {**with_status, **presenter.paused(service)}
+
+    made: Any = call.run(run, True)
+    return Answer(made, 201, f'jobs/{made["id"]}')
+
+
+def add_many(call: Call) -> object:
+    """Add a job for each input, all of them or none."""
+    options = arguments(call.body(), 'task', 'inputs', 'priority', 'delay')
+    inputs = options.pop('inputs', None)
+    if not isinstance(inputs, list) or not 0 < len(inputs) <= MOST_ADDED:
+        raise UsageError(f'inputs has to be a list of 1 to {MOST_ADDED} '
+                         f'inputs')
+
+    def run(service: TaskService) -> dict[str, Any]:
+        return {'ids': _named(service, options['task'], lambda: [
+            presenter.add(service, input=one, **options) for one in inputs])}
+
+    return Answer(call.run(run, True), 201)
+
+
+def _named(service: TaskService, name: str, add: Callable[[], Any]) -> Any:
+    try:
+        return add()
+    except ValueError as error:
+        # Callers of 0.5.2 compare that text; this API can say more.
+        if str(error) != 'Task does not exist':
+            raise
+        raise TaskNotFound(
+            f'Task does not exist: {name!r:.80}'
+            f'{meant(name, presenter.available_tasks(service))}; '
+            f'`remotetask tasks`, or api/v1/tasks, lists the tasks'
+            ) from None
+
+
+def change(function: Callable[[TaskService, object], None]
+           ) -> Callable[[Call], object]:
+    """A function that changes one job, and answers with its status."""
+    def change(call: Call) -> object:
+        # Refuses a body that is not JSON: a form of a foreign page can send
+        # all others.
+        call.body()
+        jobid = call.jobid
+
+        def change_in(service: TaskService) -> dict[str, Any]:
+            # Raises JobNotFound; cancel() itself is silent about unknown ids.
+            presenter.status(service, jobid)
+            function(service, jobid)
+            try:
+                return {'id': jobid,
+                        'status': presenter.status(service, jobid)}
+            except JobNotFound:
+                # Its record could not be read: a cancel has deleted it.
+                return {'id': jobid, 'status': UNKNOWN, 'deleted': True}
+
+        return call.run(change_in, True)
+
+    return change
+
+
+def remove(call: Call) -> object:
+    """Remove a job that is over."""
+    jobid = call.jobid
+
+    def run(service: TaskService) -> None:
+        status = presenter.status(service, jobid)       # JobNotFound
+        if not presenter.remove(service, jobid):
+            raise InvalidTransition(jobid, status, 'removed')
+
+    call.run(run, True)
+    return Answer(None, 204)
+
+
+def clean(call: Call) -> object:
+    """Remove jobs that are over, for some seconds."""
+    options = arguments(call.body(), 'status', 'start', 'before', 'keep')
+    return many.clean(call.transact, **options)
+
+
+def cancel_all(call: Call) -> object:
+    """Cancel jobs that have a status, for some seconds."""
+    options = arguments(call.body(), 'status', 'start', *PARAMETERS)
+    return many.cancel_all(call.transact, **options)
+
+
+def retry_all(call: Call) -> object:
+    """Queue jobs once more that failed or were cancelled, for some seconds."""
+    options = arguments(call.body(), 'status', 'start', *PARAMETERS)
+    return many.retry_all(call.transact, **options)
+
+
+def _list_arguments(query: Mapping[str, str]) -> dict[str, Any]:
+    check_query(query, *LIST)
+    found: dict[str, Any] = {
+        name: query[name] for name in LIST[:-1] if query.get(name)}
+    if 'limit' in query:
+        limit = query['limit']
+        if not re.fullmatch('[0-9]{1,4}', limit, re.ASCII):
+            raise UsageError(f'limit has to be a whole number from 1 to '
+                             f'{MAX_PAGE}, not {limit!r:.80}')
+        found['limit'] = int(limit)
+    return found

@@ -1,0 +1,61 @@
+"""The functions of the API about a service as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from typing import Any
+
+from lovely.remotetask.errors import TaskNotFound
+from lovely.remotetask.texts import meant
+from lovely.remotetask.web import many
+from lovely.remotetask.web import presenter
+from lovely.remotetask.web.api.calls import Call
+from lovely.remotetask.web.api.calls import arguments
+from lovely.remotetask.web.api.calls import check_query
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+
+
+def look(function: Callable[[TaskService], object]
+         ) -> Callable[[Call], object]:
+    """A function that shows a fact about the service."""
+    def look(call: Call) -> object:
+        check_query(call.query)
+        return call.run(function, False)
+
+    return look
+
+
+def do(function: Callable[[TaskService], object]
+       ) -> Callable[[Call], object]:
+    """A function that changes the service."""
+    def do(call: Call) -> object:
+        # Refuses a body that is not JSON: a form of a foreign page can send
+        # all others.
+        call.body()
+        return call.run(function, True)
+
+    return do
+
+
+def task(call: Call) -> object:
+    """What one task takes."""
+    def run(service: TaskService) -> dict[str, Any]:
+        found = presenter.tasks(service)
+        if call.part not in found['inputs']:
+            raise TaskNotFound(
+                f'Task does not exist: {call.part!r:.80}'
+                f'{meant(call.part, found["tasks"])}')
+        return {'name': call.part, 'input': found['inputs'][call.part]}
+
+    return call.run(run, False)
+
+
+def check(call: Call) -> object:
+    """Look for jobs that no worker would ever come to, for some seconds."""
+    options = arguments(call.body(), 'repair', 'start')
+    if options['repair'] is True:
+        return many.check(call.transact, **options)
+    return many.check(lambda step: call.run(step, False), **options)

@@ -1,0 +1,203 @@
+"""The API's own promises: rights, problems, the OpenAPI document, probes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from openapi_spec_validator import validate
+
+from lovely.remotetask.interfaces import ADD
+from lovely.remotetask.interfaces import MANAGE
+from lovely.remotetask.interfaces import VIEW
+from lovely.remotetask.web import probes
+from lovely.remotetask.web.api import openapi
+from lovely.remotetask.web.api.routes import ROUTES
+
+DOCUMENT = Path(__file__).parents[2] / 'docs' / 'reference' / 'openapi.json'
+
+ALL = [(path, method, route.permission) for path, methods in ROUTES.items()
+       for method, route in methods.items()]
+
+
+def ask(site, method, path, data=None, **options):
+    return site.ask(method, f'api/v1/{path}', body=None if data is None
+                    else json.dumps(data).encode(),
+                    content_type='application/json', **options)
+
+
+def read(answer):
+    return json.loads(answer.body)
+
+
+@pytest.mark.parametrize(('path', 'method', 'permission'), ALL)
+def test_a_route_asks_for_its_permission(site, service, path, method,
+                                         permission):
+    jobid = service(lambda service: service.add('echo', 1))
+    path = path.replace('ID', str(jobid)).replace('NAME', 'echo')
+    others = tuple({VIEW, ADD, MANAGE} - {permission})
+    answer = ask(site, method, path, {}, may=others)
+    assert answer.status == 403
+    assert answer.content_type == 'application/problem+json'
+    assert 'takes the permission' in read(answer)['detail']
+    assert site.writes == []
+    assert ask(site, method, path, {}).status in (200, 201, 204, 400, 409)
+
+
+@pytest.mark.parametrize('headers', [
+    {'sec_fetch_site': 'cross-site'}, {'origin': 'http://evil.example'},
+    {'origin': 'null'}])
+@pytest.mark.parametrize(('method', 'path'), [
+    (method, path) for path, method, _ in ALL if method != 'GET'])
+def test_no_foreign_page_calls_it(site, service, method, path, headers):
+    jobid = service(lambda service: service.add('echo', 1))
+    path = path.replace('ID', str(jobid))
+    assert ask(site, method, path, {}, **headers).status == 403
+    assert site.writes == []
+
+
+def test_problems_are_those_of_rfc_9457(site):
+    answer = ask(site, 'GET', 'jobs/77')
+    problem = read(answer)
+    assert (answer.status, problem['status'], problem['title']) == (
+        404, 404, 'Not Found')
+    # What this API said before.
+    assert problem['error'] == problem['detail']
+    assert '77' in problem['error']
+
+
+def test_a_job_that_is_added_says_where_it_is(site):
+    answer = ask(site, 'POST', 'jobs', {'task': 'echo', 'input': 1})
+    jobid = read(answer)['id']
+    assert answer.status == 201
+    assert answer.headers['Location'] == f'/admin/tasks/api/v1/jobs/{jobid}'
+    assert read(answer)['status'] == 'queued'
+
+
+def test_many_are_added_or_none(site, service):
+    answer = ask(site, 'POST', 'jobs/batch', {
+        'task': 'echo', 'inputs': [1, 2, 3]})
+    ids = read(answer)['ids']
+    assert answer.status == 201
+    assert service(lambda service: [service.jobs[one].input
+                                    for one in ids]) == [1, 2, 3]
+    for inputs in ([], 'ab', [1] * 1001, {}, None):
+        assert ask(site, 'POST', 'jobs/batch', {
+            'task': 'echo', 'inputs': inputs}).status == 400
+    assert ask(site, 'POST', 'jobs/batch', {
+        'task': 'nothing', 'inputs': [1]}).status == 400
+    assert service(lambda service: len(service.jobs)) == 3
+
+
+def test_a_job_is_removed_when_it_is_over(site, service):
+    def over(service):
+        jobid = service.add('echo', 1)
+        service.process()
+        return jobid
+
+    jobid, waits = service(over), service(lambda service: service.add(
+        'echo', 1))
+    answer = ask(site, 'DELETE', f'jobs/{waits}')
+    assert answer.status == 409
+    assert 'queued' in read(answer)['error']
+    answer = ask(site, 'DELETE', f'jobs/{jobid}')
+    assert (answer.status, answer.body) == (204, b'')
+    assert ask(site, 'DELETE', f'jobs/{jobid}').status == 404
+    assert service(lambda service: (service.stats()['completed'],
+                                    len(service.jobs))) == (0, 1)
+
+
+def test_what_one_task_takes(site):
+    assert read(ask(site, 'GET', 'tasks/echo'))['name'] == 'echo'
+    # A task that is not remote is as one that does not exist.
+    for name in ('hidden', 'nothing'):
+        assert ask(site, 'GET', f'tasks/{name}').status == 400
+
+
+def test_the_list_takes_scheduled_as_stats_counts_it(site, service):
+    service(lambda service: service.add('echo', 1, delay=60))
+    page = read(ask(site, 'GET', 'jobs?status=scheduled'))
+    assert [job['status'] for job in page['jobs']] == ['delayed']
+
+
+def test_parameters_that_a_route_does_not_know(site):
+    for path in ('stats?x=1', 'tasks?x=1', 'workers?limit=1', 'jobs?x=1'):
+        assert ask(site, 'GET', path).status == 400
+
+
+# --- the document ------------------------------------------------------------
+
+def test_the_document_is_valid_and_the_one_in_the_documentation():
+    validate(openapi.document())
+    assert openapi.text() == DOCUMENT.read_text(), (
+        'write it anew: python -m lovely.remotetask.web.api.openapi')
+
+
+def test_the_document_has_each_route_and_everybody_may_read_it(site):
+    answer = site.get('openapi.json', may=())
+    paths = read(answer)['paths']
+    assert {(path, method) for path, methods in paths.items()
+            for method in methods} == {
+        ('/' + path.replace('ID', '{id}').replace('NAME', '{name}'),
+         method.lower()) for path, method, _ in ALL}
+    names = [one['operationId'] for methods in paths.values()
+             for one in methods.values()]
+    assert len(set(names)) == len(names)
+
+
+def test_a_job_has_the_keys_that_the_document_names(site, service):
+    jobid = service(lambda service: service.add('echo', 1))
+    found = read(ask(site, 'GET', f'jobs/{jobid}'))
+    known = openapi.document()['components']['schemas']['Job']['properties']
+    assert set(found) <= set(known)
+
+
+# --- probes ------------------------------------------------------------------
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    probes._found.clear()
+    yield
+    probes._found.clear()
+
+
+def test_alive_asks_no_database(site):
+    answer = site.get('healthz', may=())
+    assert (answer.status, answer.body) == (200, b'ok\n')
+    assert site.writes == []
+
+
+def test_ready_tells_everybody_a_word_and_others_the_figures(site, service):
+    assert site.get('readyz', may=()).body == b'ready\n'
+    assert read(site.get('readyz'))['workers'] == 0
+    for query in ('workers=1', 'workers=1&oldest=5'):
+        answer = site.get(f'readyz?{query}', may=())
+        assert (answer.status, answer.body) == (503, b'not ready\n')
+    assert read(site.get('readyz?workers=1'))['problem'] == (
+        'there are 0 workers')
+    for query in ('workers=x', 'oldest=-1', 'workers=' + '9' * 20):
+        assert site.get(f'readyz?{query}').status == 400
+
+
+def test_a_paused_queue_is_ready(site, service):
+    service(lambda service: service.pause())
+    assert site.get('readyz').status == 200
+
+
+def test_an_answer_counts_for_two_seconds(site):
+    from lovely.remotetask.web.probes import ready
+
+    times = iter([0.0, 1.9, 2.1])
+    request = site.request('GET', 'readyz')
+    for expected in (1, 1, 2):
+        ready(request, '', lambda: next(times))
+        assert len(site.writes) == expected
+
+
+def test_a_service_that_cannot_be_read_is_not_ready(site, monkeypatch):
+    def broken(*arguments):
+        raise ConnectionError
+
+    monkeypatch.setattr(site, 'run', broken)
+    for may in ((), (VIEW,)):
+        answer = site.get('readyz', may=may)
+        assert (answer.status, answer.body) == (503, b'not ready\n')
