@@ -110,13 +110,23 @@ def test_what_one_task_takes(site):
     assert read(ask(site, 'GET', 'tasks/echo'))['name'] == 'echo'
     # A task that is not remote is as one that does not exist.
     for name in ('hidden', 'nothing'):
-        assert ask(site, 'GET', f'tasks/{name}').status == 400
+        assert ask(site, 'GET', f'tasks/{name}').status == 404
 
 
 def test_the_list_takes_scheduled_as_stats_counts_it(site, service):
     service(lambda service: service.add('echo', 1, delay=60))
     page = read(ask(site, 'GET', 'jobs?status=scheduled'))
     assert [job['status'] for job in page['jobs']] == ['delayed']
+
+
+@pytest.mark.parametrize('path', ['pause', 'resume', 'jobs/ID/cancel',
+                                  'jobs/ID/retry'])
+def test_a_body_that_should_be_empty(site, service, path):
+    jobid = service(lambda service: service.add('echo', 1))
+    for body in ([None], {'x': 1}, 'x'):
+        assert ask(site, 'POST', path.replace('ID', str(jobid)),
+                   body).status == 400
+    assert service(lambda service: service.getStatus(jobid)) == 'queued'
 
 
 def test_parameters_that_a_route_does_not_know(site):

@@ -75,13 +75,22 @@ def some(body: bytes, *keys: str) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f'the body is not JSON: {error}') from None
     if not isinstance(data, dict):
-        raise UsageError(f'the body has to be an object with the key '
-                         f'"{keys[0]}"')
+        keyed = f' with the key "{keys[0]}"' if keys else ''
+        raise UsageError(f'the body has to be an object{keyed}')
     unknown = sorted(set(data) - set(keys))
     if unknown:
         raise UsageError(f'unknown key {unknown[0]!r:.80}; there are '
-                         f'{", ".join(keys)}')
+                         f'{", ".join(keys) or "none"}')
     return data
+
+
+def nothing(body: bytes) -> None:
+    """Raise UsageError unless a body is an empty JSON object.
+
+    A body that is not JSON is refused: a form of a foreign page can send all
+    others.
+    """
+    some(body)
 
 
 def check_query(query: Mapping[str, str], *known: str) -> None:

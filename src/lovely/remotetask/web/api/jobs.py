@@ -21,6 +21,7 @@ from lovely.remotetask.web.api.calls import Answer
 from lovely.remotetask.web.api.calls import Call
 from lovely.remotetask.web.api.calls import arguments
 from lovely.remotetask.web.api.calls import check_query
+from lovely.remotetask.web.api.calls import nothing
 from lovely.remotetask.web.selecting import PARAMETERS
 
 if TYPE_CHECKING:
@@ -94,9 +95,7 @@ def change(function: Callable[[TaskService, object], None]
            ) -> Callable[[Call], object]:
     """A function that changes one job, and answers with its status."""
     def change(call: Call) -> object:
-        # Refuses a body that is not JSON: a form of a foreign page can send
-        # all others.
-        call.body()
+        nothing(call.body())
         jobid = call.jobid
 
         def change_in(service: TaskService) -> dict[str, Any]:

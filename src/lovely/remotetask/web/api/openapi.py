@@ -7,10 +7,13 @@ import json
 import re
 from typing import Any
 
+from lovely.remotetask.bulk import RETRIED
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import MAX_PAGE
+from lovely.remotetask.interfaces import NOT_OVER
+from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import VIEW
@@ -56,9 +59,8 @@ def _list(of: object) -> dict[str, Any]:
     return {'type': 'array', 'items': of}
 
 
-_SELECTION = {**{name: _TEXT for name in NAMES},
-              **{name: {'type': 'string', 'format': 'date-time'}
-                 for name in MOMENTS}}
+_SELECTION = {**{name: _MAYBE_TEXT for name in NAMES},
+              **{name: _MOMENT for name in MOMENTS}}
 
 _SUMMARY = {
     'id': _ID, 'task': _MAYBE_TEXT, 'status': _TEXT, 'createdAt': _MOMENT,
@@ -79,7 +81,8 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         {'$ref': '#/components/schemas/Summary'}), next=_NEXT, paused=_YES),
     'NewJob': _closed(
         ('task',), task=_TEXT, input={}, priority=_PRIORITY, delay=_DELAY,
-        key=_MAYBE_TEXT, onDuplicate={'type': 'string'}),
+        key=_MAYBE_TEXT,
+        onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE)}),
     'NewJobs': _closed(
         ('task', 'inputs'), task=_TEXT, inputs={
             'type': 'array', 'minItems': 1, 'maxItems': MOST_ADDED},
@@ -87,9 +90,13 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'Added': _object(('id', 'status'), id=_ID, status=_TEXT, paused=_YES),
     'AddedMany': _object(('ids',), ids=_list(_ID)),
     'Changed': _object(('id', 'status'), id=_ID, status=_TEXT, deleted=_YES),
-    'Nothing': {'type': 'object'},
-    'Which': _closed(('status',), status=_TEXT, start=_MAYBE_TEXT,
-                     **_SELECTION),
+    'Nothing': _closed(),
+    'WhichOpen': _closed(
+        ('status',), status={'type': 'string', 'enum': [*NOT_OVER, SCHEDULED]},
+        start=_MAYBE_TEXT, **_SELECTION),
+    'WhichOver': _closed(
+        ('status',), status={'type': 'string', 'enum': list(RETRIED)},
+        start=_MAYBE_TEXT, **_SELECTION),
     'Clean': _closed(
         ('status',), status=_list({'type': 'string', 'enum': list(FINAL)}),
         start=_MAYBE_TEXT, before=_MAYBE_TEXT,
@@ -120,7 +127,8 @@ _LIST = {
     'start': _TEXT,
     'limit': {'type': 'integer', 'minimum': 1, 'maximum': MAX_PAGE,
               'default': 50},
-    **_SELECTION}
+    # An empty one is as one that is left out: forms send such.
+    **{name: _TEXT for name in _SELECTION}}
 
 
 @functools.cache

@@ -59,7 +59,7 @@ ROUTES: dict[str, dict[str, Route]] = {
     'cancel': {
         'POST': Route(MANAGE, jobs.cancel_all, 'Cancel jobs that have a '
                       'status, for two seconds at most.', 'Cancelled',
-                      'Which')},
+                      'WhichOpen')},
     'check': {
         'POST': Route(MANAGE, whole.check, 'Look for jobs that no worker '
                       'would ever come to.', 'Checked', 'Check')},
@@ -69,7 +69,7 @@ ROUTES: dict[str, dict[str, Route]] = {
     'retry': {
         'POST': Route(MANAGE, jobs.retry_all, 'Queue jobs once more that '
                       'failed or were cancelled, for two seconds at most.',
-                      'Retried', 'Which')},
+                      'Retried', 'WhichOver')},
     'stats': {
         'GET': Route(VIEW, whole.look(presenter.stats), 'Figures for '
                      'monitoring.', 'Stats')},

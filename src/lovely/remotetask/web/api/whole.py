@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask.errors import TaskNotFound
 from lovely.remotetask.texts import meant
 from lovely.remotetask.web import many
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.api.calls import Call
 from lovely.remotetask.web.api.calls import arguments
 from lovely.remotetask.web.api.calls import check_query
+from lovely.remotetask.web.api.calls import nothing
+from lovely.remotetask.web.requests import Refused
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -32,9 +33,7 @@ def do(function: Callable[[TaskService], object]
        ) -> Callable[[Call], object]:
     """A function that changes the service."""
     def do(call: Call) -> object:
-        # Refuses a body that is not JSON: a form of a foreign page can send
-        # all others.
-        call.body()
+        nothing(call.body())
         return call.run(function, True)
 
     return do
@@ -45,9 +44,9 @@ def task(call: Call) -> object:
     def run(service: TaskService) -> dict[str, Any]:
         found = presenter.tasks(service)
         if call.part not in found['inputs']:
-            raise TaskNotFound(
-                f'Task does not exist: {call.part!r:.80}'
-                f'{meant(call.part, found["tasks"])}')
+            raise Refused(
+                404, f'Task does not exist: {call.part!r:.80}'
+                     f'{meant(call.part, found["tasks"])}')
         return {'name': call.part, 'input': found['inputs'][call.part]}
 
     return call.run(run, False)
