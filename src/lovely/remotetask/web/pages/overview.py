@@ -8,9 +8,11 @@ from typing import Any
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.web import presenter
+from lovely.remotetask.web.pages import plots
 from lovely.remotetask.web.pages import words
 from lovely.remotetask.web.pages.frame import Page
 from lovely.remotetask.web.pages.rows import row
+from lovely.remotetask.web.requests import Refused
 from lovely.remotetask.web.requests import Request
 
 if TYPE_CHECKING:
@@ -25,11 +27,17 @@ _FAILED = 5
 
 def show(request: Request, part: str) -> Page:
     """The overview."""
-    found: Any = request.run(_look, False)
+    hours = request.query.get('hours', '1')
+    if hours not in map(str, plots.SPANS):
+        raise Refused(400, f'hours has to be one of '
+                           f'{", ".join(map(str, plots.SPANS))}, not '
+                           f'{hours!r:.80}')
+    found: Any = request.run(
+        lambda service: _look(service, int(hours)), False)
     return Page('overview', 'Overview', '', found)
 
 
-def _look(service: TaskService) -> dict[str, Any]:
+def _look(service: TaskService, hours: int) -> dict[str, Any]:
     stats = presenter.stats(service)
     workers = presenter.workers(service)['workers']
     queued, oldest = stats['queued'], stats['oldest']
@@ -58,6 +66,7 @@ def _look(service: TaskService) -> dict[str, Any]:
         ],
         'running': _some(service, PROCESSING, _RUNNING),
         'failed': _some(service, ERROR, _FAILED),
+        'plots': plots.charts(service, hours),
         'empty': not any(stats[status] for status in _COUNTED),
     }
 
