@@ -511,9 +511,13 @@ class ITaskService(IContained):
         Txn: the caller commits.
         """
 
-    def pause():
-        """Let the workers start no further job.  Direct processing goes on.
+    def pause(reason=None):
+        """Let the workers start no further job.
 
+        ``stats()`` tells who has paused the queue, when and why.
+        Arguments: ``reason`` (str, 1 to 200 characters), or None.  Of a queue
+        that is paused already, a reason takes the place of what was noted.
+        Raises: UsageError for any other reason; nothing is stored then.
         Txn: the caller commits.
         """
 
@@ -531,7 +535,9 @@ class ITaskService(IContained):
         because no worker can run it, or None;
         ``completedPerMinute`` and ``errorPerMinute`` (float), about the last
         minute, without what has been cleaned; ``workers`` (int);
-        ``paused`` (bool); ``reruns``, name of a task -> how often its jobs
+        ``paused`` (bool); ``pausedBy``, the principal as the host writes it
+        (str), ``pausedAt`` (ISO 8601) and ``pauseReason`` (str), each None
+        where it is not known; ``reruns``, name of a task -> how often its jobs
         ran again because of a conflict, in the workers that are there now.
         Cost: flat.
         """

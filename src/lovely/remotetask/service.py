@@ -20,13 +20,13 @@ from zope.location import locate
 from lovely.remotetask import events
 from lovely.remotetask import processor
 from lovely.remotetask.adding import jobs
+from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.cron import add_cron
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import is_moment
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.errors import UnreadableRecord
@@ -56,7 +56,6 @@ from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
 from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.upstream import OfMigrated
-from lovely.remotetask.store.upstream import refuse_old
 from lovely.remotetask.store.upstream import set_aside
 from lovely.remotetask.waiting import wait_for
 
@@ -239,16 +238,13 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         jobs.retry(self, self._job(jobid))
 
-    def pause(self) -> None:
+    def pause(self, reason: str | None = None) -> None:
         """See ITaskService"""
-        if not self.jobqueue.paused:
-            self.jobqueue.paused = True
+        steering.pause(self, reason)
 
     def resume(self) -> None:
         """See ITaskService"""
-        if self.jobqueue.paused:
-            self.jobqueue.paused = False
-        notify_after_commit(self, caller.jar_of(self))
+        steering.resume(self)
 
     # -- look -----------------------------------------------------------------
 
@@ -327,24 +323,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     def startProcessing(self) -> None:
         """See ITaskService"""
-        if self.__parent__ is None or not self.__name__:
-            raise ConfigurationError(
-                'this service has no place: its thread would have to find it '
-                'by its path.  Put it there by make_service(container, name) '
-                'of lovely.remotetask.service, or give one that is there its '
-                'place by zope.location.locate(service, container, name); '
-                'commit, and start it')
-        refuse_old(self)
-        jar = caller.jar_of(self)
-        if jar is None:
-            raise ConfigurationError(
-                f'service {self.__name__!r} is in no database yet: add it '
-                f'to one and commit before you start it')
-        path = self.host.path_of(self)
-        # Not that of the service: in the database of a mounted queue a task
-        # would find neither the application nor its users.
-        threads.start_thread(self, getattr(path, 'database', None) or jar.db(),
-                             self._threadName(), path)
+        threads.start_service(self)
 
     def stopProcessing(self, wait: float | None = 1.0) -> None:
         """See ITaskService"""

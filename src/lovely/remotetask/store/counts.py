@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.interfaces import CANCELLED
@@ -78,8 +79,14 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
         'errorPerMinute': _rate(queue, 'error', now),
         'workers': len(queue.workers),
         'paused': queue.paused,
+        **_pausing(queue),
         'reruns': queue.reruns(),
     }
+
+
+def _pausing(queue: JobQueue) -> dict[str, str | None]:
+    by, since, why = (queue.paused and queue.pausing) or (None, None, None)
+    return {'pausedBy': by, 'pausedAt': iso(since), 'pauseReason': why}
 
 
 def _rate(queue: JobQueue, name: str, now: float) -> float:

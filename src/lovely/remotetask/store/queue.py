@@ -59,6 +59,9 @@ class JobQueue(Claiming):
     FORM = 1
 
     paused = False
+    # Who has paused it (a text that the host understands), when (seconds since
+    # 1970) and why.  None: it is not paused, or an earlier release did it.
+    pausing = None  # type: tuple[str | None, float, str | None] | None
     # None: settings.POISON.  No annotation: see job.
     poison = None   # type: int | None
 

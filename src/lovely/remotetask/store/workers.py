@@ -13,7 +13,7 @@ from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.edge.clock import as_utc
+from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
@@ -181,7 +181,7 @@ class Workers(Persistent):
         """See ITaskService.listWorkers"""
         return [{'id': worker,
                  'host': worker.split(':')[1] if ':' in worker else '',
-                 'since': _iso(record.since),
+                 'since': iso(record.since),
                  'jobs': [self._running(job)
                           for number in self.slots_of(worker)
                           for job in self.claimed(number)],
@@ -254,7 +254,3 @@ class Workers(Persistent):
             len(self.unlogged(number)) if name == COMPLETED else 0)
             for number, slot in self.slots.items())
 
-
-def _iso(seconds: float | None) -> str | None:
-    moment = None if seconds is None else as_utc(seconds)
-    return None if moment is None else moment.isoformat()

@@ -194,6 +194,11 @@ def _retry_all(call: Call) -> object:
     return many.retry_all(lambda step: call.run(step, True), **options)
 
 
+def _pause(call: Call) -> object:
+    reason = _object(call.body() or b'{}', ('reason',)).get('reason')
+    return call.run(lambda service: presenter.pause(service, reason), True)
+
+
 #: Below ``api/v1/``: which function answers which method of HTTP.
 ROUTES: dict[str, dict[str, Callable[[Call], object]]] = {
     'jobs': {'GET': _list, 'POST': _add},
@@ -207,7 +212,7 @@ ROUTES: dict[str, dict[str, Callable[[Call], object]]] = {
     'stats': {'GET': _look(presenter.stats)},
     'tasks': {'GET': _look(presenter.tasks)},
     'workers': {'GET': _look(presenter.workers)},
-    'pause': {'POST': _do(presenter.pause)},
+    'pause': {'POST': _pause},
     'resume': {'POST': _do(presenter.resume)},
 }
 

@@ -268,12 +268,12 @@ def retry(service: TaskService, jobid: object) -> None:
     service.retryJob(job_id(jobid))
 
 
-def pause(service: TaskService) -> dict[str, bool]:
-    """Let the workers start no further job.
+def pause(service: TaskService, reason: Any = None) -> dict[str, bool]:
+    """Let the workers start no further job; see ITaskService.pause.
 
     Txn: the caller commits.
     """
-    service.pause()
+    service.pause(reason)
     return {'paused': True}
 
 
