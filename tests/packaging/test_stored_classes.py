@@ -28,6 +28,7 @@ STORED = {
     'lovely.remotetask.store.blocks.Blocks',
     'lovely.remotetask.store.claims.Claims',
     'lovely.remotetask.store.claims.Left',
+    'lovely.remotetask.store.claims.Progress',
     'lovely.remotetask.store.claims.Slot',
     'lovely.remotetask.store.lanes.Lanes',
     'lovely.remotetask.store.log.Log',

@@ -278,6 +278,9 @@ class ICronJob(IJob):
     scheduledAt = Datetime(
         title='Scheduled for (UTC)', default=None, required=False)
 
+    enabled = Attribute(
+        'False (bool): the schedule is paused: see ``pauseCronJob``.')
+
     runs = Attribute(
         'How the latest 20 runs of the schedule have ended, the latest first '
         '(tuple): each has ``endedAt`` (aware UTC datetime), ``seconds`` '
@@ -382,7 +385,7 @@ class ITaskService(IContained):
 
     def addCronJob(task, input=None, minute=(), hour=(), dayOfMonth=(),
                    month=(), dayOfWeek=(), delay=None, *, priority=0,
-                   key=None, onDuplicate='keep', runAs=None):
+                   key=None, onDuplicate='keep', runAs=None, enabled=True):
         """Add a job that runs at given times, or once after ``delay``.
 
         Arguments: tuples of int as ICronJob says; ``delay``, seconds;
@@ -391,7 +394,9 @@ class ITaskService(IContained):
         is, and a difference of the schedules is logged as a WARNING, once in
         each process; ``'update'``, it gets the task, input, schedule,
         priority and principal of this call, and keeps a run that is due or
-        under way; ``'error'``; ``runAs`` as ``add``.
+        under way; ``'error'``; ``runAs`` as ``add``; ``enabled`` (bool),
+        False: it does not run until ``resumeCronJob``.  An update leaves it as
+        it is: an operator may have paused the schedule.
         Returns: the job's id (int), or that of the other one.
         Raises: ValueError('Task does not exist'); InvalidSchedule for times
         that never occur or no schedule at all; InputRejected; DuplicateJob,
@@ -406,6 +411,47 @@ class ITaskService(IContained):
         Returns: True if it was waiting for that, else False.
         Raises: JobNotFound (a KeyError).
         Txn: the caller commits.  Source: 0.5.2.
+        """
+
+    def startNow(jobid):
+        """Queue a job now that waits for its time, for another attempt, for
+        a worker that has its task, or for ``startJob``.
+
+        Returns: True; False if it is ready to run already, or runs.
+        Raises: JobNotFound (a KeyError); InvalidTransition for a job that is
+        over; UsageError for a schedule, see ``runCronJob``.
+        Txn: the caller commits.
+        """
+
+    def runCronJob(jobid):
+        """Let a schedule run once now, as it would at one of its times.
+
+        The run has an idempotency key, a first attempt and an entry in
+        ``runs`` of its own.  The times of the schedule stay, also those of one
+        that is paused; a run that is due already is this one.
+        Returns: True; False if a run waits or is under way: as at one of its
+        times, none is added to it.
+        Raises: JobNotFound (a KeyError); UsageError for a job without a
+        schedule; InvalidTransition for one that is over.
+        Txn: the caller commits.  At the same moment as another call, or as
+        one of its times, one of both conflicts, and its repetition finds the
+        run.
+        """
+
+    def pauseCronJob(jobid):
+        """Let a schedule begin no further run until ``resumeCronJob``.
+
+        It stays listed, last of the scheduled ones, without a next time.  A
+        run that waits or is under way goes on, and is not undone.
+        Raises: as ``runCronJob``.
+        Txn: the caller commits.
+        """
+
+    def resumeCronJob(jobid):
+        """Undo ``pauseCronJob``: the schedule runs at its next time.
+
+        Raises: as ``runCronJob``; InvalidSchedule where no time comes.
+        Txn: the caller commits.
         """
 
     def reschedule(jobid):
@@ -464,6 +510,15 @@ class ITaskService(IContained):
         """The message of the latest failure (str), ``'None'`` without one.
 
         Raises: JobNotFound (a KeyError).  Source: 0.5.2.
+        """
+
+    def getProgress(jobid):
+        """How far a running job has come, as its task has told.
+
+        Returns: a tuple with ``done`` (number), ``total`` (number or None),
+        ``message`` (str) and ``at`` (seconds since 1970); None where it does
+        not run, or its task tells nothing: see ``progress`` of currentJob().
+        Raises: JobNotFound (a KeyError); NewerRecord.
         """
 
     def waitFor(jobid, timeout):

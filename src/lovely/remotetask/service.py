@@ -25,6 +25,7 @@ from lovely.remotetask.adding.cron import add_cron
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import is_moment
 from lovely.remotetask.bounds import shown
+from lovely.remotetask.context import Told
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import JobNotFound
@@ -158,14 +159,14 @@ class TaskService(OwnAnnotations, Persistent):
                    month: Any = (), dayOfWeek: Any = (),
                    delay: float | None = None, *,
                    priority: int = 0, key: str | None = None,
-                   onDuplicate: str = 'keep',
-                   runAs: str | None = None) -> int:
+                   onDuplicate: str = 'keep', runAs: str | None = None,
+                   enabled: bool = True) -> int:
         """See ITaskService"""
         return add_cron(
             self, task, input,
             {'minute': minute, 'hour': hour, 'dayOfMonth': dayOfMonth,
              'month': month, 'dayOfWeek': dayOfWeek},
-            delay, priority, key, onDuplicate, runAs)
+            delay, priority, key, onDuplicate, runAs, enabled)
 
     def _placed(self, job: Job) -> None:
         jar = caller.jar_of(self)
@@ -201,6 +202,22 @@ class TaskService(OwnAnnotations, Persistent):
         self.jobqueue.enqueue(job)
         self._placed(job)
         return True
+
+    def startNow(self, jobid: int) -> bool:
+        """See ITaskService"""
+        return steering.start_now(self, jobid)
+
+    def runCronJob(self, jobid: int) -> bool:
+        """See ITaskService"""
+        return steering.run_schedule(self, jobid)
+
+    def pauseCronJob(self, jobid: int) -> None:
+        """See ITaskService"""
+        steering.pause_schedule(self, jobid)
+
+    def resumeCronJob(self, jobid: int) -> None:
+        """See ITaskService"""
+        steering.resume_schedule(self, jobid)
 
     def reschedule(self, jobid: int) -> None:
         """See ITaskService"""
@@ -259,6 +276,10 @@ class TaskService(OwnAnnotations, Persistent):
     def getError(self, jobid: int) -> str:
         """See ITaskService"""
         return str(self._shown(jobid).error)
+
+    def getProgress(self, jobid: int) -> Told | None:
+        """See ITaskService"""
+        return self.jobqueue.progress_of(self._shown(jobid))
 
     def waitFor(self, jobid: int, timeout: float) -> Job:
         """See ITaskService"""

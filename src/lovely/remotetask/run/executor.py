@@ -20,6 +20,7 @@ from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
+from lovely.remotetask.run import progress
 from lovely.remotetask.run import report
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claim import ClaimsNext
@@ -173,7 +174,8 @@ class Executor(Failing):
         task = find_task(service, self.host, job.task)
         self.run_times.see(job.task, task)
         return call_task(task, service, self.host, job,
-                         self.stopping.is_set, lambda: self.is_ours(claim))
+                         self.stopping.is_set, lambda: self.is_ours(claim),
+                         lambda told: progress.tell(self, claim, told))
 
     def ids(self, service: TaskService, claim: Claim) -> reserved:
         """Ids for the jobs that the task adds, reserved with the claim.

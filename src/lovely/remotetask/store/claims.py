@@ -97,6 +97,18 @@ class Claims(Persistent):
             self.left, self.taken = (), 0
 
 
+class Progress(Persistent):
+    """How far the job has come that a slot runs, as its task has told.
+
+    A record of its own: it is written beside the transaction of the run.
+    Attributes: ``token``, of the run: what an earlier one has told is told by
+    that; ``told``, (done, total, message, at), ``at`` in seconds since 1970.
+    """
+
+    token: tuple[str, int, int] | None = None
+    told: tuple[float, float | None, str, float] = (0, None, '', 0.0)
+
+
 class Slot(Persistent):
     """One thread's place in the database: its claims, and logs of its ends.
 
@@ -104,15 +116,18 @@ class Slot(Persistent):
     more logs than there ever were threads at once.
     Attributes: ``owner``, the id of the worker whose thread has the slot,
     None: it is free; ``guest`` (bool): its worker lacks a task, and so the
-    slot owns no lanes; ``claims`` (Claims); ``completed``, ``error`` (Log).
+    slot owns no lanes; ``claims`` (Claims); ``completed``, ``error`` (Log);
+    ``progress`` (Progress), None: an earlier release has made the slot.
     The owner stands here and not in the claims: each claim of any thread
     looks at the owners of all slots, and must load no claims for that.
     """
 
     guest = False
+    progress: Progress | None = None
 
     def __init__(self, owner: str | None) -> None:
         self.owner = owner
+        self.progress = Progress()
         self.claims = Claims()
         self.completed = Log()
         self.error = Log()

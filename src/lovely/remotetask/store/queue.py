@@ -244,7 +244,7 @@ class JobQueue(Claiming):
     def _goes_on(self, job: Job) -> bool:
         """Does a schedule go on when a run of this job has ended?"""
         return (job.recurring and job.next is not None
-                and not self._is_replaced(job))
+                and not self.is_replaced(job))
 
     def cancel_run(self, job: Job, now: float) -> None:
         """End a run as cancelled, and with it the job.

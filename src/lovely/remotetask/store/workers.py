@@ -5,13 +5,16 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
 from BTrees.IOBTree import IOBTree
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
+from ZODB.POSException import POSKeyError
 
+from lovely.remotetask.context import Told
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.errors import RuntimeFault
@@ -19,6 +22,7 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import Job
 from lovely.remotetask.store.blocks import Blocks
+from lovely.remotetask.store.claims import Progress
 from lovely.remotetask.store.claims import Slot
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
@@ -192,6 +196,35 @@ class Workers(Persistent):
                  'lacks': list(record.lacks),
                  'slots': self.slots_of(worker)}
                 for worker, record in self.workers.items()]
+
+    def note_progress(self, token: tuple[str, int, int], told: Told) -> None:
+        """Note how far a run has come, if its slot still is its worker's.
+
+        Txn: writes the slot's Progress, and of a slot that an earlier release
+        has made the slot once.
+        """
+        slot = self.slots.get(token[1])
+        if slot is None or slot.owner != token[0]:
+            return
+        if slot.progress is None:
+            slot.progress = Progress()
+        slot.progress.token = token
+        slot.progress.told = told.done, told.total, told.message, told.at
+
+    def progress_of(self, job: Job) -> Told | None:
+        """How far a job that runs has come; None: its task does not tell.
+
+        Cost: O(1): a record of the slot is loaded.
+        """
+        if job.status != PROCESSING or job.claim is None:
+            return None
+        slot = self.slots.get(job.claim[1])
+        # A record that is lost must not hide the job.
+        with suppress(POSKeyError):
+            if (slot is not None and slot.progress is not None
+                    and slot.progress.token == job.claim):
+                return Told(*slot.progress.told)
+        return None
 
     def _running(self, job: Job) -> dict[str, Any]:
         began = job.startedAt

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.edge.clock import as_utc
+from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
@@ -161,7 +162,7 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     jobid = job_id(jobid)
     service.getStatus(jobid)    # raises JobNotFound
     found: Any = look(service.jobs, jobid)
-    answer = summary(found)
+    answer = _row(service, found)
     answer['errors'] = [_failure(one) for one in found.errors]
     if getattr(found, 'ends', None) is not None:
         with suppress(*UNREADABLE):
@@ -214,13 +215,25 @@ def jobs(service: TaskService, status: str | None = None,
         raise ValueError(f'limit has to be from 1 to {MAX_PAGE}, not {limit}')
     found, cursor = service.jobqueue.page(
         status, selecting.selection(**wanted), start, limit)
-    return {'jobs': [summary(item) for item in found], 'next': cursor,
+    return {'jobs': [_row(service, item) for item in found], 'next': cursor,
             **paused(service)}
 
 
 def paused(service: TaskService) -> dict[str, bool]:
     """What an answer says of a queue that is paused; of others, nothing."""
     return {'paused': True} if service.jobqueue.paused else {}
+
+
+def _row(service: TaskService, job: Job) -> dict[str, Any]:
+    """A summary; with the ``progress`` that a task tells, and of a schedule
+    with ``enabled``.
+    """
+    answer, told = summary(job), service.jobqueue.progress_of(job)
+    if told is not None:
+        answer['progress'] = {**told._asdict(), 'at': iso(told.at)}
+    if job.recurring:
+        answer['enabled'] = getattr(job, 'enabled', True)
+    return answer
 
 
 def summary(job: Job) -> dict[str, Any]:
