@@ -30,6 +30,8 @@ STORED = {
     'lovely.remotetask.store.claims.Left',
     'lovely.remotetask.store.claims.Progress',
     'lovely.remotetask.store.claims.Slot',
+    'lovely.remotetask.store.history.History',
+    'lovely.remotetask.store.history.Hour',
     'lovely.remotetask.store.lanes.Lanes',
     'lovely.remotetask.store.log.Log',
     'lovely.remotetask.store.queue.JobQueue',

@@ -18,7 +18,8 @@ def test_stats(web, service):
     assert web.get('/tasks/api/v1/stats').json == {
         'queued': 0, 'processing': 0, 'scheduled': 0, 'start later': 0,
         'completed': 0, 'error': 0, 'cancelled': 0, 'oldest': None,
-        'completedPerMinute': 0.0, 'errorPerMinute': 0.0, 'workers': 0,
+        'completedPerMinute': 0.0, 'errorPerMinute': 0.0,
+        'completedTotal': 0, 'errorTotal': 0, 'workers': 0,
         'paused': False, 'pausedBy': None, 'pausedAt': None,
         'pauseReason': None, 'reruns': {}}
     add(web)

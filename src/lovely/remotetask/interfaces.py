@@ -589,12 +589,41 @@ class ITaskService(IContained):
         oldest job has been waiting that could run, or that was set aside
         because no worker can run it, or None;
         ``completedPerMinute`` and ``errorPerMinute`` (float), about the last
-        minute, without what has been cleaned; ``workers`` (int);
+        minute, without what has been cleaned; ``completedTotal`` and
+        ``errorTotal`` (int), how many runs have ever ended so, also of jobs
+        that have been cleaned: they never fall (direct runs of schedules do
+        not count); ``workers`` (int);
         ``paused`` (bool); ``pausedBy``, the principal as the host writes it
         (str), ``pausedAt`` (ISO 8601) and ``pauseReason`` (str), each None
         where it is not known; ``reruns``, name of a task -> how often its jobs
         ran again because of a conflict, in the workers that are there now.
         Cost: flat.
+        """
+
+    def history(hours=1, task=None):
+        """How many runs have ended lately, and how long they took.
+
+        Runs in workers; of direct processing, the latest as far as the log has
+        them.  What a worker that was killed had not stored yet is missing: the
+        runs of some minutes.
+        Arguments: ``hours`` (int, 1 to 720), how far back; ``task`` (str): of
+        this task alone.  Of each hour the first 31 tasks have figures of their
+        own, the rest has those of ``'other'``.
+        Returns: a list of dicts, the earliest first, for each minute in which
+        anything has ended; for each hour, where ``hours`` is over 24 or a
+        ``task`` is given: ``start`` (ISO 8601), ``seconds`` (60 or 3600),
+        ``done``, ``failed`` (int), ``runMs`` and ``waitMs``, the sums of run
+        times and of times from ready to start (ms), ``longestMs``, ``p50Ms``
+        and ``p95Ms``, estimated from eight bins, None where nothing has ended.
+        Raises: UsageError.
+        Cost: O(slots * hours), and 1,000 jobs for each slot at most.
+        """
+
+    def historyOfTasks(hours=24):
+        """The same by task, over all of the hours together.
+
+        Returns: a dict, name of the task -> a dict as those of ``history``,
+        without ``start`` and ``seconds``.
         """
 
     def listWorkers():

@@ -49,6 +49,7 @@ from lovely.remotetask.run import direct
 from lovely.remotetask.run import threads
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
+from lovely.remotetask.store import figures
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.listing import QueueView
 from lovely.remotetask.store.local import local
@@ -230,12 +231,7 @@ class TaskService(OwnAnnotations, Persistent):
     def clean(self, status: Iterable[str] = (CANCELLED, ERROR, COMPLETED)
               ) -> None:
         """See ITaskService"""
-        wanted = [status] if isinstance(status, str) else list(status)
-        for one in wanted:
-            if one not in FINAL:
-                raise ValueError(f'Not allowed status for removing. {one}')
-        for one in wanted:
-            self.jobqueue.clean(one)
+        steering.clean(self, status)
 
     def cancel(self, jobid: Any) -> None:
         """See ITaskService"""
@@ -299,6 +295,15 @@ class TaskService(OwnAnnotations, Persistent):
     def listWorkers(self) -> list[dict[str, Any]]:
         """See ITaskService"""
         return self.jobqueue.list_workers()
+
+    def history(self, hours: int = 1, task: str | None = None
+                ) -> list[dict[str, Any]]:
+        """See ITaskService"""
+        return figures.rows(self.jobqueue, self.clock.now(), hours, task)
+
+    def historyOfTasks(self, hours: int = 24) -> dict[str, dict[str, Any]]:
+        """See ITaskService"""
+        return figures.by_task(self.jobqueue, self.clock.now(), hours)
 
     def hasJobsWaiting(self, now: float | None = None) -> bool:
         """See ITaskService"""

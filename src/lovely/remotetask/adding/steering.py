@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -11,6 +12,7 @@ from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.store.states import is_final
@@ -42,6 +44,16 @@ def resume(service: TaskService) -> None:
         service.jobqueue.paused = False
         service.jobqueue.pausing = None
     notify_after_commit(service, caller.jar_of(service))
+
+
+def clean(service: TaskService, status: Iterable[str]) -> None:
+    """See ITaskService.clean"""
+    wanted = [status] if isinstance(status, str) else list(status)
+    for one in wanted:
+        if one not in FINAL:
+            raise ValueError(f'Not allowed status for removing. {one}')
+    for one in wanted:
+        service.jobqueue.clean(one)
 
 
 # --- schedules ---------------------------------------------------------------

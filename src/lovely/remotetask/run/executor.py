@@ -33,6 +33,7 @@ from lovely.remotetask.run.failing import jitter
 from lovely.remotetask.run.failing import ours
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.guard import Guard
+from lovely.remotetask.run.notes import note_of
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
 from lovely.remotetask.run.steps import is_by_person
@@ -154,8 +155,10 @@ class Executor(Failing):
                 # commit conflicts.
                 session.guard(None)
                 with claims_next(quick) as take:
+                    now = service.clock.now()
+                    note = note_of(job, seconds, now)
                     service.jobqueue.finish(
-                        job, output, size, service.clock.now(), claim.slot)
+                        job, output, size, now, claim.slot)
                     events.notify(events.JobFinished(seen, job))
                     following = take(service) if take else []
                     if not following:
@@ -163,6 +166,7 @@ class Executor(Failing):
                     session.describe(job.submitter or '',
                                      f'{job.task} job {claim.jobid}')
                     session.commit()
+                self.notes.ended[claim.slot].append(note)
                 self.crowd.ended(claim.task, began)
                 report.ended(claim, 'completed', seconds)
                 return following

@@ -18,10 +18,12 @@ jobs say which of them the slot has ended.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 
 from persistent import Persistent
 from ZODB.POSException import POSKeyError
 
+from lovely.remotetask.store.history import History
 from lovely.remotetask.store.log import Log
 
 Entries = list[tuple[int, int]]
@@ -117,21 +119,33 @@ class Slot(Persistent):
     Attributes: ``owner``, the id of the worker whose thread has the slot,
     None: it is free; ``guest`` (bool): its worker lacks a task, and so the
     slot owns no lanes; ``claims`` (Claims); ``completed``, ``error`` (Log);
-    ``progress`` (Progress), None: an earlier release has made the slot.
+    ``progress`` (Progress), ``history`` (History), None: an earlier release
+    has made the slot, or it is that of direct processing.
     The owner stands here and not in the claims: each claim of any thread
     looks at the owners of all slots, and must load no claims for that.
     """
 
     guest = False
     progress: Progress | None = None
+    history: History | None = None
 
     def __init__(self, owner: str | None) -> None:
-        self.owner = owner
-        self.progress = Progress()
         self.claims = Claims()
         self.completed = Log()
         self.error = Log()
+        self.owner: str | None = None
+        if owner is not None:
+            self.give_to(owner)
 
+    def give_to(self, owner: str) -> None:
+        """Let a worker's thread have this slot, which is free."""
+        self.owner, self.guest = owner, False
+        # Here, and not at their first use: the slot is never written in the
+        # commit of a run, for that would meet those that take slots.
+        if self.progress is None:
+            self.progress = Progress()
+        if self.history is None:
+            self.history = History()
     def renew(self, name: str) -> bool:
         """Put an empty log in the place of one that has lost a record.
 
@@ -140,12 +154,29 @@ class Slot(Persistent):
         Returns: had it lost one?
         Cost: O(n): all records are loaded.
         """
+        log = getattr(self, name)
         try:
-            log = getattr(self, name)
             for _ in log.down():
                 pass
             len(log)
         except POSKeyError:
-            setattr(self, name, Log())
+            setattr(self, name, Log(_known_total(log)))
             return True
         return False
+
+
+def _known_total(log: Log) -> int:
+    """The total of a log that has lost a record, as far as it is known."""
+    for first in reversed(_readable(log)):
+        with suppress(POSKeyError):
+            found: int = log.buckets[first].get(-1, 0)
+            if found:
+                return log.others + found
+    return log.others
+
+
+def _readable(log: Log) -> list[int]:
+    try:
+        return list(log.buckets.keys())
+    except POSKeyError:
+        return []

@@ -77,11 +77,18 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
         'oldest': None if oldest is None else max(0.0, now - oldest),
         'completedPerMinute': _rate(queue, 'completed', now),
         'errorPerMinute': _rate(queue, 'error', now),
+        **totals(queue),
         'workers': len(queue.workers),
         'paused': queue.paused,
         **_pausing(queue),
         'reruns': queue.reruns(),
     }
+
+
+def totals(queue: JobQueue) -> dict[str, int]:
+    """How many runs have ended so, ever: these never fall."""
+    return {f'{name}Total': sum(queue.total(number, name)
+                                for number in queue.slots) for name in LOGS}
 
 
 def _pausing(queue: JobQueue) -> dict[str, str | None]:

@@ -222,6 +222,9 @@ class JobQueue(Claiming):
                 else:
                     self.take_out(job)
                     job.put(position=None, **values)
+                    if status == COMPLETED and slot != DIRECT_SLOT:
+                        # Direct runs would meet here, and in no other record.
+                        self.slots[slot].completed.others += 1
                 return
         if job.next is not None:
             self._unnote_next(job)

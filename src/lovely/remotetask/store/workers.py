@@ -24,6 +24,8 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.claims import Progress
 from lovely.remotetask.store.claims import Slot
+from lovely.remotetask.store.history import History
+from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
 
@@ -111,11 +113,25 @@ class Workers(Persistent):
             raise Retired
         for number, slot in self.slots.items():
             if number != DIRECT_SLOT and slot.owner is None:
-                slot.owner, slot.guest = worker, False
+                slot.give_to(worker)
                 return int(number)
         number = self.slots.maxKey() + 1
         self.slots[number] = Slot(worker)
         return int(number)
+
+    def history_of(self, number: int) -> History:
+        """The history of a slot; a lost one is begun anew."""
+        found: History | None = self.slots[number].history
+        with suppress(POSKeyError):
+            if found is not None:
+                found._p_activate()
+                return found
+        return self.new_history(number)
+
+    def new_history(self, number: int) -> History:
+        """Give a slot an empty history."""
+        history = self.slots[number].history = History()
+        return history
 
     def note_lacking(self, worker: str, names: Iterable[str]) -> None:
         """Note that a worker does not have these tasks.
@@ -280,6 +296,20 @@ class Workers(Persistent):
                     entry for entry in self.unlogged(number)
                     if start is None or entry[0] <= start]))
         return heapq.merge(*parts, reverse=True)
+
+    def total(self, number: int, name: str) -> int:
+        """How many runs of a slot have ever ended so; it never falls.
+
+        Arguments: ``name``, COMPLETED or ERROR.
+        Cost: O(jobs of a page).
+        """
+        log = getattr(self.slots[number], name)
+        more = len(self.unlogged(number)) if name == COMPLETED else 0
+        return int(log.total()) + more
+
+    def total_ended(self, number: int) -> int:
+        """How many runs of a slot have ever ended, well or badly."""
+        return sum(self.total(number, name) for name in LOGS)
 
     def count_ended(self, name: str) -> int:
         """How many jobs have ended so.  Cost: O(slots)."""
