@@ -56,7 +56,7 @@ SCHEDULED = 'scheduled'
 NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
 
 #: What ``add`` may do about another job with its key: see ``onDuplicate``.
-ON_DUPLICATE = ('keep', 'replace', 'error')
+ON_DUPLICATE = ('keep', 'any', 'replace', 'error')
 #: The same of ``addCronJob``.
 ON_DUPLICATE_CRON = ('keep', 'update', 'error')
 
@@ -348,12 +348,14 @@ class ITaskService(IContained):
         ``key`` (str, 1 to 200 characters): no two jobs of
         this service that are not over have the same; ``onDuplicate``, what
         becomes of an add whose key another job has: ``'keep'``, nothing is
-        added; ``'replace'``, the other one is cancelled, or, if it is
-        running already, goes on without the key, and with its run a
-        schedule ends; ``'error'``; ``runAs``
+        added; ``'any'``, nor is it where that job is over, until it is
+        cleaned: for a request that is sent again; ``'replace'``, the
+        other one is cancelled, or, if it is running already, goes on without
+        the key, and with its run a schedule ends; ``'error'``; ``runAs``
         (str), the principal as whom the job runs: None, the one who acts now;
         SYSTEM; or another one, as the host writes its principals.
-        Returns: the job's id (int); with ``'keep'`` that of the other one.
+        Returns: the job's id (int); with ``'keep'`` or ``'any'`` that of the
+        other one.
         Raises: ValueError('Task does not exist'); InputRejected with the
         reason, or all points at which the input does not fit the task;
         DuplicateJob; NotPermitted for ``runAs`` without the

@@ -65,7 +65,8 @@ _HAVE = {status: ('createdAt', 'scheduledAt')
                    'its id is printed then.')
 @click.option('--on-duplicate', type=click.Choice(ON_DUPLICATE),
               default='keep', show_default=True,
-              help='With --key: keep that other job, replace it, or fail.')
+              help='With --key: keep that other job (any: also where it is '
+                   'over), replace it, or fail.')
 @verb(tasks=True)
 def add_command(task: str, input: str | None, wait: bool,
                 timeout: float | None, priority: int, delay: float | None,
