@@ -211,3 +211,154 @@ def test_a_service_that_cannot_be_read_is_not_ready(site, monkeypatch):
     for may in ((), (VIEW,)):
         answer = site.get('readyz', may=may)
         assert (answer.status, answer.body) == (503, b'not ready\n')
+
+
+# --- schedules ---------------------------------------------------------------
+
+def add_schedule(site, **fields):
+    answer = ask(site, 'POST', 'schedules', {
+        'task': 'echo', 'input': {'n': 1}, 'hour': [3], 'minute': [0],
+        **fields})
+    assert answer.status == 201, answer.body
+    return read(answer)['id']
+
+
+def test_a_schedule_is_added_listed_and_steered(site, service):
+    jobid = add_schedule(site)
+    (found,) = read(ask(site, 'GET', 'schedules'))['jobs']
+    assert (found['id'], found['status'], found['enabled']) == (
+        jobid, 'cronjob', True)
+    assert found['schedule'] == {'minute': [0], 'hour': [3], 'month': [],
+                                 'dayOfMonth': [], 'dayOfWeek': []}
+    assert found['lastRun'] is None
+    ask(site, 'POST', f'schedules/{jobid}/disable', {})
+    (found,) = read(ask(site, 'GET', 'schedules'))['jobs']
+    assert found['enabled'] is False
+    ask(site, 'POST', f'schedules/{jobid}/enable', {})
+    ask(site, 'POST', f'schedules/{jobid}/run', {})
+    service(lambda service: service.process())
+    (found,) = read(ask(site, 'GET', 'schedules'))['jobs']
+    assert found['enabled'] is True
+    assert found['lastRun']['outcome'] == 'completed'
+
+
+@pytest.mark.parametrize('fields', [
+    {'hour': [25]}, {'hour': 3}, {'hour': ['3']}, {'hour': []},
+    {'month': [2], 'dayOfMonth': [31]}, {'task': 'hidden'}, {'task': 7},
+    {'task': 'nothing'}, {'priority': 9}, {'enabled': 'yes'}, {'key': ''},
+    {'onDuplicate': 'any'}, {'unknown': 1}])
+def test_a_schedule_that_cannot_be_added(site, service, fields):
+    data = {'task': 'echo', 'hour': [3], 'key': 'k', **fields}
+    if fields.get('hour') == []:
+        del data['hour']
+    assert ask(site, 'POST', 'schedules', data).status == 400
+    assert service(lambda service: list(service.jobs)) == []
+
+
+def test_a_job_that_waits_is_started(site, service):
+    jobid = service(lambda service: service.add('echo', 1, delay=3600))
+    assert read(ask(site, 'POST', f'jobs/{jobid}/start', {})) == {
+        'id': jobid, 'status': 'queued'}
+    service(lambda service: service.process())
+    assert ask(site, 'POST', f'jobs/{jobid}/start', {}).status == 409
+
+
+# --- a request that is sent again --------------------------------------------
+
+def test_a_request_that_is_sent_again_adds_nothing(site, service):
+    data = {'task': 'echo', 'input': {'n': 1}}
+    first = ask(site, 'POST', 'jobs', data, idempotency_key='a1')
+    again = ask(site, 'POST', 'jobs', data, idempotency_key='a1')
+    assert (first.status, again.status) == (201, 200)
+    assert read(first)['id'] == read(again)['id']
+    service(lambda service: service.process())
+    # Also when the job is over.
+    over = ask(site, 'POST', 'jobs', data, idempotency_key='a1')
+    assert (over.status, read(over)['status']) == (200, 'completed')
+    other = ask(site, 'POST', 'jobs', data, idempotency_key='a2')
+    assert read(other)['id'] != read(first)['id']
+    assert service(lambda service: len(service.jobs)) == 2
+
+
+def test_a_key_of_another_request_is_422(site, service):
+    ask(site, 'POST', 'jobs', {'task': 'echo', 'input': 1},
+        idempotency_key='a1')
+    for data in ({'task': 'echo', 'input': 2}, {'task': 'error', 'input': 1}):
+        answer = ask(site, 'POST', 'jobs', data, idempotency_key='a1')
+        assert answer.status == 422
+        assert 'another task or input' in read(answer)['detail']
+    assert service(lambda service: len(service.jobs)) == 1
+
+
+@pytest.mark.parametrize('key', ['', 'x' * 201, 'a\nb'])
+def test_a_wrong_idempotency_key(site, service, key):
+    assert ask(site, 'POST', 'jobs', {'task': 'echo'},
+               idempotency_key=key).status == 400
+    assert ask(site, 'POST', 'jobs', {'task': 'echo', 'key': 'k'},
+               idempotency_key='a').status == 400
+    assert service(lambda service: len(service.jobs)) == 0
+
+
+# --- figures -----------------------------------------------------------------
+
+def test_history(site):
+    assert read(ask(site, 'GET', 'history')) == {'history': []}
+    for query in ('hours=0', 'hours=721', 'hours=x', 'hours=99999', 'x=1'):
+        assert ask(site, 'GET', f'history?{query}').status == 400
+
+
+def test_a_pause_has_a_reason(site):
+    ask(site, 'POST', 'pause', {'reason': 'the disk is full'})
+    stats = read(ask(site, 'GET', 'stats'))
+    assert (stats['paused'], stats['pauseReason']) == (
+        True, 'the disk is full')
+    for reason in (7, '', 'x' * 201):
+        assert ask(site, 'POST', 'pause', {'reason': reason}).status == 400
+
+
+def samples(site):
+    from prometheus_client.parser import text_string_to_metric_families
+
+    answer = site.get('metrics')
+    assert answer.status == 200
+    return {(sample.name, *sorted(sample.labels.items())): sample.value
+            for family in text_string_to_metric_families(
+                answer.body.decode()) for sample in family.samples}
+
+
+def test_metrics(site, service):
+    def work(service):
+        service.add('echo', 1)
+        service.add('error', None)
+        service.process()
+        service.add('echo', 1)
+        service.pause()
+
+    service(work)
+    found = samples(site)
+    here = ('service', '/admin/tasks')
+    assert found['remotetask_jobs', here, ('status', 'queued')] == 1
+    assert found['remotetask_jobs', here, ('status', 'completed')] == 1
+    assert found['remotetask_jobs_ended_total', ('outcome', 'completed'),
+                 here] == 1
+    assert found['remotetask_jobs_ended_total', ('outcome', 'error'),
+                 here] == 1
+    assert found['remotetask_paused', here] == 1
+    assert found['remotetask_workers', here] == 0
+    assert found['remotetask_oldest_queued_seconds', here] >= 0
+    # A counter does not fall when jobs are removed.
+    service(lambda service: service.clean())
+    found = samples(site)
+    assert found['remotetask_jobs', here, ('status', 'completed')] == 0
+    assert found['remotetask_jobs_ended_total', ('outcome', 'completed'),
+                 here] == 1
+
+
+def test_metrics_need_the_permission_and_the_extra(site, monkeypatch):
+    import sys
+
+    assert site.get('metrics', may=(ADD, MANAGE)).status == 403
+    monkeypatch.setitem(sys.modules, 'prometheus_client', None)
+    answer = site.get('metrics')
+    assert answer.status == 404
+    assert 'lovely.remotetask[metrics]' in answer.body.decode()

@@ -626,3 +626,51 @@ def test_a_queue_without_a_worker_says_so(site, service):
 def test_the_database_is_left_alone_by_all_of_it(database):
     assert db.read(database, lambda connection: len(
         connection.root()['Application']['tasks'].jobs)) == 0
+
+
+# --- schedules, progress, charts ---------------------------------------------
+
+def test_a_schedule_is_run_paused_and_resumed(site, service):
+    jobid = service(lambda service: service.addCronJob(
+        'echo', 1, hour=(3,)))
+    for path, done in (('schedules/pause', 'disabled'),
+                       ('schedules/resume', 'enabled'),
+                       ('jobs/start', 'started')):
+        answer = site.post(path, job=jobid, back='schedules')
+        assert locations(answer) == (
+            f'{BASE}/schedules?done={done}&n=1')
+        assert ('Resume' in site.text('schedules')) == (done == 'disabled')
+    service(lambda service: service.process())
+    assert 'badge completed' in site.text('schedules')
+    plain = service(lambda service: service.add('echo', 1))
+    answer = site.post('schedules/pause', job=[plain, 77])
+    assert 'left=stays&m=2' in locations(answer)
+
+
+def test_a_job_that_waits_is_started(site, service):
+    jobid = service(lambda service: service.add('echo', 1, startLater=True))
+    assert 'Run now' in site.text(f'jobs/{jobid}')
+    site.post('jobs/start', job=jobid)
+    assert statuses(service, jobid) == ['queued']
+    assert 'Run now' not in site.text(f'jobs/{jobid}')
+
+
+def test_a_pause_tells_who_when_and_why(site):
+    site.post('pause', reason='the <disk> is full')
+    text = ' '.join(Elements(site.text('')).words)
+    assert 'the <disk> is full' in text
+    assert 'since' in text
+    assert site.post('pause', reason='x' * 300).status == 400
+
+
+def test_the_charts_tell_what_has_ended(site, service):
+    failed(service, 2)
+    service(lambda service: [service.add('echo', n) for n in range(3)])
+    service(lambda service: service.process())
+    text = site.text('')
+    assert '3 jobs completed and 2 failed in the last hour.' in text
+    for hours in (24, 168):
+        assert 'role="img"' in site.text(f'?hours={hours}')
+    for hours in ('2', 'x', '', '-1'):
+        assert site.get(f'?hours={hours}').status in (200, 400)
+    assert site.get('?hours=2').status == 400

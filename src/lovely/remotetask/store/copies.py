@@ -27,7 +27,10 @@ def let_go(queue: JobQueue, now: float) -> None:
     """
     for worker in list(queue.workers):
         queue.retire(worker, now, charged=False)
-    queue.paused = True
+    if not queue.paused:
+        queue.paused = True
+        queue.pausing = (
+            None, now, 'this service is a copy, or was imported')
 
 
 def cancel_copies(queue: JobQueue, now: float) -> int:

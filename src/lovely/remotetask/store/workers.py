@@ -5,21 +5,27 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
 from BTrees.IOBTree import IOBTree
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
+from ZODB.POSException import POSKeyError
 
+from lovely.remotetask.context import Told
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.edge.clock import as_utc
+from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import Job
 from lovely.remotetask.store.blocks import Blocks
+from lovely.remotetask.store.claims import Progress
 from lovely.remotetask.store.claims import Slot
+from lovely.remotetask.store.history import History
+from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
 
@@ -107,11 +113,25 @@ class Workers(Persistent):
             raise Retired
         for number, slot in self.slots.items():
             if number != DIRECT_SLOT and slot.owner is None:
-                slot.owner, slot.guest = worker, False
+                slot.give_to(worker)
                 return int(number)
         number = self.slots.maxKey() + 1
         self.slots[number] = Slot(worker)
         return int(number)
+
+    def history_of(self, number: int) -> History:
+        """The history of a slot; a lost one is begun anew."""
+        found: History | None = self.slots[number].history
+        with suppress(POSKeyError):
+            if found is not None:
+                found._p_activate()
+                return found
+        return self.new_history(number)
+
+    def new_history(self, number: int) -> History:
+        """Give a slot an empty history."""
+        history = self.slots[number].history = History()
+        return history
 
     def note_lacking(self, worker: str, names: Iterable[str]) -> None:
         """Note that a worker does not have these tasks.
@@ -181,7 +201,7 @@ class Workers(Persistent):
         """See ITaskService.listWorkers"""
         return [{'id': worker,
                  'host': worker.split(':')[1] if ':' in worker else '',
-                 'since': _iso(record.since),
+                 'since': iso(record.since),
                  'jobs': [self._running(job)
                           for number in self.slots_of(worker)
                           for job in self.claimed(number)],
@@ -192,6 +212,35 @@ class Workers(Persistent):
                  'lacks': list(record.lacks),
                  'slots': self.slots_of(worker)}
                 for worker, record in self.workers.items()]
+
+    def note_progress(self, token: tuple[str, int, int], told: Told) -> None:
+        """Note how far a run has come, if its slot still is its worker's.
+
+        Txn: writes the slot's Progress, and of a slot that an earlier release
+        has made the slot once.
+        """
+        slot = self.slots.get(token[1])
+        if slot is None or slot.owner != token[0]:
+            return
+        if slot.progress is None:
+            slot.progress = Progress()
+        slot.progress.token = token
+        slot.progress.told = told.done, told.total, told.message, told.at
+
+    def progress_of(self, job: Job) -> Told | None:
+        """How far a job that runs has come; None: its task does not tell.
+
+        Cost: O(1): a record of the slot is loaded.
+        """
+        if job.status != PROCESSING or job.claim is None:
+            return None
+        slot = self.slots.get(job.claim[1])
+        # A record that is lost must not hide the job.
+        with suppress(POSKeyError):
+            if (slot is not None and slot.progress is not None
+                    and slot.progress.token == job.claim):
+                return Told(*slot.progress.told)
+        return None
 
     def _running(self, job: Job) -> dict[str, Any]:
         began = job.startedAt
@@ -248,13 +297,23 @@ class Workers(Persistent):
                     if start is None or entry[0] <= start]))
         return heapq.merge(*parts, reverse=True)
 
+    def total(self, number: int, name: str) -> int:
+        """How many runs of a slot have ever ended so; it never falls.
+
+        Arguments: ``name``, COMPLETED or ERROR.
+        Cost: O(jobs of a page).
+        """
+        log = getattr(self.slots[number], name)
+        more = len(self.unlogged(number)) if name == COMPLETED else 0
+        return int(log.total()) + more
+
+    def total_ended(self, number: int) -> int:
+        """How many runs of a slot have ever ended, well or badly."""
+        return sum(self.total(number, name) for name in LOGS)
+
     def count_ended(self, name: str) -> int:
         """How many jobs have ended so.  Cost: O(slots)."""
         return sum(len(getattr(slot, name)) + (
             len(self.unlogged(number)) if name == COMPLETED else 0)
             for number, slot in self.slots.items())
 
-
-def _iso(seconds: float | None) -> str | None:
-    moment = None if seconds is None else as_utc(seconds)
-    return None if moment is None else moment.isoformat()

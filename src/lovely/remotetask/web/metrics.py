@@ -51,7 +51,6 @@ def serve(request: Request, part: str) -> Response:
 def _look(service: TaskService) -> dict[str, Any]:
     return {'stats': presenter.stats(service),
             'workers': presenter.workers(service)['workers'],
-            'totals': presenter.totals(service),
             'storage': _storage(service)}
 
 
@@ -81,9 +80,10 @@ class _Figures:
         ended = core.CounterMetricFamily(
             'remotetask_jobs_ended', 'Runs that have come to their end.',
             labels=('service', 'outcome'))
-        for outcome, count in self._found['totals'].items():
-            ended.add_metric((self._service, outcome),
-                             self._rising(outcome, count))
+        for outcome in ('completed', 'error'):
+            ended.add_metric(
+                (self._service, outcome),
+                self._rising(outcome, stats[f'{outcome}Total']))
         yield ended
         yield self._gauge(
             'remotetask_oldest_queued_seconds', 'How long the oldest job has '

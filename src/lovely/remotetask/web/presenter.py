@@ -13,11 +13,13 @@ from typing import Any
 
 from lovely.remotetask.bulk import RETRIED
 from lovely.remotetask.edge.clock import as_utc
+from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import MAX_PAGE
+from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import parameters
@@ -30,6 +32,9 @@ from lovely.remotetask.web.xmlrpc_faults import ILLEGAL
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
+
+#: The fields of a schedule.
+FIELDS = ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek')
 
 #: ``run(function, writes)`` calls ``function(service)`` in a transaction.
 Run = Callable[[Callable[['TaskService'], object], bool], object]
@@ -72,6 +77,58 @@ def _takes(task: object) -> dict[str, Any]:
             'parameters': found}
 
 
+def schedules(service: TaskService, start: str | None = None,
+              limit: int = 50) -> dict[str, Any]:
+    """One page of schedules, the one that runs next first, fit for JSON.
+
+    Returns: as ``jobs``; each with ``schedule``, its fields, and ``lastRun``,
+    the latest of its runs or None.
+    """
+    found, cursor = service.jobqueue.page(
+        SCHEDULED, selecting.selection(), start, limit)
+    return {'jobs': [_schedule(service, item) for item in found],
+            'next': cursor, **paused(service)}
+
+
+def _schedule(service: TaskService, job: Any) -> dict[str, Any]:
+    answer = _row(service, job)
+    answer['schedule'] = {name: list(getattr(job, name, ()))
+                          for name in FIELDS}
+    answer['delay'] = getattr(job, 'delay', None)
+    answer['lastRun'] = None
+    with suppress(*UNREADABLE):
+        for run in getattr(job, 'runs', ())[:1]:
+            answer['lastRun'] = _run(run)
+    return answer
+
+
+def _run(run: Any) -> dict[str, Any]:
+    return {**run._asdict(), 'endedAt': plain.iso(run.endedAt)}
+
+
+def add_schedule(service: TaskService, task: object, input: object = None,
+                 key: object = None, onDuplicate: object = 'keep',
+                 enabled: object = True, priority: object = 0,
+                 **fields: object) -> int:
+    """Add a schedule for a caller outside of the application.
+
+    Arguments: ``fields``, lists of int by the names of FIELDS; the others as
+    ITaskService.addCronJob has them.
+    Returns: the job's id.
+    Raises: as ``add``; InvalidSchedule.
+    Txn: the caller commits.
+    """
+    given: dict[str, Any] = {'key': key, 'onDuplicate': onDuplicate,
+                             'enabled': enabled, 'priority': priority}
+    for name, value in fields.items():
+        if not isinstance(value, list):
+            raise UsageError(f'{name} has to be a list of whole numbers, not '
+                             f'{value!r:.80}')
+        given[name] = tuple(value)
+    name, input = _check_added(service, task, input, priority)
+    return int(service.addCronJob(name, input, **given))
+
+
 def add(service: TaskService, task: object, input: object = None,
         priority: object = 0, delay: object = None, key: object = None,
         onDuplicate: object = 'keep') -> int:
@@ -86,22 +143,11 @@ def add(service: TaskService, task: object, input: object = None,
     DuplicateJob; UsageError.
     Txn: the caller commits.  Source: 0.5.2 (task and input).
     """
-    if not isinstance(task, str):
-        raise UsageError(f'the task has to be a name, not {task!r:.80}')
-    if not isinstance(priority, int) or isinstance(priority, bool):
-        raise UsageError(f'priority has to be a whole number from -4 to 3, '
-                         f'not {priority!r:.80}')
     if delay is not None and (not isinstance(delay, (int, float))
                               or isinstance(delay, bool)):
         raise UsageError(f'delay has to be a number of seconds, '
                          f'not {delay!r:.80}')
-    try:
-        input = plain.plain(input)
-    except InputRejected as error:
-        raise InputRejected(f'the input cannot be taken: {error}') from None
-    utility = service.getAvailableTasks().get(task)
-    if utility is not None and not _remote(service, utility):
-        raise ValueError('Task does not exist')
+    name, input = _check_added(service, task, input, priority)
     # Options that were not given are not passed: a subclass written for 0.5.2
     # that overrides add() knows none of them.
     options: dict[str, Any] = {}
@@ -113,7 +159,28 @@ def add(service: TaskService, task: object, input: object = None,
         options['key'] = key
     if onDuplicate != 'keep':
         options['onDuplicate'] = onDuplicate
-    return int(service.add(task, input, **options))
+    return int(service.add(name, input, **options))
+
+
+def _check_added(service: TaskService, task: object, input: object,
+                 priority: object) -> tuple[str, object]:
+    """The name of the task, and the input as plain data.
+
+    Raises: what ``add`` says.
+    """
+    if not isinstance(task, str):
+        raise UsageError(f'the task has to be a name, not {task!r:.80}')
+    if not isinstance(priority, int) or isinstance(priority, bool):
+        raise UsageError(f'priority has to be a whole number from -4 to 3, '
+                         f'not {priority!r:.80}')
+    try:
+        input = plain.plain(input)
+    except InputRejected as error:
+        raise InputRejected(f'the input cannot be taken: {error}') from None
+    utility = service.getAvailableTasks().get(task)
+    if utility is not None and not _remote(service, utility):
+        raise ValueError('Task does not exist')
+    return task, input
 
 
 def cancel(service: TaskService, jobid: object) -> None:
@@ -164,13 +231,11 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     jobid = job_id(jobid)
     service.getStatus(jobid)    # raises JobNotFound
     found: Any = look(service.jobs, jobid)
-    answer = summary(found)
+    answer = _row(service, found)
     answer['errors'] = [_failure(one) for one in found.errors]
     if getattr(found, 'ends', None) is not None:
         with suppress(*UNREADABLE):
-            answer['runs'] = [
-                {**run._asdict(), 'endedAt': plain.iso(run.endedAt)}
-                for run in found.runs]
+            answer['runs'] = [_run(run) for run in found.runs]
     for name in ('input', 'output'):
         try:
             places = _put(answer, name, getattr(found, name))
@@ -217,13 +282,25 @@ def jobs(service: TaskService, status: str | None = None,
         raise ValueError(f'limit has to be from 1 to {MAX_PAGE}, not {limit}')
     found, cursor = service.jobqueue.page(
         status, selecting.selection(**wanted), start, limit)
-    return {'jobs': [summary(item) for item in found], 'next': cursor,
+    return {'jobs': [_row(service, item) for item in found], 'next': cursor,
             **paused(service)}
 
 
 def paused(service: TaskService) -> dict[str, bool]:
     """What an answer says of a queue that is paused; of others, nothing."""
     return {'paused': True} if service.jobqueue.paused else {}
+
+
+def _row(service: TaskService, job: Job) -> dict[str, Any]:
+    """A summary; with the ``progress`` that a task tells, and of a schedule
+    with ``enabled``.
+    """
+    answer, told = summary(job), service.jobqueue.progress_of(job)
+    if told is not None:
+        answer['progress'] = {**told._asdict(), 'at': iso(told.at)}
+    if job.recurring:
+        answer['enabled'] = getattr(job, 'enabled', True)
+    return answer
 
 
 def summary(job: Job) -> dict[str, Any]:
@@ -284,6 +361,30 @@ def retry(service: TaskService, jobid: object) -> None:
     service.retryJob(job_id(jobid))
 
 
+def start_now(service: TaskService, jobid: object) -> None:
+    """Queue a job now that waits: see ITaskService.startNow; of a schedule,
+    runCronJob.
+
+    Txn: the caller commits.
+    """
+    jobid = job_id(jobid)
+    job: Any = look(service.jobs, jobid)
+    if job is not None and getattr(job, 'recurring', False):
+        service.runCronJob(jobid)
+    else:
+        service.startNow(jobid)
+
+
+def enable(service: TaskService, jobid: object) -> None:
+    """See ITaskService.resumeCronJob.  Txn: the caller commits."""
+    service.resumeCronJob(job_id(jobid))
+
+
+def disable(service: TaskService, jobid: object) -> None:
+    """See ITaskService.pauseCronJob.  Txn: the caller commits."""
+    service.pauseCronJob(job_id(jobid))
+
+
 def remove(service: TaskService, jobid: object) -> bool:
     """Delete a job that is over.
 
@@ -299,12 +400,12 @@ def remove(service: TaskService, jobid: object) -> bool:
     return True
 
 
-def pause(service: TaskService) -> dict[str, bool]:
-    """Let the workers start no further job.
+def pause(service: TaskService, reason: Any = None) -> dict[str, bool]:
+    """Let the workers start no further job; see ITaskService.pause.
 
     Txn: the caller commits.
     """
-    service.pause()
+    service.pause(reason)
     return {'paused': True}
 
 

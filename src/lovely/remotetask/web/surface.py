@@ -27,6 +27,7 @@ from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.log import web
 from lovely.remotetask.web import api
 from lovely.remotetask.web import assets
+from lovely.remotetask.web import metrics
 from lovely.remotetask.web import probes
 from lovely.remotetask.web.api import openapi
 from lovely.remotetask.web.pages import acting
@@ -72,12 +73,16 @@ ROUTES: dict[str, dict[str, Route]] = {
     'jobs/all/cancel': {'POST': Route(MANAGE, acting.cancel_all)},
     'jobs/all/retry': {'POST': Route(MANAGE, acting.retry_all)},
     'jobs/all/remove': {'POST': Route(MANAGE, acting.remove_all)},
+    'jobs/start': {'POST': Route(MANAGE, acting.start_some)},
     'jobs/ID': {'GET': Route(VIEW, frame.page(job.show))},
     'schedules': {'GET': Route(VIEW, frame.page(schedules.show))},
+    'schedules/pause': {'POST': Route(MANAGE, acting.pause_schedules)},
+    'schedules/resume': {'POST': Route(MANAGE, acting.resume_schedules)},
     'tasks': {'GET': Route(VIEW, frame.page(tasks.show))},
     'workers': {'GET': Route(VIEW, frame.page(workers.show))},
     'static/NAME': {'GET': Route(None, assets.serve)},
     'openapi.json': {'GET': Route(None, openapi.serve)},
+    'metrics': {'GET': Route(VIEW, metrics.serve)},
     'healthz': {'GET': Route(None, probes.alive)},
     'readyz': {'GET': Route(None, probes.ready)},
 }

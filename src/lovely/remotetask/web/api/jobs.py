@@ -14,14 +14,17 @@ from lovely.remotetask.errors import TaskNotFound
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import UNKNOWN
+from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.texts import meant
 from lovely.remotetask.web import many
+from lovely.remotetask.web import plain
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.api.calls import Answer
 from lovely.remotetask.web.api.calls import Call
 from lovely.remotetask.web.api.calls import arguments
 from lovely.remotetask.web.api.calls import check_query
 from lovely.remotetask.web.api.calls import nothing
+from lovely.remotetask.web.requests import Refused
 from lovely.remotetask.web.selecting import PARAMETERS
 
 if TYPE_CHECKING:
@@ -32,6 +35,9 @@ LIST = ('status', *PARAMETERS, 'start', 'limit')
 
 #: The keys of a job that is added.
 ADD = ('task', 'input', 'priority', 'delay', 'key', 'onDuplicate')
+
+# As long as the key of a job may be.
+_LONGEST_KEY = 200
 
 #: How many jobs one request may add.
 MOST_ADDED = 1000
@@ -44,22 +50,55 @@ def show(call: Call) -> object:
 
 def list_some(call: Call) -> object:
     """One page of jobs."""
-    given = _list_arguments(call.query)
+    given = list_arguments(call.query, LIST)
     return call.run(lambda service: presenter.jobs(service, **given), False)
 
 
 def add(call: Call) -> object:
-    """Add a job."""
+    """Add a job; a request that is sent again with its key adds nothing."""
     options = arguments(call.body(), *ADD)
+    again = call.headers.get('idempotency-key')
+    if again is not None:
+        return _add_once(call, options, again)
 
     def run(service: TaskService) -> dict[str, Any]:
-        with_status = {'id': _named(service, options['task'], lambda: (
+        with_status = {'id': named(service, options['task'], lambda: (
             presenter.add(service, **options)))}
         with_status['status'] = presenter.status(service, with_status['id'])
         return {**with_status, **presenter.paused(service)}
 
     made: Any = call.run(run, True)
     return Answer(made, 201, f'jobs/{made["id"]}')
+
+
+def _add_once(call: Call, options: dict[str, Any], again: str) -> object:
+    if 'key' in options or 'onDuplicate' in options:
+        raise UsageError('a request has an Idempotency-Key, or the job a key: '
+                         'leave one of them out')
+    if not 0 < len(again) <= _LONGEST_KEY or not again.isprintable():
+        raise UsageError(f'an Idempotency-Key has 1 to {_LONGEST_KEY} '
+                         f'printable characters')
+    # Of this user alone: another's request with the same key is another one.
+    key = f'idem:{call.user}:{again}'
+
+    def run(service: TaskService) -> tuple[dict[str, Any], bool]:
+        check_key(key)
+        before = service.jobqueue.uniques.holder(key, service.jobs)
+        jobid = named(service, options['task'], lambda: presenter.add(
+            service, **options, key=key, onDuplicate='any'))
+        job: Any = service.jobs[jobid]
+        given = plain.plain(options.get('input'))
+        was_there = before is not None and before.id == jobid
+        if was_there and (job.task, job.input) != (options['task'], given):
+            raise Refused(
+                422, f'job {jobid} was added with this Idempotency-Key, and '
+                     f'with another task or input')
+        return {'id': jobid, 'status': presenter.status(service, jobid),
+                **presenter.paused(service)}, was_there
+
+    answer: Any = call.run(run, True)
+    found, was_there = answer
+    return Answer(found, 200 if was_there else 201, f'jobs/{found["id"]}')
 
 
 def add_many(call: Call) -> object:
@@ -71,13 +110,14 @@ def add_many(call: Call) -> object:
                          f'inputs')
 
     def run(service: TaskService) -> dict[str, Any]:
-        return {'ids': _named(service, options['task'], lambda: [
+        return {'ids': named(service, options['task'], lambda: [
             presenter.add(service, input=one, **options) for one in inputs])}
 
     return Answer(call.run(run, True), 201)
 
 
-def _named(service: TaskService, name: str, add: Callable[[], Any]) -> Any:
+def named(service: TaskService, name: str, add: Callable[[], Any]) -> Any:
+    """Add by ``add()``; of an unknown task, tell which one may be meant."""
     try:
         return add()
     except ValueError as error:
@@ -145,10 +185,13 @@ def retry_all(call: Call) -> object:
     return many.retry_all(call.transact, **options)
 
 
-def _list_arguments(query: Mapping[str, str]) -> dict[str, Any]:
-    check_query(query, *LIST)
+def list_arguments(query: Mapping[str, str], known: tuple[str, ...]
+                   ) -> dict[str, Any]:
+    """The parameters of a list.  Raises: UsageError."""
+    check_query(query, *known)
     found: dict[str, Any] = {
-        name: query[name] for name in LIST[:-1] if query.get(name)}
+        name: query[name] for name in known
+        if name != 'limit' and query.get(name)}
     if 'limit' in query:
         limit = query['limit']
         if not re.fullmatch('[0-9]{1,4}', limit, re.ASCII):

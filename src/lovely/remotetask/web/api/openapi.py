@@ -14,12 +14,14 @@ from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.interfaces import ON_DUPLICATE
+from lovely.remotetask.interfaces import ON_DUPLICATE_CRON
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.web.api.jobs import MOST_ADDED
 from lovely.remotetask.web.api.routes import ROUTES
 from lovely.remotetask.web.api.routes import Route
+from lovely.remotetask.web.presenter import FIELDS
 from lovely.remotetask.web.requests import Request
 from lovely.remotetask.web.requests import Response
 from lovely.remotetask.web.selecting import MOMENTS
@@ -67,7 +69,7 @@ _SUMMARY = {
     'startedAt': _MOMENT, 'completedAt': _MOMENT, 'scheduledAt': _MOMENT,
     'waitsFor': _MAYBE_TEXT, 'attempts': _WHOLE, 'priority': _WHOLE,
     'submitter': _MAYBE_TEXT, 'key': {}, 'error': _MAYBE_TEXT,
-    'errorType': _MAYBE_TEXT}
+    'errorType': _MAYBE_TEXT, 'enabled': _YES, 'progress': {'type': 'object'}}
 
 _SCHEMAS: dict[str, dict[str, Any]] = {
     'Summary': _object(('id', 'status'), **_SUMMARY),
@@ -91,6 +93,19 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'AddedMany': _object(('ids',), ids=_list(_ID)),
     'Changed': _object(('id', 'status'), id=_ID, status=_TEXT, deleted=_YES),
     'Nothing': _closed(),
+    'Pause': _closed(reason={'type': ['string', 'null'], 'minLength': 1,
+                             'maxLength': 200}),
+    'NewSchedule': _closed(
+        ('task',), task=_TEXT, input={}, priority=_PRIORITY, key=_MAYBE_TEXT,
+        onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE_CRON)},
+        enabled=_YES, **{name: _list(_WHOLE) for name in FIELDS}),
+    'Schedules': _object(('jobs', 'next'), jobs=_list(_object(
+        ('id', 'status'), **_SUMMARY, schedule={'type': 'object'},
+        delay={'type': ['number', 'null']},
+        lastRun={'type': ['object', 'null']})), next=_NEXT, paused=_YES),
+    'History': _object(('history',), history=_list(_object(
+        ('start', 'done', 'failed'), start=_MOMENT, seconds=_WHOLE,
+        done=_WHOLE, failed=_WHOLE))),
     'WhichOpen': _closed(
         ('status',), status={'type': 'string', 'enum': [*NOT_OVER, SCHEDULED]},
         start=_MAYBE_TEXT, **_SELECTION),
@@ -125,6 +140,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 _LIST = {
     'status': {'type': 'string', 'enum': [*STATUSES, SCHEDULED]},
     'start': _TEXT,
+    'hours': {'type': 'integer', 'minimum': 1, 'maximum': 720, 'default': 1},
     'limit': {'type': 'integer', 'minimum': 1, 'maximum': MAX_PAGE,
               'default': 50},
     # An empty one is as one that is left out: forms send such.

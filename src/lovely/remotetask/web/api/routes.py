@@ -12,6 +12,7 @@ from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.api import jobs
+from lovely.remotetask.web.api import schedules
 from lovely.remotetask.web.api import whole
 from lovely.remotetask.web.api.calls import Call
 
@@ -56,6 +57,24 @@ ROUTES: dict[str, dict[str, Route]] = {
         'POST': Route(MANAGE, jobs.change(presenter.retry),
                       'Queue a job once more that failed or was cancelled.',
                       'Changed', 'Nothing')},
+    'jobs/ID/start': {
+        'POST': Route(MANAGE, jobs.change(presenter.start_now), 'Let a job '
+                      'that waits run now; of a schedule, one run.',
+                      'Changed', 'Nothing')},
+    'schedules': {
+        'GET': Route(VIEW, schedules.list_some, 'One page of schedules.',
+                     'Schedules', query=schedules.LIST),
+        'POST': Route(MANAGE, schedules.add, 'Add a schedule.', 'Added',
+                      'NewSchedule', status=201)},
+    'schedules/ID/run': {
+        'POST': Route(MANAGE, jobs.change(presenter.start_now), 'Let a '
+                      'schedule run once now.', 'Changed', 'Nothing')},
+    'schedules/ID/enable': {
+        'POST': Route(MANAGE, jobs.change(presenter.enable), 'Let a schedule '
+                      'go on.', 'Changed', 'Nothing')},
+    'schedules/ID/disable': {
+        'POST': Route(MANAGE, jobs.change(presenter.disable), 'Let a schedule '
+                      'begin no further run.', 'Changed', 'Nothing')},
     'cancel': {
         'POST': Route(MANAGE, jobs.cancel_all, 'Cancel jobs that have a '
                       'status, for two seconds at most.', 'Cancelled',
@@ -78,12 +97,15 @@ ROUTES: dict[str, dict[str, Route]] = {
                      'be added from outside.', 'Tasks')},
     'tasks/NAME': {
         'GET': Route(VIEW, whole.task, 'What one task takes.', 'Task')},
+    'history': {
+        'GET': Route(VIEW, whole.history, 'What has ended lately, and how '
+                     'long it took.', 'History', query=whole.HISTORY)},
     'workers': {
         'GET': Route(VIEW, whole.look(presenter.workers), 'Who runs jobs.',
                      'Workers')},
     'pause': {
-        'POST': Route(MANAGE, whole.do(presenter.pause), 'Let the workers '
-                      'start no more jobs.', 'Paused', 'Nothing')},
+        'POST': Route(MANAGE, whole.pause, 'Let the workers start no more '
+                      'jobs.', 'Paused', 'Pause')},
     'resume': {
         'POST': Route(MANAGE, whole.do(presenter.resume), 'Let the workers '
                       'start jobs again.', 'Paused', 'Nothing')},

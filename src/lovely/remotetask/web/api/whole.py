@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.errors import UsageError
 from lovely.remotetask.texts import meant
 from lovely.remotetask.web import many
 from lovely.remotetask.web import presenter
@@ -13,10 +14,15 @@ from lovely.remotetask.web.api.calls import Call
 from lovely.remotetask.web.api.calls import arguments
 from lovely.remotetask.web.api.calls import check_query
 from lovely.remotetask.web.api.calls import nothing
+from lovely.remotetask.web.api.calls import some
 from lovely.remotetask.web.requests import Refused
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
+
+
+#: The parameters of a history.
+HISTORY = ('hours', 'task')
 
 
 def look(function: Callable[[TaskService], object]
@@ -37,6 +43,24 @@ def do(function: Callable[[TaskService], object]
         return call.run(function, True)
 
     return do
+
+
+def pause(call: Call) -> object:
+    """Let the workers start no more jobs."""
+    reason = some(call.body(), 'reason').get('reason')
+    return call.run(lambda service: presenter.pause(service, reason), True)
+
+
+def history(call: Call) -> object:
+    """What has ended lately, by minute or hour."""
+    check_query(call.query, *HISTORY)
+    text = call.query.get('hours') or '1'
+    if not text.isascii() or not text.isdecimal() or len(text) > 4:
+        raise UsageError(f'hours has to be a whole number from 1 to 720, not '
+                         f'{text!r:.80}')
+    task = call.query.get('task') or None
+    return call.run(lambda service: {
+        'history': service.history(int(text), task)}, False)
 
 
 def task(call: Call) -> object:

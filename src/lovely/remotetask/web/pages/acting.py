@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask.errors import DuplicateJob
-from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
+from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.log import trace
@@ -43,8 +42,9 @@ _LISTS = ('jobs', 'schedules')
 
 def pause(request: Request, part: str) -> Response:
     """Let the workers start no more jobs."""
-    _form(request)
-    request.run(presenter.pause, True)
+    form = _form(request)
+    reason = _one(form, 'reason').strip() or None
+    request.run(lambda service: presenter.pause(service, reason), True)
     _note(request, 'paused the queue')
     return frame.see(request, '', done='paused')
 
@@ -93,6 +93,40 @@ def remove_some(request: Request, part: str) -> Response:
     return _each(request, form, found, 'removed', 'open', _remove)
 
 
+def start_some(request: Request, part: str) -> Response:
+    """Let the selected jobs run now; of schedules, one run each."""
+    form = _form(request)
+    return _each(request, form, _selected(form), 'started', 'stays', _start)
+
+
+def pause_schedules(request: Request, part: str) -> Response:
+    """Let the selected schedules begin no further run."""
+    form = _form(request)
+    return _each(request, form, _selected(form), 'disabled', 'stays',
+                 _quietly(presenter.disable))
+
+
+def resume_schedules(request: Request, part: str) -> Response:
+    """Let the selected schedules go on."""
+    form = _form(request)
+    return _each(request, form, _selected(form), 'enabled', 'stays',
+                 _quietly(presenter.enable))
+
+
+def _quietly(change: Callable[[TaskService, object], None]
+             ) -> Callable[[TaskService, int], bool]:
+    """A change that answers whether it could be made."""
+    def quietly(service: TaskService, jobid: int) -> bool:
+        try:
+            change(service, jobid)
+        # Each of these is raised before anything is changed.
+        except UsageError:
+            return False
+        return True
+
+    return quietly
+
+
 def _each(request: Request, form: _Form, found: list[int], done: str,
           left: str, change: Callable[[TaskService, int], bool]) -> Response:
     def all_of_them(service: TaskService) -> list[int]:
@@ -130,11 +164,11 @@ def _cancel(service: TaskService, jobid: int) -> bool:
 def _retry(service: TaskService, jobid: int) -> bool:
     if not presenter.can_retry(service, jobid):
         return False
-    try:
-        service.retryJob(jobid)
-    except (InvalidTransition, DuplicateJob):
-        return False
-    return True
+    return _quietly(presenter.retry)(service, jobid)
+
+
+def _start(service: TaskService, jobid: int) -> bool:
+    return _quietly(presenter.start_now)(service, jobid)
 
 
 def _remove(service: TaskService, jobid: int) -> bool:

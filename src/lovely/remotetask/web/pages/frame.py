@@ -61,6 +61,11 @@ DONE = {
     'cancelled': ('1 job was cancelled.', '{} jobs were cancelled.'),
     'retried': ('1 job is queued again.', '{} jobs are queued again.'),
     'removed': ('1 job was removed.', '{} jobs were removed.'),
+    'started': ('1 job runs as soon as a worker is free.',
+                '{} jobs run as soon as a worker is free.'),
+    'disabled': ('1 schedule begins no further run.',
+                 '{} schedules begin no further run.'),
+    'enabled': ('1 schedule goes on.', '{} schedules go on.'),
     'paused': ('Workers start no more jobs.', ''),
     'resumed': ('Workers start jobs again.', ''),
     'none': ('No jobs were selected.', ''),
@@ -69,9 +74,10 @@ DONE = {
 LEFT = {
     'over': ('1 was over already.', '{} were over already.'),
     'open': ('1 is not over yet.', '{} are not over yet.'),
-    'stays': ('1 stays as it is: it is not over, or another job has its key.',
-              '{} stay as they are: they are not over, or other jobs have '
-              'their keys.'),
+    'stays': ('1 stays as it is: its status does not allow that, or another '
+              'job has its key.',
+              '{} stay as they are: their status does not allow that, or '
+              'other jobs have their keys.'),
 }
 
 

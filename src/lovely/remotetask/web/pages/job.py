@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.web import presenter
@@ -11,6 +13,9 @@ from lovely.remotetask.web.pages import frame
 from lovely.remotetask.web.pages import words
 from lovely.remotetask.web.pages.rows import row
 from lovely.remotetask.web.requests import Request
+
+# In these, a job can be told to run now.
+_WAITING = (STARTLATER, DELAYED, CRONJOB)
 
 # How much of an input or output is shown (characters).
 _MOST = 64_000
@@ -41,7 +46,7 @@ def show(request: Request, part: str) -> frame.Page:
         'can_retry': found['retry'],
         'can_cancel': status not in FINAL,
         'can_remove': status in FINAL,
-        'can_start': status == STARTLATER,
+        'can_start': status in _WAITING or found['waitsFor'] is not None,
     })
 
 

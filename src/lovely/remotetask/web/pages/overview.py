@@ -48,7 +48,9 @@ def _look(service: TaskService, hours: int) -> dict[str, Any]:
             'status': status, 'name': words.STATUSES[status][0],
             'kind': words.STATUSES[status][1],
             'number': words.number(stats[status])} for status in _COUNTED],
-        'paused': stats['paused'],
+        'paused': stats['paused'] and {
+            'by': stats['pausedBy'], 'why': stats['pauseReason'],
+            'at': words.moment(stats['pausedAt'])},
         'idle': (words.count(queued, 'job waits', 'jobs wait')
                  if queued and not workers else None),
         'lacking': _lacking(workers),

@@ -22,4 +22,19 @@ def row(job: dict[str, Any]) -> dict[str, Any]:
         'attempts': job['attempts'],
         'error': words.error_line(job),
         'waits': job['waitsFor'],
+        'progress': _progress(job.get('progress')),
+        'is_schedule': 'enabled' in job,
+        'enabled': job.get('enabled', True),
     }
+
+
+def _progress(told: dict[str, Any] | None) -> dict[str, Any] | None:
+    """How far a job has come, as its task tells."""
+    if told is None:
+        return None
+    done, total = told['done'], told['total']
+    return {
+        'text': (f'{words.number(done)} of {words.number(total)}'
+                 if total is not None else words.number(done)),
+        'done': str(done), 'total': None if not total else str(total),
+        'message': told['message'], 'at': words.moment(told['at'])}

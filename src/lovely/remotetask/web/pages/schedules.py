@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask.interfaces import SCHEDULED
-from lovely.remotetask.store.records import look
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.pages import words
 from lovely.remotetask.web.pages.frame import Page
@@ -36,37 +34,30 @@ def show(request: Request, part: str) -> Page:
 
 
 def _look(service: TaskService, start: str | None) -> dict[str, Any]:
-    page = presenter.jobs(service, status=SCHEDULED, start=start, limit=_PAGE)
-    rows = []
-    for one in page['jobs']:
-        job: Any = look(service.jobs, one['id'])
-        last = next(iter(getattr(job, 'runs', ())), None)
-        rows.append({
-            **row(one),
-            'when': when(job),
-            'last': None if last is None else {
-                'outcome': words.badge(last.outcome),
-                'took': words.duration(last.seconds),
-                'ended': words.moment(
-                    None if last.endedAt is None
-                    else last.endedAt.isoformat())},
-        })
-    return {'rows': rows, 'next': page['next']}
+    page = presenter.schedules(service, start, _PAGE)
+    return {'rows': [_row(one) for one in page['jobs']],
+            'next': page['next']}
 
 
-def when(job: Any) -> str:
+def _row(job: dict[str, Any]) -> dict[str, Any]:
+    last = job['lastRun']
+    return {**row(job), 'when': when(job), 'last': None if last is None else {
+        'outcome': words.badge(last['outcome']),
+        'took': words.duration(last['seconds']),
+        'ended': words.moment(last['endedAt'])}}
+
+
+def when(job: dict[str, Any]) -> str:
     """A schedule in words, in UTC."""
-    if getattr(job, 'delay', None) is not None:
-        return 'once, after a delay'
     parts = []
     for name, title in _FIELDS:
-        values = getattr(job, name, ())
+        values = job['schedule'][name]
         if not values:
             continue
         shown = [_word(name, value) for value in values[:12]]
         more = f' and {len(values) - 12} more' if len(values) > 12 else ''
         parts.append(f'{title} {", ".join(shown)}{more}')
-    return '; '.join(parts) or '–'
+    return '; '.join(parts) or 'once, after a delay'
 
 
 def _word(name: str, value: int) -> str:
