@@ -362,3 +362,47 @@ def test_metrics_need_the_permission_and_the_extra(site, monkeypatch):
     answer = site.get('metrics')
     assert answer.status == 404
     assert 'lovely.remotetask[metrics]' in answer.body.decode()
+
+
+# --- events ------------------------------------------------------------------
+
+def test_events_tell_each_end_at_least_once_in_its_order(site, service):
+    first = read(ask(site, 'GET', 'events'))
+    assert first['events'] == []
+    ids = service(lambda service: [service.add('echo', n) for n in range(7)])
+    bad = service(lambda service: service.add('error', None))
+    service(lambda service: service.process())
+    seen, cursor = [], first['next']
+    for _ in range(5):
+        answer = read(ask(site, 'GET', f'events?after={cursor}&limit=3'))
+        seen += [(one['job'], one['status']) for one in answer['events']]
+        assert answer['events'] == sorted(
+            answer['events'], key=lambda one: int(one['id']))
+        if len(answer['events']) < 3:
+            break
+        cursor = answer['next']
+    assert seen == [(one, 'completed') for one in ids] + [(bad, 'error')]
+    # What has just ended is told once more, and not for ever.
+    again = read(ask(site, 'GET', f'events?after={answer["next"]}'))
+    assert {one['job'] for one in again['events']} <= {*ids, bad}
+
+
+def test_an_event_source_gets_one_batch_and_where_to_go_on(site, service):
+    cursor = read(ask(site, 'GET', 'events'))['next']
+    jobid = service(lambda service: service.add('echo', 1))
+    service(lambda service: service.process())
+    answer = ask(site, 'GET', 'events', accept='text/event-stream',
+                 last_event_id=cursor)
+    assert answer.content_type.startswith('text/event-stream')
+    text = answer.body.decode()
+    assert text.startswith('retry: 2000\n\n')
+    assert f'"job": {jobid}' in text
+    assert 'event: ended' in text
+    assert text.endswith('event: seen\ndata: {}\n\n')
+
+
+@pytest.mark.parametrize('query', [
+    'after=x', 'after=-1', 'after=' + '9' * 19, 'after=' + '9' * 30,
+    'limit=0', 'limit=1001', 'limit=x', 'x=1'])
+def test_a_wrong_cursor_of_events(site, query):
+    assert ask(site, 'GET', f'events?{query}').status == 400

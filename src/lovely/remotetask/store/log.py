@@ -148,6 +148,19 @@ class Log(Persistent):
             start = first - 1
 
 
+    def up(self, start: int) -> Iterator[tuple[int, int]]:
+        """The entries from ``start`` upwards, earliest first; lazy.
+
+        Cost: O(log n) for the first.
+        """
+        try:
+            first = self.buckets.maxKey(start)
+        except ValueError:
+            first = None
+        for bucket in self.buckets.values(first):
+            yield from bucket.items(max(start, _TOTAL + 1))
+
+
 def entries_of(bucket: LLBucket, below: int | None = None
                ) -> list[tuple[int, int]]:
     """The entries of a bucket of a log, (moment, job id).

@@ -119,8 +119,9 @@ def _response(request: Request, answer: Answer) -> Response:
         headers['Location'] = f'{request.base}/{PREFIX}{answer.place}'
     if answer.status == 204:
         return Response(204, 'application/json', b'', headers)
-    return Response(answer.status, 'application/json; charset=utf-8',
-                    _bytes(answer.data), headers)
+    body = answer.text.encode() if answer.text else _bytes(answer.data)
+    return Response(answer.status, f'{answer.content_type}; charset=utf-8',
+                    body, headers)
 
 
 def _bytes(data: object) -> bytes:

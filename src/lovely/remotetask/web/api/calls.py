@@ -46,13 +46,16 @@ class Answer:
     """An answer that is more than its data.
 
     Attributes: ``status``, HTTP's; ``data``, fit for JSON; ``headers``;
-    ``place``, the path below ``api/v1/`` of what was made.
+    ``place``, the path below ``api/v1/`` of what was made; ``text``, which
+    stands for the data in an answer of another ``content_type``.
     """
 
     data: object
     status: int = 200
     place: str = ''
     headers: Mapping[str, str] = field(default_factory=dict)
+    text: str = ''
+    content_type: str = 'application/json'
 
 
 def arguments(body: bytes, needed: str, *more: str) -> dict[str, Any]:

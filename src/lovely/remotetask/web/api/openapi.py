@@ -103,6 +103,9 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         ('id', 'status'), **_SUMMARY, schedule={'type': 'object'},
         delay={'type': ['number', 'null']},
         lastRun={'type': ['object', 'null']})), next=_NEXT, paused=_YES),
+    'Events': _object(('events', 'next'), events=_list(_object(
+        ('id', 'job', 'status', 'at'), id=_TEXT, job=_ID, status=_TEXT,
+        at=_MOMENT)), next=_TEXT),
     'History': _object(('history',), history=_list(_object(
         ('start', 'done', 'failed'), start=_MOMENT, seconds=_WHOLE,
         done=_WHOLE, failed=_WHOLE))),
@@ -140,6 +143,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 _LIST = {
     'status': {'type': 'string', 'enum': [*STATUSES, SCHEDULED]},
     'start': _TEXT,
+    'after': {'type': 'string', 'pattern': '^[0-9]{0,18}$'},
     'hours': {'type': 'integer', 'minimum': 1, 'maximum': 720, 'default': 1},
     'limit': {'type': 'integer', 'minimum': 1, 'maximum': MAX_PAGE,
               'default': 50},

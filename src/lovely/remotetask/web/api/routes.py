@@ -11,6 +11,7 @@ from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.web import presenter
+from lovely.remotetask.web.api import events
 from lovely.remotetask.web.api import jobs
 from lovely.remotetask.web.api import schedules
 from lovely.remotetask.web.api import whole
@@ -97,6 +98,10 @@ ROUTES: dict[str, dict[str, Route]] = {
                      'be added from outside.', 'Tasks')},
     'tasks/NAME': {
         'GET': Route(VIEW, whole.task, 'What one task takes.', 'Task')},
+    'events': {
+        'GET': Route(VIEW, events.show, 'What has ended since the last time; '
+                     'for an EventSource as a stream that ends.', 'Events',
+                     query=events.QUERY)},
     'history': {
         'GET': Route(VIEW, whole.history, 'What has ended lately, and how '
                      'long it took.', 'History', query=whole.HISTORY)},
