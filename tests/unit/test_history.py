@@ -2,9 +2,11 @@
 
 import random
 
+import BTrees
 import pytest
 
 from lovely.remotetask.run.notes import Notes
+from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.history import EDGES
 from lovely.remotetask.store.history import OTHER
 from lovely.remotetask.store.history import TASKS
@@ -15,6 +17,7 @@ from lovely.remotetask.store.history import sums_of
 from lovely.remotetask.store.history import total_of
 from lovely.remotetask.store.order import ready_time
 from lovely.remotetask.store.order import waited_ms
+from lovely.remotetask.store.queue import JobQueue
 
 EPOCH = 1_577_836_800
 
@@ -139,3 +142,49 @@ def test_notes_of_many_tasks_and_minutes():
     assert sorted(minutes) == [0, 1, 2]
     assert {name: (sums.done, sums.failed) for name, sums
             in minutes[1].items()} == {'task 0': (2, 1), 'task 1': (2, 0)}
+
+
+@pytest.fixture
+def queue():
+    """A queue that is in no database, with a slot of the worker ``loop``."""
+    queue = JobQueue(Blocks(BTrees.family32))
+    queue.enroll('loop', (), beats=False)
+    queue.take_slot('loop')
+    return queue
+
+
+def test_a_minute_that_goes_on_after_a_fold(queue):
+    notes = Notes()
+
+    def end(count, moment):
+        notes.ended[1] += [('echo', 0.1, None, None, moment, False)] * count
+
+    def stored():
+        return sum(hour.sums().done
+                   for hour in queue.history_of(1).hours.values())
+
+    # Three of them ended in the minute that is still open.
+    end(70, 30.0)
+    end(3, 61.0)
+    notes.fold(queue, 1, 61.0)
+    assert stored() == 70
+    # Nothing has ended since.
+    notes.fold(queue, 1, 130.0)
+    assert stored() == 70
+    notes.fold(queue, 1, 661.0)
+    assert stored() == 73
+    notes.fold(queue, 1, 10_000.0, leaves=True)
+    assert stored() == 73
+
+
+def test_few_jobs_wait_for_ten_minutes(queue):
+    notes = Notes()
+    for number in range(3):
+        notes.ended[1].append(('echo', 0.1, None, None, 60.0 * number, False))
+        notes.fold(queue, 1, 60.0 * number)
+    history = queue.history_of(1)
+    assert history.folds == 0
+    notes.fold(queue, 1, 599.0)
+    assert history.folds == 0
+    notes.fold(queue, 1, 600.0)
+    assert (history.folds, history.until) == (1, 600.0)

@@ -631,10 +631,15 @@ class ITaskService(IContained):
     def listWorkers():
         """Who runs jobs of this service.
 
-        Returns: a list of dicts: ``id``, ``host`` (str); ``since`` (ISO 8601,
-        or None); ``jobs``, what runs: dicts of ``id``, ``task``, ``attempt``
-        and ``seconds``; ``stuck``, what its threads run although it was
-        cancelled or is over its limit: dicts of ``id`` and ``why``;
+        Returns: a list of dicts: ``id``, ``role`` (``'loop'``, ``'processor'``
+        or ``'direct'``), ``host`` (str); ``pid`` (int or None); ``threads``
+        (int), how many it has; ``since`` (ISO 8601, or None); ``lastSign``,
+        its latest sign of life (ISO 8601; by its own clock), None where it
+        gives none, as no other process can open the storage; ``jobs``, what
+        runs: dicts of ``id``, ``task``, ``attempt``,
+        ``slot`` (int), the thread's, ``since`` (ISO 8601) and ``seconds``;
+        ``stuck``, what its threads run although it was cancelled or is over
+        its limit: dicts of ``id`` and ``why``;
         ``evidence`` (list of str), ``claims`` (list of job ids), ``slots``
         (list of int), ``lacks``, tasks it does not have.
         """

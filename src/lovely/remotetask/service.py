@@ -18,7 +18,6 @@ from persistent import Persistent
 from zope.interface import implementer
 from zope.location import locate
 
-from lovely.remotetask import events
 from lovely.remotetask import processor
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
@@ -245,13 +244,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     def cancelMany(self, jobids: Iterable[Any]) -> int:
         """See ITaskService"""
-        cancelled = 0
-        for jobid in jobids:
-            job = look(self.jobs, jobid)
-            if job is not None and self.jobqueue.cancel(job):
-                events.notify(events.JobCancelled(self, job))
-                cancelled += 1
-        return cancelled
+        return steering.cancel(self, jobids)
 
     def retryJob(self, jobid: int) -> None:
         """See ITaskService"""

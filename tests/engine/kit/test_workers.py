@@ -1,7 +1,11 @@
 """Several workers of one service, dead ones, and orderly ends."""
 
+import os
+import socket
 import threading
 import time
+from datetime import UTC
+from datetime import datetime
 
 import pytest
 from zope.component import provideUtility
@@ -289,3 +293,48 @@ def test_pages_hold_each_job_once_where_the_clock(world, ran, step):
 
     found = world.see(listed)
     assert len(found) == 50 and set(found) == jobs
+
+
+def test_a_row_tells_what_each_thread_runs(world, held, clock):
+    jobs = [world.add('hold') for _ in range(2)]
+    world.start(factory=MultiProcessor, maxThreads=3)
+    (row,) = world.until(lambda service: [
+        row for row in service.listWorkers() if len(row['jobs']) == 2])
+    assert (row['role'], row['host'], row['pid'], row['threads']) == (
+        'loop', socket.gethostname(), os.getpid(), 3)
+    assert sorted(job['id'] for job in row['jobs']) == sorted(jobs)
+    slots = [job['slot'] for job in row['jobs']]
+    assert len(set(slots)) == 2 and set(slots) <= set(row['slots'])
+    for job in row['jobs']:
+        assert (job['task'], job['attempt']) == ('hold', 1)
+        assert job['since'] == '2027-01-15T08:00:00+00:00'
+    held.go.set()
+    world.until_over(*jobs)
+
+
+def test_a_row_tells_the_last_sign_of_life(shared, monkeypatch):
+    monkeypatch.setattr(settings, 'BEAT_SECONDS', 0.05)
+    monkeypatch.setattr(settings, 'LOOK_SECONDS', 0.05)
+    shared.start()
+    (row,) = shared.until(lambda service: [
+        row for row in service.listWorkers() if row['lastSign']])
+    first = datetime.fromisoformat(row['lastSign'])
+    assert abs((datetime.now(UTC) - first).total_seconds()) < DEADLINE
+    shared.until(lambda service: datetime.fromisoformat(
+        service.listWorkers()[0]['lastSign']) > first)
+
+
+def test_a_row_of_an_earlier_release(shared):
+    worker = shared.processor().worker
+    worker.enroll(LOOP, 1)
+
+    def age(service):
+        record = service.jobqueue.workers[worker.identity.id]
+        record.beat.__dict__.pop('at', None)
+        service.jobqueue.workers['somebody'] = record
+
+    shared.do(age)
+    rows = {row['id']: row for row in shared.see(
+        lambda service: service.listWorkers())}
+    assert rows[worker.identity.id]['lastSign'] is None
+    assert (rows['somebody']['host'], rows['somebody']['pid']) == ('', None)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask import events
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
@@ -15,6 +16,7 @@ from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.peers.wakeup import notify_after_commit
+from lovely.remotetask.store.records import look
 from lovely.remotetask.store.states import is_final
 
 if TYPE_CHECKING:
@@ -44,6 +46,17 @@ def resume(service: TaskService) -> None:
         service.jobqueue.paused = False
         service.jobqueue.pausing = None
     notify_after_commit(service, caller.jar_of(service))
+
+
+def cancel(service: TaskService, jobids: Iterable[Any]) -> int:
+    """See ITaskService.cancelMany"""
+    cancelled = 0
+    for jobid in jobids:
+        job = look(service.jobs, jobid)
+        if job is not None and service.jobqueue.cancel(job):
+            events.notify(events.JobCancelled(service, job))
+            cancelled += 1
+    return cancelled
 
 
 def clean(service: TaskService, status: Iterable[str]) -> None:

@@ -41,9 +41,9 @@ def workers_command(backend: Backend, as_json: bool) -> None:
         print_json(answer)
         return
     print_table(
-        ('worker', 'host', 'since', 'evidence', 'slots', 'jobs'),
+        ('worker', 'host', 'since', 'last sign', 'evidence', 'slots', 'jobs'),
         [(worker['id'], worker['host'], time_text(worker['since']),
-          ' '.join(worker['evidence']),
+          time_text(worker.get('lastSign')), ' '.join(worker['evidence']),
           ' '.join(map(str, worker['slots'])),
           ' '.join(map(str, worker['claims'])))
          for worker in answer['workers']])

@@ -112,7 +112,7 @@ class Notes:
             history = queue.new_history(slot)
             history.fold(found, until, counted)
         self._pending[slot] = _Pending(history.folds, found)
-        self._since.pop(slot, None)
+        self._since[slot] = now
 
     def _is_due(self, slot: int, closed: int, now: float) -> bool:
         found = {minute: tasks for minute, tasks in self._minutes[slot].items()
@@ -133,8 +133,9 @@ class Notes:
         # The slot's thread may append meanwhile.
         taken = notes[:]
         del notes[:len(taken)]
-        self._since.setdefault(slot, taken[0][4])
         minutes = self._minutes[slot]
+        if not minutes:
+            self._since[slot] = taken[0][4]
         names, _, _, _, ends, _ = zip(*taken, strict=True)
         first, last = int(min(ends)) // 60, int(max(ends)) // 60
         if first == last and len(set(names)) == 1:

@@ -47,9 +47,18 @@ class Retired(RuntimeFault):
 
 class Beat(Persistent):
     """A sign of life: a record of its own, for it is written while jobs run.
+
+    Attributes: ``count``, by which others see that it is another one; ``at``,
+    when it was given (seconds since 1970), for people: no clock decides.
     """
 
     count = 0
+    at: float | None = None
+
+    def give(self) -> None:
+        """Give another sign."""
+        self.count += 1
+        self.at = SYSTEM_CLOCK.now()
 
 
 class WorkerRecord(Persistent):
@@ -74,6 +83,8 @@ class WorkerRecord(Persistent):
         self.evidence = evidence
         self.beat = beat
         self.since = SYSTEM_CLOCK.now()
+        if beat is not None:
+            beat.at = self.since
 
 
 class Workers(Persistent):
@@ -199,19 +210,27 @@ class Workers(Persistent):
 
     def list_workers(self) -> list[dict[str, Any]]:
         """See ITaskService.listWorkers"""
-        return [{'id': worker,
-                 'host': worker.split(':')[1] if ':' in worker else '',
-                 'since': iso(record.since),
-                 'jobs': [self._running(job)
-                          for number in self.slots_of(worker)
-                          for job in self.claimed(number)],
-                 'stuck': [{'id': jobid, 'why': why}
-                           for jobid, why in record.stuck],
-                 'evidence': [str(part[0]) for part in record.evidence],
-                 'claims': self.claims_of(worker),
-                 'lacks': list(record.lacks),
-                 'slots': self.slots_of(worker)}
+        return [self._row(worker, record)
                 for worker, record in self.workers.items()]
+
+    def _row(self, worker: str, record: WorkerRecord) -> dict[str, Any]:
+        slots = self.slots_of(worker)
+        running = [(number, job) for number in slots
+                   for job in self.claimed(number)]
+        # See Identity: role:host:pid:random.
+        role, host, pid, *_ = (*worker.split(':'), '', '', '')
+        return {
+            'id': worker, 'role': role, 'host': host,
+            'pid': int(pid) if pid.isdigit() else None,
+            'threads': len(slots), 'since': iso(record.since),
+            'lastSign': (None if record.beat is None
+                         else iso(record.beat.at)),
+            'jobs': [self._running(number, job) for number, job in running],
+            'stuck': [{'id': jobid, 'why': why}
+                      for jobid, why in record.stuck],
+            'evidence': [str(part[0]) for part in record.evidence],
+            'claims': [job.id for _, job in running],
+            'lacks': list(record.lacks), 'slots': slots}
 
     def note_progress(self, token: tuple[str, int, int], told: Told) -> None:
         """Note how far a run has come, if its slot still is its worker's.
@@ -242,9 +261,11 @@ class Workers(Persistent):
                 return Told(*slot.progress.told)
         return None
 
-    def _running(self, job: Job) -> dict[str, Any]:
+    def _running(self, number: int, job: Job) -> dict[str, Any]:
         began = job.startedAt
         return {'id': job.id, 'task': job.task, 'attempt': job.attempts,
+                'slot': number,
+                'since': None if began is None else began.isoformat(),
                 'seconds': None if began is None else round(
                     max(0.0, SYSTEM_CLOCK.now() - began.timestamp()), 1)}
 

@@ -16,6 +16,7 @@ from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.texts import meant
+from lovely.remotetask.web import changes
 from lovely.remotetask.web import many
 from lovely.remotetask.web import plain
 from lovely.remotetask.web import presenter
@@ -63,7 +64,7 @@ def add(call: Call) -> object:
 
     def run(service: TaskService) -> dict[str, Any]:
         with_status = {'id': named(service, options['task'], lambda: (
-            presenter.add(service, **options)))}
+            changes.add(service, **options)))}
         with_status['status'] = presenter.status(service, with_status['id'])
         return {**with_status, **presenter.paused(service)}
 
@@ -84,7 +85,7 @@ def _add_once(call: Call, options: dict[str, Any], again: str) -> object:
     def run(service: TaskService) -> tuple[dict[str, Any], bool]:
         check_key(key)
         before = service.jobqueue.uniques.holder(key, service.jobs)
-        jobid = named(service, options['task'], lambda: presenter.add(
+        jobid = named(service, options['task'], lambda: changes.add(
             service, **options, key=key, onDuplicate='any'))
         job: Any = service.jobs[jobid]
         given = plain.plain(options.get('input'))
@@ -111,7 +112,7 @@ def add_many(call: Call) -> object:
 
     def run(service: TaskService) -> dict[str, Any]:
         return {'ids': named(service, options['task'], lambda: [
-            presenter.add(service, input=one, **options) for one in inputs])}
+            changes.add(service, input=one, **options) for one in inputs])}
 
     return Answer(call.run(run, True), 201)
 
@@ -160,7 +161,7 @@ def remove(call: Call) -> object:
 
     def run(service: TaskService) -> None:
         status = presenter.status(service, jobid)       # JobNotFound
-        if not presenter.remove(service, jobid):
+        if not changes.remove(service, jobid):
             raise InvalidTransition(jobid, status, 'removed')
 
     call.run(run, True)

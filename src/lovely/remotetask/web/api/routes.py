@@ -10,6 +10,7 @@ from typing import NamedTuple
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
+from lovely.remotetask.web import changes
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.api import events
 from lovely.remotetask.web.api import jobs
@@ -52,14 +53,14 @@ ROUTES: dict[str, dict[str, Route]] = {
         'DELETE': Route(MANAGE, jobs.remove, 'Remove a job that is over.', '',
                         status=204)},
     'jobs/ID/cancel': {
-        'POST': Route(ADD, jobs.change(presenter.cancel), 'Cancel a job.',
+        'POST': Route(ADD, jobs.change(changes.cancel), 'Cancel a job.',
                       'Changed', 'Nothing')},
     'jobs/ID/retry': {
-        'POST': Route(MANAGE, jobs.change(presenter.retry),
+        'POST': Route(MANAGE, jobs.change(changes.retry),
                       'Queue a job once more that failed or was cancelled.',
                       'Changed', 'Nothing')},
     'jobs/ID/start': {
-        'POST': Route(MANAGE, jobs.change(presenter.start_now), 'Let a job '
+        'POST': Route(MANAGE, jobs.change(changes.start_now), 'Let a job '
                       'that waits run now; of a schedule, one run.',
                       'Changed', 'Nothing')},
     'schedules': {
@@ -68,13 +69,13 @@ ROUTES: dict[str, dict[str, Route]] = {
         'POST': Route(MANAGE, schedules.add, 'Add a schedule.', 'Added',
                       'NewSchedule', status=201)},
     'schedules/ID/run': {
-        'POST': Route(MANAGE, jobs.change(presenter.start_now), 'Let a '
+        'POST': Route(MANAGE, jobs.change(changes.start_now), 'Let a '
                       'schedule run once now.', 'Changed', 'Nothing')},
     'schedules/ID/enable': {
-        'POST': Route(MANAGE, jobs.change(presenter.enable), 'Let a schedule '
+        'POST': Route(MANAGE, jobs.change(changes.enable), 'Let a schedule '
                       'go on.', 'Changed', 'Nothing')},
     'schedules/ID/disable': {
-        'POST': Route(MANAGE, jobs.change(presenter.disable), 'Let a schedule '
+        'POST': Route(MANAGE, jobs.change(changes.disable), 'Let a schedule '
                       'begin no further run.', 'Changed', 'Nothing')},
     'cancel': {
         'POST': Route(MANAGE, jobs.cancel_all, 'Cancel jobs that have a '
@@ -112,6 +113,6 @@ ROUTES: dict[str, dict[str, Route]] = {
         'POST': Route(MANAGE, whole.pause, 'Let the workers start no more '
                       'jobs.', 'Paused', 'Pause')},
     'resume': {
-        'POST': Route(MANAGE, whole.do(presenter.resume), 'Let the workers '
+        'POST': Route(MANAGE, whole.do(changes.resume), 'Let the workers '
                       'start jobs again.', 'Paused', 'Nothing')},
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.web import changes
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.api import jobs
 from lovely.remotetask.web.api.calls import Answer
@@ -35,7 +36,7 @@ def add(call: Call) -> object:
 
     def run(service: TaskService) -> dict[str, Any]:
         jobid = jobs.named(service, options['task'], lambda: (
-            presenter.add_schedule(service, **options)))
+            changes.add_schedule(service, **options)))
         return {'id': jobid, 'status': presenter.status(service, jobid)}
 
     made: Any = call.run(run, True)

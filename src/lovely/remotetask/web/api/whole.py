@@ -8,6 +8,7 @@ from typing import Any
 
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.texts import meant
+from lovely.remotetask.web import changes
 from lovely.remotetask.web import many
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.api.calls import Call
@@ -48,7 +49,7 @@ def do(function: Callable[[TaskService], object]
 def pause(call: Call) -> object:
     """Let the workers start no more jobs."""
     reason = some(call.body(), 'reason').get('reason')
-    return call.run(lambda service: presenter.pause(service, reason), True)
+    return call.run(lambda service: changes.pause(service, reason), True)
 
 
 def history(call: Call) -> object:

@@ -17,6 +17,7 @@ from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.log import trace
 from lovely.remotetask.texts import some
+from lovely.remotetask.web import changes
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web import many
 from lovely.remotetask.web import presenter
@@ -44,7 +45,7 @@ def pause(request: Request, part: str) -> Response:
     """Let the workers start no more jobs."""
     form = _form(request)
     reason = _one(form, 'reason').strip() or None
-    request.run(lambda service: presenter.pause(service, reason), True)
+    request.run(lambda service: changes.pause(service, reason), True)
     _note(request, 'paused the queue')
     return frame.see(request, '', done='paused')
 
@@ -52,7 +53,7 @@ def pause(request: Request, part: str) -> Response:
 def resume(request: Request, part: str) -> Response:
     """Let the workers start jobs again."""
     _form(request)
-    request.run(presenter.resume, True)
+    request.run(changes.resume, True)
     _note(request, 'resumed the queue')
     return frame.see(request, '', done='resumed')
 
@@ -103,14 +104,14 @@ def pause_schedules(request: Request, part: str) -> Response:
     """Let the selected schedules begin no further run."""
     form = _form(request)
     return _each(request, form, _selected(form), 'disabled', 'stays',
-                 _quietly(presenter.disable))
+                 _quietly(changes.disable))
 
 
 def resume_schedules(request: Request, part: str) -> Response:
     """Let the selected schedules go on."""
     form = _form(request)
     return _each(request, form, _selected(form), 'enabled', 'stays',
-                 _quietly(presenter.enable))
+                 _quietly(changes.enable))
 
 
 def _quietly(change: Callable[[TaskService, object], None]
@@ -162,17 +163,17 @@ def _cancel(service: TaskService, jobid: int) -> bool:
 
 
 def _retry(service: TaskService, jobid: int) -> bool:
-    if not presenter.can_retry(service, jobid):
+    if not changes.can_retry(service, jobid):
         return False
-    return _quietly(presenter.retry)(service, jobid)
+    return _quietly(changes.retry)(service, jobid)
 
 
 def _start(service: TaskService, jobid: int) -> bool:
-    return _quietly(presenter.start_now)(service, jobid)
+    return _quietly(changes.start_now)(service, jobid)
 
 
 def _remove(service: TaskService, jobid: int) -> bool:
-    return presenter.remove(service, jobid)
+    return changes.remove(service, jobid)
 
 
 # --- all that match ----------------------------------------------------------

@@ -12,6 +12,7 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.log import trace
 from lovely.remotetask.task import check_against
+from lovely.remotetask.web import changes
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web import plain
 from lovely.remotetask.web import presenter
@@ -92,7 +93,7 @@ def _add(request: Request, form: Mapping[str, list[str]],
     def run(service: TaskService) -> int:
         if fields is not None:
             _check(service, typed['task'], fields, value)
-        return presenter.add(service, typed.get('task', ''), value, **options)
+        return changes.add(service, typed.get('task', ''), value, **options)
 
     return int(str(request.run(run, True)))
 

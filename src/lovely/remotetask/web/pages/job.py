@@ -8,6 +8,7 @@ from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.web import changes
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.pages import frame
 from lovely.remotetask.web.pages import words
@@ -26,7 +27,7 @@ def show(request: Request, part: str) -> frame.Page:
     jobid = int(part)
     found: Any = request.run(lambda service: {
         **presenter.job(service, jobid),
-        'retry': presenter.can_retry(service, jobid)}, False)
+        'retry': changes.can_retry(service, jobid)}, False)
     status = found['status']
     return frame.Page('job', f'Job {jobid}', 'jobs', {
         'job': row(found),
