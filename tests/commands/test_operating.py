@@ -100,8 +100,13 @@ def test_the_life_of_a_job(ask):
     assert jobid in one_line(ask('show', jobid))
     assert json.loads(ask('resume', '--json').stdout) == {'paused': False}
     assert re.search('^paused: +no$', ask('stats').stdout, re.M)
-    ask('pause')
+    ask('pause', '--reason', 'a new release')
+    stats = ask('stats').stdout
+    assert re.search('^pauseReason: +a new release$', stats, re.M)
+    assert re.search('^pausedAt: +[-0-9]+ [:0-9]+ UTC$', stats, re.M)
     assert ask('resume').stdout == 'resumed\n'
+    assert 'pausedAt' not in ask('stats').stdout
+    assert ask('pause', '--reason', '').returncode == 1
 
 
 def test_check_finds_nothing_where_all_is_well(ask):

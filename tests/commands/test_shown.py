@@ -11,6 +11,7 @@ from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
 from lovely.remotetask.commands import CommandTask
+from lovely.remotetask.context import Told
 from lovely.remotetask.job import Job
 from lovely.remotetask.service import make_service
 from lovely.remotetask.task import FunctionTask
@@ -182,3 +183,41 @@ def test_json_tells_which_values_are_bytes(database, register):
     found = json.loads(database(make)('show', str(jobs[0]), '--json').stdout)
     assert found['bytes'] == ['/input', '/output/a~1b~0c/1']
     assert found['output'] == {'a/b~c': [1, 'eA=='], 'text': 'eA=='}
+
+
+def test_show_tells_how_far_a_job_has_come(database, register):
+    def make(service):
+        register(lambda input: input, 'echo')
+        jobs.append(service.add('echo'))
+        queue = service.jobqueue
+        queue.enroll('loop:here:1:x', (), beats=True)
+        token = ('loop:here:1:x', queue.take_slot('loop:here:1:x'), 1)
+        queue.claim_next(iter([token, token]), service.clock.now())
+        queue.note_progress(token, Told(1041, 12000, 'page\n41', 0.0))
+
+    jobs = []
+    ask = database(make)
+    shown = ask('show', str(jobs[0])).stdout
+    assert re.search(r'^progress: +1,041 of 12,000: page 41 '
+                     r'\(1970-01-01 00:00:00 UTC\)$', shown, re.M)
+    told = json.loads(ask('show', str(jobs[0]), '--json').stdout)
+    assert told['progress'] == {
+        'done': 1041, 'total': 12000, 'message': 'page\n41',
+        'at': '1970-01-01T00:00:00+00:00'}
+    [worker] = json.loads(ask('workers', '--json').stdout)['workers']
+    assert (worker['role'], worker['host'], worker['pid']) == (
+        'loop', 'here', 1)
+
+
+def test_show_tells_that_a_schedule_is_paused(database, register):
+    def make(service):
+        register(lambda input: input, 'echo')
+        jobs.append(service.addCronJob('echo', minute=(0,), enabled=False))
+
+    jobs = []
+    ask = database(make)
+    shown = ask('show', str(jobs[0])).stdout
+    assert re.search('^scheduledAt: +paused$', shown, re.M)
+    assert re.search('^enabled: +False$', shown, re.M)
+    assert json.loads(ask('list', '--json').stdout)['jobs'][0][
+        'enabled'] is False

@@ -1,7 +1,9 @@
 """A real service in a real database, with the real WSGI application."""
 
 import base64
+import datetime
 import json
+import urllib.parse
 import xmlrpc.client
 
 import pytest
@@ -13,12 +15,20 @@ from zope.component import getGlobalSiteManager
 
 from lovely.remotetask import TaskService
 from lovely.remotetask.edge import db
+from lovely.remotetask.host import current
+from lovely.remotetask.host import visit
+from lovely.remotetask.interfaces import ADD
+from lovely.remotetask.interfaces import MANAGE
+from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.task import EchoTask
 from lovely.remotetask.task import SimpleTask
 from lovely.remotetask.task import TaskError
 from lovely.remotetask.web import app
 from lovely.remotetask.web import guard
+from lovely.remotetask.web import surface
+from lovely.remotetask.web.csrf import DailyTokens
+from lovely.remotetask.web.requests import Request
 
 TOKEN = 'a-token-for-tests'
 
@@ -139,3 +149,71 @@ def basic():
         return 'Basic ' + base64.b64encode(pair).decode()
 
     return header
+
+
+class Today:
+    """A calendar that a test turns."""
+
+    def __init__(self):
+        self.date = datetime.date(2026, 11, 30)
+
+    def __call__(self):
+        return self.date
+
+
+class Site:
+    """A host of the surface: who asks, and with which permissions."""
+
+    base = '/admin/tasks'
+    origin = 'http://127.0.0.1:8080'
+
+    def __init__(self, database):
+        self.database = database
+        self.today = Today()
+        self.csrf = DailyTokens(lambda: b'secret', 'jane', self.today)
+        self.writes = []
+
+    def run(self, function, writes):
+        self.writes.append(writes)
+        return visit(self.database, ('tasks',), current(),
+                     function, writes)
+
+    def ask(self, method, path, form=None, may=(VIEW, ADD, MANAGE),
+            content_type=None, body=None, **headers):
+        if form is not None:
+            body = urllib.parse.urlencode(form, doseq=True).encode()
+            content_type = (content_type
+                            or 'application/x-www-form-urlencoded')
+        return surface.respond(self.request(
+            method, path, may, content_type, body, **headers))
+
+    def request(self, method, path, may=(VIEW, ADD, MANAGE),
+                content_type=None, body=None, **headers):
+        path, _, query = path.partition('?')
+        return Request(
+            method, path, dict(urllib.parse.parse_qsl(query)),
+            {name.replace('_', '-'): value
+             for name, value in headers.items()},
+            content_type or '', lambda: body or b'', self.base, self.origin,
+            'jane', lambda permission: permission in may, self.csrf, self.run,
+            lambda function: self.run(function, True), '10.0.0.4')
+
+    def get(self, path, **options):
+        return self.ask('GET', path, **options)
+
+    def text(self, path, **options):
+        answer = self.get(path, **options)
+        assert answer.status == 200, answer.body.decode()
+        return answer.body.decode()
+
+    def post(self, path, token=None, **fields):
+        """Send a form of ours, as a browser does."""
+        form = {**fields, 'csrf': self.csrf.token() if token is None
+                else token}
+        return self.ask('POST', path, form, sec_fetch_site='same-origin')
+
+
+@pytest.fixture
+def site(database, tasks):
+    """The surface of the service, in a host of the tests."""
+    return Site(database)

@@ -12,7 +12,7 @@ TASKS = '/tasks/api/v1/tasks'
 # --- the token --------------------------------------------------------------
 
 def test_without_token_401(web):
-    for path in ('/tasks', TASKS, '/', '/nonsense'):
+    for path in ('/tasks', TASKS, '/tasks/jobs', '/nonsense'):
         response = web.get(path, token=None)
         assert response.status_int == 401
         assert response.json['error']

@@ -174,8 +174,8 @@ def test_unknown_job_is_404_and_named(web, path):
 
 
 @pytest.mark.parametrize('path', [
-    '/', '/task', '/tasksx', '/tasks/api', '/tasks/api/v1/',
-    '/tasks/api/v1/nonsense', '/tasks/api/v1/jobs/x', '/tasks/5',
+    '/task', '/tasksx', '/tasks/api', '/tasks/api/v1/',
+    '/tasks/api/v1/nonsense', '/tasks/api/v1/jobs/x',
     '/tasks/api/v1/jobs/1/2', '/tasks/api/v1/jobs/99999999999999999999'])
 def test_other_addresses_are_404_as_json(web, path):
     response = web.get(path)
@@ -251,10 +251,9 @@ def test_cancel_needs_json_as_well(web):
 
 
 @pytest.mark.parametrize(('method', 'path', 'allow'), [
-    ('GET', '/tasks', 'POST'), ('GET', '/tasks/', 'POST'),
-    ('PUT', '/tasks', 'POST'), ('OPTIONS', '/tasks', 'POST'),
+    ('PUT', '/tasks', 'GET, POST'), ('OPTIONS', '/tasks/', 'GET, POST'),
     ('DELETE', '/tasks/api/v1/jobs', 'GET, POST'),
-    ('PUT', '/tasks/api/v1/jobs/1', 'GET'),
+    ('PUT', '/tasks/api/v1/jobs/1', 'GET, DELETE'),
     ('GET', '/tasks/api/v1/jobs/1/cancel', 'POST'),
     ('POST', '/tasks/api/v1/tasks', 'GET')])
 def test_other_methods_are_405(web, method, path, allow):

@@ -18,8 +18,10 @@ def test_stats(web, service):
     assert web.get('/tasks/api/v1/stats').json == {
         'queued': 0, 'processing': 0, 'scheduled': 0, 'start later': 0,
         'completed': 0, 'error': 0, 'cancelled': 0, 'oldest': None,
-        'completedPerMinute': 0.0, 'errorPerMinute': 0.0, 'workers': 0,
-        'paused': False, 'reruns': {}}
+        'completedPerMinute': 0.0, 'errorPerMinute': 0.0,
+        'completedTotal': 0, 'errorTotal': 0, 'workers': 0,
+        'paused': False, 'pausedBy': None, 'pausedAt': None,
+        'pauseReason': None, 'reruns': {}}
     add(web)
     add(web, 'error')
     service(lambda service: service.process())
@@ -286,6 +288,17 @@ def test_jobs_by_what_they_have_in_common(web, service):
         assert listed(**query) == set(), query
     response = web.get('/tasks/api/v1/jobs?since=yesterday')
     assert response.status_int == 400
+
+
+def test_a_pause_has_a_reason(web):
+    pause = '/tasks/api/v1/pause'
+    web.post(pause, {'reason': 'deploy'})
+    stats = web.get('/tasks/api/v1/stats').json
+    assert (stats['paused'], stats['pauseReason']) == (True, 'deploy')
+    for wrong in ({'reason': 7}, {'reason': ''}, {'because': 'deploy'}, []):
+        refused = web.post(pause, wrong)
+        assert refused.status_int == 400
+        assert refused.json['error']
 
 
 def test_a_paused_queue_says_so(web):

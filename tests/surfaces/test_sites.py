@@ -47,7 +47,7 @@ def ask(address):
                     'Content-Type': 'application/json'})
             response = connection.getresponse()
             answer = json.loads(response.read())
-            assert response.status == 200, answer
+            assert response.status in (200, 201), answer
             return answer
         finally:
             connection.close()

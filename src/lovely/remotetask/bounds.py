@@ -19,6 +19,9 @@ LONGEST = 6_311_520_000
 FIRST_MOMENT = -62_104_060_800
 LAST_MOMENT = 253_370_764_799
 
+#: Where what never comes stands in an order of moments.
+NEVER = LAST_MOMENT + 86_400
+
 SECONDS = (f'a number of seconds from 0 on, at most {LONGEST} (two '
            f'hundred years)')
 MOMENT = 'a moment of the years 2 to 9998'

@@ -5,7 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from typing import Any
+from typing import NamedTuple
 
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge.caller import jar_of
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_us
@@ -22,6 +25,24 @@ if TYPE_CHECKING:
 #: How often (seconds) ``cancelled`` looks into the database.
 _LOOK = 1.0
 
+# The longest message of a progress (characters): it is stored once a second.
+_MESSAGE_CHARS = 200
+
+# The largest number of a progress: JSON readers take larger ones for others.
+_MOST = 2 ** 53
+
+
+class Told(NamedTuple):
+    """How far a task says its run has come; see JobContext.progress.
+
+    ``at``, when it said so (seconds since 1970).
+    """
+
+    done: float
+    total: float | None
+    message: str
+    at: float
+
 
 class JobContext:
     """The job that runs in this thread.
@@ -30,12 +51,16 @@ class JobContext:
     ``attempt`` (int), from 1;
     ``idempotencyKey`` (str), the same in every attempt of this job and in no
     other job: for services outside that can tell a repeated request.  Of a
-    cron job each scheduled run has a key and a first attempt of its own.
+    cron job each scheduled run has a key and a first attempt of its own;
+    ``told`` (Told), the latest progress of this run, None: there is none.
     """
+
+    told: Told | None = None
 
     def __init__(self, service: TaskService, job: Job, timeout: float | None,
                  is_stopping: Callable[[], bool],
-                 is_ours: Callable[[], bool]) -> None:
+                 is_ours: Callable[[], bool],
+                 tell: Callable[[Told], None] | None = None) -> None:
         self.id = job.id
         self.task = job.task
         self.attempt = job.attempts or 1
@@ -46,6 +71,7 @@ class JobContext:
         self._timeout = timeout
         self._is_stopping = is_stopping
         self._is_ours = is_ours
+        self._tell = tell
         self._looked = SYSTEM_CLOCK.monotonic()
         self._lost = False
         self._key = ''
@@ -96,6 +122,31 @@ class JobContext:
             self._lost = not self._is_ours()
         return self._lost
 
+    def progress(self, done: float, total: float | None = None,
+                 message: str = '') -> None:
+        """Tell how far this run has come, for those who watch the job.
+
+        A worker stores it beside the transaction of the run, at most once a
+        second: other processes see it within two.  Direct processing keeps it
+        in memory, as ``told``.
+        Arguments: ``done``, ``total``, numbers from 0 to 2**53 of anything
+        that the task counts; ``total`` None: not known; ``message``, where it
+        is now (str), of which the first 200 characters are kept.
+        Raises: UsageError for any other; what was told before stays.
+        Txn: none of this thread.
+        Cost: some microseconds; call it as often as you like.
+        """
+        _check_number('done', done)
+        if total is not None:
+            _check_number('total', total)
+        if not isinstance(message, str):
+            raise UsageError(f'message is {shown(message)}; give a text')
+        told = done, total, message[:_MESSAGE_CHARS]
+        if self.told is None or told != self.told[:3]:
+            self.told = Told(*told, self._service.clock.now())
+            if self._tell is not None:
+                self._tell(self.told)
+
     def check(self) -> None:
         """Raise what ends the run, if the task should stop.
 
@@ -112,6 +163,13 @@ class JobContext:
         return JobTimeout(
             f'task {self.task!r} of job {self.id} took longer than its limit '
             f'of {self._timeout} seconds; raise the limit or split the work')
+
+
+def _check_number(name: str, value: Any) -> None:
+    # The comparison is false for NaN.  True is an int, and never meant as 1.
+    if type(value) not in (int, float) or not 0 <= value <= _MOST:
+        raise UsageError(f'{name} is {shown(value)}; give a number (int or '
+                         f'float) from 0 to 2**53')
 
 
 class _Current(threading.local):

@@ -56,7 +56,7 @@ SCHEDULED = 'scheduled'
 NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
 
 #: What ``add`` may do about another job with its key: see ``onDuplicate``.
-ON_DUPLICATE = ('keep', 'replace', 'error')
+ON_DUPLICATE = ('keep', 'any', 'replace', 'error')
 #: The same of ``addCronJob``.
 ON_DUPLICATE_CRON = ('keep', 'update', 'error')
 
@@ -278,6 +278,9 @@ class ICronJob(IJob):
     scheduledAt = Datetime(
         title='Scheduled for (UTC)', default=None, required=False)
 
+    enabled = Attribute(
+        'False (bool): the schedule is paused: see ``pauseCronJob``.')
+
     runs = Attribute(
         'How the latest 20 runs of the schedule have ended, the latest first '
         '(tuple): each has ``endedAt`` (aware UTC datetime), ``seconds`` '
@@ -345,12 +348,14 @@ class ITaskService(IContained):
         ``key`` (str, 1 to 200 characters): no two jobs of
         this service that are not over have the same; ``onDuplicate``, what
         becomes of an add whose key another job has: ``'keep'``, nothing is
-        added; ``'replace'``, the other one is cancelled, or, if it is
-        running already, goes on without the key, and with its run a
-        schedule ends; ``'error'``; ``runAs``
+        added; ``'any'``, nor is it where that job is over, until it is
+        cleaned: for a request that is sent again; ``'replace'``, the
+        other one is cancelled, or, if it is running already, goes on without
+        the key, and with its run a schedule ends; ``'error'``; ``runAs``
         (str), the principal as whom the job runs: None, the one who acts now;
         SYSTEM; or another one, as the host writes its principals.
-        Returns: the job's id (int); with ``'keep'`` that of the other one.
+        Returns: the job's id (int); with ``'keep'`` or ``'any'`` that of the
+        other one.
         Raises: ValueError('Task does not exist'); InputRejected with the
         reason, or all points at which the input does not fit the task;
         DuplicateJob; NotPermitted for ``runAs`` without the
@@ -382,7 +387,7 @@ class ITaskService(IContained):
 
     def addCronJob(task, input=None, minute=(), hour=(), dayOfMonth=(),
                    month=(), dayOfWeek=(), delay=None, *, priority=0,
-                   key=None, onDuplicate='keep', runAs=None):
+                   key=None, onDuplicate='keep', runAs=None, enabled=True):
         """Add a job that runs at given times, or once after ``delay``.
 
         Arguments: tuples of int as ICronJob says; ``delay``, seconds;
@@ -391,7 +396,9 @@ class ITaskService(IContained):
         is, and a difference of the schedules is logged as a WARNING, once in
         each process; ``'update'``, it gets the task, input, schedule,
         priority and principal of this call, and keeps a run that is due or
-        under way; ``'error'``; ``runAs`` as ``add``.
+        under way; ``'error'``; ``runAs`` as ``add``; ``enabled`` (bool),
+        False: it does not run until ``resumeCronJob``.  An update leaves it as
+        it is: an operator may have paused the schedule.
         Returns: the job's id (int), or that of the other one.
         Raises: ValueError('Task does not exist'); InvalidSchedule for times
         that never occur or no schedule at all; InputRejected; DuplicateJob,
@@ -406,6 +413,47 @@ class ITaskService(IContained):
         Returns: True if it was waiting for that, else False.
         Raises: JobNotFound (a KeyError).
         Txn: the caller commits.  Source: 0.5.2.
+        """
+
+    def startNow(jobid):
+        """Queue a job now that waits for its time, for another attempt, for
+        a worker that has its task, or for ``startJob``.
+
+        Returns: True; False if it is ready to run already, or runs.
+        Raises: JobNotFound (a KeyError); InvalidTransition for a job that is
+        over; UsageError for a schedule, see ``runCronJob``.
+        Txn: the caller commits.
+        """
+
+    def runCronJob(jobid):
+        """Let a schedule run once now, as it would at one of its times.
+
+        The run has an idempotency key, a first attempt and an entry in
+        ``runs`` of its own.  The times of the schedule stay, also those of one
+        that is paused; a run that is due already is this one.
+        Returns: True; False if a run waits or is under way: as at one of its
+        times, none is added to it.
+        Raises: JobNotFound (a KeyError); UsageError for a job without a
+        schedule; InvalidTransition for one that is over.
+        Txn: the caller commits.  At the same moment as another call, or as
+        one of its times, one of both conflicts, and its repetition finds the
+        run.
+        """
+
+    def pauseCronJob(jobid):
+        """Let a schedule begin no further run until ``resumeCronJob``.
+
+        It stays listed, last of the scheduled ones, without a next time.  A
+        run that waits or is under way goes on, and is not undone.
+        Raises: as ``runCronJob``.
+        Txn: the caller commits.
+        """
+
+    def resumeCronJob(jobid):
+        """Undo ``pauseCronJob``: the schedule runs at its next time.
+
+        Raises: as ``runCronJob``; InvalidSchedule where no time comes.
+        Txn: the caller commits.
         """
 
     def reschedule(jobid):
@@ -466,6 +514,15 @@ class ITaskService(IContained):
         Raises: JobNotFound (a KeyError).  Source: 0.5.2.
         """
 
+    def getProgress(jobid):
+        """How far a running job has come, as its task has told.
+
+        Returns: a tuple with ``done`` (number), ``total`` (number or None),
+        ``message`` (str) and ``at`` (seconds since 1970); None where it does
+        not run, or its task tells nothing: see ``progress`` of currentJob().
+        Raises: JobNotFound (a KeyError); NewerRecord.
+        """
+
     def waitFor(jobid, timeout):
         """Wait until a job is over, in whichever process it runs.
 
@@ -511,9 +568,13 @@ class ITaskService(IContained):
         Txn: the caller commits.
         """
 
-    def pause():
-        """Let the workers start no further job.  Direct processing goes on.
+    def pause(reason=None):
+        """Let the workers start no further job.
 
+        ``stats()`` tells who has paused the queue, when and why.
+        Arguments: ``reason`` (str, 1 to 200 characters), or None.  Of a queue
+        that is paused already, a reason takes the place of what was noted.
+        Raises: UsageError for any other reason; nothing is stored then.
         Txn: the caller commits.
         """
 
@@ -538,19 +599,55 @@ class ITaskService(IContained):
         oldest job has been waiting that could run, or that was set aside
         because no worker can run it, or None;
         ``completedPerMinute`` and ``errorPerMinute`` (float), about the last
-        minute, without what has been cleaned; ``workers`` (int);
-        ``paused`` (bool); ``reruns``, name of a task -> how often its jobs
+        minute, without what has been cleaned; ``completedTotal`` and
+        ``errorTotal`` (int), how many runs have ever ended so, also of jobs
+        that have been cleaned: they never fall (direct runs of schedules do
+        not count); ``workers`` (int);
+        ``paused`` (bool); ``pausedBy``, the principal as the host writes it
+        (str), ``pausedAt`` (ISO 8601) and ``pauseReason`` (str), each None
+        where it is not known; ``reruns``, name of a task -> how often its jobs
         ran again because of a conflict, in the workers that are there now.
         Cost: flat.
+        """
+
+    def history(hours=1, task=None):
+        """How many runs have ended lately, and how long they took.
+
+        Runs in workers; of direct processing, the latest as far as the log has
+        them.  What a worker that was killed had not stored yet is missing: the
+        runs of some minutes.
+        Arguments: ``hours`` (int, 1 to 720), how far back; ``task`` (str): of
+        this task alone.  Of each hour the first 31 tasks have figures of their
+        own, the rest has those of ``'other'``.
+        Returns: a list of dicts, the earliest first, for each minute in which
+        anything has ended; for each hour, where ``hours`` is over 24 or a
+        ``task`` is given: ``start`` (ISO 8601), ``seconds`` (60 or 3600),
+        ``done``, ``failed`` (int), ``runMs`` and ``waitMs``, the sums of run
+        times and of times from ready to start (ms), ``longestMs``, ``p50Ms``
+        and ``p95Ms``, estimated from eight bins, None where nothing has ended.
+        Raises: UsageError.
+        Cost: O(slots * hours), and 1,000 jobs for each slot at most.
+        """
+
+    def historyOfTasks(hours=24):
+        """The same by task, over all of the hours together.
+
+        Returns: a dict, name of the task -> a dict as those of ``history``,
+        without ``start`` and ``seconds``.
         """
 
     def listWorkers():
         """Who runs jobs of this service.
 
-        Returns: a list of dicts: ``id``, ``host`` (str); ``since`` (ISO 8601,
-        or None); ``jobs``, what runs: dicts of ``id``, ``task``, ``attempt``
-        and ``seconds``; ``stuck``, what its threads run although it was
-        cancelled or is over its limit: dicts of ``id`` and ``why``;
+        Returns: a list of dicts: ``id``, ``role`` (``'loop'``, ``'processor'``
+        or ``'direct'``), ``host`` (str); ``pid`` (int or None); ``threads``
+        (int), how many it has; ``since`` (ISO 8601, or None); ``lastSign``,
+        its latest sign of life (ISO 8601; by its own clock), None where it
+        gives none, as no other process can open the storage; ``jobs``, what
+        runs: dicts of ``id``, ``task``, ``attempt``,
+        ``slot`` (int), the thread's, ``since`` (ISO 8601) and ``seconds``;
+        ``stuck``, what its threads run although it was cancelled or is over
+        its limit: dicts of ``id`` and ``why``;
         ``evidence`` (list of str), ``claims`` (list of job ids), ``slots``
         (list of int), ``lacks``, tasks it does not have.
         """

@@ -308,7 +308,11 @@ class NextRun(Persistent):
     A record of its own: the next time is noted while the job may be running,
     and to write the Job would conflict with its run.  A task that takes longer
     than its period could never commit.
+    Attributes: ``key`` (int), in the lanes ``due``; ``enabled`` (bool): False:
+    the schedule rests, and the key is one that never comes.
     """
+
+    enabled = True
 
     def __init__(self, key: int) -> None:
         self.key = key
@@ -365,6 +369,13 @@ class CronJob(Job):
     def runs(self) -> tuple[Run, ...]:
         return tuple(self.ends or ())
 
+    @property
+    def enabled(self) -> bool:
+        try:
+            return self.next is None or self.next.enabled
+        except POSKeyError:
+            return True         # it gets another one, which is enabled
+
     def timeOfNextCall(self, now: float | None = None) -> int | None:
         if now is None:
             now = SYSTEM_CLOCK.now()
@@ -373,6 +384,6 @@ class CronJob(Job):
 
     def due_at(self) -> float | None:
         if self.next is not None:
-            key = self.next_key()
+            key = self.next_key() if self.enabled else None
             return None if key is None else key_time(key)
         return super().due_at()

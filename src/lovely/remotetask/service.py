@@ -7,6 +7,7 @@ and tells subscribers and processors of it.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from collections.abc import Iterable
 from datetime import datetime
@@ -17,16 +18,16 @@ from persistent import Persistent
 from zope.interface import implementer
 from zope.location import locate
 
-from lovely.remotetask import events
 from lovely.remotetask import processor
 from lovely.remotetask.adding import jobs
+from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.cron import add_cron
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import is_moment
 from lovely.remotetask.bounds import shown
+from lovely.remotetask.context import Told
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.errors import UnreadableRecord
@@ -48,7 +49,7 @@ from lovely.remotetask.run import direct
 from lovely.remotetask.run import threads
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
-from lovely.remotetask.store import copies
+from lovely.remotetask.store import figures
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.listing import QueueView
 from lovely.remotetask.store.local import local
@@ -57,7 +58,6 @@ from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
 from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.upstream import OfMigrated
-from lovely.remotetask.store.upstream import refuse_old
 from lovely.remotetask.store.upstream import set_aside
 from lovely.remotetask.waiting import wait_for
 
@@ -92,10 +92,15 @@ class TaskService(OwnAnnotations, Persistent):
     jobs = OfMigrated()         # type: Blocks      # type: ignore[assignment]
     jobqueue = OfMigrated()     # type: JobQueue    # type: ignore[assignment]
 
+    #: Signs the forms of the pages (bytes); a service made by an earlier
+    #: release has none.
+    formSecret = b''
+
     def __init__(self) -> None:
         super().__init__()
         self.jobs = Blocks(self.family)
         self.jobqueue = JobQueue(self.jobs)
+        self.formSecret = secrets.token_bytes(32)
 
     def __setstate__(self, state: Any) -> None:
         super().__setstate__(set_aside(state))
@@ -160,14 +165,14 @@ class TaskService(OwnAnnotations, Persistent):
                    month: Any = (), dayOfWeek: Any = (),
                    delay: float | None = None, *,
                    priority: int = 0, key: str | None = None,
-                   onDuplicate: str = 'keep',
-                   runAs: str | None = None) -> int:
+                   onDuplicate: str = 'keep', runAs: str | None = None,
+                   enabled: bool = True) -> int:
         """See ITaskService"""
         return add_cron(
             self, task, input,
             {'minute': minute, 'hour': hour, 'dayOfMonth': dayOfMonth,
              'month': month, 'dayOfWeek': dayOfWeek},
-            delay, priority, key, onDuplicate, runAs)
+            delay, priority, key, onDuplicate, runAs, enabled)
 
     def _placed(self, job: Job) -> None:
         jar = caller.jar_of(self)
@@ -204,6 +209,22 @@ class TaskService(OwnAnnotations, Persistent):
         self._placed(job)
         return True
 
+    def startNow(self, jobid: int) -> bool:
+        """See ITaskService"""
+        return steering.start_now(self, jobid)
+
+    def runCronJob(self, jobid: int) -> bool:
+        """See ITaskService"""
+        return steering.run_schedule(self, jobid)
+
+    def pauseCronJob(self, jobid: int) -> None:
+        """See ITaskService"""
+        steering.pause_schedule(self, jobid)
+
+    def resumeCronJob(self, jobid: int) -> None:
+        """See ITaskService"""
+        steering.resume_schedule(self, jobid)
+
     def reschedule(self, jobid: int) -> None:
         """See ITaskService"""
         job = self._job(jobid)
@@ -215,12 +236,7 @@ class TaskService(OwnAnnotations, Persistent):
     def clean(self, status: Iterable[str] = (CANCELLED, ERROR, COMPLETED)
               ) -> None:
         """See ITaskService"""
-        wanted = [status] if isinstance(status, str) else list(status)
-        for one in wanted:
-            if one not in FINAL:
-                raise ValueError(f'Not allowed status for removing. {one}')
-        for one in wanted:
-            self.jobqueue.clean(one)
+        steering.clean(self, status)
 
     def cancel(self, jobid: Any) -> None:
         """See ITaskService"""
@@ -228,31 +244,19 @@ class TaskService(OwnAnnotations, Persistent):
 
     def cancelMany(self, jobids: Iterable[Any]) -> int:
         """See ITaskService"""
-        cancelled = 0
-        for jobid in jobids:
-            job = look(self.jobs, jobid)
-            if job is not None and self.jobqueue.cancel(job):
-                events.notify(events.JobCancelled(self, job))
-                cancelled += 1
-        return cancelled
+        return steering.cancel(self, jobids)
 
     def retryJob(self, jobid: int) -> None:
         """See ITaskService"""
         jobs.retry(self, self._job(jobid))
 
-    def pause(self) -> None:
+    def pause(self, reason: str | None = None) -> None:
         """See ITaskService"""
-        if not self.jobqueue.paused:
-            self.jobqueue.paused = True
+        steering.pause(self, reason)
 
     def resume(self, *, keepJobs: bool = False) -> None:
         """See ITaskService"""
-        if self.jobqueue.origin is not None:
-            copies.settle_import(self.jobqueue, self.clock.now(), keepJobs,
-                                 self.host.path_of(self))
-        if self.jobqueue.paused:
-            self.jobqueue.paused = False
-        notify_after_commit(self, caller.jar_of(self))
+        steering.resume(self, keepJobs)
 
     # -- look -----------------------------------------------------------------
 
@@ -267,6 +271,10 @@ class TaskService(OwnAnnotations, Persistent):
     def getError(self, jobid: int) -> str:
         """See ITaskService"""
         return str(self._shown(jobid).error)
+
+    def getProgress(self, jobid: int) -> Told | None:
+        """See ITaskService"""
+        return self.jobqueue.progress_of(self._shown(jobid))
 
     def waitFor(self, jobid: int, timeout: float) -> Job:
         """See ITaskService"""
@@ -286,6 +294,15 @@ class TaskService(OwnAnnotations, Persistent):
     def listWorkers(self) -> list[dict[str, Any]]:
         """See ITaskService"""
         return self.jobqueue.list_workers()
+
+    def history(self, hours: int = 1, task: str | None = None
+                ) -> list[dict[str, Any]]:
+        """See ITaskService"""
+        return figures.rows(self.jobqueue, self.clock.now(), hours, task)
+
+    def historyOfTasks(self, hours: int = 24) -> dict[str, dict[str, Any]]:
+        """See ITaskService"""
+        return figures.by_task(self.jobqueue, self.clock.now(), hours)
 
     def hasJobsWaiting(self, now: float | None = None) -> bool:
         """See ITaskService"""
@@ -331,24 +348,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     def startProcessing(self) -> None:
         """See ITaskService"""
-        if self.__parent__ is None or not self.__name__:
-            raise ConfigurationError(
-                'this service has no place: its thread would have to find it '
-                'by its path.  Put it there by make_service(container, name) '
-                'of lovely.remotetask.service, or give one that is there its '
-                'place by zope.location.locate(service, container, name); '
-                'commit, and start it')
-        refuse_old(self)
-        jar = caller.jar_of(self)
-        if jar is None:
-            raise ConfigurationError(
-                f'service {self.__name__!r} is in no database yet: add it '
-                f'to one and commit before you start it')
-        path = self.host.path_of(self)
-        # Not that of the service: in the database of a mounted queue a task
-        # would find neither the application nor its users.
-        threads.start_thread(self, getattr(path, 'database', None) or jar.db(),
-                             self._threadName(), path)
+        threads.start_service(self)
 
     def stopProcessing(self, wait: float | None = 1.0) -> None:
         """See ITaskService"""

@@ -190,3 +190,19 @@ def test_clean_forgets_the_keys_of_what_it_removes(world, ran):
     entries = world.see(lambda service: [
         list(tree) for tree in service.jobqueue.uniques._trees])
     assert not any(entries)
+
+
+def test_any_conflicts_with_a_retry_of_what_it_kept(world, two):
+    over = world.add('note', key='a', onDuplicate='any')
+    world.drain()
+    (one, first), (other, second) = two
+    for manager in (first, second):
+        manager.abort()
+        manager.begin()
+    assert one.add('note', key='a', onDuplicate='any') == over
+    assert other.add('note', key='a') != over
+    # Something that one stores because the job was there, and over.
+    one._p_jar.root()[world.path[0]]['effects']['seen'] = over
+    second.commit()
+    with pytest.raises(TransientError):
+        first.commit()

@@ -1,10 +1,15 @@
 """Several workers of one service, dead ones, and orderly ends."""
 
+import os
+import socket
 import threading
+from datetime import UTC
+from datetime import datetime
 
 import pytest
 from zope.component import provideUtility
 
+from lovely.remotetask import settings
 from lovely.remotetask.host.plain import PlainHost
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import MultiProcessor
@@ -112,3 +117,48 @@ def test_beside_a_capable_worker_nothing_is_lost_in_time(world, clock, log):
     assert len(log) <= 1
     assert world.see(lambda service: max(
         service.jobs[jobid].attempts for jobid in jobs)) == 1
+
+
+def test_a_row_tells_what_each_thread_runs(world, held, clock):
+    jobs = [world.add('hold') for _ in range(2)]
+    world.start(factory=MultiProcessor, maxThreads=3)
+    (row,) = world.until(lambda service: [
+        row for row in service.listWorkers() if len(row['jobs']) == 2])
+    assert (row['role'], row['host'], row['pid'], row['threads']) == (
+        'loop', socket.gethostname(), os.getpid(), 3)
+    assert sorted(job['id'] for job in row['jobs']) == sorted(jobs)
+    slots = [job['slot'] for job in row['jobs']]
+    assert len(set(slots)) == 2 and set(slots) <= set(row['slots'])
+    for job in row['jobs']:
+        assert (job['task'], job['attempt']) == ('hold', 1)
+        assert job['since'] == '2027-01-15T08:00:00+00:00'
+    held.go.set()
+    world.until_over(*jobs)
+
+
+def test_a_row_tells_the_last_sign_of_life(shared, monkeypatch):
+    monkeypatch.setattr(settings, 'BEAT_SECONDS', 0.05)
+    monkeypatch.setattr(settings, 'LOOK_SECONDS', 0.05)
+    shared.start()
+    (row,) = shared.until(lambda service: [
+        row for row in service.listWorkers() if row['lastSign']])
+    first = datetime.fromisoformat(row['lastSign'])
+    assert abs((datetime.now(UTC) - first).total_seconds()) < DEADLINE
+    shared.until(lambda service: datetime.fromisoformat(
+        service.listWorkers()[0]['lastSign']) > first)
+
+
+def test_a_row_of_an_earlier_release(shared):
+    worker = shared.processor().worker
+    worker.enroll(LOOP, 1)
+
+    def age(service):
+        record = service.jobqueue.workers[worker.identity.id]
+        record.beat.__dict__.pop('at', None)
+        service.jobqueue.workers['somebody'] = record
+
+    shared.do(age)
+    rows = {row['id']: row for row in shared.see(
+        lambda service: service.listWorkers())}
+    assert rows[worker.identity.id]['lastSign'] is None
+    assert (rows['somebody']['host'], rows['somebody']['pid']) == ('', None)

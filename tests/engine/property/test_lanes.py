@@ -207,7 +207,7 @@ def test_a_key_that_is_no_id_leaves_no_block_behind():
     st.sampled_from(['append', 'append', 'append', 'discard', 'prune']),
     st.integers(0, 500)), max_size=300), st.integers(0, 500))
 def test_a_log_keeps_what_has_ended(steps, start):
-    log, model = Log(), {}
+    log, model, total = Log(), {}, 0
     for number, (step, value) in enumerate(steps):
         if step == 'append':
             # A slot's clock may stand still, or go back.
@@ -215,6 +215,7 @@ def test_a_log_keeps_what_has_ended(steps, start):
             assert moment not in model
             log.extend([(moment, number)])
             model[moment] = number
+            total += 1
         elif step == 'discard' and model:
             moment = sorted(model)[value % len(model)]
             assert not log.discard(moment, -1)
@@ -222,6 +223,7 @@ def test_a_log_keeps_what_has_ended(steps, start):
         elif step == 'prune':
             log.prune()
         assert len(log) == len(model)
+        assert log.total() == total
     expected = sorted(model.items())
     assert list(log.down()) == expected[::-1]
     assert list(log.down(start)) == [

@@ -17,6 +17,7 @@ from lovely.remotetask.testing import ITaskStub
 from lovely.remotetask.testing import TaskServiceStub
 from lovely.remotetask.web import api
 from lovely.remotetask.web import xmlrpc_calls
+from lovely.remotetask.web.requests import Refused
 
 
 def resize(source, width=100):
@@ -55,7 +56,7 @@ def json_add(service, task, input):
     try:
         api.respond('POST', 'jobs', {}, lambda: body,
                     lambda function, writes: function(service))
-    except api.Refused as refused:
+    except Refused as refused:
         assert refused.status == 400
         raise InputRejected(refused.message) from refused
 

@@ -7,6 +7,7 @@ import transaction
 import zope.event
 
 from lovely.remotetask.errors import DuplicateJob
+from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.events import JobAdded
 from lovely.remotetask.events import JobCancelled
@@ -68,6 +69,40 @@ def test_the_key_is_free_once_the_job_is_over(service, input):
     assert second != first
     service.cancel(second)
     assert service.add('note', key='a') not in (first, second)
+
+
+@pytest.mark.parametrize('end', ['completed', 'error', 'cancelled'])
+def test_with_any_it_counts_until_it_is_cleaned(service, register, end):
+    @register
+    def ends(input):
+        if end == 'error':
+            raise TaskError('no')
+
+    def add():
+        return service.add('ends', key='a', onDuplicate='any')
+
+    first = add()
+    assert add() == first
+    if end == 'cancelled':
+        service.cancel(first)
+    else:
+        service.process()
+    assert service.getStatus(first) == end
+    transaction.commit()
+    assert add() == first
+    assert len(service.jobs) == 1
+    assert not service._p_jar._registered_objects
+    service.clean()
+    second = add()
+    assert second != first and service.getStatus(second) == 'queued'
+    # With any other word a job that is over does not count.
+    service.cancel(second)
+    assert service.add('ends', key='a') != second
+
+
+def test_any_is_no_word_for_schedules(service):
+    with pytest.raises(UsageError, match="'keep', 'update', 'error'"):
+        service.addCronJob('note', minute=(0,), key='a', onDuplicate='any')
 
 
 def test_replace(service, ran, events):

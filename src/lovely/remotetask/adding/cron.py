@@ -32,7 +32,8 @@ _MOST_TOLD = 10_000
 
 def add_cron(service: TaskService, given: Any, input: Any,
              times: dict[str, Any], delay: float | None, priority: int,
-             key: Any, onDuplicate: Any, runAs: Any) -> int:
+             key: Any, onDuplicate: Any, runAs: Any,
+             enabled: Any = True) -> int:
     """Add a cron job; see ITaskService.addCronJob.
 
     Arguments: ``given``, the task; ``times``, the five fields by their names.
@@ -42,6 +43,8 @@ def add_cron(service: TaskService, given: Any, input: Any,
 
     def place(queue: JobQueue, job: Job, number: int) -> None:
         queue.schedule(job, service.clock.now())
+        if not enabled:
+            queue.pause_schedule(job)
 
     task, _ = jobs.check_task(service, given, priority)
     # Tried out first: a schedule that never occurs must not draw an id.
@@ -50,6 +53,11 @@ def add_cron(service: TaskService, given: Any, input: Any,
         raise InvalidSchedule(
             'no schedule: give at least one of minute, hour, dayOfMonth, '
             'month, dayOfWeek, or a delay')
+    if type(enabled) is not bool:
+        raise UsageError(f'enabled is {shown(enabled)}; give True or False')
+    if not enabled and delay is not None:
+        raise UsageError('enabled=False needs a schedule, and a delay is none:'
+                         ' add(..., startLater=True) adds a job that waits')
     if onDuplicate not in ON_DUPLICATE_CRON:
         raise UsageError(f'onDuplicate is {shown(onDuplicate)}; one of '
                          f'{", ".join(map(repr, ON_DUPLICATE_CRON))}')

@@ -310,11 +310,12 @@ def _holder(service: TaskService, key: Any, onDuplicate: Any,
         raise UsageError(f'onDuplicate is {shown(onDuplicate)}; one of '
                          f'{", ".join(map(repr, ON_DUPLICATE))}')
     holder = service.jobqueue.uniques.holder(key, service.jobs)
-    if holder is None or is_final(holder.status):
+    if holder is None or (
+            is_final(holder.status) and onDuplicate != 'any'):
         return holder, False
     if onDuplicate == 'error':
         raise DuplicateJob(key, holder.id)
-    if onDuplicate == 'keep':
+    if onDuplicate in ('keep', 'any'):
         # The holder must not begin or end before this transaction commits: its
         # run is to see what this transaction has written.
         caller.read_current(jar, service.jobs[holder.id])

@@ -23,11 +23,13 @@ def stats_command(backend: Backend, as_json: bool) -> None:
         return
     texts = {'oldest': lambda age: '' if age is None else f'{age:.1f} s',
              'paused': lambda paused: 'yes' if paused else 'no',
+             'pausedAt': time_text,
              'reruns': lambda tasks: ', '.join(
                  f'{name} {tasks[name]}' for name in sorted(tasks))}
     print_pairs((name, texts.get(name, str)(value))
                 for name, value in answer.items()
-                if value != {})     # no task has been run again
+                # No task has been run again; nobody has paused the queue.
+                if value != {} and (value is not None or name == 'oldest'))
 
 
 @click.command('workers')
@@ -39,9 +41,9 @@ def workers_command(backend: Backend, as_json: bool) -> None:
         print_json(answer)
         return
     print_table(
-        ('worker', 'host', 'since', 'evidence', 'slots', 'jobs'),
+        ('worker', 'host', 'since', 'last sign', 'evidence', 'slots', 'jobs'),
         [(worker['id'], worker['host'], time_text(worker['since']),
-          ' '.join(worker['evidence']),
+          time_text(worker.get('lastSign')), ' '.join(worker['evidence']),
           ' '.join(map(str, worker['slots'])),
           ' '.join(map(str, worker['claims'])))
          for worker in answer['workers']])
@@ -60,10 +62,14 @@ def workers_command(backend: Backend, as_json: bool) -> None:
 
 
 @click.command('pause')
+@click.option('--reason', help='Why, for those who look at it: "stats" and '
+                               'the pages show it.')
 @verb()
-def pause_command(backend: Backend, as_json: bool) -> None:
+def pause_command(reason: str | None, backend: Backend, as_json: bool
+                  ) -> None:
     """Let the workers start no further job, until resume."""
-    answer = backend.post('pause', {})
+    answer = backend.post('pause', {} if reason is None
+                          else {'reason': reason})
     if as_json:
         print_json(answer)
     else:

@@ -90,10 +90,11 @@ class DatabaseBackend:
     def _respond(self, method: str, path: str, query: dict[str, str],
                  body: bytes) -> Any:
         from lovely.remotetask.web import api
+        from lovely.remotetask.web.requests import Refused
 
         try:
             return api.respond(method, path, query, lambda: body, self._run)
-        except api.Refused as refused:
+        except Refused as refused:
             raise Failure(refused.message) from refused
 
     def _run(self, function: Callable[[TaskService], object], writes: bool
@@ -133,15 +134,7 @@ def verb(tasks: bool = False, looks: bool = False) -> Callable[[_F], _F]:
     """
     def decorate(function: _F) -> _F:
         @chosen_options('Ask this database instead of a server', tasks)
-        @click.option(
-            '--url', envvar='REMOTETASK_URL', show_envvar=True,
-            help=f'Where the server is.  Default: {DEFAULT_URL}')
-        @click.option(
-            '--user', metavar='USER:PASSWORD',
-            help='Credentials, or @FILE that holds them.  Default: from '
-                 'REMOTETASK_TOKEN, or REMOTETASK_USER and '
-                 'REMOTETASK_PASSWORD, or the token that your own '
-                 '"remotetask serve" wrote.')
+        @client_options
         @click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
         @wraps(function)
         def command(url: str | None, user: str | None, chosen: Chosen,
@@ -155,6 +148,27 @@ def verb(tasks: bool = False, looks: bool = False) -> Callable[[_F], _F]:
     return decorate
 
 
+def client_options(function: _F) -> _F:
+    """Give a command the options that name a server: ``url`` and ``user``."""
+    for option in (
+            click.option(
+                '--user', metavar='USER:PASSWORD',
+                help='Credentials, or @FILE that holds them.  Default: from '
+                     'REMOTETASK_TOKEN, or REMOTETASK_USER and '
+                     'REMOTETASK_PASSWORD, or the token that your own '
+                     '"remotetask serve" wrote.'),
+            click.option(
+                '--url', envvar='REMOTETASK_URL', show_envvar=True,
+                help=f'Where the server is.  Default: {DEFAULT_URL}')):
+        function = option(function)
+    return function
+
+
+def client(url: str | None, user: str | None) -> Client:
+    """The client of the server that these options name."""
+    return Client(url or DEFAULT_URL, _credentials(user))
+
+
 @contextmanager
 def _backend(url: str | None, user: str | None, chosen: Chosen, looks: bool
              ) -> Iterator[Backend]:
@@ -165,7 +179,7 @@ def _backend(url: str | None, user: str | None, chosen: Chosen, looks: bool
                 raise click.UsageError(
                     f'--{name} needs --db, --zodb-conf, --paste or '
                     f'--zope-conf')
-        yield Client(url or DEFAULT_URL, _credentials(user))
+        yield client(url, user)
         return
     # REMOTETASK_URL in the environment is no contradiction to an option.
     if url is not None and not from_environment('url'):

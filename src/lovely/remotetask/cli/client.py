@@ -144,9 +144,10 @@ class Client:
             raise Failure(
                 f'the proxy at {self.url} does not reach its server (HTTP '
                 f'status {status})', 'start the server: remotetask serve')
-        if status == 200 and answer is not None:
+        # 201: a job was added.
+        if status in (200, 201) and answer is not None:
             return answer
-        if status != 200 and isinstance(answer, dict) and 'error' in answer:
+        if isinstance(answer, dict) and 'error' in answer:
             raise Failure(str(answer['error']))
         raise Failure(f'the program at {self.url} is no remotetask server '
                       f'(HTTP status {status})', 'correct --url')

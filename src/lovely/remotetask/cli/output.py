@@ -111,6 +111,15 @@ def print_progress(label: str) -> Iterator[Callable[[int], None]]:
             click.echo(err=True)
 
 
+def progress_text(progress: dict[str, Any]) -> str:
+    """How far a job has come: ``41 of 120: page 41 (20:39:45 UTC)``."""
+    total = progress['total']
+    return (f'{progress["done"]:,}'
+            + ('' if total is None else f' of {total:,}')
+            + (progress['message'] and f': {progress["message"]}')
+            + f' ({time_text(progress["at"])})')
+
+
 def time_text(value: str | None) -> str:
     """An ISO moment in UTC, to the second."""
     if value is None:

@@ -14,6 +14,7 @@ from lovely.remotetask.texts import meant
 #: Command -> its module, which is imported when the command is used.
 COMMANDS = {
     'serve': 'lovely.remotetask.cli.serve',
+    'login': 'lovely.remotetask.cli.login',
     'worker': 'lovely.remotetask.cli.worker',
     'add': 'lovely.remotetask.cli.verbs',
     'list': 'lovely.remotetask.cli.verbs',

@@ -42,10 +42,11 @@ def serve_command(data: Path | None, uri: str | None, host: str, port: int,
                   modules: tuple[str, ...], zcml: str | None,
                   threads: int | None, grace: float, names: tuple[str, ...],
                   logs: Logs) -> None:
-    """Run a server with a database, workers, XML-RPC and JSON.
+    """Run a server with a database, workers, pages, XML-RPC and JSON.
 
-    Clients need its token: the file "token" in the data directory.  The
-    commands of the same user on this machine find it by themselves.
+    A browser gets in by the link that it prints.  Clients need its token: the
+    file "token" in the data directory.  The commands of the same user on this
+    machine find it by themselves.
     SIGTERM and Ctrl-C end it in an orderly way, a second one at once.
     """
     if data is not None and uri is not None:
@@ -68,5 +69,7 @@ def serve_command(data: Path | None, uri: str | None, host: str, port: int,
 def _announce(address: server.Address, data: Path | None) -> None:
     where = '' if data is None else f' (data in {data})'
     click.echo(f'remotetask: serving {address.url}{where}')
+    click.echo(f'remotetask: log in with {address.login} (once, within 10 '
+               f'minutes)')
     # A program that has started us with a pipe waits for this line.
     sys.stdout.flush()

@@ -13,6 +13,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
+from urllib.parse import urljoin
 
 import click
 
@@ -52,12 +53,14 @@ class Address:
     """Where a running server is found.
 
     Attributes: ``url``, of the service; ``token``; ``stop()``, ends the
-    server from another thread; False: it was ending already.
+    server from another thread; False: it was ending already; ``login``, a
+    link that lets one browser in, once.
     """
 
     url: str
     token: str
     stop: Callable[[], bool]
+    login: str
 
 
 class _Stop(SystemExit):
@@ -75,8 +78,11 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
     from lovely.remotetask.cli import databases
     from lovely.remotetask.cli import setup
     from lovely.remotetask.edge import db
+    from lovely.remotetask.edge.clock import SYSTEM_CLOCK
     from lovely.remotetask.web import app
     from lovely.remotetask.web import guard
+    from lovely.remotetask.web import requests
+    from lovely.remotetask.web.pages import frame
 
     # waitress warns each time when five requests come at once.
     logging.getLogger('waitress').setLevel(logging.ERROR)
@@ -95,9 +101,10 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
         token = tokens.new_token()
         application = app.Application(
             database, guard.TokenCheck(token),
-            guard.HostCheck(options.host, options.names), setup.PATH)
+            guard.HostCheck(options.host, options.names), setup.PATH,
+            logins=guard.Logins(token, SYSTEM_CLOCK.now))
         server = _listen(application, options.host, options.port,
-                         app.DEFAULT_LIMIT)
+                         requests.DEFAULT_LIMIT)
         stack.callback(server.close)
         stack.enter_context(tokens.published(
             tokens.Token(token, tuple(server.addresses)), server.port,
@@ -109,8 +116,10 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
             warn(f'{options.host} can be reached from other machines, and '
                  f'plain HTTP shows them the token; put a proxy with TLS in '
                  f'front')
-        ready(Address(_url(options.host, server.port, setup.PATH), token,
-                      signals.send))
+        frame.compile_all()
+        url = _url(options.host, server.port, setup.PATH)
+        ready(Address(url, token, signals.send,
+                      urljoin(url, application.login_path())))
         # The signal's exception ends it, once it has answered the requests
         # that it had begun.
         server.run()

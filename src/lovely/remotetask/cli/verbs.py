@@ -17,6 +17,7 @@ from lovely.remotetask.cli.output import error_of
 from lovely.remotetask.cli.output import print_json
 from lovely.remotetask.cli.output import print_pairs
 from lovely.remotetask.cli.output import print_table
+from lovely.remotetask.cli.output import progress_text
 from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.cli.seconds import Seconds
 from lovely.remotetask.cli.selecting import Status
@@ -64,7 +65,8 @@ _HAVE = {status: ('createdAt', 'scheduledAt')
                    'its id is printed then.')
 @click.option('--on-duplicate', type=click.Choice(ON_DUPLICATE),
               default='keep', show_default=True,
-              help='With --key: keep that other job, replace it, or fail.')
+              help='With --key: keep that other job (any: also where it is '
+                   'over), replace it, or fail.')
 @verb(tasks=True)
 def add_command(task: str, input: str | None, wait: bool,
                 timeout: float | None, priority: int, delay: float | None,
@@ -156,16 +158,21 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
     if streams is not None:
         job['output'] = streams.pop('')
     runs = job.pop('runs', ())
+    if 'progress' in job:
+        job['progress'] = progress_text(job['progress'])
     job['error'] = error_of(job) or None
     del job['errorType']
     for name, value in job.items():
-        if value is None and name in _HAVE.get(job['status'], ('createdAt',)):
+        if name == 'scheduledAt' and job.get('enabled') is False:
+            value = 'paused'
+        elif value is None and name in _HAVE.get(
+                job['status'], ('createdAt',)):
             value = 'unknown'       # no calendar has this moment
         elif value is None and name not in ('input', 'output'):
             continue
         if name == 'input' or (name == 'output' and streams is None):
             value = json.dumps(value, ensure_ascii=False)
-        elif name.endswith('At') and value != 'unknown':
+        elif name.endswith('At') and value not in ('unknown', 'paused'):
             value = time_text(value)
         text = str(value)
         shown = cut(text)

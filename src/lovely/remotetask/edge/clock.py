@@ -39,6 +39,13 @@ def as_utc(seconds: float) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if is_moment(seconds) else None
 
 
+def iso(seconds: float | None) -> str | None:
+    """The moment as ISO 8601 text in UTC; None where there is none to show.
+    """
+    moment = None if seconds is None else as_utc(seconds)
+    return None if moment is None else moment.isoformat()
+
+
 def as_local(seconds: float) -> datetime | None:
     """The naive local datetime of seconds since 1970, as 0.5.2 stored it.
 

@@ -191,13 +191,14 @@ class SimpleProcessor:
     def _resize_pool(self, sign: int) -> None:
         """Make room for our connections beside the application's.
 
-        Each thread has one while its job runs; claims have one, and looks at
-        other workers have one.  ZODB warns when a pool is exceeded.
+        Each thread has one while its job runs; claims, looks at other workers
+        and the progress of jobs have one each.  ZODB warns when a pool is
+        exceeded.
         """
         with threads.starting:
             for database in {self.db, self.worker.home}:
                 database.setPoolSize(
-                    database.getPoolSize() + sign * (self.maxThreads + 2))
+                    database.getPoolSize() + sign * (self.maxThreads + 3))
 
     def _leave(self) -> None:
         try:

@@ -13,11 +13,14 @@ from pyramid.interfaces import ISecurityPolicy
 from pyramid.security import NO_PERMISSION_REQUIRED
 from pyramid.settings import asbool
 
+from lovely.remotetask.interfaces import ADD
+from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.pyramid import identity
 from lovely.remotetask.pyramid import services
+from lovely.remotetask.pyramid import web
 from lovely.remotetask.pyramid.host import PyramidHost
 from lovely.remotetask.pyramid.host import get_connection
 from lovely.remotetask.pyramid.xmlrpc import make_view
@@ -51,6 +54,7 @@ def includeme(config: Any) -> None:
     config.add_directive('add_remote_task', add_remote_task)
     config.add_directive('add_task_service', add_task_service)
     config.add_directive('add_remotetask_xmlrpc', add_remotetask_xmlrpc)
+    config.add_directive('add_remotetask_web', add_remotetask_web)
     config.add_request_method(services.default_service, 'remotetask',
                               reify=True)
     config.add_request_method(services.task_service, 'task_service')
@@ -193,13 +197,52 @@ def add_remotetask_xmlrpc(config: Any, pattern: str,
         header=r'Content-Type:text/xml(\s*;|\s*$)', require_csrf=False)
 
     def check() -> None:
-        if (permission != NO_PERMISSION_REQUIRED
-                and config.registry.queryUtility(ISecurityPolicy) is None):
-            raise ConfigurationError(
-                f'add_remotetask_xmlrpc({pattern!r}) needs the permission '
-                f'{permission or VIEW!r}, and the application has no '
-                f'security policy that checks it: every caller would be let '
-                f'in; set one, or give NO_PERMISSION_REQUIRED if you want '
-                f'that')
+        if permission != NO_PERMISSION_REQUIRED:
+            _check_policy(config, f'add_remotetask_xmlrpc({pattern!r})',
+                          permission or VIEW)
 
     config.action(('remotetask.xmlrpc', service), check, order=1)
+
+
+def add_remotetask_web(config: Any, prefix: str, service: str = '',
+                       view: str = VIEW, add: str = ADD,
+                       manage: str = MANAGE) -> None:
+    """Show the pages of a service below a prefix.
+
+    Arguments: ``prefix``, the path in the application, as in
+    ``'/admin/remotetasks'``; ``service``, the name of a declared service;
+    ``view``, ``add``, ``manage``, the application's permissions to look, to
+    add and cancel jobs, and to do all else, asked in the context of the
+    application's root.
+    Raises: ConfigurationError for a prefix without a name, and at the commit
+    where no security policy would check the permissions.
+    """
+    prefix = '/' + prefix.strip('/')
+    if prefix == '/':
+        raise ConfigurationError(
+            'the pages need a prefix of their own, as in '
+            "config.add_remotetask_web('/admin/remotetasks')")
+    route = f'remotetask.web.{service}'
+    config.add_route(f'{route}.slash', prefix, request_method=('GET', 'HEAD'))
+    config.add_view(web.add_slash, route_name=f'{route}.slash',
+                    permission=NO_PERMISSION_REQUIRED)
+    config.add_route(route, f'{prefix}/*rest')
+    # The surface asks for the permission and the token itself: it knows which
+    # route needs what, and says why it refuses.
+    config.add_view(
+        web.make_view(service, {VIEW: view, ADD: add, MANAGE: manage}),
+        route_name=route, permission=NO_PERMISSION_REQUIRED,
+        require_csrf=False)
+    config.action(
+        ('remotetask.web', service),
+        lambda: _check_policy(config, f'add_remotetask_web({prefix!r})', view),
+        order=1)
+
+
+def _check_policy(config: Any, directive: str, permission: str) -> None:
+    if config.registry.queryUtility(ISecurityPolicy) is None:
+        raise ConfigurationError(
+            f'{directive} needs the permission {permission!r}, and the '
+            f'application has no security policy that checks it: every caller '
+            f'would be let in; set one, or give NO_PERMISSION_REQUIRED if you '
+            f'want that')

@@ -15,7 +15,7 @@ from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.pyramid.services import task_service
 from lovely.remotetask.web import xmlrpc_calls
-from lovely.remotetask.web.app import DEFAULT_LIMIT
+from lovely.remotetask.web.requests import DEFAULT_LIMIT
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService

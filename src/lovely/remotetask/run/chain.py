@@ -95,6 +95,8 @@ class Chain:
                 return []
             if self._worker.makes_room(service):
                 return []
+            self._worker.executor.notes.fold(
+                queue, self._slot, service.clock.now())
             self._looked = now
         try:
             self._taken = self._worker.take_ahead(

@@ -134,6 +134,7 @@ class Claimer:
         # that still use them can claim no more.
         self._idle = self.executor.write(
             enroll, 'remotetask worker starts')
+        self.executor.notes.forget()
         self.identity = identity
 
     def leave(self) -> int:
@@ -146,11 +147,16 @@ class Claimer:
         # What is not given back now is taken back: see monitor.
         here.discard(self)
         left: list[int] = []
+
+        def retire(service: TaskService) -> list[int]:
+            queue, now = service.jobqueue, service.clock.now()
+            for slot in queue.slots_of(worker):
+                self.executor.notes.fold(queue, slot, now, leaves=True)
+            return queue.retire(worker, now, charged=False)
+
         with suppress(ServiceGone):
             left = self.executor.write(
-                lambda service: service.jobqueue.retire(
-                    worker, service.clock.now(), charged=False),
-                'remotetask worker ends', moved=True)
+                retire, 'remotetask worker ends', moved=True)
         self._idle.clear()
         # Of two runs of a job, the later one was ours.
         latest = {claim.jobid: claim for claim in self.active.values()}
@@ -256,7 +262,10 @@ class Claimer:
         if jobid is not None:
             job = queue.claim_this(jobid, self.identity.token(slot), now,
                                    manual_worker().id, force)
-            return claims_of([] if job is None else [job], slot)
+            if job is None:
+                return []
+            self.executor.notes.fold(queue, slot, now)
+            return claims_of([job], slot)
         # Before the lanes are looked at: where another service was made at the
         # path, this worker has no slot there.
         queue.check_slot(self.identity.id, slot)
@@ -272,6 +281,9 @@ class Claimer:
             jobs = jobs or self._take_suspect(
                 service, slot, turn, look) or []
         look.set_aside(queue, self.identity.id, found=bool(jobs))
+        if jobs:
+            # A look that finds none commits nothing.
+            self.executor.notes.fold(queue, slot, now)
         if look.rest is not None:
             self._pause = min(look.rest, self._pause or look.rest)
         return claims_of(jobs, slot)

@@ -20,6 +20,7 @@ from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
+from lovely.remotetask.run import progress
 from lovely.remotetask.run import report
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claim import ClaimsNext
@@ -32,6 +33,7 @@ from lovely.remotetask.run.failing import jitter
 from lovely.remotetask.run.failing import ours
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.guard import Guard
+from lovely.remotetask.run.notes import note_of
 from lovely.remotetask.run.steps import call_task
 from lovely.remotetask.run.steps import find_task
 from lovely.remotetask.run.steps import is_by_person
@@ -153,8 +155,10 @@ class Executor(Failing):
                 # commit conflicts.
                 session.guard(None)
                 with claims_next(quick) as take:
+                    now = service.clock.now()
+                    note = note_of(job, seconds, now)
                     service.jobqueue.finish(
-                        job, output, size, service.clock.now(), claim.slot)
+                        job, output, size, now, claim.slot)
                     events.notify(events.JobFinished(seen, job))
                     following = take(service) if take else []
                     if not following:
@@ -162,6 +166,7 @@ class Executor(Failing):
                     session.describe(job.submitter or '',
                                      f'{job.task} job {claim.jobid}')
                     session.commit()
+                self.notes.ended[claim.slot].append(note)
                 self.crowd.ended(claim.task, began)
                 report.ended(claim, 'completed', seconds)
                 return following
@@ -173,7 +178,8 @@ class Executor(Failing):
         task = find_task(service, self.host, job.task)
         self.run_times.see(job.task, task)
         return call_task(task, service, self.host, job,
-                         self.stopping.is_set, lambda: self.is_ours(claim))
+                         self.stopping.is_set, lambda: self.is_ours(claim),
+                         lambda told: progress.tell(self, claim, told))
 
     def ids(self, service: TaskService, claim: Claim) -> reserved:
         """Ids for the jobs that the task adds, reserved with the claim.

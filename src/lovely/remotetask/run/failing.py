@@ -32,6 +32,8 @@ from lovely.remotetask.run.finder import Finder
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.lacking import Lacking
 from lovely.remotetask.run.lacking import is_given_up
+from lovely.remotetask.run.notes import Notes
+from lovely.remotetask.run.notes import note_of
 from lovely.remotetask.run.run_times import RunTimes
 from lovely.remotetask.run.steps import HookFailed
 from lovely.remotetask.run.steps import TaskMissing
@@ -71,6 +73,7 @@ class Failing(Finder):
     Attributes: those of Finder; ``stopping``, an event: once it is set no
     attempt follows; ``run_times`` (RunTimes), how long each task takes;
     ``crowd`` (Crowd), how many threads run one task at once;
+    ``notes`` (Notes), how its runs have ended;
     ``lacking`` (Lacking), what cannot be run here.
     """
 
@@ -79,6 +82,7 @@ class Failing(Finder):
         self.stopping = threading.Event()
         self.run_times = RunTimes()
         self.crowd = Crowd()
+        self.notes = Notes()
         self.lacking = Lacking(self.run_times)
 
     def give_back(self, claim: Claim, began: float | None = None,
@@ -216,7 +220,7 @@ class Failing(Finder):
             try:
                 verdict = verdict or self._judge(claim, error)[0]
                 self._store_failure(claim, verdict, session, telling,
-                                    error if hooked else None)
+                                    error if hooked else None, seconds)
                 # An idle worker has to know when the next attempt is due.
                 wakeup.notify(self.home)
                 return
@@ -250,7 +254,8 @@ class Failing(Finder):
 
     def _store_failure(self, claim: Claim, verdict: Verdict,
                        session: db.Session, telling: bool,
-                       hooked: BaseException | None) -> None:
+                       hooked: BaseException | None,
+                       seconds: float | None) -> None:
         with self.transaction(session) as service:
             job = self.own(service, claim)
             # Where the principal or the task is missing, the failure is stored
@@ -264,12 +269,15 @@ class Failing(Finder):
                     # It may have ended the transaction.
                     job = self.own(service, claim)
                 now = service.clock.now()
+                note = note_of(job, seconds or 0.0, now, failed=True)
                 event = store_failure(seen, job, verdict, now, claim.slot)
                 if telling:
                     events.notify(event)
                 session.describe(job.submitter or '',
                                  f'{job.task} job {claim.jobid} failed')
                 session.commit()
+                if isinstance(event, events.JobFailed):
+                    self.notes.ended[claim.slot].append(note)
 
     def _judge(self, claim: Claim, error: BaseException
                ) -> tuple[Verdict, context.JobContext]:

@@ -37,6 +37,8 @@ from lovely.remotetask.run import report
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claim import ClaimsNext
 from lovely.remotetask.run.executor import Executor
+from lovely.remotetask.run.notes import Note
+from lovely.remotetask.run.notes import note_of
 from lovely.remotetask.run.steps import is_by_person
 
 if TYPE_CHECKING:
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
 # A run that has ended well: its claim, the job, the output and about how long
 # that is (bytes), and how long the run took (seconds).
 _End: TypeAlias = 'tuple[Claim, Job, Any, int, float]'
+
+# The notes of such runs, each with its slot.
+_Notes: TypeAlias = 'list[tuple[int, Note]]'
 
 
 class EndedByTask(RuntimeFault):
@@ -143,7 +148,7 @@ class Group:
             quick = (not self.waiting and session.is_alone()
                      and seconds < settings.GROUP_SECONDS * 2)
             with claims_next(quick) as take:
-                self._end(service, ended)
+                notes = self._end(service, ended)
                 if shared.ended():
                     raise EndedByTask(
                         'a subscriber of the events of these jobs')
@@ -155,20 +160,25 @@ class Group:
                 session.describe('', f'{names} jobs ' + ', '.join(
                     str(claim.jobid) for claim, *_ in ended))
                 session.commit()
+        for slot, note in notes:
+            executor.notes.ended[slot].append(note)
         return following, failed, ended
 
-    def _end(self, service: TaskService, ended: list[_End]) -> None:
+    def _end(self, service: TaskService, ended: list[_End]) -> _Notes:
         """Note the ends of jobs, each as its submitter."""
         queue, host = service.jobqueue, self._executor.host
+        notes = []
         # One after another with the same submitter share a context: entering
         # it costs as much as the rest of this.
         for _, part in groupby(ended, lambda end: end[1].submitter):
             ends = list(part)
             with host.running(service, ends[0][1]) as seen:
-                for claim, job, output, size, _ in ends:
-                    queue.finish(job, output, size, service.clock.now(),
-                                 claim.slot)
+                for claim, job, output, size, seconds in ends:
+                    now = service.clock.now()
+                    notes.append((claim.slot, note_of(job, seconds, now)))
+                    queue.finish(job, output, size, now, claim.slot)
                     events.notify(events.JobFinished(seen, job))
+        return notes
 
     def _run(self, service: TaskService, claim: Claim,
              shared: _SharedTransaction) -> tuple[Job, Any, int, float]:

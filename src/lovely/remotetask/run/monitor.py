@@ -219,7 +219,7 @@ class Monitor:
                 record = service.jobqueue.workers.get(worker.identity.id)
                 if record is None or record.beat is None:
                     continue
-                record.beat.count += 1
+                record.beat.give()
                 # The evidence is new where a lock was lost and taken anew.
                 if record.evidence != evidence:
                     record.evidence = evidence

@@ -101,12 +101,13 @@ def load_input(service: TaskService, host: IHost, job: Job) -> Any:
 
 def call_task(task: Any, service: TaskService, host: IHost, job: Job,
               is_stopping: Callable[[], bool] = lambda: False,
-              is_ours: Callable[[], bool] = lambda: True
+              is_ours: Callable[[], bool] = lambda: True,
+              tell: Callable[[context.Told], None] | None = None
               ) -> tuple[Any, int]:
     """Run the task of a job and check what it returned.
 
     Arguments: ``task`` (ITask): see find_task; ``is_stopping``, ``is_ours``:
-    asked by currentJob().cancelled.
+    asked by currentJob().cancelled; ``tell``, called with each progress.
     Returns: the output and about how long it is (bytes).
     Raises: what the task raises; TaskError for a result that does not fit
     its schema or cannot be stored.
@@ -116,7 +117,7 @@ def call_task(task: Any, service: TaskService, host: IHost, job: Job,
     limit = (None if getattr(task, 'limits_itself', False)
              else task_option(task, 'timeout'))
     current = context.JobContext(
-        service, job, limit, is_stopping, is_ours)
+        service, job, limit, is_stopping, is_ours, tell)
     input = load_input(service, host, job)
     with context.running(current):
         output = _in_own_context(task, service, job.id, input)

@@ -21,12 +21,14 @@ from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.closing import call_on_close
 from lovely.remotetask.edge.closing import checks
+from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import SessionBroken
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.store.upstream import refuse_old
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -98,6 +100,28 @@ def start_thread(service: TaskService, database: DB, name: str,
     Arguments: ``database`` (ZODB.DB), in which the path begins.
     """
     starter(service, database, name, path)()
+
+
+def start_service(service: TaskService) -> None:
+    """See ITaskService.startProcessing"""
+    if service.__parent__ is None or not service.__name__:
+        raise ConfigurationError(
+            'this service has no place: its thread would have to find it by '
+            'its path.  Put it there by make_service(container, name) of '
+            'lovely.remotetask.service, or give one that is there its place '
+            'by zope.location.locate(service, container, name); commit, and '
+            'start it')
+    refuse_old(service)
+    jar = caller.jar_of(service)
+    if jar is None:
+        raise ConfigurationError(
+            f'service {service.__name__!r} is in no database yet: add it to '
+            f'one and commit before you start it')
+    path = service.host.path_of(service)
+    # Not that of the service: in the database of a mounted queue a task would
+    # find neither the application nor its users.
+    start_thread(service, getattr(path, 'database', None) or jar.db(),
+                 name_of(path), path)
 
 
 def starter(service: TaskService, database: DB, name: str,

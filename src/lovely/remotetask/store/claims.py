@@ -18,10 +18,12 @@ jobs say which of them the slot has ended.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 
 from persistent import Persistent
 from ZODB.POSException import POSKeyError
 
+from lovely.remotetask.store.history import History
 from lovely.remotetask.store.log import Log
 
 Entries = list[tuple[int, int]]
@@ -97,6 +99,18 @@ class Claims(Persistent):
             self.left, self.taken = (), 0
 
 
+class Progress(Persistent):
+    """How far the job has come that a slot runs, as its task has told.
+
+    A record of its own: it is written beside the transaction of the run.
+    Attributes: ``token``, of the run: what an earlier one has told is told by
+    that; ``told``, (done, total, message, at), ``at`` in seconds since 1970.
+    """
+
+    token: tuple[str, int, int] | None = None
+    told: tuple[float, float | None, str, float] = (0, None, '', 0.0)
+
+
 class Slot(Persistent):
     """One thread's place in the database: its claims, and logs of its ends.
 
@@ -104,19 +118,34 @@ class Slot(Persistent):
     more logs than there ever were threads at once.
     Attributes: ``owner``, the id of the worker whose thread has the slot,
     None: it is free; ``guest`` (bool): its worker lacks a task, and so the
-    slot owns no lanes; ``claims`` (Claims); ``completed``, ``error`` (Log).
+    slot owns no lanes; ``claims`` (Claims); ``completed``, ``error`` (Log);
+    ``progress`` (Progress), ``history`` (History), None: an earlier release
+    has made the slot, or it is that of direct processing.
     The owner stands here and not in the claims: each claim of any thread
     looks at the owners of all slots, and must load no claims for that.
     """
 
     guest = False
+    progress: Progress | None = None
+    history: History | None = None
 
     def __init__(self, owner: str | None) -> None:
-        self.owner = owner
         self.claims = Claims()
         self.completed = Log()
         self.error = Log()
+        self.owner: str | None = None
+        if owner is not None:
+            self.give_to(owner)
 
+    def give_to(self, owner: str) -> None:
+        """Let a worker's thread have this slot, which is free."""
+        self.owner, self.guest = owner, False
+        # Here, and not at their first use: the slot is never written in the
+        # commit of a run, for that would meet those that take slots.
+        if self.progress is None:
+            self.progress = Progress()
+        if self.history is None:
+            self.history = History()
     def renew(self, name: str) -> bool:
         """Put an empty log in the place of one that has lost a record.
 
@@ -125,12 +154,29 @@ class Slot(Persistent):
         Returns: had it lost one?
         Cost: O(n): all records are loaded.
         """
+        log = getattr(self, name)
         try:
-            log = getattr(self, name)
             for _ in log.down():
                 pass
             len(log)
         except POSKeyError:
-            setattr(self, name, Log())
+            setattr(self, name, Log(_known_total(log)))
             return True
         return False
+
+
+def _known_total(log: Log) -> int:
+    """The total of a log that has lost a record, as far as it is known."""
+    for first in reversed(_readable(log)):
+        with suppress(POSKeyError):
+            found: int = log.buckets[first].get(-1, 0)
+            if found:
+                return log.others + found
+    return log.others
+
+
+def _readable(log: Log) -> list[int]:
+    try:
+        return list(log.buckets.keys())
+    except POSKeyError:
+        return []

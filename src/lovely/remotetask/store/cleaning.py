@@ -23,6 +23,8 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.store.log import LOGS
+from lovely.remotetask.store.log import entries_of
+from lovely.remotetask.store.log import holds_any
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
 from lovely.remotetask.store.workers import LOOP
@@ -136,9 +138,11 @@ def first_kept(queue: JobQueue, status: Sequence[str], keep: int
 
 def _is_busy(log: Log) -> bool:
     """Has anything ended here within the last seconds?"""
-    last: Any = log.buckets[log.buckets.maxKey()] if log.buckets else ()
+    if not log.buckets:
+        return False
+    last = log.buckets[log.buckets.maxKey()]
     since = SYSTEM_CLOCK.now() - _BUSY_SECONDS
-    return bool(last) and key_time(last.maxKey()) > since
+    return holds_any(last) and key_time(last.maxKey()) > since
 
 
 def _goes_on(queue: JobQueue, number: int, log: Log) -> bool:
@@ -176,9 +180,7 @@ def _empty(queue: JobQueue, status: str, slot: int, bucket: int,
     Returns: how many jobs that has removed, and how many it looked at.
     """
     log = getattr(queue.slots[slot], status)
-    # Up to the one before ``below``.
-    entries = list(log.buckets[bucket].items(
-        None, None if below is None else below - 1))
+    entries = entries_of(log.buckets[bucket], below)
     removed = 0
     for moment, jobid in entries:
         removed += _take(queue, jobid, (status, (slot, moment)),

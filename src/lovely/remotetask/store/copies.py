@@ -51,8 +51,11 @@ def _let_go(queue: JobQueue, now: float) -> None:
     """
     for worker in list(queue.workers):
         queue.retire(worker, now, charged=False)
-    queue.paused = True
     queue.origin = None
+    if not queue.paused:
+        queue.paused = True
+        queue.pausing = (
+            None, now, 'this service is a copy, or was imported')
 
 
 def _cancel(queue: JobQueue, now: float) -> int:

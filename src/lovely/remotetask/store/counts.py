@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.interfaces import CANCELLED
@@ -76,10 +77,23 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
         'oldest': None if oldest is None else max(0.0, now - oldest),
         'completedPerMinute': _rate(queue, 'completed', now),
         'errorPerMinute': _rate(queue, 'error', now),
+        **totals(queue),
         'workers': len(queue.workers),
         'paused': queue.paused,
+        **_pausing(queue),
         'reruns': queue.reruns(),
     }
+
+
+def totals(queue: JobQueue) -> dict[str, int]:
+    """How many runs have ended so, ever: these never fall."""
+    return {f'{name}Total': sum(queue.total(number, name)
+                                for number in queue.slots) for name in LOGS}
+
+
+def _pausing(queue: JobQueue) -> dict[str, str | None]:
+    by, since, why = (queue.paused and queue.pausing) or (None, None, None)
+    return {'pausedBy': by, 'pausedAt': iso(since), 'pauseReason': why}
 
 
 def _rate(queue: JobQueue, name: str, now: float) -> float:

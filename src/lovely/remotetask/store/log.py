@@ -21,6 +21,11 @@ LOGS = ('completed', 'error')
 # Entries per bucket: 32 cost the same, and one tree without buckets twice.
 _CHUNK = 16
 
+# The key in a bucket under which the log's total stands: how many entries were
+# ever added to it, up to the end of this bucket.  Moments are 0 or later.  It
+# is written with the entries of the bucket, and costs no record.
+_TOTAL = -1
+
 # How many empty buckets of a log are taken out at once: each is loaded for it.
 _PRUNE_BATCH = 64
 
@@ -29,11 +34,17 @@ class Log(Persistent):
     """A mapping moment (int) -> job id, to whose end one slot alone adds.
 
     A bucket's key is the first moment that it ever held.
+    Attributes: ``others`` (int), how many ends count in the total that have
+    never been entries here.
     """
 
-    def __init__(self) -> None:
+    others = 0
+
+    def __init__(self, others: int = 0) -> None:
         self.buckets: LOBTree[LLBucket] = LOBTree()
         self._count = Length()
+        if others:
+            self.others = others
 
     def extend(self, entries: Iterable[tuple[int, int]]) -> None:
         """Add entries at the end, in their order.
@@ -43,15 +54,29 @@ class Log(Persistent):
         """
         bucket = (self.buckets[self.buckets.maxKey()] if self.buckets
                   else None)
+        total = 0 if bucket is None else self._total(bucket)
         added = 0
         for moment, jobid in entries:
-            if bucket is None or len(bucket) >= _CHUNK:
+            if bucket is None or len(bucket) - (_TOTAL in bucket) >= _CHUNK:
+                if bucket is not None:
+                    bucket[_TOTAL] = total + added
                 self.prune()
                 bucket = self.buckets[moment] = LLBucket()
             bucket[moment] = jobid
             added += 1
-        if added:
+        if added and bucket is not None:
+            bucket[_TOTAL] = total + added
             self._count.change(added)
+
+    def _total(self, bucket: LLBucket) -> int:
+        # An earlier release has counted none of those that were cleaned.
+        return bucket.get(_TOTAL, self._count())
+
+    def total(self) -> int:
+        """How many were ever added, also those that were cleaned."""
+        if not self.buckets:
+            return self.others
+        return self.others + self._total(self.buckets[self.buckets.maxKey()])
 
     def latest(self) -> int:
         """The last moment that was noted, or less where it was cleaned."""
@@ -59,7 +84,8 @@ class Log(Persistent):
             return -1
         last: int = self.buckets.maxKey()
         bucket = self.buckets[last]
-        return bucket.maxKey() if bucket else last
+        latest = bucket.maxKey() if bucket else _TOTAL
+        return last if latest == _TOTAL else latest
 
     def holds(self, moment: int, jobid: int) -> bool:
         """Is there an entry of this job at this moment?"""
@@ -97,7 +123,8 @@ class Log(Persistent):
             if not self.buckets:
                 return False
             first = self.buckets.minKey()
-            if first == self.buckets.maxKey() or self.buckets[first]:
+            if first == self.buckets.maxKey() or holds_any(
+                    self.buckets[first]):
                 return False
             del self.buckets[first]
         return True
@@ -116,6 +143,34 @@ class Log(Persistent):
             except ValueError:
                 return
             bucket = self.buckets[first]
-            for moment in reversed(list(bucket.keys(None, start))):
+            for moment in reversed(list(bucket.keys(_TOTAL + 1, start))):
                 yield moment, bucket[moment]
             start = first - 1
+
+
+    def up(self, start: int) -> Iterator[tuple[int, int]]:
+        """The entries from ``start`` upwards, earliest first; lazy.
+
+        Cost: O(log n) for the first.
+        """
+        try:
+            first = self.buckets.maxKey(start)
+        except ValueError:
+            first = None
+        for bucket in self.buckets.values(first):
+            yield from bucket.items(max(start, _TOTAL + 1))
+
+
+def entries_of(bucket: LLBucket, below: int | None = None
+               ) -> list[tuple[int, int]]:
+    """The entries of a bucket of a log, (moment, job id).
+
+    Arguments: ``below``: only those of earlier moments.
+    """
+    return list(bucket.items(
+        _TOTAL + 1, None if below is None else below - 1))
+
+
+def holds_any(bucket: LLBucket) -> bool:
+    """Has a bucket of a log any entry?"""
+    return len(bucket) > (_TOTAL in bucket)

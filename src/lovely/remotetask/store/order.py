@@ -6,6 +6,7 @@ Jobs of one priority run first in, first out.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 from persistent import Persistent
@@ -57,6 +58,27 @@ def next_moment(log: Log, now: float) -> int:
     moment = max(time_key(now), log.latest() + 1, known.get(oid, 0) + 1)
     known[oid] = moment
     return moment
+
+
+_READY_US = (2**50 - 1) << _READY_TAG
+
+
+def waited_ms(keys: Sequence[int | None], starts: Sequence[float | None]
+              ) -> int:
+    """For how long (milliseconds) some jobs have waited, all together.
+
+    Arguments: ``keys``, their ready_keys; ``starts``, when they were started
+    (seconds since 1970); None: it is not known, and the job does not count.
+    Cost: without a step of ours for each job, where all are known.
+    """
+    if None in keys or None in starts:
+        known = [(key, start) for key, start in zip(keys, starts, strict=True)
+                 if key is not None and start is not None]
+        keys, starts = zip(*known, strict=True) if known else ((), ())
+    ready: Any = sum(map(_READY_US.__and__, keys)) >> _READY_TAG
+    began: Any = sum(starts) - len(starts) * _EPOCH_2020
+    # The clocks of who adds and who runs may differ.
+    return max(0, round(began * 1000 - ready / 1000))
 
 
 def ready_time(key: int) -> float:

@@ -62,6 +62,9 @@ class JobQueue(Claiming):
     # The oid that an import had where it was exported; None: it is no import,
     # or has been resumed.
     origin = None   # type: bytes | None
+    # Who has paused it (a text that the host understands), when (seconds since
+    # 1970) and why.  None: it is not paused, or an earlier release did it.
+    pausing = None  # type: tuple[str | None, float, str | None] | None
     # None: settings.POISON.  No annotation: see job.
     poison = None   # type: int | None
 
@@ -228,6 +231,9 @@ class JobQueue(Claiming):
                 else:
                     self.take_out(job)
                     job.put(position=None, **values)
+                    if status == COMPLETED and slot != DIRECT_SLOT:
+                        # Direct runs would meet here, and in no other record.
+                        self.slots[slot].completed.others += 1
                 return
         if job.next is not None:
             self._unnote_next(job)
@@ -250,7 +256,7 @@ class JobQueue(Claiming):
     def _goes_on(self, job: Job) -> bool:
         """Does a schedule go on when a run of this job has ended?"""
         return (job.recurring and job.next is not None
-                and not self._is_replaced(job))
+                and not self.is_replaced(job))
 
     def cancel_run(self, job: Job, now: float) -> None:
         """End a run as cancelled, and with it the job.

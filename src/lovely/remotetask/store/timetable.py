@@ -5,11 +5,13 @@ from __future__ import annotations
 from itertools import islice
 from itertools import takewhile
 
+from lovely.remotetask.bounds import NEVER
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.edge.losses import refuse_disowned
+from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import CRONJOB
@@ -133,8 +135,12 @@ class Timetable(Places):
                         if jobid == job.id), None)
         return key
 
-    def _note_next(self, job: Job, key: int) -> None:
-        """Note a recurring job's next run, without writing the job."""
+    def _note_next(self, job: Job, key: int,
+                   enabled: bool | None = None) -> None:
+        """Note a recurring job's next run, without writing the job.
+
+        Arguments: ``enabled``: does its schedule run?  None: as before.
+        """
         note, before = job.next, self._due_key(job)
         if note is None or job.next_key() is None:
             note = NextRun(0)
@@ -143,7 +149,68 @@ class Timetable(Places):
             refuse_disowned(note, self)
         if before is not None:
             self.due.discard(before, job.id)
+        if enabled is not None:
+            note.enabled = enabled
+        if not note.enabled:
+            key = time_key(NEVER)
         note.key = self.due.insert(key, job.id)
+
+    def pause_schedule(self, job: Job) -> None:
+        """Let a schedule make no further run; one under way goes on.
+
+        It keeps its place among the scheduled jobs, as the last.
+        Txn: does not write the job, so that its run is not undone.
+        """
+        self._note_next(job, 0, enabled=False)
+
+    def resume_schedule(self, job: Job, now: float) -> None:
+        """Let a schedule that rests run again, at its next time.
+
+        Raises: InvalidSchedule where none comes; nothing is written then.
+        Txn: does not write the job, so that its run is not undone.
+        """
+        when = check_next(job.id, job.next_run(now))
+        self._note_next(job, time_key(when), enabled=True)
+
+    def run_now(self, job: Job, now: float) -> bool:
+        """Begin a run of a schedule that was not due.
+
+        Returns: False where one waits or is under way already.
+        """
+        self.check_owned(job)
+        if job.status != CRONJOB:
+            return False
+        due = self._due_key(job)
+        if due is not None and due <= last_key(now):
+            # This is the run that is due: otherwise two would begin.
+            when = job.next_run(self._after(due, now))
+            if when is not None:
+                self._note_next(job, time_key(when))
+        else:
+            # By its microsecond a run differs from all others of the job.
+            before = 0.0 if job.tick is None else key_time(job.tick)
+            due = time_key(max(now, before + 2e-6))
+        self._begin_tick(job, due)
+        job.put(anchor=None)
+        self.enqueue(job)
+        return True
+
+    def start_now(self, job: Job) -> bool:
+        """Make a job ready that waits for its time, a retry or startJob.
+
+        Returns: False if it is ready already, or runs.
+        Raises: InvalidTransition for one that is over.
+        """
+        self.check_owned(job)
+        if states.is_final(job.status):
+            raise InvalidTransition(job.id, str(job.status), QUEUED)
+        if job.status == PROCESSING or (
+                job.position is not None
+                and job.position[0] in ('ready', 'suspects')):
+            return False
+        job.put(anchor=None)
+        self.enqueue(job)
+        return True
 
     def _unnote_next(self, job: Job) -> None:
         if getattr(job, 'next', None) is not None:
@@ -152,7 +219,7 @@ class Timetable(Places):
                 self.due.discard(key, job.id)
             job.put(next=None)
 
-    def _is_replaced(self, job: Job) -> bool:
+    def is_replaced(self, job: Job) -> bool:
         """Has another job got the key of this one while it ran?
 
         A schedule that has lost its key ends: a replace does not write a job
@@ -217,7 +284,7 @@ class Timetable(Places):
                 self._note_next(job, time_key(when))
             if job.status != CRONJOB:
                 return          # still queued or running: this time is missed
-            if self._is_replaced(job):
+            if self.is_replaced(job):
                 # At the moment at which its run ended.
                 self._unnote_next(job)
                 self.put_in(job, 'cancelled', time_key(SYSTEM_CLOCK.now()),

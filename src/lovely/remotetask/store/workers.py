@@ -5,21 +5,27 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
 from BTrees.IOBTree import IOBTree
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
+from ZODB.POSException import POSKeyError
 
+from lovely.remotetask.context import Told
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.edge.clock import as_utc
+from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import Job
 from lovely.remotetask.store.blocks import Blocks
+from lovely.remotetask.store.claims import Progress
 from lovely.remotetask.store.claims import Slot
+from lovely.remotetask.store.history import History
+from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
 
@@ -41,9 +47,18 @@ class Retired(RuntimeFault):
 
 class Beat(Persistent):
     """A sign of life: a record of its own, for it is written while jobs run.
+
+    Attributes: ``count``, by which others see that it is another one; ``at``,
+    when it was given (seconds since 1970), for people: no clock decides.
     """
 
     count = 0
+    at: float | None = None
+
+    def give(self) -> None:
+        """Give another sign."""
+        self.count += 1
+        self.at = SYSTEM_CLOCK.now()
 
 
 class WorkerRecord(Persistent):
@@ -68,6 +83,8 @@ class WorkerRecord(Persistent):
         self.evidence = evidence
         self.beat = beat
         self.since = SYSTEM_CLOCK.now()
+        if beat is not None:
+            beat.at = self.since
 
 
 class Workers(Persistent):
@@ -107,11 +124,25 @@ class Workers(Persistent):
             raise Retired
         for number, slot in self.slots.items():
             if number != DIRECT_SLOT and slot.owner is None:
-                slot.owner, slot.guest = worker, False
+                slot.give_to(worker)
                 return int(number)
         number = self.slots.maxKey() + 1
         self.slots[number] = Slot(worker)
         return int(number)
+
+    def history_of(self, number: int) -> History:
+        """The history of a slot; a lost one is begun anew."""
+        found: History | None = self.slots[number].history
+        with suppress(POSKeyError):
+            if found is not None:
+                found._p_activate()
+                return found
+        return self.new_history(number)
+
+    def new_history(self, number: int) -> History:
+        """Give a slot an empty history."""
+        history = self.slots[number].history = History()
+        return history
 
     def note_lacking(self, worker: str, names: Iterable[str]) -> None:
         """Note that a worker does not have these tasks.
@@ -179,23 +210,62 @@ class Workers(Persistent):
 
     def list_workers(self) -> list[dict[str, Any]]:
         """See ITaskService.listWorkers"""
-        return [{'id': worker,
-                 'host': worker.split(':')[1] if ':' in worker else '',
-                 'since': _iso(record.since),
-                 'jobs': [self._running(job)
-                          for number in self.slots_of(worker)
-                          for job in self.claimed(number)],
-                 'stuck': [{'id': jobid, 'why': why}
-                           for jobid, why in record.stuck],
-                 'evidence': [str(part[0]) for part in record.evidence],
-                 'claims': self.claims_of(worker),
-                 'lacks': list(record.lacks),
-                 'slots': self.slots_of(worker)}
+        return [self._row(worker, record)
                 for worker, record in self.workers.items()]
 
-    def _running(self, job: Job) -> dict[str, Any]:
+    def _row(self, worker: str, record: WorkerRecord) -> dict[str, Any]:
+        slots = self.slots_of(worker)
+        running = [(number, job) for number in slots
+                   for job in self.claimed(number)]
+        # See Identity: role:host:pid:random.
+        role, host, pid, *_ = (*worker.split(':'), '', '', '')
+        return {
+            'id': worker, 'role': role, 'host': host,
+            'pid': int(pid) if pid.isdigit() else None,
+            'threads': len(slots), 'since': iso(record.since),
+            'lastSign': (None if record.beat is None
+                         else iso(record.beat.at)),
+            'jobs': [self._running(number, job) for number, job in running],
+            'stuck': [{'id': jobid, 'why': why}
+                      for jobid, why in record.stuck],
+            'evidence': [str(part[0]) for part in record.evidence],
+            'claims': [job.id for _, job in running],
+            'lacks': list(record.lacks), 'slots': slots}
+
+    def note_progress(self, token: tuple[str, int, int], told: Told) -> None:
+        """Note how far a run has come, if its slot still is its worker's.
+
+        Txn: writes the slot's Progress, and of a slot that an earlier release
+        has made the slot once.
+        """
+        slot = self.slots.get(token[1])
+        if slot is None or slot.owner != token[0]:
+            return
+        if slot.progress is None:
+            slot.progress = Progress()
+        slot.progress.token = token
+        slot.progress.told = told.done, told.total, told.message, told.at
+
+    def progress_of(self, job: Job) -> Told | None:
+        """How far a job that runs has come; None: its task does not tell.
+
+        Cost: O(1): a record of the slot is loaded.
+        """
+        if job.status != PROCESSING or job.claim is None:
+            return None
+        slot = self.slots.get(job.claim[1])
+        # A record that is lost must not hide the job.
+        with suppress(POSKeyError):
+            if (slot is not None and slot.progress is not None
+                    and slot.progress.token == job.claim):
+                return Told(*slot.progress.told)
+        return None
+
+    def _running(self, number: int, job: Job) -> dict[str, Any]:
         began = job.startedAt
         return {'id': job.id, 'task': job.task, 'attempt': job.attempts,
+                'slot': number,
+                'since': None if began is None else began.isoformat(),
                 'seconds': None if began is None else round(
                     max(0.0, SYSTEM_CLOCK.now() - began.timestamp()), 1)}
 
@@ -248,13 +318,23 @@ class Workers(Persistent):
                     if start is None or entry[0] <= start]))
         return heapq.merge(*parts, reverse=True)
 
+    def total(self, number: int, name: str) -> int:
+        """How many runs of a slot have ever ended so; it never falls.
+
+        Arguments: ``name``, COMPLETED or ERROR.
+        Cost: O(jobs of a page).
+        """
+        log = getattr(self.slots[number], name)
+        more = len(self.unlogged(number)) if name == COMPLETED else 0
+        return int(log.total()) + more
+
+    def total_ended(self, number: int) -> int:
+        """How many runs of a slot have ever ended, well or badly."""
+        return sum(self.total(number, name) for name in LOGS)
+
     def count_ended(self, name: str) -> int:
         """How many jobs have ended so.  Cost: O(slots)."""
         return sum(len(getattr(slot, name)) + (
             len(self.unlogged(number)) if name == COMPLETED else 0)
             for number, slot in self.slots.items())
 
-
-def _iso(seconds: float | None) -> str | None:
-    moment = None if seconds is None else as_utc(seconds)
-    return None if moment is None else moment.isoformat()

@@ -2,12 +2,17 @@
 
 ::
 
-    presenter, plain    a service -> plain data
+    requests, routing   a request without its framework, and who answers it
+    surface             all routes: pages, JSON, probes, metrics
+    presenter, changes  a service -> plain data, and back
+    plain, selecting    which data that is; which jobs a request is about
+    pages               what people see: view models, templates, styles
+    api                 JSON: routes, functions, the OpenAPI document
+    csrf, guard         whose form it is; who may log in to a server
     methods             the methods of XML-RPC
     xmlrpc_calls        the bytes of a call in, the bytes of its answer out
     xmlrpc_faults       the answers to calls that failed
-    api                 the JSON API: a table of routes
-    app, guard          the WSGI application of ``remotetask serve``
+    app                 the WSGI application of ``remotetask serve``
 
-A host brings a thin part of its own in the place of ``app``.
+Each other host brings a thin part of its own in the place of ``app``.
 """

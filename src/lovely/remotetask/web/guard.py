@@ -10,7 +10,10 @@ import binascii
 import hashlib
 import hmac
 import ipaddress
+import secrets
 import socket
+import threading
+from collections.abc import Callable
 from collections.abc import Iterable
 
 _LOOPBACK = frozenset(('localhost', '127.0.0.1', '::1'))
@@ -73,6 +76,63 @@ class TokenCheck:
     def proof(self, challenge: str) -> str:
         """Shows that this server knows the token; see ``proof``."""
         return proof(self._token.decode(), challenge)
+
+
+class Logins:
+    """Lets browsers in: a link that works once, then a cookie.
+
+    Arguments: ``token`` (str), of the server; ``now``, gives seconds since
+    1970.
+    """
+
+    #: How long a link works, and how long a cookie does (seconds).
+    LINK_SECONDS = 600
+    COOKIE_SECONDS = 12 * 3600
+
+    # A program that holds the token may ask for links without end.
+    _MOST_LINKS = 100
+
+    def __init__(self, token: str, now: Callable[[], float]) -> None:
+        self._key = token.encode()
+        self._now = now
+        self._lock = threading.Lock()
+        self._codes: dict[str, float] = {}
+
+    def new_code(self) -> str:
+        """The code of a fresh link."""
+        code = secrets.token_urlsafe(16)
+        with self._lock:
+            while len(self._codes) >= self._MOST_LINKS:
+                del self._codes[next(iter(self._codes))]
+            self._codes[code] = self._now() + self.LINK_SECONDS
+        return code
+
+    def redeem(self, code: str) -> str | None:
+        """The value of a cookie for a code, which is used up by that.
+
+        Returns: None for a code that is unknown, used or too old.
+        """
+        with self._lock:
+            end = self._codes.pop(code, None)
+        if end is None or end < self._now():
+            return None
+        end = int(self._now()) + self.COOKIE_SECONDS
+        text = f'{end}.{secrets.token_urlsafe(16)}'
+        return f'{text}.{self._sign(text)}'
+
+    def is_valid(self, cookie: str | None) -> bool:
+        """Is this the value of a cookie of ours that has not run out?"""
+        text, _, signature = (cookie or '').rpartition('.')
+        if not hmac.compare_digest(signature.encode('utf-8', 'replace'),
+                                   self._sign(text).encode()):
+            return False
+        # Only we have signed it, so it begins with a number.
+        return int(text.partition('.')[0]) >= self._now()
+
+    def _sign(self, text: str) -> str:
+        return hmac.new(
+            self._key, b'remotetask cookie\0' + text.encode(
+                'utf-8', 'replace'), hashlib.sha256).hexdigest()
 
 
 def proof(token: str, challenge: str) -> str:

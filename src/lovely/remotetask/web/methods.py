@@ -11,6 +11,7 @@ from typing import NamedTuple
 from typing import TypeVar
 
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.web import changes
 from lovely.remotetask.web import presenter
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class ServiceMethods:
 
         Returns the id by which the job is known from now on.
         """
-        return self._answer(presenter.add(
+        return self._answer(changes.add(
             self._service('add'), task, input, key=key))
 
     @_method('bool', 'int', writes=True)
@@ -93,7 +94,7 @@ class ServiceMethods:
 
         Returns True, also for a job that is over or unknown.
         """
-        presenter.cancel(self._service('cancel'), jobid)
+        changes.cancel(self._service('cancel'), jobid)
         return self._answer(True)
 
     @_method('str', 'int')

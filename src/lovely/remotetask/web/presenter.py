@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.edge.clock import as_utc
+from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
+from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import parameters
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
 
+#: The fields of a schedule.
+FIELDS = ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek')
+
 #: ``run(function, writes)`` calls ``function(service)`` in a transaction.
 Run = Callable[[Callable[['TaskService'], object], bool], object]
 
@@ -39,7 +44,7 @@ def available_tasks(service: TaskService) -> list[str]:
     Source: 0.5.2 (XML-RPC).
     """
     tasks = service.getAvailableTasks()
-    return sorted(name for name in tasks if _remote(service, tasks[name]))
+    return sorted(name for name in tasks if is_remote(service, tasks[name]))
 
 
 def tasks(service: TaskService) -> dict[str, Any]:
@@ -69,56 +74,33 @@ def _takes(task: object) -> dict[str, Any]:
             'parameters': found}
 
 
-def add(service: TaskService, task: object, input: object = None,
-        priority: object = 0, delay: object = None, key: object = None,
-        onDuplicate: object = 'keep') -> int:
-    """Add a job for a caller outside of the application.
+def schedules(service: TaskService, start: str | None = None,
+              limit: int = 50) -> dict[str, Any]:
+    """One page of schedules, the one that runs next first, fit for JSON.
 
-    Arguments: ``task`` (str); ``input``, plain data; ``priority`` (int,
-    -4..3); ``delay``, seconds or None; ``key``, ``onDuplicate``: see
-    ITaskService.add.
-    Returns: the job's id.
-    Raises: ValueError('Task does not exist'), also for a task that is not
-    remote: a caller outside must not learn that there is one; InputRejected;
-    DuplicateJob; UsageError.
-    Txn: the caller commits.  Source: 0.5.2 (task and input).
+    Returns: as ``jobs``; each with ``schedule``, its fields, and ``lastRun``,
+    the latest of its runs or None.
     """
-    if not isinstance(task, str):
-        raise UsageError(f'the task has to be a name, not {task!r:.80}')
-    if not isinstance(priority, int) or isinstance(priority, bool):
-        raise UsageError(f'priority has to be a whole number from -4 to 3, '
-                         f'not {priority!r:.80}')
-    if delay is not None and (not isinstance(delay, (int, float))
-                              or isinstance(delay, bool)):
-        raise UsageError(f'delay has to be a number of seconds, '
-                         f'not {delay!r:.80}')
-    try:
-        input = plain.plain(input)
-    except InputRejected as error:
-        raise InputRejected(f'the input cannot be taken: {error}') from None
-    utility = service.getAvailableTasks().get(task)
-    if utility is not None and not _remote(service, utility):
-        raise ValueError('Task does not exist')
-    # Options that were not given are not passed: a subclass written for 0.5.2
-    # that overrides add() knows none of them.
-    options: dict[str, Any] = {}
-    if priority != 0:
-        options['priority'] = priority
-    if delay is not None:
-        options['delay'] = delay
-    if key is not None:
-        options['key'] = key
-    if onDuplicate != 'keep':
-        options['onDuplicate'] = onDuplicate
-    return int(service.add(task, input, **options))
+    found, cursor = service.jobqueue.page(
+        SCHEDULED, selecting.selection(), start, limit)
+    return {'jobs': [_schedule(service, item) for item in found],
+            'next': cursor, **paused(service)}
 
 
-def cancel(service: TaskService, jobid: object) -> None:
-    """Cancel a job; silent about unknown ids and jobs that are over.
+def _schedule(service: TaskService, job: Any) -> dict[str, Any]:
+    answer = _row(service, job)
+    answer['schedule'] = {name: list(getattr(job, name, ()))
+                          for name in FIELDS}
+    answer['delay'] = getattr(job, 'delay', None)
+    answer['lastRun'] = None
+    with suppress(*UNREADABLE):
+        for run in getattr(job, 'runs', ())[:1]:
+            answer['lastRun'] = _run(run)
+    return answer
 
-    Txn: the caller commits.  Source: 0.5.2.
-    """
-    service.cancel(_loose_id(jobid))
+
+def _run(run: Any) -> dict[str, Any]:
+    return {**run._asdict(), 'endedAt': plain.iso(run.endedAt)}
 
 
 def status(service: TaskService, jobid: object) -> str:
@@ -161,13 +143,11 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     jobid = job_id(jobid)
     service.getStatus(jobid)    # raises JobNotFound
     found: Any = look(service.jobs, jobid)
-    answer = summary(found)
+    answer = _row(service, found)
     answer['errors'] = [_failure(one) for one in found.errors]
     if getattr(found, 'ends', None) is not None:
         with suppress(*UNREADABLE):
-            answer['runs'] = [
-                {**run._asdict(), 'endedAt': plain.iso(run.endedAt)}
-                for run in found.runs]
+            answer['runs'] = [_run(run) for run in found.runs]
     for name in ('input', 'output'):
         try:
             places = _put(answer, name, getattr(found, name))
@@ -214,13 +194,25 @@ def jobs(service: TaskService, status: str | None = None,
         raise ValueError(f'limit has to be from 1 to {MAX_PAGE}, not {limit}')
     found, cursor = service.jobqueue.page(
         status, selecting.selection(**wanted), start, limit)
-    return {'jobs': [summary(item) for item in found], 'next': cursor,
+    return {'jobs': [_row(service, item) for item in found], 'next': cursor,
             **paused(service)}
 
 
 def paused(service: TaskService) -> dict[str, bool]:
     """What an answer says of a queue that is paused; of others, nothing."""
     return {'paused': True} if service.jobqueue.paused else {}
+
+
+def _row(service: TaskService, job: Job) -> dict[str, Any]:
+    """A summary; with the ``progress`` that a task tells, and of a schedule
+    with ``enabled``.
+    """
+    answer, told = summary(job), service.jobqueue.progress_of(job)
+    if told is not None:
+        answer['progress'] = {**told._asdict(), 'at': iso(told.at)}
+    if job.recurring:
+        answer['enabled'] = getattr(job, 'enabled', True)
+    return answer
 
 
 def summary(job: Job) -> dict[str, Any]:
@@ -259,30 +251,6 @@ def _why_it_waits(job: Job) -> str | None:
     return job.rests or (None if error is None else str(error))
 
 
-def retry(service: TaskService, jobid: object) -> None:
-    """Queue a job once more that failed or was cancelled.
-
-    Raises: JobNotFound; InvalidTransition.
-    Txn: the caller commits.
-    """
-    service.retryJob(job_id(jobid))
-
-
-def pause(service: TaskService) -> dict[str, bool]:
-    """Let the workers start no further job.
-
-    Txn: the caller commits.
-    """
-    service.pause()
-    return {'paused': True}
-
-
-def resume(service: TaskService) -> dict[str, bool]:
-    """Undo ``pause``.  Txn: the caller commits."""
-    service.resume()
-    return {'paused': False}
-
-
 def stats(service: TaskService) -> dict[str, Any]:
     """See ITaskService.stats.  Cost: flat."""
     return dict(service.stats())
@@ -308,17 +276,9 @@ def job_id(value: object) -> int:
     raise UsageError(f'a job id is a whole number, not {value!r:.80}')
 
 
-def _loose_id(value: object) -> object:
-    try:
-        return job_id(value)
-    except UsageError:
-        return value
-
-
-def _remote(service: TaskService, task: object) -> bool:
+def is_remote(service: TaskService, task: object) -> bool:
+    """May a task be added from outside?"""
     remote = task_option(task, 'remote')
     if remote is None:
         remote = getattr(service, 'remoteDefault', True)
     return bool(remote)
-
-

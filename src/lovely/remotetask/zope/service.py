@@ -30,7 +30,9 @@ class TaskService(CoreTaskService, SimpleItem):
 
     meta_type = 'Remote Task Service'
     zmi_icon = 'fas fa-tasks'
-    manage_options = SimpleItem.manage_options
+    # First, so that a click on the service leads to its jobs.
+    manage_options = (
+        {'label': 'Jobs', 'action': 'dashboard/'}, *SimpleItem.manage_options)
 
     host = host.ZOPE
     # From SimpleItem, where it is the id: that of the core's service is None.

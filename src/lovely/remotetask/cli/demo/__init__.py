@@ -108,6 +108,7 @@ class _Show:
         started = time.monotonic()
         count = len(self._files.names)
         click.echo(f'A server runs at {address.url}')
+        click.echo(f'Watch it in a browser: {address.login}')
         click.echo(f'A client process submits {2 * count} jobs: a SHA-256 '
                    f'and a compressed copy of {count} file(s)')
         reports = self._submit(address)

@@ -1,0 +1,130 @@
+"""Steers what was added: the queue, its schedules, and when a job starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from typing import Any
+
+from lovely.remotetask import events
+from lovely.remotetask.adding import jobs
+from lovely.remotetask.bounds import shown
+from lovely.remotetask.edge import caller
+from lovely.remotetask.errors import InvalidTransition
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.job import CronJob
+from lovely.remotetask.peers.wakeup import notify_after_commit
+from lovely.remotetask.store import copies
+from lovely.remotetask.store.records import look
+from lovely.remotetask.store.states import is_final
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+
+# The longest reason of a pause (characters): it is shown on each page.
+_REASON_CHARS = 200
+
+
+def pause(service: TaskService, reason: Any) -> None:
+    """See ITaskService.pause"""
+    if reason is not None and not (
+            isinstance(reason, str) and 1 <= len(reason) <= _REASON_CHARS):
+        raise UsageError(f'reason is {shown(reason)}; give a text of 1 to '
+                         f'{_REASON_CHARS} characters, or None')
+    queue = service.jobqueue
+    if queue.paused and reason is None:
+        return
+    queue.paused = True
+    queue.pausing = (jobs.find_submitter(service, service.host, None),
+                     service.clock.now(), reason)
+
+
+def resume(service: TaskService, keep_jobs: bool) -> None:
+    """See ITaskService.resume"""
+    if service.jobqueue.origin is not None:
+        copies.settle_import(service.jobqueue, service.clock.now(), keep_jobs,
+                             service.host.path_of(service))
+    if service.jobqueue.paused:
+        service.jobqueue.paused = False
+        service.jobqueue.pausing = None
+    notify_after_commit(service, caller.jar_of(service))
+
+
+def cancel(service: TaskService, jobids: Iterable[Any]) -> int:
+    """See ITaskService.cancelMany"""
+    cancelled = 0
+    for jobid in jobids:
+        job = look(service.jobs, jobid)
+        if job is not None and service.jobqueue.cancel(job):
+            events.notify(events.JobCancelled(service, job))
+            cancelled += 1
+    return cancelled
+
+
+def clean(service: TaskService, status: Iterable[str]) -> None:
+    """See ITaskService.clean"""
+    wanted = [status] if isinstance(status, str) else list(status)
+    for one in wanted:
+        if one not in FINAL:
+            raise ValueError(f'Not allowed status for removing. {one}')
+    for one in wanted:
+        service.jobqueue.clean(one)
+
+
+# --- schedules ---------------------------------------------------------------
+
+def pause_schedule(service: TaskService, jobid: Any) -> None:
+    """See ITaskService.pauseCronJob"""
+    job = _schedule(service, jobid)
+    if job.enabled:
+        service.jobqueue.pause_schedule(job)
+
+
+def resume_schedule(service: TaskService, jobid: Any) -> None:
+    """See ITaskService.resumeCronJob"""
+    job = _schedule(service, jobid)
+    if not job.enabled:
+        service.jobqueue.resume_schedule(job, service.clock.now())
+        notify_after_commit(service, caller.jar_of(service))
+
+
+def run_schedule(service: TaskService, jobid: Any) -> bool:
+    """See ITaskService.runCronJob"""
+    job = _schedule(service, jobid)
+    if not service.jobqueue.run_now(job, service.clock.now()):
+        return False
+    notify_after_commit(service, caller.jar_of(service))
+    return True
+
+
+def _schedule(service: TaskService, jobid: Any) -> CronJob:
+    """The cron job, which has a schedule.
+
+    Raises: JobNotFound; UnreadableRecord; NewerRecord; UsageError for a job
+    without a schedule; InvalidTransition for one that is over.
+    """
+    job = service._job(jobid)
+    if not isinstance(job, CronJob) or not job.recurring:
+        raise UsageError(f'job {job.id} is no schedule: it runs once; '
+                         f'startNow() starts it before its time')
+    if is_final(job.status):
+        raise InvalidTransition(job.id, str(job.status), CRONJOB)
+    if service.jobqueue.is_replaced(job):
+        raise UsageError(f'job {job.id} is no schedule any more: another job '
+                         f'has got its key while it ran, and it ends with '
+                         f'that run')
+    return job
+
+
+def start_now(service: TaskService, jobid: Any) -> bool:
+    """See ITaskService.startNow"""
+    job = service._job(jobid)
+    if job.status == CRONJOB:
+        raise UsageError(f'job {job.id} is a schedule; runCronJob() adds a '
+                         f'run of it')
+    if not service.jobqueue.start_now(job):
+        return False
+    notify_after_commit(service, caller.jar_of(service))
+    return True

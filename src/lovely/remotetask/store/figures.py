@@ -1,0 +1,168 @@
+"""Figures of what has ended, for charts: read from the histories of slots.
+
+What is not stored there yet is read from the logs, so that the last jobs of an
+idle thread show at once.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import chain
+from itertools import takewhile
+from typing import TYPE_CHECKING
+from typing import Any
+
+from ZODB.POSException import POSKeyError
+
+from lovely.remotetask.bounds import shown
+from lovely.remotetask.edge.clock import first_key
+from lovely.remotetask.edge.clock import iso
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.store.history import HOURS_KEPT
+from lovely.remotetask.store.history import Hour
+from lovely.remotetask.store.history import Sums
+from lovely.remotetask.store.history import sums_of
+from lovely.remotetask.store.history import total_of
+from lovely.remotetask.store.lanes import prefetch
+from lovely.remotetask.store.order import waited_ms
+from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import ghosts
+from lovely.remotetask.store.records import look
+
+if TYPE_CHECKING:
+    from lovely.remotetask.store.queue import JobQueue
+
+# How many of the latest jobs of a slot's logs are looked at.
+_LOOKS = 1000
+
+# Up to so many hours, minutes are shown.
+_HOURS_OF_MINUTES = 24
+
+
+def rows(queue: JobQueue, now: float, hours: Any, task: Any
+         ) -> list[dict[str, Any]]:
+    """See ITaskService.history"""
+    _check(hours)
+    if task is not None and not isinstance(task, str):
+        raise UsageError(f'task is {shown(task)}; give the name of a task, or '
+                         f'None for all')
+    size = (60 if task is None and hours <= _HOURS_OF_MINUTES else 3600)
+    found: dict[int, Sums] = {}
+    for moment, name, sums in _all(queue, now, hours, size, task is not None):
+        if task is None or name == task:
+            before = found.get(moment)
+            found[moment] = sums if before is None else before.plus(sums)
+    return [{'start': iso(moment * size), 'seconds': size,
+             **_row(found[moment])} for moment in sorted(found)]
+
+
+def by_task(queue: JobQueue, now: float, hours: Any
+            ) -> dict[str, dict[str, Any]]:
+    """See ITaskService.historyOfTasks"""
+    _check(hours)
+    found: defaultdict[str, list[Sums]] = defaultdict(list)
+    for _, name, sums in _all(queue, now, hours, 3600, True):
+        found[name].append(sums)
+    return {name: _row(total_of(found[name])) for name in sorted(found)}
+
+
+def _check(hours: Any) -> None:
+    if type(hours) is not int or not 1 <= hours <= HOURS_KEPT:
+        raise UsageError(f'hours is {shown(hours)}; give a whole number from '
+                         f'1 to {HOURS_KEPT}')
+
+
+def _row(sums: Sums) -> dict[str, Any]:
+    return {'done': sums.done, 'failed': sums.failed, 'runMs': sums.run,
+            'waitMs': sums.wait, 'longestMs': sums.longest,
+            'p50Ms': sums.quantile(0.5), 'p95Ms': sums.quantile(0.95)}
+
+
+def _all(queue: JobQueue, now: float, hours: int, size: int, tasks: bool
+         ) -> Iterator[tuple[int, str, Sums]]:
+    """What has ended: (minute or hour since 1970, name of the task, Sums).
+
+    Arguments: ``size``, 60 or 3600: seconds of a row; ``tasks``: by their
+    names; without it, stored sums have none.
+    """
+    first = int(now) // size - hours * 3600 // size + 1
+    stored = [(number, hour) for slot in queue.slots.values()
+              for number, hour in _hours_of(slot, first * size // 3600)]
+    # In one round trip to a server.
+    prefetch([hour for _, hour in stored if hour._p_changed is None])
+    for number, hour in stored:
+        try:
+            found = ([(number, name, sums)
+                      for name, sums in hour.by_task().items()] if tasks
+                     else [(number, '', hour.sums())] if size == 3600
+                     else [(number * 60 + minute, '', sums)
+                           for minute, sums in hour.by_minute().items()])
+        except POSKeyError:
+            continue            # the record of an hour is lost
+        yield from (one for one in found if one[0] >= first)
+    for number in queue.slots:
+        for (minute, name), sums in _tail(
+                queue, number, first * size).items():
+            yield minute * 60 // size, name, sums
+
+
+def _hours_of(slot: Any, first: int) -> list[tuple[int, Hour]]:
+    try:
+        return ([] if slot.history is None
+                else list(slot.history.hours.items(first)))
+    except POSKeyError:
+        return []
+
+
+def _tail(queue: JobQueue, number: int, since: float
+          ) -> dict[tuple[int, str], Sums]:
+    """What has ended in a slot and is not stored in its history yet.
+
+    Arguments: ``since``, seconds since 1970.
+    Returns: (minute, name of the task) -> Sums.  Where more have ended than
+    are looked at, these stand for all.
+    """
+    slot, counted = queue.slots[number], None
+    try:
+        if slot.history is not None and slot.history.folds:
+            since = max(since, slot.history.until)
+            counted = slot.history.counted
+    except POSKeyError:
+        pass
+    entries = heapq.merge(
+        ((moment, jobid, False) for moment, jobid in chain(
+            reversed(queue.unlogged(number)), slot.completed.down())),
+        ((moment, jobid, True) for moment, jobid in slot.error.down()),
+        reverse=True)
+    first = first_key(since)
+    taken = [one for one, _ in zip(
+        takewhile(lambda entry: entry[0] >= first, entries), range(_LOOKS),
+        strict=False)]
+    prefetch([job for job in ghosts(queue.jobs, (one[1] for one in taken))
+              if job._p_changed is None and job._p_jar is not None])
+    parts: defaultdict[tuple[int, str], list[Any]] = defaultdict(list)
+    for _, jobid, failed in taken:
+        job = look(queue.jobs, jobid)
+        if job is None or isinstance(job, UnreadableJob):
+            continue
+        ended = job.__dict__.get('completedAt')
+        # Noted at a later moment, where the clock has gone back.
+        if ended is None or ended < since:
+            continue
+        start = job.__dict__.get('startedAt')
+        parts[int(ended) // 60, job.task].append((
+            0.0 if start is None else max(0.0, ended - start),
+            job.ready_key, start, failed))
+    found: dict[tuple[int, str], Sums] = {}
+    for place, ends in parts.items():
+        seconds, keys, starts, failures = zip(*ends, strict=True)
+        found[place] = sums_of(
+            list(seconds), waited_ms(keys, starts), sum(failures))
+    if counted is not None and len(taken) == _LOOKS:
+        more = queue.total_ended(number) - counted
+        if more > _LOOKS:
+            found = {place: sums.times(more / _LOOKS)
+                     for place, sums in found.items()}
+    return found

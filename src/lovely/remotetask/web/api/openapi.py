@@ -1,0 +1,248 @@
+"""The OpenAPI 3.1 document, made from the routes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from typing import Any
+
+from lovely.remotetask.bulk import RETRIED
+from lovely.remotetask.interfaces import ADD
+from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.interfaces import MANAGE
+from lovely.remotetask.interfaces import MAX_PAGE
+from lovely.remotetask.interfaces import NOT_OVER
+from lovely.remotetask.interfaces import ON_DUPLICATE
+from lovely.remotetask.interfaces import ON_DUPLICATE_CRON
+from lovely.remotetask.interfaces import SCHEDULED
+from lovely.remotetask.interfaces import STATUSES
+from lovely.remotetask.interfaces import VIEW
+from lovely.remotetask.web.api.jobs import MOST_ADDED
+from lovely.remotetask.web.api.routes import ROUTES
+from lovely.remotetask.web.api.routes import Route
+from lovely.remotetask.web.presenter import FIELDS
+from lovely.remotetask.web.requests import Request
+from lovely.remotetask.web.requests import Response
+from lovely.remotetask.web.selecting import MOMENTS
+from lovely.remotetask.web.selecting import NAMES
+
+_VERSION = '3.1.0'
+
+_PERMISSIONS = {VIEW: 'View', ADD: 'Add', MANAGE: 'Manage'}
+
+_TEXT = {'type': 'string'}
+_MAYBE_TEXT = {'type': ['string', 'null']}
+_MOMENT = {'type': ['string', 'null'], 'format': 'date-time'}
+_WHOLE = {'type': 'integer'}
+_YES = {'type': 'boolean'}
+_NEXT = {'type': ['string', 'null'],
+         'description': 'Where to go on: the "start" of the next request; '
+                        'null at the end.'}
+_ID = {'type': 'integer', 'minimum': -2 ** 63, 'maximum': 2 ** 63 - 1}
+_STATUS = {'type': 'string', 'enum': list(STATUSES)}
+_PRIORITY = {'type': 'integer', 'minimum': -4, 'maximum': 3, 'default': 0}
+_DELAY = {'type': ['number', 'null'], 'minimum': 0,
+          'description': 'Seconds to wait.'}
+
+
+def _object(needed: tuple[str, ...] = (), **parts: object) -> dict[str, Any]:
+    found: dict[str, Any] = {'type': 'object', 'properties': parts}
+    if needed:
+        found['required'] = list(needed)
+    return found
+
+
+def _closed(needed: tuple[str, ...] = (), **parts: object) -> dict[str, Any]:
+    return {**_object(needed, **parts), 'additionalProperties': False}
+
+
+def _list(of: object) -> dict[str, Any]:
+    return {'type': 'array', 'items': of}
+
+
+_SELECTION = {**{name: _MAYBE_TEXT for name in NAMES},
+              **{name: _MOMENT for name in MOMENTS}}
+
+_SUMMARY = {
+    'id': _ID, 'task': _MAYBE_TEXT, 'status': _TEXT, 'createdAt': _MOMENT,
+    'startedAt': _MOMENT, 'completedAt': _MOMENT, 'scheduledAt': _MOMENT,
+    'waitsFor': _MAYBE_TEXT, 'attempts': _WHOLE, 'priority': _WHOLE,
+    'submitter': _MAYBE_TEXT, 'key': {}, 'error': _MAYBE_TEXT,
+    'errorType': _MAYBE_TEXT, 'enabled': _YES, 'progress': {'type': 'object'}}
+
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    'Summary': _object(('id', 'status'), **_SUMMARY),
+    'Job': _object(
+        ('id', 'status'), **_SUMMARY, input={}, output={}, inputNote=_TEXT,
+        outputNote=_TEXT, bytes=_list(_TEXT), runs=_list({'type': 'object'}),
+        errors=_list(_object(
+            type=_TEXT, message=_TEXT, traceback=_MAYBE_TEXT, attempt=_WHOLE,
+            time=_MOMENT))),
+    'Page': _object(('jobs', 'next'), jobs=_list(
+        {'$ref': '#/components/schemas/Summary'}), next=_NEXT, paused=_YES),
+    'NewJob': _closed(
+        ('task',), task=_TEXT, input={}, priority=_PRIORITY, delay=_DELAY,
+        key=_MAYBE_TEXT,
+        onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE)}),
+    'NewJobs': _closed(
+        ('task', 'inputs'), task=_TEXT, inputs={
+            'type': 'array', 'minItems': 1, 'maxItems': MOST_ADDED},
+        priority=_PRIORITY, delay=_DELAY),
+    'Added': _object(('id', 'status'), id=_ID, status=_TEXT, paused=_YES),
+    'AddedMany': _object(('ids',), ids=_list(_ID)),
+    'Changed': _object(('id', 'status'), id=_ID, status=_TEXT, deleted=_YES),
+    'Nothing': _closed(),
+    'Pause': _closed(reason={'type': ['string', 'null'], 'minLength': 1,
+                             'maxLength': 200}),
+    'NewSchedule': _closed(
+        ('task',), task=_TEXT, input={}, priority=_PRIORITY, key=_MAYBE_TEXT,
+        onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE_CRON)},
+        enabled=_YES, **{name: _list(_WHOLE) for name in FIELDS}),
+    'Schedules': _object(('jobs', 'next'), jobs=_list(_object(
+        ('id', 'status'), **_SUMMARY, schedule={'type': 'object'},
+        delay={'type': ['number', 'null']},
+        lastRun={'type': ['object', 'null']})), next=_NEXT, paused=_YES),
+    'Events': _object(('events', 'next'), events=_list(_object(
+        ('id', 'job', 'status', 'at'), id=_TEXT, job=_ID, status=_TEXT,
+        at=_MOMENT)), next=_TEXT),
+    'History': _object(('history',), history=_list(_object(
+        ('start', 'done', 'failed'), start=_MOMENT, seconds=_WHOLE,
+        done=_WHOLE, failed=_WHOLE))),
+    'WhichOpen': _closed(
+        ('status',), status={'type': 'string', 'enum': [*NOT_OVER, SCHEDULED]},
+        start=_MAYBE_TEXT, **_SELECTION),
+    'WhichOver': _closed(
+        ('status',), status={'type': 'string', 'enum': list(RETRIED)},
+        start=_MAYBE_TEXT, **_SELECTION),
+    'Clean': _closed(
+        ('status',), status=_list({'type': 'string', 'enum': list(FINAL)}),
+        start=_MAYBE_TEXT, before=_MAYBE_TEXT,
+        keep={'type': 'integer', 'minimum': 0}),
+    'Check': _closed(('repair',), repair=_YES, start=_MAYBE_TEXT),
+    'Cancelled': _object(('cancelled', 'next'), cancelled=_WHOLE, next=_NEXT),
+    'Retried': _object(('retried', 'left', 'next'), retried=_WHOLE,
+                       left=_WHOLE, next=_NEXT),
+    'Removed': _object(('removed', 'next'), removed={'type': 'object'},
+                       next=_NEXT),
+    'Checked': _object(('found', 'repaired', 'next'),
+                       found={'type': 'object'}, repaired={'type': 'object'},
+                       next=_NEXT),
+    'Stats': _object(('paused', 'workers'), paused=_YES, workers=_WHOLE,
+                     oldest={'type': ['number', 'null']}),
+    'Tasks': _object(('tasks', 'inputs'), tasks=_list(_TEXT),
+                     inputs={'type': 'object'}),
+    'Task': _object(('name', 'input'), name=_TEXT, input={'type': 'object'}),
+    'Workers': _object(('workers',), workers=_list({'type': 'object'})),
+    'Paused': _object(('paused',), paused=_YES),
+    'Problem': _object(
+        ('type', 'title', 'status', 'detail', 'error'), type=_TEXT,
+        title=_TEXT, status=_WHOLE, detail=_TEXT, error=_TEXT),
+}
+
+_LIST = {
+    'status': {'type': 'string', 'enum': [*STATUSES, SCHEDULED]},
+    'start': _TEXT,
+    'after': {'type': 'string', 'pattern': '^[0-9]{0,18}$'},
+    'hours': {'type': 'integer', 'minimum': 1, 'maximum': 720, 'default': 1},
+    'limit': {'type': 'integer', 'minimum': 1, 'maximum': MAX_PAGE,
+              'default': 50},
+    # An empty one is as one that is left out: forms send such.
+    **{name: _TEXT for name in _SELECTION}}
+
+
+@functools.cache
+def document() -> dict[str, Any]:
+    """The document; its server is the one that sends it."""
+    return {
+        'openapi': _VERSION,
+        'info': {
+            'title': 'lovely.remotetask', 'version': '1',
+            'license': {'name': 'ZPL-2.1', 'identifier': 'ZPL-2.1'},
+            'description': 'Jobs of a task queue in a ZODB: add, watch and '
+                           'steer them.'},
+        'servers': [{'url': 'api/v1'}],
+        'security': [{'bearer': []}, {'basic': []}],
+        'paths': {_path(path): {
+            method.lower(): _operation(path, method, route)
+            for method, route in methods.items()}
+            for path, methods in ROUTES.items()},
+        'components': {
+            'schemas': _SCHEMAS,
+            'securitySchemes': {
+                'bearer': {'type': 'http', 'scheme': 'bearer'},
+                'basic': {'type': 'http', 'scheme': 'basic'}},
+            'responses': {'Problem': {
+                'description': 'Why not.', 'content': {
+                    'application/problem+json': {'schema': {
+                        '$ref': '#/components/schemas/Problem'}}}}}},
+    }
+
+
+def serve(request: Request, part: str) -> Response:
+    """Answer with the document; it is the same for everybody."""
+    return Response(200, 'application/json; charset=utf-8',
+                    text().encode(), {'Cache-Control': 'no-cache',
+                                      'X-Content-Type-Options': 'nosniff'})
+
+
+def text() -> str:
+    """The document as a file has it."""
+    return json.dumps(document(), indent=1) + '\n'
+
+
+def _path(path: str) -> str:
+    return '/' + path.replace('ID', '{id}').replace('NAME', '{name}')
+
+
+def _operation(path: str, method: str, route: Route) -> dict[str, Any]:
+    words = re.sub('ID|NAME', '', path).replace('/', ' ').split()
+    found: dict[str, Any] = {
+        'operationId': '_'.join((method.lower(), *words, *(
+            ['one'] if 'ID' in path or 'NAME' in path else []))),
+        'summary': route.summary,
+        'description': f'Takes the permission {_PERMISSIONS[route.permission]}'
+                       f'.',
+        'responses': {
+            str(route.status): _response(route),
+            **{str(status): {'$ref': '#/components/responses/Problem'}
+               for status in _problems(path, method)}}}
+    parameters = [{'name': name, 'in': 'query', 'schema': _LIST[name]}
+                  for name in route.query]
+    for word, name, schema in (('ID', 'id', _ID), ('NAME', 'name', _TEXT)):
+        if word in path:
+            parameters.append({'name': name, 'in': 'path', 'required': True,
+                               'schema': schema})
+    if parameters:
+        found['parameters'] = parameters
+    if route.body:
+        found['requestBody'] = {'required': True, 'content': {
+            'application/json': {'schema': {
+                '$ref': f'#/components/schemas/{route.body}'}}}}
+    return found
+
+
+def _response(route: Route) -> dict[str, Any]:
+    found: dict[str, Any] = {'description': 'It is done.'}
+    if route.answer:
+        found['content'] = {'application/json': {'schema': {
+            '$ref': f'#/components/schemas/{route.answer}'}}}
+    return found
+
+
+def _problems(path: str, method: str) -> list[int]:
+    found = [400, 401, 403, 404, 503]
+    if 'ID' in path and method != 'GET':
+        found.append(409)
+    if path == 'jobs' and method == 'POST':
+        found.append(409)
+    if method == 'POST':
+        found += [411, 413, 415]
+    return sorted(set(found))
+
+
+if __name__ == '__main__':
+    import sys
+
+    # For docs/reference/openapi.json.
+    sys.stdout.write(text())

@@ -1,0 +1,118 @@
+"""All addresses below ``api/v1/``, as the code and the OpenAPI document need
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from lovely.remotetask.interfaces import ADD
+from lovely.remotetask.interfaces import MANAGE
+from lovely.remotetask.interfaces import VIEW
+from lovely.remotetask.web import changes
+from lovely.remotetask.web import presenter
+from lovely.remotetask.web.api import events
+from lovely.remotetask.web.api import jobs
+from lovely.remotetask.web.api import schedules
+from lovely.remotetask.web.api import whole
+from lovely.remotetask.web.api.calls import Call
+
+
+class Route(NamedTuple):
+    """How one address answers one method.
+
+    Attributes: ``permission``, VIEW, ADD or MANAGE; ``function``;
+    ``summary``, a sentence for people; ``answer``, the name of its schema in
+    ``openapi``; ``body``, that of the request's; ``query``, the names of its
+    parameters; ``status``, of an answer that succeeds.
+    """
+
+    permission: str
+    function: Callable[[Call], object]
+    summary: str
+    answer: str
+    body: str = ''
+    query: tuple[str, ...] = ()
+    status: int = 200
+
+
+#: Below ``api/v1/``: path -> method -> route.
+ROUTES: dict[str, dict[str, Route]] = {
+    'jobs': {
+        'GET': Route(VIEW, jobs.list_some, 'One page of jobs.', 'Page',
+                     query=jobs.LIST),
+        'POST': Route(ADD, jobs.add, 'Add a job.', 'Added', 'NewJob',
+                      status=201)},
+    'jobs/batch': {
+        'POST': Route(ADD, jobs.add_many, 'Add a job for each input, all of '
+                      'them or none.', 'AddedMany', 'NewJobs', status=201)},
+    'jobs/ID': {
+        'GET': Route(VIEW, jobs.show, 'One job, with input and output.',
+                     'Job'),
+        'DELETE': Route(MANAGE, jobs.remove, 'Remove a job that is over.', '',
+                        status=204)},
+    'jobs/ID/cancel': {
+        'POST': Route(ADD, jobs.change(changes.cancel), 'Cancel a job.',
+                      'Changed', 'Nothing')},
+    'jobs/ID/retry': {
+        'POST': Route(MANAGE, jobs.change(changes.retry),
+                      'Queue a job once more that failed or was cancelled.',
+                      'Changed', 'Nothing')},
+    'jobs/ID/start': {
+        'POST': Route(MANAGE, jobs.change(changes.start_now), 'Let a job '
+                      'that waits run now; of a schedule, one run.',
+                      'Changed', 'Nothing')},
+    'schedules': {
+        'GET': Route(VIEW, schedules.list_some, 'One page of schedules.',
+                     'Schedules', query=schedules.LIST),
+        'POST': Route(MANAGE, schedules.add, 'Add a schedule.', 'Added',
+                      'NewSchedule', status=201)},
+    'schedules/ID/run': {
+        'POST': Route(MANAGE, jobs.change(changes.start_now), 'Let a '
+                      'schedule run once now.', 'Changed', 'Nothing')},
+    'schedules/ID/enable': {
+        'POST': Route(MANAGE, jobs.change(changes.enable), 'Let a schedule '
+                      'go on.', 'Changed', 'Nothing')},
+    'schedules/ID/disable': {
+        'POST': Route(MANAGE, jobs.change(changes.disable), 'Let a schedule '
+                      'begin no further run.', 'Changed', 'Nothing')},
+    'cancel': {
+        'POST': Route(MANAGE, jobs.cancel_all, 'Cancel jobs that have a '
+                      'status, for two seconds at most.', 'Cancelled',
+                      'WhichOpen')},
+    'check': {
+        'POST': Route(MANAGE, whole.check, 'Look for jobs that no worker '
+                      'would ever come to.', 'Checked', 'Check')},
+    'clean': {
+        'POST': Route(MANAGE, jobs.clean, 'Remove jobs that are over, for two '
+                      'seconds at most.', 'Removed', 'Clean')},
+    'retry': {
+        'POST': Route(MANAGE, jobs.retry_all, 'Queue jobs once more that '
+                      'failed or were cancelled, for two seconds at most.',
+                      'Retried', 'WhichOver')},
+    'stats': {
+        'GET': Route(VIEW, whole.look(presenter.stats), 'Figures for '
+                     'monitoring.', 'Stats')},
+    'tasks': {
+        'GET': Route(VIEW, whole.look(presenter.tasks), 'The tasks that may '
+                     'be added from outside.', 'Tasks')},
+    'tasks/NAME': {
+        'GET': Route(VIEW, whole.task, 'What one task takes.', 'Task')},
+    'events': {
+        'GET': Route(VIEW, events.show, 'What has ended since the last time; '
+                     'for an EventSource as a stream that ends.', 'Events',
+                     query=events.QUERY)},
+    'history': {
+        'GET': Route(VIEW, whole.history, 'What has ended lately, and how '
+                     'long it took.', 'History', query=whole.HISTORY)},
+    'workers': {
+        'GET': Route(VIEW, whole.look(presenter.workers), 'Who runs jobs.',
+                     'Workers')},
+    'pause': {
+        'POST': Route(MANAGE, whole.pause, 'Let the workers start no more '
+                      'jobs.', 'Paused', 'Pause')},
+    'resume': {
+        'POST': Route(MANAGE, whole.do(changes.resume), 'Let the workers '
+                      'start jobs again.', 'Paused', 'Nothing')},
+}

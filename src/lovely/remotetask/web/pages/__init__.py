@@ -1,0 +1,1 @@
+"""The pages that people see: view models, templates, styles and a script."""

@@ -1,0 +1,72 @@
+"""The page of one job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import DELAYED
+from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.web import changes
+from lovely.remotetask.web import presenter
+from lovely.remotetask.web.pages import frame
+from lovely.remotetask.web.pages import words
+from lovely.remotetask.web.pages.rows import row
+from lovely.remotetask.web.requests import Request
+
+# In these, a job can be told to run now.
+_WAITING = (STARTLATER, DELAYED, CRONJOB)
+
+# How much of an input or output is shown (characters).
+_MOST = 64_000
+
+
+def show(request: Request, part: str) -> frame.Page:
+    """The page of the job whose id is in the path."""
+    jobid = int(part)
+    found: Any = request.run(lambda service: {
+        **presenter.job(service, jobid),
+        'retry': changes.can_retry(service, jobid)}, False)
+    status = found['status']
+    return frame.Page('job', f'Job {jobid}', 'jobs', {
+        'job': row(found),
+        'error': found['error'],
+        'error_type': found['errorType'],
+        'failures': [{
+            'type': one['type'], 'message': one['message'],
+            'traceback': one['traceback'], 'attempt': one['attempt'],
+            'time': words.moment(one['time'])} for one in found['errors']],
+        'runs': [{
+            'ended': words.moment(one['endedAt']),
+            'took': words.duration(one['seconds']),
+            'outcome': words.badge(one['outcome']), 'error': one['error']}
+            for one in found.get('runs', ())],
+        'facts': _facts(found),
+        'payloads': [_payload(found, name) for name in ('input', 'output')],
+        'can_retry': found['retry'],
+        'can_cancel': status not in FINAL,
+        'can_remove': status in FINAL,
+        'can_start': status in _WAITING or found['waitsFor'] is not None,
+    })
+
+
+def _facts(job: dict[str, Any]) -> list[tuple[str, str]]:
+    waited = words.between(job['createdAt'], job['startedAt'])
+    took = words.between(job['startedAt'], job['completedAt'])
+    return [
+        ('Waited', words.duration(waited)),
+        ('Ran', words.duration(took)),
+        ('Attempts', words.number(job['attempts'])),
+        ('Priority', str(job['priority'])),
+        ('Key', '–' if job['key'] is None else str(job['key'])),
+        ('Added by', job['submitter'] or '–'),
+    ]
+
+
+def _payload(job: dict[str, Any], name: str) -> dict[str, Any]:
+    note = job.get(f'{name}Note')
+    text = '' if note else frame.as_json(job[name])
+    return {'name': name.capitalize(), 'note': note, 'text': text[:_MOST],
+            'cut': (f'cut; it has {words.number(len(text))} characters'
+                    if len(text) > _MOST else None)}

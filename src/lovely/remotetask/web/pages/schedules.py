@@ -1,0 +1,68 @@
+"""The list of schedules."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+
+from lovely.remotetask.web import presenter
+from lovely.remotetask.web.pages import words
+from lovely.remotetask.web.pages.frame import Page
+from lovely.remotetask.web.pages.rows import row
+from lovely.remotetask.web.requests import Request
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+
+_PAGE = 50
+
+_FIELDS = (('minute', 'minute'), ('hour', 'hour'),
+           ('dayOfMonth', 'day of the month'), ('month', 'month'),
+           ('dayOfWeek', 'day of the week'))
+_DAYS = ('Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday',
+         'Sunday')
+_MONTHS = ('January', 'February', 'March', 'April', 'May', 'June', 'July',
+           'August', 'September', 'October', 'November', 'December')
+
+
+def show(request: Request, part: str) -> Page:
+    """The jobs that run at certain times, the next one first."""
+    start = request.query.get('start') or None
+    found: Any = request.run(lambda service: _look(service, start), False)
+    return Page('schedules', 'Schedules', 'schedules', {
+        **found, 'is_first': start is None})
+
+
+def _look(service: TaskService, start: str | None) -> dict[str, Any]:
+    page = presenter.schedules(service, start, _PAGE)
+    return {'rows': [_row(one) for one in page['jobs']],
+            'next': page['next']}
+
+
+def _row(job: dict[str, Any]) -> dict[str, Any]:
+    last = job['lastRun']
+    return {**row(job), 'when': when(job), 'last': None if last is None else {
+        'outcome': words.badge(last['outcome']),
+        'took': words.duration(last['seconds']),
+        'ended': words.moment(last['endedAt'])}}
+
+
+def when(job: dict[str, Any]) -> str:
+    """A schedule in words, in UTC."""
+    parts = []
+    for name, title in _FIELDS:
+        values = job['schedule'][name]
+        if not values:
+            continue
+        shown = [_word(name, value) for value in values[:12]]
+        more = f' and {len(values) - 12} more' if len(values) > 12 else ''
+        parts.append(f'{title} {", ".join(shown)}{more}')
+    return '; '.join(parts) or 'once, after a delay'
+
+
+def _word(name: str, value: int) -> str:
+    if name == 'dayOfWeek' and 0 <= value < 7:
+        return _DAYS[value]
+    if name == 'month' and 1 <= value <= 12:
+        return _MONTHS[value - 1]
+    return str(value)

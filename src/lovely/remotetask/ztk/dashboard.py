@@ -1,0 +1,125 @@
+"""The pages of a service, as a view of the ZTK: ``<service>/@@dashboard/``."""
+
+from __future__ import annotations
+
+import functools
+import urllib.parse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from typing import Any
+
+import transaction
+from zope.authentication.interfaces import IUnauthenticatedPrincipal
+from zope.interface import implementer
+from zope.publisher.browser import BrowserView
+from zope.publisher.http import DirectResult
+from zope.publisher.interfaces.browser import IBrowserPublisher
+from zope.security import checkPermission
+from zope.security.interfaces import Unauthorized
+from zope.security.proxy import removeSecurityProxy
+from zope.traversing.browser.absoluteurl import absoluteURL
+
+from lovely.remotetask.host import visit
+from lovely.remotetask.web import csrf
+from lovely.remotetask.web import requests
+from lovely.remotetask.web import surface
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+
+NAME = '@@dashboard'
+
+
+@implementer(IBrowserPublisher)
+class Dashboard(BrowserView):
+    """Answers everything below its own address.
+
+    Every visitor gets as far as here: the surface asks for the permission of
+    each page, for the styles need none.
+    """
+
+    def __init__(self, context: Any, request: Any) -> None:
+        super().__init__(context, request)
+        self._names: list[str] = []
+
+    def publishTraverse(self, request: Any, name: str) -> Any:
+        """See IBrowserPublisher"""
+        self._names.append(name)
+        return self
+
+    def browserDefault(self, request: Any) -> Any:
+        """See IBrowserPublisher"""
+        return self, ()
+
+    def __call__(self) -> DirectResult:
+        """Answer the request.
+
+        Txn: the publisher's; doomed unless something is changed by it.
+        """
+        method = self.request.method
+        answer = surface.respond(self._request())
+        if answer.status >= 400 or method in ('GET', 'HEAD'):
+            transaction.doom()
+        if answer.status == 403 and not self._user() and (
+                method in ('GET', 'HEAD')):
+            # The application asks for a login.
+            raise Unauthorized(NAME)
+        response = self.request.response
+        response.setStatus(answer.status)
+        for name, value in answer.headers.items():
+            response.setHeader(name, value)
+        response.setHeader('Content-Type', answer.content_type)
+        response.setHeader('Content-Length', str(len(answer.body)))
+        # Past the publisher, which would put a <base> into the page.
+        return DirectResult((answer.body,))
+
+    def _request(self) -> requests.Request:
+        request = self.request
+        service = removeSecurityProxy(self.context)
+        url = urllib.parse.urlsplit(absoluteURL(service, request))
+        environ = request._environ
+        user = self._user()
+        return requests.Request(
+            request.method, '/'.join(self._names),
+            dict(urllib.parse.parse_qsl(environ.get('QUERY_STRING', ''),
+                                        keep_blank_values=True)),
+            {name[5:].lower().replace('_', '-'): value
+             for name, value in environ.items() if name.startswith('HTTP_')},
+            environ.get('CONTENT_TYPE', '').partition(';')[0].strip().lower(),
+            self._body, f'{url.path}/{NAME}', f'{url.scheme}://{url.netloc}',
+            user, lambda one: bool(checkPermission(one, service)),
+            csrf.of_service(self._run, user), self._run,
+            self._transact(service), environ.get('REMOTE_ADDR', ''))
+
+    def _user(self) -> str:
+        """The name of the account; '': a visitor without a login."""
+        principal = self.request.principal
+        if principal is None or IUnauthenticatedPrincipal.providedBy(
+                principal):
+            return ''
+        return str(principal.title or principal.id)
+
+    def _body(self) -> bytes:
+        # The publisher has read it already, into fields of its own making.
+        stream = self.request.bodyStream.getCacheStream()
+        body = stream.read(requests.DEFAULT_LIMIT + 1)
+        if len(body) > requests.DEFAULT_LIMIT:
+            raise requests.Refused(
+                413, f'the body is larger than {requests.DEFAULT_LIMIT} bytes')
+        return bytes(body)
+
+    def _run(self, function: Callable[[TaskService], object],
+             writes: bool) -> object:
+        """See presenter.Run"""
+        try:
+            return function(removeSecurityProxy(self.context))
+        except BaseException:
+            transaction.doom()
+            raise
+
+    def _transact(self, service: TaskService) -> requests.Transacts:
+        """See bulk.Transact"""
+        host = service.host
+        jar: Any = service._p_jar
+        return functools.partial(visit, jar.db(), host.path_of(service), host,
+                                 writes=True)
