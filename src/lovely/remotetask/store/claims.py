@@ -146,6 +146,7 @@ class Slot(Persistent):
             self.progress = Progress()
         if self.history is None:
             self.history = History()
+
     def renew(self, name: str) -> bool:
         """Put an empty log in the place of one that has lost a record.
 
@@ -167,12 +168,15 @@ class Slot(Persistent):
 
 def _known_total(log: Log) -> int:
     """The total of a log that has lost a record, as far as it is known."""
+    others = 0
+    with suppress(POSKeyError):
+        others = log.others
     for first in reversed(_readable(log)):
         with suppress(POSKeyError):
             found: int = log.buckets[first].get(-1, 0)
             if found:
-                return log.others + found
-    return log.others
+                return others + found
+    return others
 
 
 def _readable(log: Log) -> list[int]:
