@@ -167,16 +167,11 @@ class Slot(Persistent):
 
 def _known_total(log: Log) -> int:
     """The total of a log that has lost a record, as far as it is known."""
-    for first in reversed(_readable(log)):
-        with suppress(POSKeyError):
-            found: int = log.buckets[first].get(-1, 0)
-            if found:
-                return log.others + found
-    return log.others
-
-
-def _readable(log: Log) -> list[int]:
-    try:
-        return list(log.buckets.keys())
-    except POSKeyError:
-        return []
+    known = 0
+    # The record of the log itself may be lost, of its tree, or of a bucket.
+    with suppress(POSKeyError):
+        known = others = log.others
+        for first in log.buckets:
+            with suppress(POSKeyError):
+                known = max(known, others + log.buckets[first].get(-1, 0))
+    return known
