@@ -156,8 +156,8 @@ def test_check_has_a_text_for_all_that_is_found():
 def test_workers(ask):
     run = ask('workers')
     head, *rows = run.stdout.splitlines()
-    assert head.split() == ['worker', 'host', 'since', 'evidence',
-                            'slots', 'jobs']
+    assert head.split() == ['worker', 'host', 'since', 'last', 'sign',
+                            'evidence', 'slots', 'jobs']
     found = json.loads(ask('workers', '--json').stdout)['workers']
     if ask.kind == 'server':
         # A server that has just started may still be enrolling.

@@ -146,7 +146,6 @@ class Slot(Persistent):
             self.progress = Progress()
         if self.history is None:
             self.history = History()
-
     def renew(self, name: str) -> bool:
         """Put an empty log in the place of one that has lost a record.
 
@@ -168,19 +167,11 @@ class Slot(Persistent):
 
 def _known_total(log: Log) -> int:
     """The total of a log that has lost a record, as far as it is known."""
-    others = 0
+    known = 0
+    # The record of the log itself may be lost, of its tree, or of a bucket.
     with suppress(POSKeyError):
-        others = log.others
-    for first in reversed(_readable(log)):
-        with suppress(POSKeyError):
-            found: int = log.buckets[first].get(-1, 0)
-            if found:
-                return others + found
-    return others
-
-
-def _readable(log: Log) -> list[int]:
-    try:
-        return list(log.buckets.keys())
-    except POSKeyError:
-        return []
+        known = others = log.others
+        for first in log.buckets:
+            with suppress(POSKeyError):
+                known = max(known, others + log.buckets[first].get(-1, 0))
+    return known

@@ -58,7 +58,7 @@ class Log(Persistent):
         added = 0
         for moment, jobid in entries:
             if bucket is None or len(bucket) - (_TOTAL in bucket) >= _CHUNK:
-                if bucket is not None:
+                if bucket is not None and added:
                     bucket[_TOTAL] = total + added
                 self.prune()
                 bucket = self.buckets[moment] = LLBucket()
