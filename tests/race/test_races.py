@@ -25,6 +25,8 @@ from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 60
 SECONDS = 5.0
+# With fewer jobs than these, the threads have met too rarely.
+ENOUGH = 200
 
 
 class Race:
@@ -172,7 +174,11 @@ def test_each_effect_once_or_cancelled_and_none_lost(race, takeovers):
     threads = [race.thread(step) for step in (
         race.produce, race.produce, race.produce, race.cancel, race.clean,
         *([race.retire] if takeovers else []))]
-    race.over.wait(SECONDS)
+    end = time.monotonic() + SECONDS
+    late = end + DEADLINE       # of a machine that has other work to do
+    while not race.over.wait(0.05) and (
+            time.monotonic() < end or len(race.added) <= ENOUGH):
+        assert time.monotonic() < late, len(race.added)
     race.over.set()
     for thread in threads:
         thread.join(DEADLINE)
@@ -194,7 +200,6 @@ def test_each_effect_once_or_cancelled_and_none_lost(race, takeovers):
     ended = race.ended | race.read(lambda service: {
         job.id: job.status for job in service.jobs.values()})
     effects = race.read(lambda service: dict(service.__parent__['effects']))
-    assert len(race.added) > 200
     # None is lost, and none has come from nowhere.
     assert set(ended) == race.added
     assert set(ended.values()) <= {'completed', 'cancelled'}

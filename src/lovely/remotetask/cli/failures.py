@@ -38,7 +38,8 @@ def _is_damaged(error: BaseException) -> bool:
 
 def line(error: BaseException) -> str:
     """The line that the user reads about an error."""
-    if isinstance(error.__cause__, ConfigurationError):
+    if not isinstance(error, Failure) and isinstance(
+            error.__cause__, ConfigurationError):
         # ZODB wraps what a record has raised: a newer release wrote it.
         error = error.__cause__
     if isinstance(error, Failure | ConfigurationError):
