@@ -200,8 +200,8 @@ def test_show_tells_how_far_a_job_has_come(database, register):
     shown = ask('show', str(jobs[0])).stdout
     assert re.search(r'^progress: +1,041 of 12,000: page 41 '
                      r'\(1970-01-01 00:00:00 UTC\)$', shown, re.M)
-    told = json.loads(ask('show', str(jobs[0]), '--json').stdout)
-    assert told['progress'] == {
+    found = json.loads(ask('show', str(jobs[0]), '--json').stdout)
+    assert found['progress'] == {
         'done': 1041, 'total': 12000, 'message': 'page\n41',
         'at': '1970-01-01T00:00:00+00:00'}
     [worker] = json.loads(ask('workers', '--json').stdout)['workers']

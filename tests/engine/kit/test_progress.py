@@ -184,7 +184,7 @@ def test_a_slot_of_an_earlier_release(world, work):
 
     def age(service):
         for slot in service.jobqueue.slots.values():
-            del slot.progress
+            slot.progress = None
 
     world.do(age)
     thread = threading.Thread(target=worker.run, args=(worker.claim(),))

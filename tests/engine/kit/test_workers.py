@@ -187,7 +187,9 @@ def test_stats_tell_where_the_jobs_are(world, held, ran):
     assert stats == {
         'queued': 2, 'processing': 1, 'scheduled': 2, 'start later': 1,
         'completed': 0, 'error': 0, 'cancelled': 1, 'workers': 1,
-        'paused': False, 'reruns': {}}
+        'completedTotal': 0, 'errorTotal': 0, 'paused': False,
+        'pausedBy': None, 'pausedAt': None, 'pauseReason': None,
+        'reruns': {}}
     listed = world.see(lambda service: [
         (job.status, job.input) for job in service.listJobs()[0]])
     # What runs or waits first, what is over last, each job once.
