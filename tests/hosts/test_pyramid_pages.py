@@ -2,7 +2,10 @@
 
 import dataclasses
 import os
+import re
 import subprocess
+import textwrap
+from pathlib import Path
 
 import pytest
 import web_tasks
@@ -12,6 +15,9 @@ from waiting import wait_until
 from web_checks import *  # noqa: F403
 from web_host import WebHost
 from web_host import filled
+
+HOWTO = (Path(__file__).parents[2] / 'docs' / 'howto'
+         / 'watch-jobs-in-a-browser.rst').read_text(encoding='utf-8')
 
 pytestmark = pytest.mark.environment('pyramid')
 
@@ -128,3 +134,23 @@ def test_the_address_without_a_slash_is_moved_for_good(web_host):
 def test_both_applications_have_services_of_their_own(web_host):
     with filled(web_host) as made:
         assert made['later'] in web_host.get('jobs?status=scheduled').text
+
+
+def test_the_application_of_the_howto(environment, tmp_path):
+    """It shows the pages to those whom its policy lets in."""
+    text, = re.findall(r':caption: watched\.py\n\n((?:   .*\n|\n)+)', HOWTO)
+    (tmp_path / 'watched.py').write_text(textwrap.dedent(text))
+    done = subprocess.run(
+        [environment.python, '-c', '''
+from webtest import TestApp
+import watched
+app = TestApp(watched.main({}, **{'zodbconn.uri': 'memory://'}))
+for user in ('mia', 'ben', 'eve'):
+    answer = app.get('/admin/remotetasks/', headers={'X-User': user},
+                     status='*')
+    print(user, answer.status_int, 'Pause' in answer)
+'''], cwd=tmp_path, text=True, capture_output=True,
+        env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split('\n')[:3] == [
+        'mia 200 True', 'ben 200 False', 'eve 403 False']

@@ -4,6 +4,7 @@ A file of tests imports them, and has a fixture ``web_host`` (see WebHost) of
 the scope ``module`` and a fixture ``serve_host``, the host to compare with.
 """
 
+import json
 import os
 import re
 
@@ -19,14 +20,17 @@ from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.web import surface
+from lovely.remotetask.web.api import routes
 from lovely.remotetask.web.pages.frame import HEADERS
 
 _IN_EACH_RUN = ('serve', 'pyramid')
 _NAMES = {VIEW: 'View', ADD: 'Add', MANAGE: 'Manage'}
 
-#: Each route, with what it takes.
+#: Each route of the pages and of the API, with what it takes.
 ALL = [(path, method, route.permission)
-       for path, methods in surface.ROUTES.items()
+       for table, prefix in ((surface.ROUTES, ''), (routes.ROUTES, 'api/v1/'))
+       for path, methods in ((prefix + path, methods)
+                             for path, methods in table.items())
        for method, route in methods.items()]
 
 
@@ -120,9 +124,18 @@ def test_who_may_do_what(web_host, who):
             continue
         form = {'job': jobid, 'sure': '1', 'status': 'scheduled',
                 'task': 'echo', 'input': '1', name: value}
-        answer = web_host.ask(
-            method, path.replace('ID', jobid), form if method == 'POST'
-            else None, who, Origin=web_host.origin)
+        place = path.replace('ID', jobid).replace('NAME', 'welcome')
+        if path.startswith('api/'):
+            answer = web_host.ask(
+                method, place, body=None if method == 'GET' else '{}',
+                who=who, Content_Type='application/json')
+        else:
+            answer = web_host.ask(
+                method, place, form if method == 'POST' else None, who,
+                Origin=web_host.origin)
+        if web_host.name == 'ztk' and method == 'DELETE':
+            assert answer.status in (401, 404)
+            continue
         if who == 'anonymous':
             assert answer.status in web_host.hidden, (path, answer)
         else:
@@ -131,8 +144,7 @@ def test_who_may_do_what(web_host, who):
                 assert 'takes the permission' in answer.text, path
         for word in ('welcome', 'topsecret', jobid):
             # The form of a browser's login has the address in it.
-            told = answer.text.replace(f'jobs/{jobid}', '').replace(
-                f'jobs%2F{jobid}', '')
+            told = re.sub(rf'\w+(/|%2F)({jobid}|welcome)', '', answer.text)
             assert word not in told, (path, answer)
         assert _state(web_host) == before, path
     if 'View' in may:
@@ -200,6 +212,29 @@ def test_bodies_that_are_no_forms(web_host, body, content_type, status):
     answer = web_host.ask('POST', 'pause', body=body, Origin=web_host.origin,
                           Content_Type=content_type)
     assert answer.status == status, answer
+
+
+def test_programs_are_answered_in_json(web_host):
+    """By the account of the request, without a token of a form."""
+    def call(method, path, data=None, **headers):
+        answer = web_host.ask(
+            method, f'api/v1/{path}', body=None if data is None
+            else json.dumps(data), Content_Type='application/json', **headers)
+        return answer.status, json.loads(answer.text or 'null')
+
+    status, added = call('POST', 'jobs', {'task': 'welcome', 'delay': 3600,
+                                          'input': {'name': 'Zoë'}})
+    assert status == 201
+    path = f'jobs/{added["id"]}'
+    status, job = call('GET', path)
+    assert (status, job['input']) == (200, {'name': 'Zoë'})
+    status, told = call('POST', 'jobs', {'task': 'nothing'})
+    assert status == 400 and 'does not exist' in told['detail']
+    status, told = call('POST', f'{path}/cancel', {}, Origin='null')
+    assert status == 403
+    assert call('POST', f'{path}/cancel', {})[1]['status'] == 'cancelled'
+    assert call('DELETE', path)[0] == 204
+    assert call('GET', path)[0] == 404
 
 
 # --- in a browser ------------------------------------------------------------
