@@ -1,4 +1,4 @@
-"""docs/howto/run-a-server.rst, typed into a shell from top to bottom."""
+"""Pages of the how-tos, typed into a shell from top to bottom."""
 
 import doctest
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / 'docs' / 'howto' / 'run-a-server.rst'
+HOWTOS = Path(__file__).parents[2] / 'docs' / 'howto'
 DEADLINE = 60
 
 _BLOCK = re.compile(
@@ -36,7 +36,9 @@ def commands(text):
 @pytest.mark.skipif(shutil.which('bash') is None or
                     shutil.which('curl') is None,
                     reason='the page is typed into bash and uses curl')
-def test_run_a_server(serve, environ, tmp_path):
+@pytest.mark.parametrize('page, number', [
+    ('run-a-server.rst', 11), ('watch-jobs-in-a-browser.rst', 2)])
+def test_what_is_typed(serve, environ, tmp_path, page, number):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
@@ -45,7 +47,8 @@ def test_run_a_server(serve, environ, tmp_path):
     checker = doctest.OutputChecker()
     said = PRELUDE
     ran = 0
-    for block in _BLOCK.finditer(PAGE.read_text().replace('8080', port)):
+    for block in _BLOCK.finditer(
+            (HOWTOS / page).read_text().replace('8080', port)):
         text = textwrap.dedent(block['text']).strip() + '\n'
         if block['kind'] == 'python':
             (tmp_path / block['file']).write_text(text)
@@ -53,7 +56,8 @@ def test_run_a_server(serve, environ, tmp_path):
         for command, expected in commands(text):
             if command.startswith('remotetask serve'):
                 server = serve(*command.split()[2:], '--port', port)
-                line = server.lines.get(timeout=DEADLINE)
+                line = ''.join(server.lines.get(timeout=DEADLINE)
+                               for _ in expected.strip().splitlines())
             else:
                 # One shell per command; variables are carried along.
                 assigned = re.match(r'(\w+)=\$\(', command)
@@ -72,6 +76,6 @@ def test_run_a_server(serve, environ, tmp_path):
                 expected, line, doctest.ELLIPSIS
                 | doctest.NORMALIZE_WHITESPACE), (command, line)
             ran += 1
-    assert ran > 10
+    assert ran >= number
     assert server.stop() == 0
     assert os.path.exists(tmp_path / 'remotetask-data' / 'Data.fs')

@@ -12,6 +12,9 @@ import pytest
 
 HERE = Path(__file__).parent
 
+# Tests and what they ask, in modules that files of tests import.
+pytest.register_assert_rewrite('web_checks', 'web_host', 'browser_steps')
+
 
 def _environments():
     # pytest imports tests without their directory on sys.path.
@@ -77,3 +80,13 @@ def inside(environment, tmp_path):
         return result.stdout
 
     return run
+
+
+@pytest.fixture(scope='session')
+def serve_host(tmp_path_factory):
+    """`remotetask serve` with the tasks of web_tasks, see WebHost."""
+    # Not above: this file is also loaded inside of hosts.
+    from serve_host import serving
+
+    with serving(tmp_path_factory.mktemp('serve')) as host:
+        yield host

@@ -4,10 +4,16 @@ import re
 import signal
 import time
 import xmlrpc.client
+from base64 import b64encode
 
+import browser_steps
 import pytest
 import zope_instance as instances
 from waiting import wait_until
+from web_checks import *  # noqa: F403
+from web_host import WebHost
+from web_host import filled
+from web_host import main
 
 pytestmark = pytest.mark.environment('zope')
 
@@ -27,6 +33,9 @@ app.site._addRole('Reader')
 app.site.acl_users.userFolderAddUser('jane', 'pw', ['Worker'], [])
 app.site.acl_users.userFolderAddUser('rita', 'pw', ['Reader'], [])
 app.site.acl_users.userFolderAddUser('nora', 'pw', [], [])
+app.site._addRole('Boss')
+app.site.acl_users.userFolderAddUser('mona', 'pw', ['Boss'], [])
+app.site.manage_permission('Remote tasks: Manage', ['Boss'], 1)
 import ourtasks
 app.site._setObject('own', ourtasks.Own('own'))
 app.site.manage_permission('Remote tasks: Add jobs', ['Worker'], 1)
@@ -78,6 +87,19 @@ def server(fresh, steps):
     return fresh
 
 
+@pytest.fixture(scope='module')
+def web_host(server):
+    """The pages of the service that the ZMI has added."""
+    people = {'nobody': 'nora', 'viewer': 'rita', 'adder': 'jane',
+              'manager': 'admin'}
+    return WebHost(
+        'zope', server.port, '/site/tasks/dashboard',
+        {'anonymous': {}, **{who: {'Authorization': 'Basic ' + b64encode(
+            f'{user}:pw'.encode()).decode()} for who, user in people.items()}},
+        tasks=('big', 'count', 'hold', 'look', 'note', 'secret'),
+        links={'Back to the folder': '/site/manage_main'})
+
+
 # --- before anything is configured -------------------------------------------
 
 def test_a_fresh_instance_with_the_slug_is_quiet(steps):
@@ -127,7 +149,8 @@ def test_xmlrpc_by_the_url_of_the_service(server):
     assert result == given
     assert proxy.getError(jobid) == 'None'
     assert proxy.getAvailableTasks() == [
-        'big', 'count', 'echo', 'hold', 'look', 'note']
+        'big', 'count', 'echo', 'fail', 'hold', 'look', 'note', 'plan',
+        'welcome']
     assert proxy.cancel(jobid) is True
     assert 'add' in proxy.listMethods()
     assert proxy.methodSignature('add') == [['int', 'str', 'dict']]
@@ -256,9 +279,82 @@ def test_methods_of_subclasses_are_denied_too(server, user):
 
 
 def test_the_bare_url(server):
-    """No page yet; and no error of the server."""
+    """No page; and no error of the server."""
     assert server.get('/site/tasks')[0] < 500
-    assert server.get('/site/tasks/manage_workspace')[0] == 302
+
+
+# --- pages -------------------------------------------------------------------
+
+def test_a_click_in_the_zmi_leads_to_the_jobs(server, web_host):
+    """hosts.md, Zope acceptance 2: the first tab."""
+    status, headers, _ = server.get('/site/tasks/manage_workspace')
+    assert (status, headers['Location'].removeprefix(web_host.origin)) == (
+        302, '/site/tasks/dashboard/')
+    text = server.get('/site/tasks/manage_access')[2]
+    assert re.search(r'href="[^"]*dashboard/"[^>]*>\s*Jobs', text), text
+
+
+def test_the_address_of_052(server, web_host):
+    status, headers, _ = server.get('/site/tasks/jobs.html')
+    assert (status, headers['Location'].removeprefix(web_host.origin)) == (
+        303, '/site/tasks/dashboard/jobs')
+    assert server.get('/site/tasks/jobs.html', user='nora:pw')[0] == 401
+
+
+def test_a_visitor_is_asked_to_log_in(web_host):
+    """By a challenge, and it learns no id, name or count."""
+    for path in ('', 'jobs', 'jobs/1'):
+        answer = web_host.get(path, who='anonymous')
+        assert answer.status == 401
+        assert answer.headers['WWW-Authenticate'].startswith('basic ')
+        assert 'data-remotetask' not in answer.text
+    # Not by the script of a page that is open: no dialog comes up.
+    answer = web_host.get(who='anonymous', X_Remotetask_Live='1')
+    assert (answer.status, answer.headers['WWW-Authenticate']) == (403, None)
+
+
+def test_who_may_manage_and_not_look(server, web_host):
+    """The permissions are three, and none of them has another in it."""
+    mona = {'Authorization': 'Basic ' + b64encode(b'mona:pw').decode()}
+    web_host.people['boss'] = mona
+    try:
+        assert web_host.get('', 'boss').status == 403
+        assert 'echo' not in web_host.get('jobs/add', 'boss').text
+    finally:
+        del web_host.people['boss']
+
+
+def test_pages_behind_a_proxy(server, web_host):
+    """Links, and the origin of forms, are those that the browser knows."""
+    outside = '/VirtualHostBase/https/www.example.org:443'
+    place = f'{outside}/site/VirtualHostRoot/_vh_admin/tasks/dashboard'
+    with filled(web_host) as made:
+        text = web_host.ask('GET', f'{place}/jobs', raw=True).text
+        assert f'href="/admin/tasks/dashboard/jobs/{made["done"]}"' in text
+        assert '/site/' not in main(text)
+    name, value = web_host.token()
+    for origin, status in (('https://www.example.org', 303),
+                           (web_host.origin, 403)):
+        answer = web_host.ask('POST', f'{place}/pause', {name: value},
+                              raw=True, Origin=origin)
+        assert answer.status == status, answer
+    assert answer.headers['Location'] is None
+    answer = web_host.ask('POST', f'{place}/resume', {name: value}, raw=True,
+                          Origin='https://www.example.org')
+    assert answer.headers['Location'].removeprefix(
+        'https://www.example.org') == '/admin/tasks/dashboard/?done=resumed'
+
+
+def test_the_pages_in_the_frame_of_the_zmi(web_host, browser):
+    with browser_steps.window(browser, web_host, silent=False) as page:
+        page.goto(f'{web_host.origin}/site/manage')
+        frame = page.frame_locator('frame[name=manage_main]')
+        frame.get_by_role('link', name='tasks').first.click()
+        frame.locator('[data-remotetask]').wait_for()
+        frame.get_by_role('link', name='Jobs', exact=True).click()
+        frame.locator('form.list').wait_for()
+        frame.get_by_role('link', name='Back to the folder').click()
+        frame.locator('form[name=objectItems]').wait_for()
 
 
 # --- tasks -------------------------------------------------------------------
@@ -300,7 +396,10 @@ def test_the_end_of_the_server_gives_jobs_back(server, number):
         transaction.commit()
         ''', LOVELY_REMOTETASK_AUTOSTART='0')
     assert said.split() == ['queued', '0'], (code, told)
-    assert code == 0 and 'Traceback' not in told, told
+    assert code == 0, told
+    # The tests of the pages have jobs that fail.
+    assert told.count('Traceback') == told.count(
+        'Caught a generic exception'), told
     server.start()
     assert server.proxy().getStatus(jobid) == 'cancelled'
 

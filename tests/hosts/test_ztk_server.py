@@ -16,11 +16,15 @@ from xmlrpc.client import ProtocolError
 from xmlrpc.client import ServerProxy
 from xmlrpc.client import loads
 
+import browser_steps
 import host_forks
 import pytest
+import web_tasks
 from waiting import answers
 from waiting import free_port
 from waiting import wait_until
+from web_checks import *  # noqa: F403
+from web_host import WebHost
 
 pytestmark = pytest.mark.environment('ztk')
 
@@ -29,7 +33,12 @@ HOWTO = DOCS / 'howto' / 'run-in-a-ztk-application.rst'
 REFERENCE = DOCS / 'reference' / 'ztk.rst'
 SECONDS = 40
 
-BOSS = 'Basic ' + b64encode(b'boss:secret').decode()
+
+def basic(user):
+    return 'Basic ' + b64encode(f'{user}:secret'.encode()).decode()
+
+
+BOSS = basic('boss')
 
 #: More people: who may do everything, and who may only look.
 PEOPLE = '''
@@ -38,8 +47,16 @@ PEOPLE = '''
   <principal id="shop.guest" title="Guest" login="guest" password="secret" />
   <grant permissions="zope.View lovely.remotetask.View"
          principal="shop.guest" />
+  <principal id="shop.adder" title="Adder" login="adder" password="secret" />
+  <grant permissions="zope.View lovely.remotetask.Add"
+         principal="shop.adder" />
+  <principal id="shop.nora" title="Nora" login="nora" password="secret" />
+  <grant permission="zope.View" principal="shop.nora" />
 </configure>
 '''
+
+#: Visitors get as far as a service: what it tells them is its own affair.
+VISITORS = '  <grant permission="zope.View" principal="shop.anybody" />\n'
 
 #: A second site, and services by several names.
 SITES = '''
@@ -171,9 +188,23 @@ def server(environment, tmp_path_factory):
             '<include package="lovely.remotetask" />')
         files['zope.conf'] = files['zope.conf'].replace(
             'autostart @tasks', 'autostart *@*')
+        files['site.zcml'] = files['site.zcml'].replace(
+            '</configure>', web_tasks.ZCML + VISITORS + '</configure>')
 
-    with serving(environment, tmp_path_factory.mktemp('ztk'), edit) as made:
+    place = tmp_path_factory.mktemp('ztk')
+    web_tasks.install(place)
+    with serving(environment, place, edit) as made:
         yield made
+
+
+@pytest.fixture(scope='module')
+def web_host(server):
+    people = {'nobody': 'nora', 'viewer': 'guest', 'adder': 'adder',
+              'manager': 'boss'}
+    return WebHost('ztk', server.port, '/tasks/@@dashboard', {
+        'anonymous': {}, **{who: {'Authorization': basic(user)}
+                            for who, user in people.items()}},
+        tasks=('greet',))
 
 
 def test_the_howto(environment, tmp_path):
@@ -345,6 +376,26 @@ from lovely.remotetask.host import current
 xmlconfig.file('configure.zcml', lovely.remotetask)
 print(type(current()).__name__)
 """) == f'{host}\n'
+
+
+def test_a_browser_is_asked_to_log_in(web_host, browser):
+    """By a challenge, which a browser answers; then pages and forms work."""
+    answer = web_host.get(who='anonymous')
+    assert answer.status == 401
+    assert answer.headers['WWW-Authenticate'].startswith('basic ')
+    assert 'data-remotetask' not in answer.text
+    # Not by the script of a page that is open: no dialog comes up.
+    answer = web_host.get(who='anonymous', X_Remotetask_Live='1')
+    assert (answer.status, answer.headers['WWW-Authenticate']) == (403, None)
+    with browser_steps.window(
+            browser, web_host, 'anonymous', silent=False, http_credentials={
+                'username': 'boss', 'password': 'secret'}) as page:
+        page.goto(web_host.url())
+        assert 'You are Boss.' in page.locator('footer').inner_text()
+        page.get_by_role('button', name='Pause').click()
+        page.wait_for_url('**/?done=paused')
+        page.get_by_role('button', name='Resume').click()
+        page.wait_for_url('**/?done=resumed')
 
 
 def test_autostart_of_everything(server):

@@ -129,7 +129,7 @@ def test_the_upgrade_from_version_1(site):
     setup = site.portal_setup
     setup.setLastVersionForProfile(profile, '1')
     setup.upgradeProfile(profile)
-    assert setup.getLastVersionForProfile(profile) == ('2',)
+    assert setup.getLastVersionForProfile(profile) == ('3',)
     assert sites.registered(manager) == {'tasks': aq_base(site.tasks)}
     stored, = (one.component for one
                in Components.registeredUtilities(aq_base(manager))
@@ -138,6 +138,34 @@ def test_the_upgrade_from_version_1(site):
     assert 'Site Administrator' in [
         role['name'] for role in site.rolesOfPermission('Remote tasks: View')
         if role['selected']]
+
+
+def entries(site):
+    """What the add-on has in Site Setup: {id: address}."""
+    return {entry.getId(): entry.getActionExpression()
+            for entry in site.portal_controlpanel.listActions()
+            if entry.getAppId() == 'lovely.remotetask'}
+
+
+def test_the_upgrade_from_version_2(site):
+    """Its jobs were in no list of Site Setup."""
+    site.portal_controlpanel.unregisterConfiglet('remotetasks')
+    assert entries(site) == {}
+    profile = 'lovely.remotetask:default'
+    setup = site.portal_setup
+    setup.setLastVersionForProfile(profile, '2')
+    setup.upgradeProfile(profile)
+    assert setup.getLastVersionForProfile(profile) == ('3',)
+    assert entries(site) == {
+        'remotetasks': 'string:${portal_url}/tasks/dashboard/'}
+
+
+def test_the_entry_in_site_setup(site):
+    assert len(entries(site)) == 1
+    install(site)
+    assert len(entries(site)) == 1
+    uninstall(site)
+    assert entries(site) == {}
 
 
 def test_each_job_has_a_request_of_its_own(driver, people):

@@ -12,6 +12,7 @@ from base64 import b64encode
 
 import pytest
 import waiting
+import web_tasks
 
 DEADLINE = 90
 
@@ -81,6 +82,7 @@ ADDON = {
   <remotetask:task name="look" handler=".tasks.look" />
   <remotetask:task name="make" handler=".tasks.make" />
   <remotetask:task name="where" handler=".tasks.where" />
+""" + web_tasks.ZCML + """
   <browser:page for="*" name="token" class=".tasks.Token"
       permission="zope2.View" />
   <browser:page for="*" name="enqueue" class=".tasks.Enqueue"
@@ -188,6 +190,7 @@ class Plone:
             path = self.place / 'addons' / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
+        web_tasks.install(self.place / 'addons')
         ini = self.instance / 'etc' / 'zope.ini'
         ini.write_text(ini.read_text().replace('8080', str(self.port)))
         (self.place / 'zeo.conf').write_text(ZEO.format(

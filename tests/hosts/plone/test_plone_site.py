@@ -6,9 +6,13 @@ import signal
 import subprocess
 import textwrap
 import xmlrpc.client
+from base64 import b64encode
 from pathlib import Path
 
+import browser_steps
 import pytest
+from web_checks import *  # noqa: F403
+from web_host import WebHost
 
 pytestmark = pytest.mark.environment('plone')
 
@@ -41,6 +45,36 @@ def worker(installed):
     return installed.worker(*command.split())
 
 
+#: People who may look only, and add only: an integrator's own roles.
+ROLES = """
+import transaction
+for role, user, permission in (('Looker', 'vera', 'Remote tasks: View'),
+                               ('Adder', 'ada', 'Remote tasks: Add jobs')):
+    app.Plone._addRole(role)
+    app.Plone.acl_users.portal_role_manager.addRole(role)
+    app.Plone.acl_users.userFolderAddUser(
+        user, f'secret-of-{user}', [role], [])
+    app.Plone.tasks.manage_permission(permission, [role], 1)
+transaction.commit()
+"""
+
+
+@pytest.fixture(scope='session')
+def web_host(installed, worker):
+    """The pages; the manager is a Site Administrator."""
+    installed.script(ROLES)
+    people = {'nobody': 'jane', 'viewer': 'vera', 'adder': 'ada',
+              'manager': 'sam'}
+    return WebHost(
+        'plone', installed.port, '/Plone/tasks/dashboard',
+        {'anonymous': {}, **{
+            who: {'Authorization': 'Basic ' + b64encode(
+                f'{user}:secret-of-{user}'.encode()).decode()}
+            for who, user in people.items()}},
+        tasks=('look', 'make', 'where'), hidden=(302, 401, 403),
+        links={'Site Setup': '/Plone/@@overview-controlpanel'})
+
+
 def test_starts_without_a_slug(before, plone):
     """hosts.md, Plone acceptance 1, second half."""
     assert not (plone.instance / 'etc' / 'package-includes').exists()
@@ -57,7 +91,7 @@ def test_starts_without_a_slug(before, plone):
 def test_is_installed_by_the_control_panel(installed):
     """The profile, by HTTP; once more it changes nothing."""
     assert installed.proxy().getAvailableTasks() == [
-        'echo', 'look', 'make', 'where']
+        'echo', 'fail', 'look', 'make', 'plan', 'welcome', 'where']
     first = installed.proxy().add('echo', 'kept')
     installed.script('''
         from zope.component.hooks import setSite
@@ -80,6 +114,51 @@ def test_the_service_is_the_site_s_utility(installed):
         service = getUtility(ITaskService, 'tasks')
         print('/'.join(service.getPhysicalPath()))
         ''').strip().splitlines()[-1] == '/Plone/tasks'
+
+
+# --- pages -------------------------------------------------------------------
+
+def test_site_setup_leads_to_the_jobs(installed, web_host):
+    """For a Site Administrator; others do not see it."""
+    for user, sees in (('sam', True), ('admin', True), ('jane', False)):
+        text = installed.get('/Plone/@@overview-controlpanel', user)[2]
+        assert (f'{web_host.mount}/"' in text) == sees, user
+
+
+def test_a_visitor_is_led_to_the_login(web_host):
+    answer = web_host.get(who='anonymous')
+    assert answer.status == 302
+    assert 'require_login' in answer.headers['Location']
+    # Not the script of a page that is open, which says so itself.
+    answer = web_host.get(who='anonymous', X_Remotetask_Live='1')
+    assert answer.status == 403
+
+
+def test_plone_writes_nothing_into_the_pages(web_host):
+    """No theme, no script, and no token but ours, which no address has."""
+    answer = web_host.get('jobs')
+    assert 'protect.js' not in answer.text
+    assert 'plone' not in answer.text.replace('/Plone/', '').lower()
+    filters = re.search(r'<form class="filter".*?</form>', answer.text, re.S)
+    assert '_authenticator' not in filters.group()
+
+
+def test_the_login_of_plone(web_host, browser):
+    """By its form and its cookie; then pages and forms work."""
+    with browser_steps.window(
+            browser, web_host, 'anonymous', silent=False) as page:
+        page.goto(web_host.url())
+        page.locator('#__ac_name').fill('sam')
+        page.locator('#__ac_password').fill('secret-of-sam')
+        page.locator('#buttons-login').click()
+        page.locator('[data-remotetask]').wait_for()
+        page.get_by_role('button', name='Pause').click()
+        page.wait_for_url('**/?done=paused')
+        page.get_by_role('button', name='Resume').click()
+        page.wait_for_url('**/?done=resumed')
+        page.get_by_role('link', name='Site Setup').click()
+        page.get_by_role('link', name='Remote tasks').click()
+        page.locator('[data-remotetask]').wait_for()
 
 
 # --- XML-RPC and plone.protect -----------------------------------------------

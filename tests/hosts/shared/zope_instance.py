@@ -11,6 +11,7 @@ import urllib.parse
 import xmlrpc.client
 
 import host_forks
+import web_tasks
 from waiting import free_port
 from waiting import wait_until
 
@@ -97,6 +98,7 @@ ZCML = '''
   <remotetask:task name="hold" handler="ourtasks.hold" />
   <remotetask:task name="big" handler="ourtasks.big" />
   <remotetask:task name="secret" handler="ourtasks.big" remote="no" />
+''' + web_tasks.ZCML + '''\
   <browser:page for="*" name="count_jobs" class="ourtasks.CountJobs"
       permission="zope2.View" />
   <browser:page for="*" name="service_names" class="ourtasks.ServiceNames"
@@ -129,6 +131,7 @@ class Instance:
         self.slug = includes / 'lovely.remotetask-configure.zcml'
         self.slug.write_text(SLUG)
         (place / 'ourtasks.py').write_text(TASKS)
+        web_tasks.install(place)
         self.conf = self.place / 'etc' / 'zope.conf'
         self.log = self.place / 'var' / 'log' / 'event.log'
         self.environ = {**os.environ, 'PYTHONPATH': str(place),

@@ -62,6 +62,15 @@ def upgrade_to_2(tool: Any) -> None:
     sites.upgrade(_site(tool))
 
 
+def upgrade_to_3(tool: Any) -> None:
+    """Add the entry in Site Setup.
+
+    Txn: the caller commits.
+    """
+    tool.runImportStepFromProfile(
+        'profile-lovely.remotetask:default', 'controlpanel')
+
+
 def refuse_while_pending(tool: Any) -> None:
     """Refuse to uninstall a service that still has jobs to run.
 

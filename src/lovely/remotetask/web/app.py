@@ -315,8 +315,9 @@ def _cookie_name(request: webob.Request) -> str:
 def _sent(response: Response) -> webob.Response:
     found = webob.Response(status=response.status, body=response.body)
     found.headers['Content-Type'] = response.content_type
+    # Where nothing has changed there is no body, and no length of one.
     if response.status == 304:
-        del found.headers['Content-Length']
+        found.content_length = None
     found.headers.update(response.headers)
     return found
 

@@ -80,12 +80,14 @@ class Dashboard(BrowserView):
         # Plone would write the page anew, in quirks mode and with a script
         # and a token of its own in each form.
         self.request.environ['plone.transformchain.disable'] = True
-        answer = surface.respond(self._request())
+        asked = self._request()
+        answer = surface.respond(asked)
         if answer.status >= 400 or self.request.method in ('GET', 'HEAD'):
             transaction.doom()
         if answer.status == 403 and self._user() is None and (
-                self.request.method in ('GET', 'HEAD')):
-            # Zope asks for a login.
+                self.request.method in ('GET', 'HEAD') and not asked.is_live):
+            # Zope asks for a login.  Not by the script of a page: the browser
+            # would interrupt its reader with a dialog.
             raise Unauthorized(NAME)
         response = self.request.response
         response.setStatus(answer.status, lock=True)
@@ -156,6 +158,16 @@ class Dashboard(BrowserView):
             return []
         site = portal.getPortalObject().absolute_url_path()
         return [('Site Setup', f'{site}/@@overview-controlpanel')]
+
+
+class ToJobs(BrowserView):
+    """``jobs.html``, where bookmarks of 0.5.2 lead to."""
+
+    def __call__(self) -> str:
+        """Send the browser to the list of jobs."""
+        self.request.response.redirect(
+            f'{self.context.absolute_url()}/{NAME}/jobs', status=303)
+        return ''
 
 
 def _headers(environ: dict[str, Any]) -> dict[str, str]:

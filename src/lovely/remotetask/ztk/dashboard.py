@@ -57,12 +57,14 @@ class Dashboard(BrowserView):
         Txn: the publisher's; doomed unless something is changed by it.
         """
         method = self.request.method
-        answer = surface.respond(self._request())
+        asked = self._request()
+        answer = surface.respond(asked)
         if answer.status >= 400 or method in ('GET', 'HEAD'):
             transaction.doom()
         if answer.status == 403 and not self._user() and (
-                method in ('GET', 'HEAD')):
-            # The application asks for a login.
+                method in ('GET', 'HEAD') and not asked.is_live):
+            # The application asks for a login.  Not by the script of a page:
+            # the browser would interrupt its reader with a dialog.
             raise Unauthorized(NAME)
         response = self.request.response
         response.setStatus(answer.status)
