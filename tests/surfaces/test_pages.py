@@ -674,3 +674,13 @@ def test_the_charts_tell_what_has_ended(site, service):
     for hours in ('2', 'x', '', '-1'):
         assert site.get(f'?hours={hours}').status in (200, 400)
     assert site.get('?hours=2').status == 400
+
+
+def test_tasks_tell_how_their_runs_have_ended(site, service):
+    failed(service, 1)
+    service(lambda service: [service.add('error', None),
+                             service.add('echo', 1)])
+    service(lambda service: service.process())
+    text = ' '.join(Elements(site.text('tasks')).words)
+    assert '100\u202f%' in text
+    assert '0\u202f%' in text

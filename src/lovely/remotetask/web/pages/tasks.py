@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
 
 
+# How far back the figures look.
+_HOURS = 24
+
+
 def show(request: Request, part: str) -> Page:
     """The tasks that this process knows."""
     found: Any = request.run(_look, False)
@@ -25,6 +29,7 @@ def _look(service: TaskService) -> list[dict[str, Any]]:
     tasks = service.getAvailableTasks()
     remote = set(presenter.available_tasks(service))
     inputs = presenter.tasks(service)['inputs']
+    ended = service.historyOfTasks(_HOURS)
     found = []
     for name in sorted(tasks):
         timeout = task_option(tasks[name], 'timeout')
@@ -35,8 +40,25 @@ def _look(service: TaskService) -> list[dict[str, Any]]:
             'takes': _takes(inputs.get(name)),
             'timeout': 'none' if timeout is None else words.duration(timeout),
             'retry': _retried(retry),
+            **_lately(ended.get(name)),
         })
     return found
+
+
+def _lately(sums: dict[str, Any] | None) -> dict[str, str | None]:
+    """How the runs of a task have ended lately."""
+    count = 0 if sums is None else sums['done'] + sums['failed']
+    if sums is None or not count:
+        return {'ended': '0', 'failed': None, 'p50': None, 'p95': None}
+    return {
+        'ended': words.number(count),
+        'failed': f'{100 * sums["failed"] / count:.0f}{words.THIN}%',
+        'p50': _about(sums['p50Ms']), 'p95': _about(sums['p95Ms'])}
+
+
+def _about(milliseconds: float | None) -> str | None:
+    return (None if milliseconds is None
+            else f'~ {words.duration(milliseconds / 1000)}')
 
 
 def _retried(policy: Any) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-# A thin space that no line breaks at.
-_THIN = '\u202f'
+#: A thin space that no line breaks at.
+THIN = '\u202f'
 
 #: status -> (its name on the pages, one word for a style).
 STATUSES = {
@@ -25,8 +25,8 @@ STATUSES = {
 def number(value: float) -> str:
     """A number with its thousands apart."""
     if isinstance(value, float) and not value.is_integer():
-        return f'{value:,.1f}'.replace(',', _THIN)
-    return f'{int(value):,}'.replace(',', _THIN)
+        return f'{value:,.1f}'.replace(',', THIN)
+    return f'{int(value):,}'.replace(',', THIN)
 
 
 def count(value: int, one: str, many: str) -> str:
@@ -39,12 +39,12 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return '–'
     if seconds < 0.9995:
-        return f'{max(seconds, 0) * 1000:.0f}{_THIN}ms'
+        return f'{max(seconds, 0) * 1000:.0f}{THIN}ms'
     for limit, unit, name in ((99.5, 1, 's'), (5970, 60, 'min'),
                               (172_800, 3600, 'h')):
         if seconds < limit:
             value = seconds / unit
-            return f'{value:.{1 if value < 9.95 else 0}f}{_THIN}{name}'
+            return f'{value:.{1 if value < 9.95 else 0}f}{THIN}{name}'
     return count(int(seconds // 86_400), 'day', 'days')
 
 
