@@ -166,6 +166,7 @@ class Site:
 
     base = '/admin/tasks'
     origin = 'http://127.0.0.1:8080'
+    user = 'jane'
 
     def __init__(self, database):
         self.database = database
@@ -195,7 +196,8 @@ class Site:
             {name.replace('_', '-'): value
              for name, value in headers.items()},
             content_type or '', lambda: body or b'', self.base, self.origin,
-            'jane', lambda permission: permission in may, self.csrf, self.run,
+            self.user, lambda permission: permission in may, self.csrf,
+            self.run,
             lambda function: self.run(function, True), '10.0.0.4')
 
     def get(self, path, **options):

@@ -14,6 +14,7 @@ from lovely.remotetask.errors import TaskNotFound
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import UNKNOWN
+from lovely.remotetask.store.records import look
 from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.texts import meant
 from lovely.remotetask.web import changes
@@ -47,6 +48,22 @@ MOST_ADDED = 1000
 def show(call: Call) -> object:
     """One job, with its input and output."""
     return call.run(lambda service: presenter.job(service, call.jobid), False)
+
+
+def show_own(call: Call) -> object:
+    """One job, for the account that has added it."""
+    def run(service: TaskService) -> dict[str, Any]:
+        job: Any = look(service.jobs, call.jobid)
+        acting = service.host.submitter()
+        # Of an unknown job as of another's: which ids there are is not told.
+        if job is None or acting is None or job.submitter != acting:
+            raise Refused(
+                403, 'this account may not look at these jobs, and job '
+                     f'{call.jobid} is none of its own: it takes the '
+                     f'permission "Remote tasks: View"')
+        return presenter.job(service, call.jobid)
+
+    return call.run(run, False)
 
 
 def list_some(call: Call) -> object:

@@ -25,7 +25,8 @@ class Route(NamedTuple):
     Attributes: ``permission``, VIEW, ADD or MANAGE; ``function``;
     ``summary``, a sentence for people; ``answer``, the name of its schema in
     ``openapi``; ``body``, that of the request's; ``query``, the names of its
-    parameters; ``status``, of an answer that succeeds.
+    parameters; ``status``, of an answer that succeeds; ``own``, the function
+    for an account that lacks the permission, and may do this to its own jobs.
     """
 
     permission: str
@@ -35,6 +36,7 @@ class Route(NamedTuple):
     body: str = ''
     query: tuple[str, ...] = ()
     status: int = 200
+    own: Callable[[Call], object] | None = None
 
 
 #: Below ``api/v1/``: path -> method -> route.
@@ -49,7 +51,7 @@ ROUTES: dict[str, dict[str, Route]] = {
                       'them or none.', 'AddedMany', 'NewJobs', status=201)},
     'jobs/ID': {
         'GET': Route(VIEW, jobs.show, 'One job, with input and output.',
-                     'Job'),
+                     'Job', own=jobs.show_own),
         'DELETE': Route(MANAGE, jobs.remove, 'Remove a job that is over.', '',
                         status=204)},
     'jobs/ID/cancel': {
