@@ -30,6 +30,7 @@ MORE = {
     'idle': 'idle',
     'memory': 'idle',
     'listing': 'listing',
+    'pages': 'pages',
 }
 
 bench_command = command('bench', MEASURES | MORE)

@@ -292,6 +292,9 @@ def test_a_click_in_the_zmi_leads_to_the_jobs(server, web_host):
         302, '/site/tasks/dashboard/')
     text = server.get('/site/tasks/manage_access')[2]
     assert re.search(r'href="[^"]*dashboard/"[^>]*>\s*Jobs', text), text
+    # The tab itself is where permissions are given to roles.
+    for name in ('View', 'Add jobs', 'Manage'):
+        assert f'Remote tasks: {name}' in text
 
 
 def test_the_address_of_052(server, web_host):

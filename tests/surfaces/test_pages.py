@@ -540,6 +540,20 @@ def test_add_by_the_fields_of_a_schema(site, service, tasks):
         'to': 'jane', 'copies': 2, 'kind': 'text', 'urgent': True}
 
 
+def test_links_lead_to_a_task_of_any_name(site, service, tasks):
+    """Of what an address has signs for nothing is lost."""
+    name = 'a&b #1? é+%'
+    tasks(name, FunctionTask(lambda input: None, remote=True))
+    service(lambda service: service.add(name, 1))
+    links = [attributes['href'] for tag, attributes in Elements(
+        site.text('tasks')).elements if tag == 'a'
+        and name in attributes.get('aria-label', '')]
+    assert len(links) == 2
+    for link in links:
+        assert name in ''.join(Elements(
+            site.text(link.removeprefix(f'{BASE}/'))).words)
+
+
 def test_the_parameters_of_a_function_are_shown(site, tasks):
     tasks('resize', FunctionTask(lambda source, width=100: None))
     text = ''.join(Elements(site.text('jobs/add?task=resize')).words)

@@ -19,6 +19,11 @@ def test_the_heights_of_bars_add_up_to_their_sum():
         'start', 'middle', 'end']
 
 
+def test_the_line_in_the_middle_has_its_own_number():
+    found = chart.bars([[4, 1]], ['a', 'b', 'c'])
+    assert [one['text'] for one in found['grid']] == ['0', '2.5', '5']
+
+
 def test_nothing_to_show():
     for found in (chart.bars([[0, 0], [0, 0]], []), chart.bars([[]], []),
                   chart.lines([[None, None]], []), chart.lines([], [])):

@@ -222,12 +222,13 @@ def test_programs_are_answered_in_json(web_host):
             else json.dumps(data), Content_Type='application/json', **headers)
         return answer.status, json.loads(answer.text or 'null')
 
+    data = {'name': 'Zoë', 'times': 1, 'tone': 'warm', 'loud': False}
     status, added = call('POST', 'jobs', {'task': 'welcome', 'delay': 3600,
-                                          'input': {'name': 'Zoë'}})
+                                          'input': data})
     assert status == 201
     path = f'jobs/{added["id"]}'
     status, job = call('GET', path)
-    assert (status, job['input']) == (200, {'name': 'Zoë'})
+    assert (status, job['input']) == (200, data)
     status, told = call('POST', 'jobs', {'task': 'nothing'})
     assert status == 400 and 'does not exist' in told['detail']
     status, told = call('POST', f'{path}/cancel', {}, Origin='null')

@@ -11,6 +11,8 @@ from AccessControl import ClassSecurityInfo
 from AccessControl.class_init import InitializeClass
 from OFS.SimpleItem import SimpleItem
 
+from lovely.remotetask.interfaces import ADD
+from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.service import TaskService as CoreTaskService
 from lovely.remotetask.zope import host
@@ -43,6 +45,9 @@ class TaskService(CoreTaskService, SimpleItem):
     # Public are only the attributes that a folder's contents page shows.
     security.setDefaultAccess(
         {'id': 1, 'title': 1, 'meta_type': 1, 'zmi_icon': 1})
+    # So that its tab "Security" lists them, beside that to look.
+    for _name in (ADD, MANAGE):
+        security.setPermissionDefault(permissions.TITLES[_name], ('Manager',))
     # A method without a declaration would be as public as its object.
     for _name in {*dir(CoreTaskService), *_ATTRIBUTES, 'host'}:
         if not _name.startswith('_'):

@@ -234,7 +234,7 @@ def _all(request: Request, done: str, verb: str,
              'text': frame.DONE[done][1].format(words.number(count)),
              'hidden': [('status', status), *wanted.items(), ('sure', '1'),
                         ('n', str(count)), ('start', answer['next'])],
-             'back': f'{request.base}/jobs?status={status}'}
+             'back': f'{request.base}/jobs?status={words.quoted(status)}'}
     return frame.render(request, frame.Page(
         'going_on', f'{verb} all', 'jobs', found))
 
@@ -282,7 +282,7 @@ def _ask(request: Request, form: _Form, title: str, text: str, button: str
         'action': f'{request.base}/{request.path}', 'text': text,
         'hidden': [*hidden, ('sure', '1')], 'button': button,
         'back': f'{request.base}/jobs' + (
-            f'?status={status}' if status else '')}))
+            f'?status={words.quoted(status)}' if status else '')}))
 
 
 def _note(request: Request, what: str) -> None:

@@ -40,7 +40,7 @@ def bars(series: Sequence[Sequence[float]], labels: Sequence[str]
                     'height': f'{height:.1f}', 'kind': f's{kind}'})
             below += height
     return {'bars': shapes, 'lines': [],
-            **_frame(top, labels, lambda value: words.number(round(value)))}
+            **_frame(top, labels, lambda value: words.number(round(value, 1)))}
 
 
 def lines(series: Sequence[Sequence[float | None]], labels: Sequence[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import urllib.parse
 from typing import Any
 
 #: A thin space that no line breaks at.
@@ -32,6 +33,11 @@ def number(value: float) -> str:
 def count(value: int, one: str, many: str) -> str:
     """``1 job``, ``2 jobs``: a number and its noun."""
     return f'{number(value)} {one if value == 1 else many}'
+
+
+def quoted(text: str) -> str:
+    """A text as the value of a parameter in an address."""
+    return urllib.parse.quote(text, safe='', errors='replace')
 
 
 def duration(seconds: float | None) -> str:
