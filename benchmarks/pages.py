@@ -2,6 +2,7 @@
 
 import statistics
 from functools import partial
+from urllib.parse import parse_qsl
 
 from listing import BATCH
 from listing import end
@@ -62,7 +63,7 @@ def show(service, page):
     """A page, by a user who may do all."""
     path, _, query = page.partition('?')
     answer = surface.respond(Request(
-        'GET', path, dict(part.split('=') for part in query.split('&') if part),
+        'GET', path, dict(parse_qsl(query)),
         {}, '', bytes, '/tasks', 'http://localhost', 'jane', lambda _: True,
         DailyTokens(lambda: b'secret', 'jane'),
         lambda function, writes: function(service), None))
