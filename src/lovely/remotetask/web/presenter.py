@@ -207,7 +207,10 @@ def _row(service: TaskService, job: Job) -> dict[str, Any]:
     """A summary; with the ``progress`` that a task tells, and of a schedule
     with ``enabled``.
     """
-    answer, told = summary(job), service.jobqueue.progress_of(job)
+    answer, told = summary(job), None
+    # Where the queue's own record is lost, the jobs still can be shown.
+    with suppress(*UNREADABLE):
+        told = service.jobqueue.progress_of(job)
     if told is not None:
         answer['progress'] = {**told._asdict(), 'at': iso(told.at)}
     if job.recurring:
