@@ -125,3 +125,19 @@ class Dashboard(BrowserView):
         jar: Any = service._p_jar
         return functools.partial(visit, jar.db(), host.path_of(service), host,
                                  writes=True)
+
+
+class OtherMethods:
+    """Has the publisher call a dashboard by the name of the method.
+
+    Arguments: ``context`` (Dashboard).
+    """
+
+    def __init__(self, context: Any, request: Any) -> None:
+        self._answer = context
+
+    def DELETE(self) -> DirectResult:
+        """See Dashboard.__call__"""
+        return self._answer()
+
+    PUT = DELETE
