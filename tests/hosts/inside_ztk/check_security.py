@@ -33,10 +33,12 @@ REFERENCE = Path(__file__).parents[3] / 'docs' / 'reference' / 'ztk.rst'
 
 READING = {'getAvailableTasks', 'getStatus', 'getResult', 'getError',
            'hasJobsWaiting', 'isProcessing', 'listJobs', 'listWorkers',
-           'stats', 'waitFor', 'jobs', 'taskInterface'}
+           'stats', 'waitFor', 'jobs', 'taskInterface', 'history',
+           'historyOfTasks', 'getProgress'}
 #: Its place is no secret of a visitor who sees the container.
 PLACE = {'__parent__', '__name__'}
-ADDING = {'add', 'addMany', 'cancel', 'cancelMany', 'startJob'}
+ADDING = {'add', 'addMany', 'cancel', 'cancelMany', 'startJob',
+          'startNow'}
 
 
 @pytest.fixture
