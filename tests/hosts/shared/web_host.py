@@ -169,9 +169,11 @@ def without_host(text, host):
     text = re.sub(r'(?s)(<svg)[^>]*>.*?</svg>', r'\1/>', text)
     text = re.sub(r'(?s)<tbody><tr><td data-label="From">.*?</tbody>', '',
                   text)
-    # The places of files, and what newer Pythons draw below a line.
+    # The places of files, and the lines of code in a traceback, of which each
+    # Python shows others.
     text = re.sub(r'File "[^"]*/', 'File "', text)
-    text = re.sub(r'\n *[~^]+\n', '\n', text)
+    text = re.sub(r'(?s)<pre.*?</pre>', lambda found: re.sub(
+        r'\n    .*', '', found.group()), text)
     text = re.sub(r'\d+([-.:T+\u202f]\d+)*', '0', text)
     text = re.sub('0\u202f(ms|s|min)', 'D', text)
     text = re.sub(r'0 threads?', '0 threads', text)
