@@ -164,6 +164,15 @@ def key(world):
     yield A_CALL
 
 
+def schedule_paused(world):
+    jobid = world.service.addCronJob('hold', hour=(3,), enabled=False)
+    transaction.commit()
+    yield world.show(jobid)
+    world.service.resumeCronJob(jobid)
+    transaction.commit()
+    assert 'scheduledAt:' in world.show(jobid)
+
+
 def paused(world):
     world.start()
     world.service.pause()
@@ -374,7 +383,8 @@ def no_place(world):
 #: several literals of a row, one after the other.
 TRIED = [
     not_committed, no_task, key,
-    paused, no_worker, no_code, missing_task, another_worker, rests, all_busy,
+    schedule_paused, paused, no_worker, no_code, missing_task,
+    another_worker, rests, all_busy,
     nowhere,
     delayed, scheduled, start_later,
     processing, stuck, killed,

@@ -26,8 +26,7 @@ def violations(page):
 
     found = Axe().run(page, options={
         'runOnly': {'type': 'tag', 'values': _TAGS}}).response
-    # A rule that met an element that it cannot judge is told of, too: the
-    # contrast on a gradient, for instance.
+    # What a rule could not judge is left out.
     return [(one['id'], node['target'], node.get('failureSummary'))
             for one in found['violations'] for node in one['nodes']]
 

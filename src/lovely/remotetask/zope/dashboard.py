@@ -19,7 +19,6 @@ from zope.publisher.interfaces.browser import IBrowserPublisher
 from lovely.remotetask.host import visit
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web import requests
-from lovely.remotetask.web import surface
 from lovely.remotetask.zope.permissions import TITLES
 
 if TYPE_CHECKING:
@@ -80,6 +79,10 @@ class Dashboard(BrowserView):
         # Plone would write the page anew, in quirks mode and with a script
         # and a token of its own in each form.
         self.request.environ['plone.transformchain.disable'] = True
+        # Imported here and not above: each start of a Zope would take 2 % more
+        # for pages that few of its processes ever show.
+        from lovely.remotetask.web import surface
+
         asked = self._request()
         answer = surface.respond(asked)
         if answer.status >= 400 or self.request.method in ('GET', 'HEAD'):
