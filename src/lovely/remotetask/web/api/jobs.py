@@ -58,9 +58,8 @@ def show_own(call: Call) -> object:
         # Of an unknown job as of another's: which ids there are is not told.
         if job is None or acting is None or job.submitter != acting:
             raise Refused(
-                403, 'this account may not look at these jobs, and job '
-                     f'{call.jobid} is none of its own: it takes the '
-                     f'permission "Remote tasks: View"')
+                403, 'this account may look at its own jobs alone: it takes '
+                     'the permission "Remote tasks: View"')
         return presenter.job(service, call.jobid)
 
     return call.run(run, False)
