@@ -12,8 +12,8 @@ from lovely.remotetask.task import FunctionTask
 
 
 # With 500 others a lane gets eight entries in each round, and a bucket that is
-# split meanwhile conflicts: in 13 of 100 rounds, so that one of 25 tests had
-# more than a quarter.
+# split meanwhile conflicts.  Reckoned by the size of buckets that is one round
+# of eight; six of twenty were met once.
 @pytest.mark.parametrize('foreign, most', [(50, 5), (200, 5), (500, 9)])
 def test_a_follow_up_seldom_runs_a_long_task_again(
         application, service, foreign, most):
