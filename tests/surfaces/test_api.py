@@ -4,12 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
+import ZODB
 from openapi_spec_validator import validate
+from persistent.mapping import PersistentMapping
+from ZODB.MappingStorage import MappingStorage
 
+from lovely.remotetask import TaskService
+from lovely.remotetask.edge import db
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
-from lovely.remotetask.web import probes
+from lovely.remotetask.web import kept
+from lovely.remotetask.web import presenter
 from lovely.remotetask.web.api import openapi
 from lovely.remotetask.web.api.routes import ROUTES
 
@@ -167,9 +173,9 @@ def test_a_job_has_the_keys_that_the_document_names(site, service):
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    probes._found.clear()
+    kept.forget()
     yield
-    probes._found.clear()
+    kept.forget()
 
 
 def test_alive_asks_no_database(site):
@@ -195,14 +201,21 @@ def test_a_paused_queue_is_ready(site, service):
     assert site.get('readyz').status == 200
 
 
-def test_an_answer_counts_for_two_seconds(site):
+def test_an_answer_counts_for_two_seconds(site, monkeypatch):
     from lovely.remotetask.web.probes import ready
 
+    computed, stats = [], presenter.stats
+
+    def counted(service):
+        computed.append(service)
+        return stats(service)
+
+    monkeypatch.setattr(presenter, 'stats', counted)
     times = iter([0.0, 1.9, 2.1])
     request = site.request('GET', 'readyz')
     for expected in (1, 1, 2):
         ready(request, '', lambda: next(times))
-        assert len(site.writes) == expected
+        assert len(computed) == expected
 
 
 def test_a_service_that_cannot_be_read_is_not_ready(site, monkeypatch):
@@ -432,3 +445,41 @@ def test_an_account_sees_its_own_job_and_no_other(site, service, monkeypatch):
     acting[0] = None
     site.user = 'jane'
     assert ask(site, 'GET', f'jobs/{own}', may=()).status == 403
+
+
+# --- several services in one process -----------------------------------------
+
+@pytest.fixture
+def two(database, site):
+    """Two services at one address, as virtual hosts of one process show them.
+
+    Gives: a site for each.
+    """
+    other = type(site)(ZODB.DB(MappingStorage()))
+
+    def make(connection):
+        folder = connection.root()['Application'] = PersistentMapping()
+        service = folder['tasks'] = TaskService()
+        service.__parent__, service.__name__ = folder, 'tasks'
+        service.add('echo', 1)
+        service.process()
+        service.add('echo', 2)
+
+    db.write(other.database, make)
+    yield site, other
+    other.database.close()
+
+
+def test_a_probe_answers_for_its_own_service(two):
+    site, other = two
+    assert read(site.get('readyz'))['queued'] == 0
+    assert read(other.get('readyz'))['queued'] == 1
+    assert read(site.get('readyz'))['queued'] == 0
+
+
+def test_counters_are_those_of_their_own_service(two):
+    site, other = two
+    ended = ('remotetask_jobs_ended_total', ('outcome', 'completed'),
+             ('service', '/admin/tasks'))
+    assert samples(other)[ended] == 1
+    assert samples(site)[ended] == 0

@@ -7,11 +7,11 @@ No label names a job or a worker: each new one would be a series for ever.
 from __future__ import annotations
 
 import importlib.metadata
-import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.web import kept
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.requests import Refused
 from lovely.remotetask.web.requests import Request
@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 _STATUSES = ('queued', 'processing', 'scheduled', 'start later', 'completed',
              'error', 'cancelled')
 
-_lock = threading.Lock()
-#: (mount point, outcome) -> the largest count that was told: a counter that
-#: falls would be read as one that has begun anew.
-_told: dict[tuple[str, str], int] = {}
+#: How a run may end.
+OUTCOMES = ('completed', 'error')
 
 
 def serve(request: Request, part: str) -> Response:
@@ -49,7 +47,12 @@ def serve(request: Request, part: str) -> Response:
 
 
 def _look(service: TaskService) -> dict[str, Any]:
-    return {'stats': presenter.stats(service),
+    stats, told = presenter.stats(service), kept.of(service)
+    for outcome in OUTCOMES:
+        # A counter that fell would be read as one that has begun anew.
+        name = f'{outcome}Total'
+        stats[name] = told[name] = max(stats[name], told.get(name, 0))
+    return {'stats': stats,
             'workers': presenter.workers(service)['workers'],
             'storage': _storage(service)}
 
@@ -80,10 +83,9 @@ class _Figures:
         ended = core.CounterMetricFamily(
             'remotetask_jobs_ended', 'Runs that have come to their end.',
             labels=('service', 'outcome'))
-        for outcome in ('completed', 'error'):
-            ended.add_metric(
-                (self._service, outcome),
-                self._rising(outcome, stats[f'{outcome}Total']))
+        for outcome in OUTCOMES:
+            ended.add_metric((self._service, outcome),
+                             stats[f'{outcome}Total'])
         yield ended
         yield self._gauge(
             'remotetask_oldest_queued_seconds', 'How long the oldest job has '
@@ -112,9 +114,3 @@ class _Figures:
         family = core.GaugeMetricFamily(name, text, labels=('service',))
         family.add_metric((self._service,), value)
         return family
-
-    def _rising(self, outcome: str, count: int) -> int:
-        with _lock:
-            key = self._service, outcome
-            _told[key] = max(count, _told.get(key, 0))
-            return _told[key]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import VIEW
+from lovely.remotetask.web import kept
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.requests import Request
 from lovely.remotetask.web.requests import Response
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 _KEPT_SECONDS = 2.0
 
 _HEADERS = {'Cache-Control': 'no-store', 'X-Content-Type-Options': 'nosniff'}
-
-_lock = threading.Lock()
-#: The mount point -> (until when it counts, what was found).
-_found: dict[str, tuple[float, dict[str, Any] | None]] = {}
 
 
 def alive(request: Request, part: str) -> Response:
@@ -65,19 +61,21 @@ def _number(name: str, text: str) -> int:
 def _look(request: Request, monotonic: Callable[[], float]
           ) -> dict[str, Any] | None:
     """The figures, at most some seconds old; None: they cannot be read."""
-    now = monotonic()
-    with _lock:
-        until, found = _found.get(request.base, (now, None))
-        if until > now:
-            return found
+    def look(service: TaskService) -> dict[str, Any]:
+        now, mine = monotonic(), kept.of(service)
+        # Two probes at once may both compute them: no harm.
+        until, found = mine.get('probe', (now, {}))
+        if until <= now:
+            found = _figures(service)
+            mine['probe'] = now + _KEPT_SECONDS, found
+        return dict(found)
+
     try:
-        found = dict(request.run(_figures, False))  # type: ignore[call-overload]
+        answer: Any = request.run(look, False)
     except Exception:
-        # Whatever it is: the service cannot be read.
-        found = None
-    with _lock:
-        _found[request.base] = now + _KEPT_SECONDS, found
-    return found
+        # Any error of the database means the same to a supervisor.
+        return None
+    return dict(answer)
 
 
 def _figures(service: TaskService) -> dict[str, Any]:

@@ -1,0 +1,31 @@
+"""What a process keeps in memory for each service that it answers for.
+
+By the service and not by the address of its pages: virtual hosts show several
+services at one address, and a visitor of Zope may make addresses up.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+from typing import Any
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+
+_lock = threading.Lock()
+_kept: WeakKeyDictionary[Any, dict[Any, dict[str, Any]]] = WeakKeyDictionary()
+
+
+def of(service: TaskService) -> dict[str, Any]:
+    """The mapping of a service; it goes with the database of the service."""
+    jar: Any = service._p_jar
+    with _lock:
+        return _kept.setdefault(jar.db(), {}).setdefault(service._p_oid, {})
+
+
+def forget() -> None:
+    """Begin anew: for tests."""
+    with _lock:
+        _kept.clear()
