@@ -11,13 +11,11 @@ from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.task import FunctionTask
 
 
-# With 500 others a lane gets eight entries in each round, and a bucket that is
-# split meanwhile conflicts.  Reckoned by the size of buckets that is one round
-# of eight; six of twenty were met once.
-@pytest.mark.parametrize('foreign, most', [(50, 5), (200, 5), (500, 9)])
+# With 50 others the ids would seldom meet, reserved or not.
+@pytest.mark.parametrize('foreign', [200, 500])
 def test_a_follow_up_seldom_runs_a_long_task_again(
-        application, service, foreign, most):
-    """With ids drawn from the old snapshot 15 to 21 of 40 conflicted.
+        application, service, foreign):
+    """With ids drawn from the old snapshot 11 of 20 conflict.
 
     Ids that are reserved with the claim leave only the lanes to meet in.
     """
@@ -52,8 +50,14 @@ def test_a_follow_up_seldom_runs_a_long_task_again(
         transaction.commit()
         assert processor.processNext()
         transaction.begin()
+        # Lanes that grow from round to round split their buckets, and a split
+        # conflicts by chance: each round begins with short ones.
+        service.cancelMany([job.id for job in service.jobs.values()
+                            if job.status == 'queued'
+                            and job.input != 'follow-up'])
+        transaction.commit()
     assert service.stats()['completed'] == rounds
-    assert len(runs) - rounds <= most
+    assert len(runs) - rounds <= 2
     follow_ups = [job for job in service.jobs.values()
                   if job.input == 'follow-up']
     assert len(follow_ups) == rounds
