@@ -7,6 +7,7 @@
     presenter, changes  a service -> plain data, and back
     plain, selecting    which data that is; which jobs a request is about
     pages               what people see: view models, templates, styles
+    kept                what a process remembers of each service
     api                 JSON: routes, functions, the OpenAPI document
     csrf, guard         whose form it is; who may log in to a server
     methods             the methods of XML-RPC
