@@ -5,12 +5,15 @@ All rules of the autostart are tested in tests/upstream/startup.
 
 import pytest
 import transaction
+import zope.component
 from zope.processlifetime import DatabaseOpenedWithRoot
 from zope.site.site import LocalSiteManager
 
 from lovely.remotetask import TaskService
+from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.service import bootStrapSubscriber
+from lovely.remotetask.task import EchoTask
 
 
 @pytest.fixture
@@ -20,6 +23,8 @@ def root(application):
     service = root['rootTasks'] = TaskService()
     root.getSiteManager().registerUtility(
         service, ITaskService, 'rootTasks')
+    # A worker without any task says so, in its own thread: amid the log.
+    zope.component.provideUtility(EchoTask(), ITask, 'echo')
     transaction.commit()
     return root
 
