@@ -19,11 +19,11 @@ from ZODB.POSException import POSKeyError
 from zope.interface import implementer
 
 from lovely.remotetask import payload
-from lovely.remotetask import schedule
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import as_local
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import key_time
+from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.fields.annotations import OwnAnnotations
 from lovely.remotetask.fields.failure import NO_ATTEMPT
@@ -35,6 +35,11 @@ from lovely.remotetask.fields.runs import Run
 from lovely.remotetask.fields.upstream import converted
 from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IJob
+from lovely.remotetask.schedule.fields import check_fields
+from lovely.remotetask.schedule.rule import Policy
+from lovely.remotetask.schedule.rule import Rule
+from lovely.remotetask.schedule.rule import check_policy
+from lovely.remotetask.schedule.rule import check_rule
 
 # Goes past Job.__setattr__, which costs more than the rest of a put().
 _set_changed = Persistent._p_changed.__set__
@@ -309,10 +314,14 @@ class NextRun(Persistent):
     and to write the Job would conflict with its run.  A task that takes longer
     than its period could never commit.
     Attributes: ``key`` (int), in the lanes ``due``; ``enabled`` (bool): False:
-    the schedule rests, and the key is one that never comes.
+    the schedule rests, and the key is one that never comes; ``owed``: runs
+    are to be made up for the times from the first to the second one (seconds
+    since 1970); None: for none.
     """
 
     enabled = True
+    # No annotation: see Job.
+    owed = None     # type: tuple[float, float] | None
 
     def __init__(self, key: int) -> None:
         self.key = key
@@ -332,6 +341,18 @@ class CronJob(Job):
     dayOfWeek = ICronJob['dayOfWeek'].default
     delay = None
 
+    # The types stand in comments: see Job.
+    cron = None         # type: str | None
+    every = None        # type: float | None
+    timezone = 'UTC'    # type: str
+    missed = 'once'     # type: str
+    atMost = None       # type: int | None
+    deadline = None     # type: float | None
+    overlap = 'skip'    # type: str
+    # seconds since 1970: the one run of ``at``; since when ``every`` counts
+    moment = None       # type: float | None
+    since = 0.0         # type: float
+
     def __init__(self, id: int, task: str, input: Any, minute: Any = (),
                  hour: Any = (), dayOfMonth: Any = (), month: Any = (),
                  dayOfWeek: Any = (), delay: float | None = None) -> None:
@@ -340,30 +361,55 @@ class CronJob(Job):
 
     def update(self, minute: Any = (), hour: Any = (), dayOfMonth: Any = (),
                month: Any = (), dayOfWeek: Any = (),
-               delay: float | None = None) -> None:
-        fields = schedule.check_fields(
-            minute, hour, dayOfMonth, month, dayOfWeek)
-        # The form of 0.5.2 always gives a delay: 0 if there is none.
-        if delay == 0 and any(fields):
-            delay = None
-        schedule.check_delay(delay)
+               delay: float | None = None, *, cron: Any = None,
+               every: Any = None, at: Any = None, timezone: Any = 'UTC',
+               missed: Any = 'once', atMost: Any = None, deadline: Any = None,
+               overlap: Any = 'skip') -> None:
+        when = check_rule(
+            check_fields(minute, hour, dayOfMonth, month, dayOfWeek), delay,
+            cron, every, at, timezone, SYSTEM_CLOCK.now())
+        policy = check_policy(missed, atMost, deadline, overlap)
+        if not when.recurs and policy != Policy():
+            raise InvalidSchedule(
+                'missed, atMost, deadline and overlap are for schedules that '
+                'run again, and this one runs once: give none of them')
         (self.minute, self.hour, self.dayOfMonth, self.month,
-         self.dayOfWeek) = fields
-        self.delay = delay
+         self.dayOfWeek) = when.fields
+        self.delay = when.delay
+        # The defaults take no room in the record.
+        self.put(cron=when.cron, every=when.every, moment=when.at, **{
+            name: value if value != getattr(CronJob, name) else None
+            for name, value in (
+                ('timezone', when.timezone), ('since', when.since),
+                *policy._asdict().items())})
+
+    @property
+    def at(self) -> datetime | None:
+        return None if self.moment is None else as_utc(self.moment)
 
     @property
     def recurring(self) -> bool:  # type: ignore[override]
-        return self.delay is None
+        return self.delay is None and self.moment is None
 
     def fields(self) -> Any:
         """The five schedule fields, in the order of ``update``."""
         return (self.minute, self.hour, self.dayOfMonth, self.month,
                 self.dayOfWeek)
 
+    @property
+    def rule(self) -> Rule:
+        """When it runs, as a value."""
+        return Rule(self.fields(), self.delay, self.cron, self.every,
+                         self.moment, self.timezone, self.since)
+
+    @property
+    def policy(self) -> Policy:
+        """What becomes of times that it missed, as a value."""
+        return Policy(
+            self.missed, self.atMost, self.deadline, self.overlap)
+
     def next_run(self, now: float) -> float | None:
-        if self.delay is not None:
-            return now + self.delay
-        return schedule.next_time(self.fields(), now)
+        return self.rule.next_time(now)
 
     @property
     def runs(self) -> tuple[Run, ...]:

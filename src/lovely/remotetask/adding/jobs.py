@@ -25,7 +25,7 @@ from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers.wakeup import notify_after_commit
-from lovely.remotetask.schedule import check_delay
+from lovely.remotetask.schedule.rule import check_delay
 from lovely.remotetask.store.states import is_final
 from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.task import check_against

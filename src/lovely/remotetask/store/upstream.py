@@ -21,7 +21,6 @@ import BTrees
 from ZODB.broken import Broken
 
 from lovely.remotetask import payload
-from lovely.remotetask import schedule
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import NotMigrated
@@ -39,6 +38,8 @@ from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
+from lovely.remotetask.schedule.fields import check_fields
+from lovely.remotetask.schedule.rule import check_delay
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.queue import JobQueue
@@ -284,8 +285,8 @@ def _has_no_date(job: Any) -> bool:
     if not isinstance(job, CronJob):
         return job.delay is None
     try:
-        schedule.check_delay(job.delay)
-        schedule.check_fields(*job.fields())
+        check_delay(job.delay)
+        check_fields(*job.fields())
     except InvalidSchedule:
         return True
     return False
@@ -352,7 +353,7 @@ def _rewrite(job: Any, jobid: int) -> None:
         values[name] = payload.wrap(
             value, payload.INLINE_BYTES + 1 if size is None else size)
     if isinstance(job, CronJob) and not _has_no_date(job):
-        fields = schedule.check_fields(*job.fields())
+        fields = check_fields(*job.fields())
         if job.recurring and not any(fields):
             # 0.5.2 ran it each minute.
             fields = (tuple(range(60)), *fields[1:])

@@ -1,0 +1,253 @@
+"""A schedule as a whole: when it runs, and what becomes of times it missed.
+
+One of five rules says when: fields, a crontab string, a period, one moment, or
+a delay.  Four policies say what becomes of a time that no worker was there
+for, or that comes while a run is under way.  All of it is plain data, which
+the cron job stores attribute by attribute.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC
+from datetime import datetime
+from functools import partial
+from typing import Any
+from typing import NamedTuple
+
+from lovely.remotetask.bounds import MOMENT
+from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import is_moment
+from lovely.remotetask.bounds import is_seconds
+from lovely.remotetask.bounds import seconds_of
+from lovely.remotetask.bounds import shown
+from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.schedule import crontab
+from lovely.remotetask.schedule import fields
+from lovely.remotetask.schedule import zones
+
+#: What becomes of times at which no worker could begin a run.
+MISSED = ('once', 'skip', 'all')
+
+#: What becomes of a time that comes while a run waits or is under way.
+OVERLAP = ('skip', 'allow', 'queue', 'cancel')
+
+#: ``next_time(now)``: the next run after a moment (seconds since 1970), or
+#: None.
+Next = Callable[[float], float | None]
+
+# How late (seconds) a run may begin that is not to be made up.
+_PROMPT = 60.0
+
+# How many missed times may be asked for.
+_MOST = 10_000
+
+
+class Rule(NamedTuple):
+    """When a schedule runs; see ICronJob for each attribute.
+
+    ``since``: the moment from which the periods of ``every`` count.
+    """
+
+    fields: fields.Fields = ((), (), (), (), ())
+    delay: float | None = None
+    cron: str | None = None
+    every: float | None = None
+    at: float | None = None
+    timezone: str = 'UTC'
+    since: float = 0.0
+
+    @property
+    def recurs(self) -> bool:
+        """May it run more than once?"""
+        return self.delay is None and self.at is None
+
+    def next_time(self, now: float) -> float | None:
+        """The first moment after ``now`` at which it runs; None: never.
+
+        Raises: InvalidSchedule where this machine does not know its zone;
+        ConfigurationError without cronsim.
+        Cost: under 100 us; O(days searched), see ``fields``.
+        """
+        if self.delay is not None:
+            return now + self.delay
+        if self.at is not None:
+            return self.at if self.at > now else None
+        if self.every is not None:
+            return _next_period(self.since, self.every, now)
+        if self.cron is not None:
+            times: zones.Times = partial(crontab.times, self.cron)
+            fixed = crontab.is_fixed(self.cron)
+        elif any(self.fields):
+            times = partial(fields.times, self.fields)
+            fixed = fields.is_fixed(self.fields)
+        else:
+            return None
+        try:
+            return zones.next_time(times, fixed, self.timezone, now)
+        except LookupError:
+            # Another machine has checked it.
+            zones.check_zone(self.timezone)
+            raise
+
+
+class Policy(NamedTuple):
+    """What becomes of times that it missed; see ICronJob."""
+
+    missed: str = 'once'
+    atMost: int | None = None
+    deadline: float | None = None
+    overlap: str = 'skip'
+
+    def made_up(self, next_time: Next, due: float, now: float
+                ) -> tuple[float, float] | None:
+        """Which times are run now, where none could begin a run at them.
+
+        Arguments: ``next_time``, of the rule; ``due``, the first one; ``now``,
+        at which a worker is there (seconds since 1970).
+        Returns: the first time that is to be run, and the moment up to which
+        those behind it are run, too; None: none is.
+        Cost: O(1); O(atMost) times.
+        """
+        late = self.deadline
+        if late is None and self.missed == 'skip':
+            late = _PROMPT
+        first = due
+        if late is not None and now - due > late:
+            found = next_time(now - late)
+            if found is None or found > now:
+                return None
+            first = found
+        if self.missed != 'all':
+            return first, first
+        if self.atMost is not None:
+            first = _latest(next_time, first, now, self.atMost)
+        return first, now
+
+
+def check_rule(given: fields.Fields, delay: Any = None, cron: Any = None,
+               every: Any = None, at: Any = None, timezone: Any = 'UTC',
+               now: float = 0.0) -> Rule:
+    """The rule, if it is one.
+
+    Arguments: ``given`` from ``check_fields``; the others as ICronJob says,
+    ``at`` a datetime; ``now``, from when periods count (seconds since 1970).
+    Raises: InvalidSchedule that names the value and the reason.
+    """
+    named = [name for name, value in (
+        ('fields', any(given) or None), ('delay', delay), ('cron', cron),
+        ('every', every), ('at', at)) if value is not None]
+    if 'delay' in named and named != ['delay']:
+        if delay == 0:
+            # The form of 0.5.2 always gives a delay: 0 if there is none.
+            delay = None
+            named.remove('delay')
+        elif named == ['fields', 'delay']:
+            named = ['delay']       # as in 0.5.2
+    if len(named) > 1:
+        raise InvalidSchedule(
+            f'a schedule has one rule, and this one has '
+            f'{" and ".join(named)}; give the fields (minute, hour, '
+            f'dayOfMonth, month, dayOfWeek), or one of cron, every, at, delay')
+    check_delay(delay)
+    zone = zones.check_zone(timezone)
+    if every is not None and (
+            type(every) not in (int, float) or not 1 <= every
+            or not is_seconds(every)):
+        raise InvalidSchedule(
+            f'every is {shown(every)}; give {SECONDS}, and at least 1')
+    if zone != 'UTC' and (every is not None or delay is not None):
+        raise InvalidSchedule(
+            f'timezone is {zone!r}, and {named[0]} asks no clock; give none')
+    return Rule(
+        given, delay, None if cron is None else crontab.check_crontab(cron),
+        every, None if at is None else _moment(at, zone), zone,
+        0.0 if every is None else now)
+
+
+def check_policy(missed: Any = 'once', atMost: Any = None,
+                 deadline: Any = None, overlap: Any = 'skip') -> Policy:
+    """The policy, if it is one.  Raises: InvalidSchedule."""
+    for name, value, known in (('missed', missed, MISSED),
+                               ('overlap', overlap, OVERLAP)):
+        if not isinstance(value, str) or value not in known:
+            raise InvalidSchedule(f'{name} is {shown(value)}; one of '
+                                  f'{", ".join(map(repr, known))}')
+    if atMost is not None and (type(atMost) is not int
+                               or not 1 <= atMost <= _MOST):
+        raise InvalidSchedule(f'atMost is {shown(atMost)}; give a whole '
+                              f'number from 1 to {_MOST}, or None')
+    if atMost is not None and missed != 'all':
+        raise InvalidSchedule(
+            f"atMost={atMost} bounds missed='all', and missed is {missed!r}")
+    if deadline is not None and not (is_seconds(deadline) and deadline > 0):
+        raise InvalidSchedule(
+            f'deadline is {shown(deadline)}; give {SECONDS}, not 0, or None')
+    return Policy(missed, atMost, deadline, overlap)
+
+
+def check_delay(delay: Any) -> None:
+    """Raise InvalidSchedule unless this is a delay in seconds, or None."""
+    if delay is not None and not is_seconds(delay):
+        raise InvalidSchedule(f'delay is {shown(delay)}; give {SECONDS}')
+
+
+def check_next(jobid: int, when: float | None) -> float:
+    """The next run of a job.
+
+    Arguments: ``when``, seconds since 1970, None: it has no schedule.
+    Raises: InvalidSchedule unless a queue can place the job by it.
+    """
+    if when is None:
+        raise InvalidSchedule(
+            f'job {jobid!r} has no schedule: give it a delay, or at '
+            f'least one of minute, hour, dayOfMonth, month, dayOfWeek')
+    if not is_moment(when):
+        # Its delay was assigned from outside, or stored by an earlier release.
+        raise InvalidSchedule(
+            f'job {jobid!r} would run {shown(when)} seconds after 1970, which '
+            f'is no moment; give it a delay or a schedule, by update()')
+    return when
+
+
+def _moment(at: Any, zone: str) -> float:
+    """The moment of a datetime; a naive one is of the zone's clock."""
+    if not isinstance(at, datetime):
+        raise InvalidSchedule(f'at is {shown(at)}; give a datetime')
+    if at.tzinfo is None:
+        wall = seconds_of(at.replace(tzinfo=UTC))
+        found = wall if wall is None or zone == 'UTC' else float(
+            zones.moment(zones.zone(zone), int(wall // 1)) + wall % 1)
+    else:
+        found = seconds_of(at)
+    if found is None:
+        raise InvalidSchedule(f'at is {shown(at)}; give {MOMENT}')
+    return found
+
+
+def _next_period(since: float, every: float, now: float) -> float:
+    # By the count of periods, so that runs do not drift.
+    count = math.floor((now - since) / every) + 1
+    when = since + count * every
+    return when if when > now else since + (count + 1) * every
+
+
+def _latest(next_time: Next, first: float, now: float, count: int) -> float:
+    """The first of the latest ``count`` times of a rule up to ``now``.
+
+    Cost: O(count) times.
+    """
+    # Backwards with a window twice as long each time: no rule can be asked
+    # for the time before.
+    window = count * 60.0
+    while True:
+        start = max(first - 0.5, now - window)
+        found = []
+        at = next_time(start)
+        while at is not None and at <= now:
+            found.append(at)
+            at = next_time(at)
+        if len(found) >= count or start < first:
+            return found[-count:][0] if found else first
+        window *= 2
