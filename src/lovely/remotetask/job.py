@@ -289,10 +289,19 @@ class Job(OwnAnnotations, Persistent):
 
         Returns: None if it has none, or the record of that is lost.
         """
+        return self.of_next('key', None)
+
+    def of_next(self, name: str, default: Any) -> Any:
         try:
-            return None if self.next is None else self.next.key
+            return default if self.next is None else getattr(self.next, name)
         except POSKeyError:
-            return None
+            return default      # it gets another one
+
+    def coming(self, name: str) -> Any:
+        """An attribute as the next run of a schedule has it: see NextRun."""
+        edit = self.of_next('edit', {})
+        return (payload.unwrap(edit[name]) if name in edit
+                else getattr(self, name))
 
     def __repr__(self) -> str:
         name = f'{self.__class__.__name__} {self.id!r}'
@@ -309,10 +318,12 @@ class NextRun(Persistent):
     and to write the Job would conflict with its run.  A task that takes longer
     than its period could never commit.
     Attributes: ``key`` (int), in the lanes ``due``; ``enabled`` (bool): False:
-    the schedule rests, and the key is one that never comes.
+    the schedule rests, and the key is one that never comes; ``edit`` (dict, as
+    ``put`` takes it), what an edit amid a run has changed for the next ones.
     """
 
     enabled = True
+    edit = {}   # type: dict[str, Any]      # noqa: RUF012
 
     def __init__(self, key: int) -> None:
         self.key = key
@@ -323,7 +334,7 @@ class CronJob(Job):
     """See ICronJob"""
 
     _fields = _JOB_FIELDS | {name: ICronJob[name] for name in (
-        'minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek', 'delay')}
+        *schedule.FIELDS, 'delay')}
 
     minute = ICronJob['minute'].default
     hour = ICronJob['hour'].default
@@ -350,6 +361,11 @@ class CronJob(Job):
         (self.minute, self.hour, self.dayOfMonth, self.month,
          self.dayOfWeek) = fields
         self.delay = delay
+        edit = self.of_next('edit', {})
+        if edit and self.next is not None:
+            # What comes last counts.
+            self.next.edit = {name: edit[name] for name in edit
+                              if name not in schedule.FIELDS}
 
     @property
     def recurring(self) -> bool:  # type: ignore[override]
@@ -357,13 +373,13 @@ class CronJob(Job):
 
     def fields(self) -> Any:
         """The five schedule fields, in the order of ``update``."""
-        return (self.minute, self.hour, self.dayOfMonth, self.month,
-                self.dayOfWeek)
+        return tuple(getattr(self, name) for name in schedule.FIELDS)
 
     def next_run(self, now: float) -> float | None:
         if self.delay is not None:
             return now + self.delay
-        return schedule.next_time(self.fields(), now)
+        fields: Any = tuple(self.coming(name) for name in schedule.FIELDS)
+        return schedule.next_time(fields, now)
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -371,15 +387,10 @@ class CronJob(Job):
 
     @property
     def enabled(self) -> bool:
-        try:
-            return self.next is None or self.next.enabled
-        except POSKeyError:
-            return True         # it gets another one, which is enabled
+        return bool(self.of_next('enabled', True))
 
     def timeOfNextCall(self, now: float | None = None) -> int | None:
-        if now is None:
-            now = SYSTEM_CLOCK.now()
-        found = self.next_run(now)
+        found = self.next_run(SYSTEM_CLOCK.now() if now is None else now)
         return None if found is None else int(found)
 
     def due_at(self) -> float | None:

@@ -19,9 +19,9 @@ from zope.interface import implementer
 from zope.location import locate
 
 from lovely.remotetask import processor
+from lovely.remotetask.adding import cron
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
-from lovely.remotetask.adding.cron import add_cron
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import is_moment
 from lovely.remotetask.bounds import shown
@@ -168,7 +168,7 @@ class TaskService(OwnAnnotations, Persistent):
                    onDuplicate: str = 'keep', runAs: str | None = None,
                    enabled: bool = True) -> int:
         """See ITaskService"""
-        return add_cron(
+        return cron.add_cron(
             self, task, input,
             {'minute': minute, 'hour': hour, 'dayOfMonth': dayOfMonth,
              'month': month, 'dayOfWeek': dayOfWeek},
@@ -225,13 +225,16 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         steering.resume_schedule(self, jobid)
 
+    def editCronJob(self, jobid: int, **changes: Any) -> None:
+        """See ITaskService"""
+        cron.edit_cron(self, jobid, changes)
+
     def reschedule(self, jobid: int) -> None:
         """See ITaskService"""
         job = self._job(jobid)
-        if job.status in FINAL:
-            return
-        self.jobqueue.schedule(job, self.clock.now())
-        self._placed(job)
+        if job.status not in FINAL:
+            self.jobqueue.schedule(job, self.clock.now())
+            self._placed(job)
 
     def clean(self, status: Iterable[str] = (CANCELLED, ERROR, COMPLETED)
               ) -> None:
@@ -284,8 +287,7 @@ class TaskService(OwnAnnotations, Persistent):
                  start: str | None = None,
                  limit: int = 50) -> tuple[list[Job], str | None]:
         """See ITaskService"""
-        return self.jobqueue.page(
-            status, Selection(task=task), start, limit)
+        return self.jobqueue.page(status, Selection(task=task), start, limit)
 
     def stats(self) -> dict[str, Any]:
         """See ITaskService"""

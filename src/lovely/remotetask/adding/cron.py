@@ -7,16 +7,21 @@ from typing import Any
 
 from lovely.remotetask import payload
 from lovely.remotetask.adding import jobs
+from lovely.remotetask.adding import steering
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ON_DUPLICATE_CRON
+from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.log import log
 from lovely.remotetask.peers.wakeup import notify_after_commit
+from lovely.remotetask.schedule import FIELDS
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.states import is_final
 from lovely.remotetask.store.uniques import check_key
@@ -24,6 +29,11 @@ from lovely.remotetask.store.uniques import check_key
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
     from lovely.remotetask.store.queue import JobQueue
+
+#: What ``editCronJob`` can change.
+_CHANGES = ('task', 'input', *FIELDS, 'delay', 'priority', 'runAs')
+
+_KEEP = object()
 
 # What was logged by this process: (oid of the service, key, schedule).
 _told: set[Any] = set()
@@ -49,10 +59,7 @@ def add_cron(service: TaskService, given: Any, input: Any,
     task, _ = jobs.check_task(service, given, priority)
     # Tried out first: a schedule that never occurs must not draw an id.
     wanted = make(0, task, None)
-    if wanted.next_run(service.clock.now()) is None:
-        raise InvalidSchedule(
-            'no schedule: give at least one of minute, hour, dayOfMonth, '
-            'month, dayOfWeek, or a delay')
+    check_occurs(service, wanted)
     if type(enabled) is not bool:
         raise UsageError(f'enabled is {shown(enabled)}; give True or False')
     if not enabled and delay is not None:
@@ -75,39 +82,94 @@ def add_cron(service: TaskService, given: Any, input: Any,
         'keep' if onDuplicate == 'update' else onDuplicate, runAs)
 
 
+def check_occurs(service: TaskService, job: CronJob) -> None:
+    """Raise InvalidSchedule for a cron job that would never run."""
+    if job.next_run(service.clock.now()) is None:
+        raise InvalidSchedule(
+            'no schedule: give at least one of minute, hour, dayOfMonth, '
+            'month, dayOfWeek, or a delay')
+
+
+def edit_cron(service: TaskService, jobid: Any, changes: dict[str, Any]
+              ) -> None:
+    """See ITaskService.editCronJob"""
+    unknown = sorted(changes.keys() - _CHANGES)
+    if unknown:
+        raise UsageError(f'{unknown[0]!r:.80} of a cron job cannot be '
+                         f'changed; there are {", ".join(_CHANGES)}')
+    job = steering.schedule_of(service, jobid, or_delay=True)
+    if not changes:
+        return
+    priority = changes.get('priority', job.coming('priority'))
+    name = job.coming('task')
+    if 'task' in changes:
+        name, _ = jobs.check_task(service, changes['task'], priority)
+    wanted = CronJob(0, name, None, **_new_times(job, changes))
+    check_occurs(service, wanted)
+    if job.status == PROCESSING and not (job.recurring and wanted.recurring):
+        raise InvalidTransition(job.id, PROCESSING, DELAYED)
+    submitter = (jobs.find_submitter(service, service.host, changes['runAs'])
+                 if 'runAs' in changes else job.coming('submitter'))
+    _change(service, job, wanted, changes.get('input', _KEEP),
+            priority, submitter)
+
+
+def _new_times(job: CronJob, changes: dict[str, Any]) -> dict[str, Any]:
+    """Fields and delay, of which the one takes the place of the other."""
+    given = {name: changes[name] for name in (*FIELDS, 'delay')
+             if name in changes}
+    times = {name: job.coming(name) for name in (*FIELDS, 'delay')}
+    if given.get('delay') is not None:
+        times = dict.fromkeys(FIELDS, ())
+    elif given:
+        times['delay'] = None
+    return {**times, **given}
+
+
 def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
             priority: int, runAs: Any) -> int:
-    """Let a job be as the one that was asked for.
-
-    What does not differ is not written: that would undo a run.
-    """
+    """Let a job be as the one that was asked for."""
     if isinstance(job, UnreadableJob) or not isinstance(job, CronJob):
         raise DuplicateJob(job.key, job.id)
+    _change(service, job, wanted, input, priority,
+            jobs.find_submitter(service, service.host, runAs))
+    return job.id
+
+
+def _change(service: TaskService, job: CronJob, wanted: CronJob, input: Any,
+            priority: int, submitter: str | None) -> None:
+    """Change what differs; to write more would undo a run.
+
+    Arguments: ``input``, _KEEP: as it is.
+    """
     queue, jar, host = service.jobqueue, caller.jar_of(service), service.host
     queue.check_owned(job)
-    submitter = jobs.find_submitter(service, host, runAs)
-    _, task = jobs.check_task(service, wanted.task, priority)
-    packed, size = jobs.check_input(task, wanted.task, input, jar, host)
-    values = {name: value or None for name, value in (
-        ('task', wanted.task), ('priority', priority),
-        ('submitter', submitter)) if getattr(job, name) != value}
-    if not _is_same(job.input, packed):
-        values['input'] = payload.wrap(packed, size)
-    if values:
-        job.put(**values)
-        if 'input' in values:
-            jobs.mark_input_at_commit(jar, job)
-            if packed is input:
-                jobs.check_input_at_commit(service, task, jar, job)
-    if _times(job) != _times(wanted):
-        job.update(**_named(wanted), delay=wanted.delay)
-        queue.schedule(job, service.clock.now())
-    elif not values:
+    jobs.check_priority(priority)
+    values: dict[str, Any] = {
+        key: value for key, value in (
+            ('task', wanted.task), ('priority', priority),
+            ('submitter', submitter)) if job.coming(key) != value}
+    if input is _KEEP and 'task' in values:
+        # It stays, and has to fit the other task.
+        input = host.unpack(service, job.coming('input'))
+    task, packed = None, input
+    if input is not _KEEP:
+        _, task = jobs.check_task(service, wanted.task, priority)
+        packed, size = jobs.check_input(task, wanted.task, input, jar, host)
+        if not _is_same(job.coming('input'), packed):
+            values['input'] = payload.wrap(packed, size)
+    values |= {key: getattr(wanted, key) for key in (*FIELDS, 'delay')
+               if job.coming(key) != getattr(wanted, key)}
+    if not values:
         # As where it is kept: see adding/jobs.py.
         caller.read_current(jar, job)
-        return job.id
+        return
+    queue.edit_schedule(job, values, service.clock.now())
+    if 'input' in values:
+        jobs.mark_input_at_commit(jar, job)
+        if packed is input:
+            jobs.check_input_at_commit(service, task, jar, job)
     notify_after_commit(service, jar)
-    return job.id
 
 
 def _is_same(stored: Any, given: Any) -> bool:
@@ -147,5 +209,4 @@ def _text(job: CronJob) -> str:
 
 
 def _named(job: CronJob) -> dict[str, Any]:
-    return dict(zip(('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek'),
-                    job.fields(), strict=True))
+    return dict(zip(FIELDS, job.fields(), strict=True))

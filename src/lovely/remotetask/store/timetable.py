@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from itertools import takewhile
+from typing import Any
 
 from lovely.remotetask.bounds import NEVER
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
@@ -21,6 +22,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import Job
 from lovely.remotetask.job import NextRun
+from lovely.remotetask.schedule import FIELDS
 from lovely.remotetask.schedule import check_next
 from lovely.remotetask.store import states
 from lovely.remotetask.store.lanes import Lanes
@@ -100,6 +102,39 @@ class Timetable(Places):
     def _begin_tick(self, job: Job, key: int | None) -> None:
         """Let a scheduled run begin: what was counted is of another one."""
         job.put(tick=key, attempts=None, failures=None)
+        self._take_edit(job)
+
+    def edit_schedule(self, job: Job, values: dict[str, Any], now: float
+                      ) -> None:
+        """Change a cron job: at once, or for the runs after one under way.
+
+        Arguments: ``values``, attributes as ``put`` takes them.  The caller
+        has made sure that the schedule occurs.
+        Txn: does not write a job that runs, so that its run is not undone.
+        """
+        self.check_owned(job)
+        if job.status != PROCESSING:
+            self._take_edit(job)
+            job.put(**values)
+            if not values.keys().isdisjoint((*FIELDS, 'delay')):
+                self.schedule(job, now)
+            return
+        if job.next_key() is None:
+            # The record of its next run is lost.
+            self._note_next(job, self._due_key(job) or time_key(NEVER))
+        assert job.next is not None
+        job.next.edit = {**job.next.edit, **values}
+        if not values.keys().isdisjoint(FIELDS):
+            when = job.next_run(now if job.tick is None
+                                else self._after(job.tick, now))
+            self._note_next(job, time_key(check_next(job.id, when)))
+
+    def _take_edit(self, job: Job) -> None:
+        """Let a job be as it was edited while it ran."""
+        edit = job.of_next('edit', {})
+        if edit and job.next is not None:
+            job.put(**edit)
+            job.next.edit = {}
 
     def schedule_at(self, job: Job, when: float) -> None:
         """Place a job to run once, at ``when``; made-up clocks move it not."""

@@ -53,9 +53,6 @@ if TYPE_CHECKING:
 _ASIDE = '_upstream'
 _PARTS = ('jobs', '_queue', '_scheduledQueue', '_scheduledJobs')
 
-# The fields of a schedule, in the order of CronJob.fields().
-_FIELDS = ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek')
-
 #: What jobs are otherwise after a migration, and what is said of them.
 NOTES = {
     'lost': 'queued, and in no queue: 0.5.2 had taken them and not ended them',
@@ -356,7 +353,7 @@ def _rewrite(job: Any, jobid: int) -> None:
         if job.recurring and not any(fields):
             # 0.5.2 ran it each minute.
             fields = (tuple(range(60)), *fields[1:])
-        values |= zip(_FIELDS, fields, strict=True)
+        values |= zip(schedule.FIELDS, fields, strict=True)
     job.put(id=jobid, **values)
 
 

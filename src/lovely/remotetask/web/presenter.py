@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask import schedule
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.errors import InputRejected
@@ -29,9 +30,6 @@ from lovely.remotetask.web.xmlrpc_faults import ILLEGAL
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
-
-#: The fields of a schedule.
-FIELDS = ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek')
 
 #: ``run(function, writes)`` calls ``function(service)`` in a transaction.
 Run = Callable[[Callable[['TaskService'], object], bool], object]
@@ -90,7 +88,7 @@ def schedules(service: TaskService, start: str | None = None,
 def _schedule(service: TaskService, job: Any) -> dict[str, Any]:
     answer = _row(service, job)
     answer['schedule'] = {name: list(getattr(job, name, ()))
-                          for name in FIELDS}
+                          for name in schedule.FIELDS}
     answer['delay'] = getattr(job, 'delay', None)
     answer['lastRun'] = None
     with suppress(*UNREADABLE):
