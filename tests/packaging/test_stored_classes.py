@@ -21,7 +21,6 @@ HOSTS = ('generations', 'plone', 'pyramid', 'zope', 'ztk')
 STORED = {
     'lovely.remotetask.job.CronJob',
     'lovely.remotetask.job.Job',
-    'lovely.remotetask.job.NextRun',
     'lovely.remotetask.payload.Payload',
     'lovely.remotetask.fields.runs.LatestRuns',
     'lovely.remotetask.service.TaskService',

@@ -395,8 +395,8 @@ class ITaskService(IContained):
         ``onDuplicate``, what becomes of that job: ``'keep'``, it stays as it
         is, and a difference of the schedules is logged as a WARNING, once in
         each process; ``'update'``, it gets the task, input, schedule,
-        priority and principal of this call, and keeps a run that is due or
-        under way; ``'error'``; ``runAs`` as ``add``; ``enabled`` (bool),
+        priority and principal of this call, as by ``editCronJob``;
+        ``'error'``; ``runAs`` as ``add``; ``enabled`` (bool),
         False: it does not run until ``resumeCronJob``.  An update leaves it as
         it is: an operator may have paused the schedule.
         Returns: the job's id (int), or that of the other one.
@@ -454,6 +454,26 @@ class ITaskService(IContained):
 
         Raises: as ``runCronJob``; InvalidSchedule where no time comes.
         Txn: the caller commits.
+        """
+
+    def editCronJob(jobid, **changes):
+        """Change a cron job; what is not named stays as it is.
+
+        Arguments: ``changes``, of ``task``, ``input``, ``minute``, ``hour``,
+        ``dayOfMonth``, ``month``, ``dayOfWeek``, ``delay``, ``priority`` and
+        ``runAs``, as ``addCronJob`` takes them.  Fields take the place of a
+        delay, and a delay that of the fields.  It goes on to run as the same
+        principal, unless ``runAs`` is given, and stays paused if it was.
+        A run that is under way goes on as it began, with its further attempts;
+        until the next one begins, the job's attributes are those of that run,
+        and its ``scheduledAt`` is the new time.
+        Raises: JobNotFound (a KeyError); UsageError for a job that is no cron
+        job, or a change that there is not; InvalidTransition for one that is
+        over, and for a change from or to a delay while it runs; what
+        ``addCronJob`` raises.  Nothing is changed then.
+        Txn: the caller commits.  A job that runs is not written, so that its
+        run is not undone.  Two edits at once conflict, and so do an edit and
+        the begin of a run: one is repeated, and sees the other.
         """
 
     def reschedule(jobid):

@@ -131,10 +131,15 @@ def check_task(service: TaskService, given: Any, priority: Any
                 f'scan its module where the application starts '
                 f'(lovely.remotetask.task.scan)')
         raise error
+    check_priority(priority)
+    return name, task
+
+
+def check_priority(priority: Any) -> None:
+    """Raise UsageError for a priority that does not fit into a key."""
     if type(priority) is not int or priority not in _PRIORITIES:
         raise UsageError(f'priority is {shown(priority)}; give a whole number '
                          f'from {_PRIORITIES[0]} to {_PRIORITIES[-1]}')
-    return name, task
 
 
 def find_submitter(service: TaskService, host: IHost, runAs: Any
@@ -351,7 +356,14 @@ def mark_input_at_commit(jar: Connection | None, *jobs: Job) -> None:
 
 
 def _mark_input(job: Job) -> None:
-    job.mark_input()
+    edit = job.of_next('edit', {})
+    if 'input' not in edit:
+        job.mark_input()
+    elif type(edit['input']) is payload.Payload:
+        edit['input']._p_changed = True
+    elif job.next is not None:
+        # Not the job: it runs.
+        job.next._p_changed = True
 
 
 def check_input_at_commit(service: TaskService, task: Any,
@@ -374,7 +386,7 @@ def _check_again(added: tuple[TaskService, Any, Job]) -> None:
     # A savepoint may have been rolled back, or the job be over by now.
     if service.jobs.get(job.id) is not job or is_final(job.status):
         return
-    misfit, violations = _violations(task, job.input)
+    misfit, violations = _violations(task, job.coming('input'))
     if violations:
         raise InputRejected(
             f'the input of job {job.id} was changed after it was added, and '

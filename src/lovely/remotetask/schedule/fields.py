@@ -34,6 +34,9 @@ Fields = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...],
 _LIMITS = (('minute', 0, 59), ('hour', 0, 23), ('dayOfMonth', 1, 31),
            ('month', 1, 12), ('dayOfWeek', 0, 6))
 
+#: The names of the fields.
+FIELDS = tuple(name for name, _, _ in _LIMITS)
+
 # The longest any month gets: 29 February exists.
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 

@@ -2,30 +2,27 @@
 
 One of five rules says when: fields, a crontab string, a period, one moment, or
 a delay.  Four policies say what becomes of a time that no worker was there
-for, or that comes while a run is under way.  All of it is plain data, which
-the cron job stores attribute by attribute.
+for, or that comes while a run is under way.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import UTC
-from datetime import datetime
 from functools import partial
 from typing import Any
 from typing import NamedTuple
+from typing import Self
 
-from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import SECONDS
 from lovely.remotetask.bounds import is_moment
 from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import seconds_of
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.schedule import crontab
 from lovely.remotetask.schedule import fields
 from lovely.remotetask.schedule import zones
+from lovely.remotetask.schedule.fields import Fields
 
 #: What becomes of times at which no worker could begin a run.
 MISSED = ('once', 'skip', 'all')
@@ -40,9 +37,6 @@ Next = Callable[[float], float | None]
 # How late (seconds) a run may begin that is not to be made up.
 _PROMPT = 60.0
 
-# How many missed times may be asked for.
-_MOST = 10_000
-
 
 class Rule(NamedTuple):
     """When a schedule runs; see ICronJob for each attribute.
@@ -50,7 +44,7 @@ class Rule(NamedTuple):
     ``since``: the moment from which the periods of ``every`` count.
     """
 
-    fields: fields.Fields = ((), (), (), (), ())
+    fields: Fields = ((), (), (), (), ())
     delay: float | None = None
     cron: str | None = None
     every: float | None = None
@@ -58,10 +52,14 @@ class Rule(NamedTuple):
     timezone: str = 'UTC'
     since: float = 0.0
 
-    @property
-    def recurs(self) -> bool:
-        """May it run more than once?"""
-        return self.delay is None and self.at is None
+    @classmethod
+    def of(cls, given: Fields, delay: float | None,
+           plan: dict[str, Any] | None) -> Self:
+        """The rule of these attributes of a cron job: see ``plan``."""
+        if not plan:
+            return cls(given, delay)
+        return cls(given, delay, **{
+            name: plan[name] for name in cls._fields[2:] if name in plan})
 
     def next_time(self, now: float) -> float | None:
         """The first moment after ``now`` at which it runs; None: never.
@@ -100,6 +98,12 @@ class Policy(NamedTuple):
     deadline: float | None = None
     overlap: str = 'skip'
 
+    @classmethod
+    def of(cls, plan: dict[str, Any] | None) -> Self:
+        """The policy of a plan."""
+        return cls(**{name: plan[name] for name in cls._fields
+                      if name in plan}) if plan else cls()
+
     def made_up(self, next_time: Next, due: float, now: float
                 ) -> tuple[float, float] | None:
         """Which times are run now, where none could begin a run at them.
@@ -126,67 +130,6 @@ class Policy(NamedTuple):
         return first, now
 
 
-def check_rule(given: fields.Fields, delay: Any = None, cron: Any = None,
-               every: Any = None, at: Any = None, timezone: Any = 'UTC',
-               now: float = 0.0) -> Rule:
-    """The rule, if it is one.
-
-    Arguments: ``given`` from ``check_fields``; the others as ICronJob says,
-    ``at`` a datetime; ``now``, from when periods count (seconds since 1970).
-    Raises: InvalidSchedule that names the value and the reason.
-    """
-    named = [name for name, value in (
-        ('fields', any(given) or None), ('delay', delay), ('cron', cron),
-        ('every', every), ('at', at)) if value is not None]
-    if 'delay' in named and named != ['delay']:
-        if delay == 0:
-            # The form of 0.5.2 always gives a delay: 0 if there is none.
-            delay = None
-            named.remove('delay')
-        elif named == ['fields', 'delay']:
-            named = ['delay']       # as in 0.5.2
-    if len(named) > 1:
-        raise InvalidSchedule(
-            f'a schedule has one rule, and this one has '
-            f'{" and ".join(named)}; give the fields (minute, hour, '
-            f'dayOfMonth, month, dayOfWeek), or one of cron, every, at, delay')
-    check_delay(delay)
-    zone = zones.check_zone(timezone)
-    if every is not None and (
-            type(every) not in (int, float) or not 1 <= every
-            or not is_seconds(every)):
-        raise InvalidSchedule(
-            f'every is {shown(every)}; give {SECONDS}, and at least 1')
-    if zone != 'UTC' and (every is not None or delay is not None):
-        raise InvalidSchedule(
-            f'timezone is {zone!r}, and {named[0]} asks no clock; give none')
-    return Rule(
-        given, delay, None if cron is None else crontab.check_crontab(cron),
-        every, None if at is None else _moment(at, zone), zone,
-        0.0 if every is None else now)
-
-
-def check_policy(missed: Any = 'once', atMost: Any = None,
-                 deadline: Any = None, overlap: Any = 'skip') -> Policy:
-    """The policy, if it is one.  Raises: InvalidSchedule."""
-    for name, value, known in (('missed', missed, MISSED),
-                               ('overlap', overlap, OVERLAP)):
-        if not isinstance(value, str) or value not in known:
-            raise InvalidSchedule(f'{name} is {shown(value)}; one of '
-                                  f'{", ".join(map(repr, known))}')
-    if atMost is not None and (type(atMost) is not int
-                               or not 1 <= atMost <= _MOST):
-        raise InvalidSchedule(f'atMost is {shown(atMost)}; give a whole '
-                              f'number from 1 to {_MOST}, or None')
-    if atMost is not None and missed != 'all':
-        raise InvalidSchedule(
-            f"atMost={atMost} bounds missed='all', and missed is {missed!r}")
-    if deadline is not None and not (is_seconds(deadline) and deadline > 0):
-        raise InvalidSchedule(
-            f'deadline is {shown(deadline)}; give {SECONDS}, not 0, or None')
-    return Policy(missed, atMost, deadline, overlap)
-
-
 def check_delay(delay: Any) -> None:
     """Raise InvalidSchedule unless this is a delay in seconds, or None."""
     if delay is not None and not is_seconds(delay):
@@ -209,21 +152,6 @@ def check_next(jobid: int, when: float | None) -> float:
             f'job {jobid!r} would run {shown(when)} seconds after 1970, which '
             f'is no moment; give it a delay or a schedule, by update()')
     return when
-
-
-def _moment(at: Any, zone: str) -> float:
-    """The moment of a datetime; a naive one is of the zone's clock."""
-    if not isinstance(at, datetime):
-        raise InvalidSchedule(f'at is {shown(at)}; give a datetime')
-    if at.tzinfo is None:
-        wall = seconds_of(at.replace(tzinfo=UTC))
-        found = wall if wall is None or zone == 'UTC' else float(
-            zones.moment(zones.zone(zone), int(wall // 1)) + wall % 1)
-    else:
-        found = seconds_of(at)
-    if found is None:
-        raise InvalidSchedule(f'at is {shown(at)}; give {MOMENT}')
-    return found
 
 
 def _next_period(since: float, every: float, now: float) -> float:

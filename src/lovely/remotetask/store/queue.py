@@ -298,6 +298,8 @@ class JobQueue(Claiming):
             check_next(job.id, job.next_run(now))
         job.put(failures=0, interruptions=0, missing_since=None, anchor=None,
                 conflicts=None, stops=None)
+        if failed:
+            self._take_edit(job)
         if begins:
             self.schedule(job, now)
         elif job.position is None or job.position[0] != 'ready':

@@ -28,6 +28,7 @@ from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.edge.losses import refuse_disowned
 from lovely.remotetask.fields.failure import Failure
+from lovely.remotetask.fields.next_run import NextRun
 from lovely.remotetask.fields.runs import SKIPPED
 from lovely.remotetask.fields.runs import LatestRuns
 from lovely.remotetask.interfaces import CANCELLED
@@ -36,7 +37,6 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
-from lovely.remotetask.job import NextRun
 from lovely.remotetask.store.local import local
 from lovely.remotetask.store.places import Places
 from lovely.remotetask.store.records import UNREADABLE
@@ -123,7 +123,7 @@ class Recurring(Places):
             self.put_in(job, 'cancelled', time_key(SYSTEM_CLOCK.now()),
                         status=self._move(job, CANCELLED))
             return
-        owed = self._owed(job)
+        owed = job.of_next('owed', None)
         times = owed or job.policy.made_up(job.next_run, due, now)
         when = job.next_run(owed[1] if owed else self._after(key, now))
         if when is None:
@@ -157,7 +157,7 @@ class Recurring(Places):
         Returns: None where it comes later; it is noted then.
         """
         due = key_time(key)
-        if job.timezone == 'UTC' or self._owed(job):
+        if job.timezone == 'UTC' or job.of_next('owed', None):
             return due
         found = job.next_run(due - 0.5)
         if found is not None and abs(found - due) < 0.5:
@@ -177,7 +177,7 @@ class Recurring(Places):
         if when is not None:
             self._note_next(job, time_key(when))
         if job.overlap == 'queue':
-            owed = self._owed(job)
+            owed = job.of_next('owed', None)
             self._owe(job, (owed[0] if owed else due, max(due, now)))
         elif job.overlap == 'allow' and job.status == PROCESSING:
             # One that still waits for a thread is this run: others beside it
@@ -212,6 +212,14 @@ class Recurring(Places):
     def _begin_tick(self, job: Job, key: int | None) -> None:
         """Let a scheduled run begin: what was counted is of another one."""
         job.put(tick=key, attempts=None, failures=None)
+        self._take_edit(job)
+
+    def _take_edit(self, job: Job) -> None:
+        """Let a job be as it was edited while it ran."""
+        edit = job.of_next('edit', {})
+        if edit and job.next is not None:
+            job.put(**edit)
+            job.next.edit = {}
 
     # -- a run ends -----------------------------------------------------------
 
@@ -228,7 +236,7 @@ class Recurring(Places):
         """
         if isinstance(job, CronJob) and (
                 job.overlap == 'queue' or job.missed == 'all'):
-            owed = self._owed(job)
+            owed = job.of_next('owed', None)
             if owed:
                 self._note_next(job, time_key(owed[0]))
 
@@ -251,11 +259,6 @@ class Recurring(Places):
 
     # -- what is owed ---------------------------------------------------------
 
-    def _owed(self, job: Job) -> tuple[float, float] | None:
-        with suppress(*UNREADABLE):
-            return None if job.next is None else job.next.owed
-        return None
-
     def _owe(self, job: Job, times: tuple[float, float] | None) -> None:
-        if self._owed(job) != times and job.next is not None:
+        if job.of_next('owed', None) != times and job.next is not None:
             job.next.owed = times

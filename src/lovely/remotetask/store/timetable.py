@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from itertools import islice
 from itertools import takewhile
+from typing import Any
 
+from lovely.remotetask.bounds import NEVER
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
@@ -15,6 +17,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
+from lovely.remotetask.schedule.plan import TIMES
 from lovely.remotetask.schedule.rule import check_next
 from lovely.remotetask.store import states
 from lovely.remotetask.store.lanes import Lanes
@@ -80,6 +83,31 @@ class Timetable(Recurring):
             name, key = job.position
             self.put_in(job, name, time_key(
                 now + key_time(key) - job.anchor), anchor=now)
+
+    def edit_schedule(self, job: Job, values: dict[str, Any], now: float
+                      ) -> None:
+        """Change a cron job: at once, or for the runs after one under way.
+
+        Arguments: ``values``, attributes as ``put`` takes them.  The caller
+        has made sure that the schedule occurs.
+        Txn: does not write a job that runs, so that its run is not undone.
+        """
+        self.check_owned(job)
+        if job.status != PROCESSING:
+            self._take_edit(job)
+            job.put(**values)
+            if not values.keys().isdisjoint(TIMES):
+                self.schedule(job, now)
+            return
+        if job.next_key() is None:
+            # The record of its next run is lost.
+            self._note_next(job, self._due_key(job) or time_key(NEVER))
+        assert job.next is not None
+        job.next.edit = {**job.next.edit, **values}
+        if not values.keys().isdisjoint(TIMES):
+            when = job.next_run(now if job.tick is None
+                                else self._after(job.tick, now))
+            self._note_next(job, time_key(check_next(job.id, when)))
 
     def schedule_at(self, job: Job, when: float) -> None:
         """Place a job to run once, at ``when``; made-up clocks move it not."""

@@ -38,6 +38,7 @@ from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
+from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.fields import check_fields
 from lovely.remotetask.schedule.rule import check_delay
 from lovely.remotetask.store.blocks import Blocks
@@ -53,9 +54,6 @@ if TYPE_CHECKING:
 # write it stands in a dict of this name, so that no code takes it for ours.
 _ASIDE = '_upstream'
 _PARTS = ('jobs', '_queue', '_scheduledQueue', '_scheduledJobs')
-
-# The fields of a schedule, in the order of CronJob.fields().
-_FIELDS = ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek')
 
 #: What jobs are otherwise after a migration, and what is said of them.
 NOTES = {
@@ -357,7 +355,7 @@ def _rewrite(job: Any, jobid: int) -> None:
         if job.recurring and not any(fields):
             # 0.5.2 ran it each minute.
             fields = (tuple(range(60)), *fields[1:])
-        values |= zip(_FIELDS, fields, strict=True)
+        values |= zip(FIELDS, fields, strict=True)
     job.put(id=jobid, **values)
 
 

@@ -17,6 +17,7 @@ from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import SCHEDULED
+from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import parameters
@@ -29,9 +30,6 @@ from lovely.remotetask.web.xmlrpc_faults import ILLEGAL
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
-
-#: The fields of a schedule.
-FIELDS = ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek')
 
 #: ``run(function, writes)`` calls ``function(service)`` in a transaction.
 Run = Callable[[Callable[['TaskService'], object], bool], object]

@@ -18,10 +18,10 @@ from lovely.remotetask.interfaces import ON_DUPLICATE_CRON
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import VIEW
+from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.web.api.jobs import MOST_ADDED
 from lovely.remotetask.web.api.routes import ROUTES
 from lovely.remotetask.web.api.routes import Route
-from lovely.remotetask.web.presenter import FIELDS
 from lovely.remotetask.web.requests import Request
 from lovely.remotetask.web.requests import Response
 from lovely.remotetask.web.selecting import MOMENTS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.api import jobs
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 LIST = ('start', 'limit')
 
 #: The keys of a schedule that is added.
-ADD = ('task', 'input', *presenter.FIELDS, 'key', 'onDuplicate', 'enabled',
+ADD = ('task', 'input', *FIELDS, 'key', 'onDuplicate', 'enabled',
        'priority')
 
 
