@@ -57,9 +57,7 @@ def add_cron(service: TaskService, given: Any, input: Any,
     names of the arguments.
     """
     def make(jobid: int, task: str, input: Any) -> CronJob:
-        job = CronJob(jobid, task, input)
-        job.update(**times)
-        return job
+        return _timed(service, CronJob(jobid, task, input), times)
 
     def place(queue: JobQueue, job: Job, number: int) -> None:
         queue.schedule(job, service.clock.now())
@@ -92,6 +90,14 @@ def add_cron(service: TaskService, given: Any, input: Any,
         'keep' if onDuplicate == 'update' else onDuplicate, runAs)
 
 
+def _timed(service: TaskService, job: CronJob, times: dict[str, Any]
+           ) -> CronJob:
+    job.update(**times)
+    if job.every is not None:
+        job.plan = {**(job.plan or {}), 'since': service.clock.now()}
+    return job
+
+
 def check_occurs(service: TaskService, job: CronJob) -> None:
     """Raise InvalidSchedule for a cron job that would never run."""
     if job.next_run(service.clock.now()) is not None:
@@ -121,8 +127,7 @@ def edit_cron(service: TaskService, jobid: Any, changes: dict[str, Any]
     name = job.coming('task')
     if 'task' in changes:
         name, _ = jobs.check_task(service, changes['task'], priority)
-    wanted = CronJob(0, name, None)
-    wanted.update(**_new_times(job, changes))
+    wanted = _timed(service, CronJob(0, name, None), _new_times(job, changes))
     check_occurs(service, wanted)
     if job.status == PROCESSING and not (job.recurring and wanted.recurring):
         raise InvalidTransition(job.id, PROCESSING, DELAYED)

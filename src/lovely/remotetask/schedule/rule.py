@@ -119,15 +119,20 @@ class Policy(NamedTuple):
             late = _PROMPT
         first = due
         if late is not None and now - due > late:
-            found = next_time(now - late)
+            # Exactly as late as it may be is not too late.
+            found = next_time(now - late - 0.001)
             if found is None or found > now:
                 return None
             first = found
-        if self.missed != 'all':
-            return first, first
-        if self.atMost is not None:
-            first = _latest(next_time, first, now, self.atMost)
-        return first, now
+        if self.missed == 'all':
+            if self.atMost is not None:
+                first = _latest(next_time, first, now, self.atMost)
+            return first, now
+        # Of several, the last one is made up.
+        second = next_time(first)
+        if second is not None and second <= now:
+            first = _latest(next_time, second, now, 1)
+        return first, first
 
 
 def check_delay(delay: Any) -> None:

@@ -231,7 +231,6 @@ class JobQueue(Claiming):
                     if status == COMPLETED and slot != DIRECT_SLOT:
                         # Direct runs would meet here, and in no other record.
                         self.slots[slot].completed.others += 1
-                self._let_owed_come(job)
                 return
         if job.next is not None:
             self._unnote_next(job)

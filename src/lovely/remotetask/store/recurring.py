@@ -5,15 +5,18 @@
                    its time comes                    the run ends
       cronjob ------------------------> queued ... ---------------+
        ^  ^  |                            ^  |                    |
-       |  |  | it was missed:             |  | overlap:           | owed: the
-       |  +--+ skip, deadline             |  | skip, queue: stays | first of
-       |                                  |  | cancel: anew       | them comes
-       |                                  +--+ allow: + a job     | at once
+       |  |  | it was missed:             |  | overlap:           |
+       |  +--+ skip, deadline             |  | skip, queue: stays |
+       |                                  |  | cancel: anew       |
+       |                                  +--+ allow: + a job     |
        +----------------------------------------------------------+
 
 The record of a schedule is the job that runs.  Times that are still owed, by
 ``missed='all'`` or ``overlap='queue'``, are two numbers, however many there
-are: the rule tells those between.
+are: the rule tells those between.  While times are owed, its entry in ``due``
+is the moment at which a claim looks whether the run has ended.  The end of a
+run cannot let the next one come: it does not see what was owed meanwhile, and
+to write that record would undo the run.
 """
 
 from __future__ import annotations
@@ -44,6 +47,12 @@ from lovely.remotetask.store.workers import DIRECT_SLOT
 
 # By how much (seconds) the clocks of two machines may differ.
 _SKEW = 300.0
+
+# How long (seconds) after the begin of a run it is looked for its end, where
+# more of them are owed; where none has begun; and at the longest.
+_SOON = 0.05
+_LOOK = 1.0
+_LONGEST_LOOK = 60.0
 
 
 class Recurring(Places):
@@ -136,14 +145,16 @@ class Recurring(Places):
             self.log(job, ERROR, DIRECT_SLOT, now, completedAt=now,
                      error=tuple(failure), status=self._move(job, ERROR))
             return
-        self._note_next(job, time_key(when))
         if times is None:
+            self._note_next(job, time_key(when))
             self._note(job, now, 0.0, SKIPPED, (
                 f'it was due at {as_utc(due):%Y-%m-%d %H:%M} UTC'))
             return
         first, last = times
         rest = job.next_run(first) if first < last else None
-        self._owe(job, None if rest is None or rest > last else (rest, last))
+        owed = None if rest is None or rest > last else (rest, last)
+        self._note_next(job, time_key(when if owed is None else now + _SOON))
+        self._owe(job, owed)
         self._begin_tick(job, key if first == due else time_key(first))
         job.put(anchor=None)
         self.enqueue(job)
@@ -173,26 +184,37 @@ class Recurring(Places):
     def _overlap(self, job: CronJob, due: float, key: int,
                  now: float) -> None:
         """Let a time come while a run of the schedule waits or goes on."""
+        owed = job.of_next('owed', None)
+        if owed or job.overlap == 'queue':
+            if job.overlap == 'queue':
+                self._owe(job, (owed[0] if owed else due, max(due, now)))
+            # The end of the run cannot tell: it has not seen this.
+            self._note_next(job, time_key(now + self._pause(job, now)))
+            return
         when = job.next_run(self._after(key, now))
         if when is not None:
             self._note_next(job, time_key(when))
-        if job.overlap == 'queue':
-            owed = job.of_next('owed', None)
-            self._owe(job, (owed[0] if owed else due, max(due, now)))
-        elif job.overlap == 'allow' and job.status == PROCESSING:
+        if job.overlap == 'allow' and job.status == PROCESSING:
             # One that still waits for a thread is this run: others beside it
             # would wait, too.
-            self._add_run(job, now)
+            self._add_run(job, key, now)
         elif job.overlap == 'cancel':
             self._begin_anew(job, key, now)
 
-    def _add_run(self, job: CronJob, now: float) -> None:
+    def _pause(self, job: CronJob, now: float) -> float:
+        """How long (seconds) until the next look for the end of a run."""
+        began = job.startedAt
+        if job.status != PROCESSING or began is None:
+            return _LOOK
+        return min(max((now - began.timestamp()) / 8, _SOON), _LONGEST_LOOK)
+
+    def _add_run(self, job: CronJob, key: int, now: float) -> None:
         """Add a job that does what the schedule does, beside its run."""
         run = Job.__new__(Job)
         run.put(id=self.jobs.draw_id(local(self.jobs), self.jobs.end - 1),
                 task=job.task, input=job.__dict__.get('input'),
                 createdAt=now, priority=job.priority or None,
-                submitter=job.submitter, schedule=job.id)
+                submitter=job.submitter, schedule=job.id, tick=key)
         self.jobs[run.id] = run
         self.enqueue(run)
 
@@ -227,18 +249,6 @@ class Recurring(Places):
         """Does a schedule go on when a run of this job has ended?"""
         return (job.recurring and job.next is not None
                 and not self.is_replaced(job))
-
-    def _let_owed_come(self, job: Job) -> None:
-        """Let the first of the times that are owed come at once.
-
-        Txn: writes ``due``, in the commit that ends a run; where nothing can
-        be owed, nothing is read.
-        """
-        if isinstance(job, CronJob) and (
-                job.overlap == 'queue' or job.missed == 'all'):
-            owed = job.of_next('owed', None)
-            if owed:
-                self._note_next(job, time_key(owed[0]))
 
     def _note_end(self, job: Job, outcome: str, now: float,
                   failure: Any) -> None:

@@ -67,6 +67,8 @@ class Timetable(Recurring):
         So it is where the clock has gone back since it was placed.
         """
         until = job.due_at()
+        if job.of_next('owed', None):
+            return False        # it is looked at before long
         if job.status == CRONJOB and until is not None:
             when = job.next_run(
                 now if job.tick is None else self._after(job.tick, now))
