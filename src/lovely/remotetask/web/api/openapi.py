@@ -71,6 +71,14 @@ _SUMMARY = {
     'submitter': _MAYBE_TEXT, 'key': {}, 'error': _MAYBE_TEXT,
     'errorType': _MAYBE_TEXT, 'enabled': _YES, 'progress': {'type': 'object'}}
 
+_PLAN: dict[str, Any] = {
+    'task': _TEXT, 'input': {}, 'priority': _PRIORITY, 'delay': _DELAY,
+    **{name: _list(_WHOLE) for name in FIELDS}}
+_SCHEDULE: dict[str, Any] = {
+    **_SUMMARY, 'schedule': {'type': 'object'},
+    'delay': {'type': ['number', 'null']},
+    'lastRun': {'type': ['object', 'null']}}
+
 _SCHEMAS: dict[str, dict[str, Any]] = {
     'Summary': _object(('id', 'status'), **_SUMMARY),
     'Job': _object(
@@ -96,13 +104,15 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'Pause': _closed(reason={'type': ['string', 'null'], 'minLength': 1,
                              'maxLength': 200}),
     'NewSchedule': _closed(
-        ('task',), task=_TEXT, input={}, priority=_PRIORITY, key=_MAYBE_TEXT,
+        ('task',), **_PLAN, key=_MAYBE_TEXT,
         onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE_CRON)},
-        enabled=_YES, **{name: _list(_WHOLE) for name in FIELDS}),
+        enabled=_YES),
+    'EditedSchedule': _closed(version=_MAYBE_TEXT, **_PLAN),
+    'Schedule': _object(
+        ('id', 'status', 'version'), **_SCHEDULE, input={}, inputNote=_TEXT,
+        bytes=_list(_TEXT), version=_TEXT),
     'Schedules': _object(('jobs', 'next'), jobs=_list(_object(
-        ('id', 'status'), **_SUMMARY, schedule={'type': 'object'},
-        delay={'type': ['number', 'null']},
-        lastRun={'type': ['object', 'null']})), next=_NEXT, paused=_YES),
+        ('id', 'status'), **_SCHEDULE)), next=_NEXT, paused=_YES),
     'Events': _object(('events', 'next'), events=_list(_object(
         ('id', 'job', 'status', 'at'), id=_TEXT, job=_ID, status=_TEXT,
         at=_MOMENT)), next=_TEXT),
@@ -236,7 +246,7 @@ def _problems(path: str, method: str) -> list[int]:
         found.append(409)
     if path == 'jobs' and method == 'POST':
         found.append(409)
-    if method == 'POST':
+    if method in ('POST', 'PUT'):
         found += [411, 413, 415]
     return sorted(set(found))
 

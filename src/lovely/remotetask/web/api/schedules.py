@@ -12,6 +12,9 @@ from lovely.remotetask.web.api import jobs
 from lovely.remotetask.web.api.calls import Answer
 from lovely.remotetask.web.api.calls import Call
 from lovely.remotetask.web.api.calls import arguments
+from lovely.remotetask.web.api.calls import check_query
+from lovely.remotetask.web.api.calls import some
+from lovely.remotetask.web.requests import Refused
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -19,9 +22,11 @@ if TYPE_CHECKING:
 #: The parameters of a list.
 LIST = ('start', 'limit')
 
+#: The keys of a schedule that is edited.
+EDIT = ('version', 'task', 'input', *FIELDS, 'delay', 'priority')
+
 #: The keys of a schedule that is added.
-ADD = ('task', 'input', *FIELDS, 'key', 'onDuplicate', 'enabled',
-       'priority')
+ADD = (*EDIT[1:], 'key', 'onDuplicate', 'enabled')
 
 
 def list_some(call: Call) -> object:
@@ -29,6 +34,31 @@ def list_some(call: Call) -> object:
     given = jobs.list_arguments(call.query, LIST)
     return call.run(lambda service: presenter.schedules(service, **given),
                     False)
+
+
+def show(call: Call) -> object:
+    """One schedule, with its input."""
+    check_query(call.query)
+    return call.run(lambda service: presenter.schedule_of(
+        service, call.jobid), False)
+
+
+def edit(call: Call) -> object:
+    """Change a schedule; what is left out stays."""
+    options = some(call.body(), *EDIT)
+
+    def run(service: TaskService) -> dict[str, Any]:
+        def change() -> None:
+            changes.edit_schedule(service, call.jobid, **options)
+
+        try:
+            jobs.named(service, str(options.get('task')), change)
+        except changes.Outdated as error:
+            raise Refused(409, str(error)) from None
+        return {'id': call.jobid,
+                'status': presenter.status(service, call.jobid)}
+
+    return call.run(run, True)
 
 
 def add(call: Call) -> object:

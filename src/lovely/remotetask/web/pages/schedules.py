@@ -35,11 +35,12 @@ def show(request: Request, part: str) -> Page:
 
 def _look(service: TaskService, start: str | None) -> dict[str, Any]:
     page = presenter.schedules(service, start, _PAGE)
-    return {'rows': [_row(one) for one in page['jobs']],
+    return {'rows': [row_of(one) for one in page['jobs']],
             'next': page['next']}
 
 
-def _row(job: dict[str, Any]) -> dict[str, Any]:
+def row_of(job: dict[str, Any]) -> dict[str, Any]:
+    """What the pages show of a schedule, from presenter.schedules."""
     last = job['lastRun']
     return {**row(job), 'when': when(job), 'last': None if last is None else {
         'outcome': words.badge(last['outcome']),
