@@ -423,7 +423,7 @@ def test_a_wrong_cursor_of_events(site, query):
     assert ask(site, 'GET', f'events?{query}').status == 400
 
 
-# --- what is asked again and again --------------------------------------------
+# --- what is asked again and again -------------------------------------------
 
 def test_an_answer_that_is_known_is_not_sent_again(site, service):
     jobid = service(lambda service: service.add('echo', 1))

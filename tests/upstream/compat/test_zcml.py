@@ -23,8 +23,8 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.task import EchoTask
-from lovely.remotetask.task import task
 from lovely.remotetask.task import shown_keys
+from lovely.remotetask.task import task
 from lovely.remotetask.task import task_option
 
 WRAPPER = '''
