@@ -171,6 +171,28 @@ def test_the_login_of_plone(web_host, browser):
         page.locator('[data-remotetask]').wait_for()
 
 
+def test_a_page_of_the_site_shows_how_a_job_goes(installed, worker, web_host,
+                                                 browser):
+    """To the user who has added it, who may not look at others."""
+    status, headers, _ = installed.post('/Plone/@@order', 'jane')
+    assert status == 302
+    jobid = headers['Location'].partition('jobid=')[2]
+    with browser_steps.window(browser, web_host, 'nobody',
+                              silent=False) as page:
+        page.goto(headers['Location'])
+        page.locator('[data-status=completed]').wait_for()
+        assert place_text(page) == f'Job {jobid}: completed'
+    with browser_steps.window(browser, web_host, 'nobody', silent=False,
+                              java_script_enabled=False) as page:
+        page.goto(headers['Location'])
+        assert place_text(page) == f'Job {jobid}: completed'
+        assert page.locator('[data-status]').count() == 0
+
+
+def place_text(page):
+    return page.locator('[data-remotetask-status]').inner_text().strip()
+
+
 # --- plone.restapi -----------------------------------------------------------
 
 @pytest.fixture(scope='session')
