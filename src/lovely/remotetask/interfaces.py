@@ -108,6 +108,13 @@ class ITaskOptions(Interface):
     groupable = Attribute('True: short runs may share one commit.')
     remote = Attribute('True/False: may XML-RPC or JSON add this task?  '
                        "None: the service's ``remoteDefault``.")
+    show = Attribute(
+        'Which keys of an input may be shown on pages, in JSON and by '
+        '``remotetask show``: a list or tuple of str; False: none, and '
+        'nothing of an input that is no mapping; None, True: all.  What it '
+        'names by then is noted with each job that is added.  It hides '
+        'nothing else: a result, a progress and the errors of a task show '
+        'what the task has put into them.')
     on_error = Attribute(
         '``on_error(context, error)``, or None: called after each attempt '
         'that failed, in the transaction that stores the failure.  '

@@ -98,6 +98,8 @@ class Job(OwnAnnotations, Persistent):
     schedule = None     # type: int | None
     # the principal as whom it runs: a text that the host understands
     submitter = None    # type: str | None
+    # the keys of its input that may be shown; None: all of it
+    shows = None        # type: tuple[str, ...] | None
     # why it rests, where it has not failed
     rests = None        # type: str | None
     recurring = False
@@ -256,9 +258,7 @@ class Job(OwnAnnotations, Persistent):
                 if position and position[0] in ('due', 'waiting') else None)
 
     def next_key(self) -> int | None:
-        """The key in ``due`` of its next run as a recurring job.
-
-        Returns: None if it has none, or the record of that is lost.
+        """The key in ``due`` of its next run; None: it has none, or lost it.
         """
         return self.of_next('key', None)
 

@@ -30,6 +30,7 @@ from lovely.remotetask.schedule.plan import planned
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.states import is_final
 from lovely.remotetask.store.uniques import check_key
+from lovely.remotetask.task import shown_keys
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -189,6 +190,8 @@ def _change(service: TaskService, job: CronJob, wanted: CronJob, input: Any,
         packed, size = jobs.check_input(task, wanted.task, input, jar, host)
         if not _is_same(job.coming('input'), packed):
             values['input'] = payload.wrap(packed, size)
+        if job.coming('shows') != shown_keys(task):
+            values['shows'] = shown_keys(task)
     wanted.plan = continued(wanted.plan, job.coming('plan'))
     values |= {key: getattr(wanted, key) for key in TIMES
                if job.coming(key) != getattr(wanted, key)}

@@ -31,6 +31,7 @@ from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import misfits
 from lovely.remotetask.task import parameters
+from lovely.remotetask.task import shown_keys
 from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
@@ -182,7 +183,8 @@ def _violations(task: Any, input: Any) -> tuple[str, list[str]]:
     """What an input does not fit, and a sentence for each violation."""
     wrong = misfits(task, input)
     schema = getattr(task, 'inputSchema', None)
-    found = wrong + ([] if schema is None else check_against(schema, input))
+    found = wrong + ([] if schema is None else check_against(
+        schema, input, shown_keys(task)))
     # A parameter that is missing may be a key of the schema, too.
     return ('parameters' if wrong else 'inputSchema',
             list(dict.fromkeys(found)))
@@ -233,7 +235,7 @@ def add_one(service: TaskService, given: Any, input: Any,
         holder, stands = _holder(service, key, onDuplicate, jar)
         if holder is not None and stands:
             return holder.id
-    job = _make(service, make, name, stored, size, priority, submitter)
+    job = _make(service, make, name, task, stored, size, priority, submitter)
     if keyed:
         if (holder is not None and not is_final(holder.status)
                 and holder.status != PROCESSING):
@@ -263,7 +265,8 @@ def add_many(service: TaskService, given: Any, inputs: Iterable[Any],
     packed, sizes = _check_inputs(task, name, inputs, jar, host)
     jobs: list[Job] = []
     for stored, size in zip(packed, sizes, strict=True):
-        job = _make(service, make, name, stored, size, priority, submitter)
+        job = _make(service, make, name, task, stored, size, priority,
+                    submitter)
         place(service.jobqueue, job, len(jobs))
         jobs.append(job)
     mark_input_at_commit(jar, *[
@@ -279,12 +282,12 @@ def add_many(service: TaskService, given: Any, inputs: Iterable[Any],
 
 
 def _make(service: TaskService, make: Callable[..., Job], name: str,
-          input: Any, size: int, priority: int,
+          task: Any, input: Any, size: int, priority: int,
           submitter: str | None) -> Job:
     jobid = service._generateId()
     values = {'input': payload.wrap(input, size),
               'createdAt': service.clock.now(), 'priority': priority or None,
-              'submitter': submitter}
+              'submitter': submitter, 'shows': shown_keys(task)}
     if make is Job:
         # Its constructor repeats checks that were made here, and takes half
         # of the time of an add.

@@ -97,7 +97,7 @@ def check_plan(fields: Any, delay: Any, now: float, *, cron: Any = None,
     if policy != Policy() and (at is not None or delay is not None):
         raise InvalidSchedule(
             'missed, atMost, deadline and overlap are for schedules that run '
-            'again, and this one runs once: give none of them')
+            'again, and this one runs once; give none of them')
     plan = {'cron': None if cron is None else crontab.check_crontab(cron),
             'every': every, 'since': 0.0 if every is None else now,
             'at': None if at is None else _moment(at, zone),
@@ -148,7 +148,8 @@ def _check_policy(missed: Any, atMost: Any, deadline: Any,
                               f'number from 1 to {_MOST}, or None')
     if atMost is not None and missed != 'all':
         raise InvalidSchedule(
-            f"atMost={atMost} bounds missed='all', and missed is {missed!r}")
+            f"atMost is {atMost}: it bounds missed='all', and missed is "
+            f'{missed!r}')
     if deadline is not None and not (is_seconds(deadline) and deadline > 0):
         raise InvalidSchedule(
             f'deadline is {shown(deadline)}; give {SECONDS}, not 0, or None')

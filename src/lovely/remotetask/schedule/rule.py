@@ -89,6 +89,21 @@ class Rule(NamedTuple):
             zones.check_zone(self.timezone)
             raise
 
+    def upcoming(self, now: float, count: int) -> list[float]:
+        """The next runs after ``now``, at most ``count`` of them.
+
+        Raises: as ``next_time``.
+        """
+        found: list[float] = []
+        while len(found) < count:
+            following = self.next_time(found[-1] if found else now)
+            if following is None:
+                break
+            found.append(following)
+            if self.delay is not None:
+                break
+        return found
+
 
 class Policy(NamedTuple):
     """What becomes of times that it missed; see ICronJob."""

@@ -81,6 +81,15 @@ def offset(where: ZoneInfo, seconds: float) -> int:
     return _seconds(datetime.fromtimestamp(seconds, where).utcoffset())
 
 
+def local(name: str, seconds: float) -> str:
+    """A moment as the clock of a zone shows it, in ISO 8601, to the second.
+
+    Arguments: ``name``, of the zone; ``seconds`` since 1970.
+    """
+    return datetime.fromtimestamp(
+        int(seconds), UTC if name == 'UTC' else zone(name)).isoformat()
+
+
 def moment(where: ZoneInfo, wall: int) -> int:
     """The moment of a time on the wall: the first, where it comes twice.
 
