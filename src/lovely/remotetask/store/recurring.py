@@ -40,6 +40,7 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
+from lovely.remotetask.schedule import zones
 from lovely.remotetask.store.local import local
 from lovely.remotetask.store.places import Places
 from lovely.remotetask.store.records import UNREADABLE
@@ -47,6 +48,9 @@ from lovely.remotetask.store.workers import DIRECT_SLOT
 
 # By how much (seconds) the clocks of two machines may differ.
 _SKEW = 300.0
+
+# By how much (seconds) a run may begin early, see last_key.
+_EARLY = 0.002
 
 # How long (seconds) after the begin of a run it is looked for its end, where
 # more of them are owed; where none has begun; and at the longest.
@@ -100,6 +104,21 @@ class Recurring(Places):
         if not note.enabled:
             key = time_key(NEVER)
         note.key = self.due.insert(key, job.id)
+        note.offset = _offset(job, key)
+
+    def in_its_zone(self, job: Job, due: float) -> float:
+        """When a time comes that was noted (seconds since 1970).
+
+        The rules of its time zone may have changed since then: it is the
+        moment at which the clock there shows what it was to show.
+        """
+        before = job.of_next('offset', None)
+        if before is None or job.of_next('owed', None):
+            return due
+        where = zones.zone(_zone(job))
+        if zones.offset(where, due) == before:
+            return due
+        return float(zones.moment(where, int(due + before)))
 
     def _unnote_next(self, job: Job) -> None:
         if getattr(job, 'next', None) is not None:
@@ -120,8 +139,9 @@ class Recurring(Places):
 
     def _come(self, job: CronJob, key: int, now: float) -> None:
         """Let a time of a schedule come, and note the one after it."""
-        due = self._in_its_zone(job, key, now)
-        if due is None:
+        due = self.in_its_zone(job, key_time(key))
+        if due > now + _EARLY:
+            self._note_next(job, time_key(due))
             return
         if job.status != CRONJOB:
             self._overlap(job, due, key, now)
@@ -158,28 +178,6 @@ class Recurring(Places):
         self._begin_tick(job, key if first == due else time_key(first))
         job.put(anchor=None)
         self.enqueue(job)
-
-    def _in_its_zone(self, job: CronJob, key: int, now: float
-                     ) -> float | None:
-        """The time that has come (seconds since 1970).
-
-        The rules of a time zone may have changed since the time was noted: a
-        process with newer ones reckons it anew.
-        Returns: None where it comes later; it is noted then.
-        """
-        due = key_time(key)
-        if job.timezone == 'UTC' or job.of_next('owed', None):
-            return due
-        found = job.next_run(due - 0.5)
-        if found is not None and abs(found - due) < 0.5:
-            return due
-        since = now if job.anchor is None else job.anchor
-        when = job.next_run(
-            since if job.tick is None else self._after(job.tick, 0.0))
-        if when is None or when <= now:
-            return due if when is None else when
-        self._note_next(job, time_key(when))
-        return None
 
     def _overlap(self, job: CronJob, due: float, key: int,
                  now: float) -> None:
@@ -272,3 +270,21 @@ class Recurring(Places):
     def _owe(self, job: Job, times: tuple[float, float] | None) -> None:
         if job.of_next('owed', None) != times and job.next is not None:
             job.next.owed = times
+
+
+def _zone(job: Job) -> str:
+    """The time zone of the next run of a schedule."""
+    plan = job.coming('plan') if isinstance(job, CronJob) else None
+    name: str = (plan or {}).get('timezone', 'UTC')
+    return name
+
+
+def _offset(job: Job, key: int) -> int | None:
+    """How far the clock of a schedule's zone is before UTC at a key of due.
+
+    Returns: None for UTC, and where the schedule rests.
+    """
+    name = _zone(job)
+    if name == 'UTC' or key >= time_key(NEVER):
+        return None
+    return zones.offset(zones.zone(name), key_time(key))

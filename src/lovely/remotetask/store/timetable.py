@@ -64,12 +64,16 @@ class Timetable(Recurring):
     def is_late(self, job: Job, now: float) -> bool:
         """Is a job to wait for longer than its delay or schedule says?
 
-        So it is where the clock has gone back since it was placed.
+        So it is where the clock has gone back since it was placed, or the
+        rules of its time zone have changed.
         """
         until = job.due_at()
         if job.of_next('owed', None):
             return False        # it is looked at before long
         if job.status == CRONJOB and until is not None:
+            true = self.in_its_zone(job, until)
+            if true != until:
+                return until > true + LATE
             when = job.next_run(
                 now if job.tick is None else self._after(job.tick, now))
             return when is not None and until > when + LATE
@@ -80,7 +84,12 @@ class Timetable(Recurring):
     def place_anew(self, job: Job, now: float) -> None:
         """Let a late job wait as long as its delay or schedule says."""
         if job.status == CRONJOB:
-            self.schedule(job, now)
+            until = job.due_at()
+            true = until and self.in_its_zone(job, until)
+            if true and true != until:
+                self._note_next(job, time_key(true))
+            else:
+                self.schedule(job, now)
         elif job.position is not None and job.anchor is not None:
             name, key = job.position
             self.put_in(job, name, time_key(
