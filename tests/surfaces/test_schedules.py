@@ -324,7 +324,12 @@ def test_amid_a_run(site, service, nightly):
     answer = edited(site, nightly, hour='4', input='"new"')
     assert answer.headers['Location'].endswith('done=edited_running')
     assert 'goes on as it began' in site.text('schedules?done=edited_running')
-    assert f'{BASE}/schedules/{nightly}/edit' in site.text(f'jobs/{nightly}')
+    # It is found where schedules are, with its run.
+    for path in ('schedules', f'jobs/{nightly}'):
+        assert f'{BASE}/schedules/{nightly}/edit' in site.text(path)
+    text = site.text('schedules')
+    assert 'minute 30; hour 4' in text and '>processing<' in text
+    assert 'Run now' not in text
     # What the next run has; elsewhere, what runs.
     form = form_of(site.text(f'schedules/{nightly}/edit'))
     assert (form['input'], form['hour']) == ('"new"', '4')
