@@ -428,9 +428,16 @@ def test_json_that_is_refused(api, service, nightly, data):
     assert of(service, nightly) == before
 
 
+def test_a_schedule_is_ended_by_json(api, service, nightly):
+    assert api('DELETE', f'schedules/{nightly}', may=(VIEW, ADD))[0] == 403
+    assert api('DELETE', f'schedules/{nightly}') == (204, None)
+    assert service(lambda service: service.getStatus(nightly)) == 'cancelled'
+    assert api('DELETE', f'schedules/{nightly}')[0] == 409
+
+
 def test_json_about_what_is_no_schedule(api, service):
     plain = service(lambda service: service.add('echo', 1))
-    for method, data in (('GET', None), ('PUT', {})):
+    for method, data in (('GET', None), ('PUT', {}), ('DELETE', None)):
         assert api(method, f'schedules/{plain}', data)[0] == 400
         assert api(method, 'schedules/77', data)[0] == 404
     assert api('PUT', f'schedules/{plain}', {}, may=(VIEW, ADD))[0] == 403

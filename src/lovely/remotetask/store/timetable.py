@@ -110,10 +110,12 @@ class Timetable(Places):
 
         Arguments: ``values``, attributes as ``put`` takes them.  The caller
         has made sure that the schedule occurs.
-        Txn: does not write a job that runs, so that its run is not undone.
+        Txn: does not write a job that runs, so that its run is not undone,
+        unless it has or gets a delay: that ends with this run.
         """
         self.check_owned(job)
-        if job.status != PROCESSING:
+        if (job.status != PROCESSING or not job.recurring
+                or values.get('delay') is not None):
             self._take_edit(job)
             job.put(**values)
             if not values.keys().isdisjoint((*FIELDS, 'delay')):
