@@ -6,6 +6,8 @@ import pytest
 from zope.component import getGlobalSiteManager
 from zope.interface import Interface
 from zope.interface import Invalid
+from zope.schema import Bool
+from zope.schema import Choice
 from zope.schema import Text
 from zope.schema import TextLine
 
@@ -32,6 +34,13 @@ class ILogin(Interface):
     user = TextLine(title='User', max_length=9)
     password = TextLine(title='Password', default=SECRET, max_length=9)
     note = Text(title='Note', required=False, max_length=9)
+
+
+class IFlag(Interface):
+
+    user = TextLine()
+    agreed = Bool()
+    kind = Choice(values=('a', 'b'))
 
 
 class IRefused(Interface):
@@ -247,6 +256,25 @@ def test_an_edit_keeps_what_is_hidden(site, service, login):
         assert service(of)[0] == {'user': 'john', 'password': 'new'}
 
 
+def test_a_hidden_yes_is_not_made_a_no(site, service, tasks):
+    tasks('flag', FunctionTask(lambda input: None, show=['user'],
+                               inputSchema=IFlag))
+    given = {'user': 'mia', 'agreed': True, 'kind': 'b'}
+    jobid = service(lambda service: service.addCronJob(
+        'flag', given, hour=(3,)))
+    text = site.text(f'schedules/{jobid}/edit')
+    assert 'checkbox' not in text and 'selected' in text
+    version = text.partition('name="version" value="')[2][:16]
+    form = {**TIMES, 'task': 'flag', 'version': version, 'input.user': 'mia',
+            'input.agreed': '', 'input.kind': '', 'hour': '4'}
+    assert site.post(f'schedules/{jobid}/edit', **form).status == 303
+    assert service(lambda service: service.jobs[jobid].input) == given
+    assert site.post('schedules/add', **{**form, 'input.kind': 'a'}
+                     ).status == 400
+    assert site.post('schedules/add', **{
+        **form, 'input.kind': 'a', 'input.agreed': '0'}).status == 303
+
+
 def test_json_keeps_what_is_hidden(site, service, login):
     jobid = service(lambda service: service.addCronJob(
         'some', DATA, hour=(3,)))
@@ -271,10 +299,13 @@ def test_json_keeps_what_is_hidden(site, service, login):
 
 @pytest.mark.parametrize('data', [{'task': 'echo'}, {
     'task': 'echo', 'input': {'user': 'x'}}])
-def test_no_other_task_gets_what_is_hidden(site, service, login, data):
+@pytest.mark.parametrize(('name', 'given'), [
+    ('some', DATA), ('none', DATA), ('none', SECRET)])
+def test_no_other_task_gets_what_is_hidden(site, service, login, data, name,
+                                           given):
     """``echo`` would show it."""
     jobid = service(lambda service: service.addCronJob(
-        'some', DATA, hour=(3,)))
+        name, given, hour=(3,)))
     answer = site.ask('PUT', f'api/v1/schedules/{jobid}',
                       content_type='application/json',
                       body=json.dumps(data).encode())
@@ -282,9 +313,11 @@ def test_no_other_task_gets_what_is_hidden(site, service, login, data):
     if 'input' in data:
         assert answer.status == 200 and found == {'user': 'x'}
     else:
-        assert answer.status == 400 and found == DATA
+        assert answer.status == 400 and found == given
         assert SECRET not in answer.body.decode()
-        service(lambda service: service.editCronJob(jobid, task='none'))
+        # The application may; it is hidden all the same.
+        service(lambda service: service.editCronJob(jobid, task='echo'))
+        assert service(lambda service: service.jobs[jobid].task) == 'echo'
     assert SECRET not in site.text(f'schedules/{jobid}/edit')
 
 

@@ -337,7 +337,12 @@ def test_amid_a_run(site, service, nightly):
     answer = edited(site, nightly, hour='4', input='"new"')
     assert answer.headers['Location'].endswith('done=edited_running')
     assert 'goes on as it began' in site.text('schedules?done=edited_running')
-    assert f'{BASE}/schedules/{nightly}/edit' in site.text(f'jobs/{nightly}')
+    # It is found where schedules are, with its run.
+    for path in ('schedules', f'jobs/{nightly}'):
+        assert f'{BASE}/schedules/{nightly}/edit' in site.text(path)
+    text = site.text('schedules')
+    assert 'minute 30; hour 4' in text and '>processing<' in text
+    assert 'Run now' not in text
     # What the next run has; elsewhere, what runs.
     form = form_of(site.text(f'schedules/{nightly}/edit'))
     assert (form['input'], form['hour']) == ('"new"', '4')
@@ -436,9 +441,16 @@ def test_json_that_is_refused(api, service, nightly, data):
     assert of(service, nightly) == before
 
 
+def test_a_schedule_is_ended_by_json(api, service, nightly):
+    assert api('DELETE', f'schedules/{nightly}', may=(VIEW, ADD))[0] == 403
+    assert api('DELETE', f'schedules/{nightly}') == (204, None)
+    assert service(lambda service: service.getStatus(nightly)) == 'cancelled'
+    assert api('DELETE', f'schedules/{nightly}')[0] == 409
+
+
 def test_json_about_what_is_no_schedule(api, service):
     plain = service(lambda service: service.add('echo', 1))
-    for method, data in (('GET', None), ('PUT', {})):
+    for method, data in (('GET', None), ('PUT', {}), ('DELETE', None)):
         assert api(method, f'schedules/{plain}', data)[0] == 400
         assert api(method, 'schedules/77', data)[0] == 404
     assert api('PUT', f'schedules/{plain}', {}, may=(VIEW, ADD))[0] == 403

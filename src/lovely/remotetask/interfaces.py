@@ -445,10 +445,11 @@ class ITaskService(IContained):
         ``onDuplicate``, what becomes of that job: ``'keep'``, it stays as it
         is, and a difference of the schedules is logged as a WARNING, once in
         each process; ``'update'``, it gets the task, input, schedule,
-        priority and principal of this call, as by ``editCronJob``;
-        ``'error'``; ``runAs`` as ``add``; ``enabled`` (bool),
-        False: it does not run until ``resumeCronJob``.  An update leaves it as
-        it is: an operator may have paused the schedule.
+        priority and principal of this call, as by ``editCronJob``, and also
+        a delay amid a run, which that run fulfils; ``'error'``; ``runAs`` as
+        ``add``; ``enabled`` (bool), False: it does not run until
+        ``resumeCronJob``.  An update leaves it as it is: an operator may have
+        paused the schedule.
         Returns: the job's id (int), or that of the other one.
         Raises: ValueError('Task does not exist'); InvalidSchedule for times
         that never occur, more than one rule or none; ConfigurationError for

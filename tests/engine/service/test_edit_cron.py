@@ -299,6 +299,32 @@ def test_update_has_the_last_word(service, running, ran, clock):
     assert service.jobs[running].minute == (45,)
 
 
+@pytest.mark.parametrize('first', [{'minute': (0,)}, {'delay': HOUR}])
+@pytest.mark.parametrize('then', [{'minute': (30,)}, {'delay': 60}])
+def test_an_update_amid_a_run_to_and_from_a_delay(service, clock, ran, first,
+                                                  then):
+    """A delay that is given while it runs is fulfilled by that run."""
+    def add(**times):
+        return service.addCronJob('note', 1, key='k', onDuplicate='update',
+                                  **times)
+
+    jobid = add(**first)
+    clock.advance(HOUR)
+    assert service.claimNextJob() == jobid
+    transaction.commit()
+    assert add(**then) == jobid
+    transaction.commit()
+    service.processNext(jobid=jobid)
+    job = service.jobs[jobid]
+    assert ran == [1]
+    assert job.status == ('completed' if 'delay' in then else 'cronjob')
+    assert (job.delay, job.coming('minute')) == (
+        then.get('delay'), then.get('minute', ()))
+    clock.advance(HOUR)
+    service.process()
+    assert ran == [1] * (1 if 'delay' in then else 2)
+
+
 def test_an_addCronJob_that_updates_undoes_no_run(service, clock, ran):
     def add(input, minute):
         return service.addCronJob('note', input, minute=(minute,), key='k',

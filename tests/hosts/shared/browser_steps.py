@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from contextlib import contextmanager
+from contextlib import suppress
 
 import pytest
 from web_host import FORM  # noqa: F401
@@ -275,7 +276,15 @@ def status_page(host, jobid):
 def watch_a_job(browser, host, who, pipe):
     """See a job wait, run and end, without a reload."""
     os.mkfifo(pipe)
+    try:
+        _watch(browser, host, who, pipe)
+    finally:
+        # A task that still waits for our word holds a thread of the host.
+        with suppress(OSError):
+            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
 
+
+def _watch(browser, host, who, pipe):
     def call(method, path, data, who='manager'):
         answer = host.ask(method, f'api/v1/{path}', body=json.dumps(data),
                           who=who, Content_Type='application/json')
@@ -306,6 +315,11 @@ def watch_a_job(browser, host, who, pipe):
             }''')
             call('POST', f'jobs/{jobid}/start', {})
             place.get_by_text('41 of 120 page 41').wait_for()
+            if host.name == 'serve':
+                from axe_playwright_python.sync_playwright import Axe
+
+                assert Axe().run(page, '[data-remotetask-status]').response[
+                    'violations'] == []
             assert place.locator('progress').evaluate(
                 'one => [one.value, one.max]') == [41, 120]
             assert place.get_attribute('data-status') == 'processing'

@@ -267,7 +267,7 @@ def test_a_schedule_is_added_and_edited(web_host):
         assert call('PUT', f'schedules/{jobid}', {
             'hour': [5], 'version': version}) == (
             200, {'id': int(jobid), 'status': 'cronjob'})
-        # Someone else had the form open meanwhile.
+        # Another person had the form open meanwhile.
         name, value = web_host.token()
         answer = web_host.ask('POST', f'schedules/{jobid}/edit', {
             **times, 'task': 'echo', 'input': '"tea"', 'version': version,
@@ -282,7 +282,8 @@ def test_a_schedule_is_added_and_edited(web_host):
         assert call('PUT', f'schedules/{jobid}', {'hour': [24]})[0] == 400
         assert call('PUT', 'schedules/1', {})[0] == 404
     finally:
-        web_host.post('jobs/cancel', job=jobid)
+        assert caller(web_host)('DELETE', f'schedules/{jobid}') == (204, None)
+    assert web_host.status(jobid) == 'cancelled'
 
 
 def test_what_a_task_hides(web_host):

@@ -181,7 +181,8 @@ def _change(service: TaskService, job: CronJob, wanted: CronJob, input: Any,
         key: value for key, value in (
             ('task', wanted.task), ('priority', priority),
             ('submitter', submitter)) if job.coming(key) != value}
-    if input is _KEEP and 'task' in values:
+    noted, stays = job.coming('shows'), input is _KEEP
+    if stays and 'task' in values:
         # It stays, and has to fit the other task.
         input = host.unpack(service, job.coming('input'))
     task, packed = None, input
@@ -190,8 +191,13 @@ def _change(service: TaskService, job: CronJob, wanted: CronJob, input: Any,
         packed, size = jobs.check_input(task, wanted.task, input, jar, host)
         if not _is_same(job.coming('input'), packed):
             values['input'] = payload.wrap(packed, size)
-        if job.coming('shows') != shown_keys(task):
-            values['shows'] = shown_keys(task)
+        shows = shown_keys(task)
+        if stays and noted is not None:
+            # What the one task has hidden, the other must not show.
+            shows = tuple(key for key in noted if shows is None
+                          or key in shows)
+        if noted != shows:
+            values['shows'] = shows
     wanted.plan = continued(wanted.plan, job.coming('plan'))
     values |= {key: getattr(wanted, key) for key in TIMES
                if job.coming(key) != getattr(wanted, key)}

@@ -101,10 +101,13 @@ class Timetable(Recurring):
 
         Arguments: ``values``, attributes as ``put`` takes them.  The caller
         has made sure that the schedule occurs.
-        Txn: does not write a job that runs, so that its run is not undone.
+        Txn: does not write a job that runs, so that its run is not undone,
+        unless it has or gets a rule for one run: that is this one.
         """
         self.check_owned(job)
-        if job.status != PROCESSING:
+        once = (values.get('delay') is not None
+                or 'at' in (values.get('plan') or {}))
+        if job.status != PROCESSING or not job.recurring or once:
             self._take_edit(job)
             job.put(**values)
             if not values.keys().isdisjoint(TIMES):

@@ -77,8 +77,8 @@ def edit_schedule(service: TaskService, jobid: object, version: object = None,
         _, input = _check_added(
             service, given.get('task', now['task']), given.get('input'),
             given.get('priority', 0), made)
-        hidden = _hidden(service, jobid)
-        if 'input' not in given and hidden:
+        hidden, is_hidden = _hidden(service, jobid)
+        if 'input' not in given and is_hidden:
             # The other task might show it.
             raise InputRejected(
                 'the input is hidden, in part or whole, and goes to no other '
@@ -97,11 +97,15 @@ class Outdated(UsageError):
                 f'again, then change it')
 
 
-def _hidden(service: TaskService, jobid: object) -> dict[Any, Any]:
-    """The part of a cron job's input that is not shown."""
+def _hidden(service: TaskService, jobid: object
+            ) -> tuple[dict[Any, Any], bool]:
+    """The keys of a cron job's input that are not shown, and whether any of
+    it is not.
+    """
     job: Any = look(service.jobs, job_id(jobid))
-    return hiding.kept(job.coming('input'), hiding.keys_of(
-        service, job.coming('task'), job.coming('shows')))
+    value = job.coming('input')
+    keys = hiding.keys_of(service, job.coming('task'), job.coming('shows'))
+    return hiding.kept(value, keys), hiding.note(value, keys) is not None
 
 
 def _times(given: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.schedule.fields import FIELDS
+from lovely.remotetask.store import listing
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import parameters
@@ -91,8 +92,9 @@ def schedules(service: TaskService, start: str | None = None,
     Returns: as ``jobs``; each with ``schedule``, its fields, and ``lastRun``,
     the latest of its runs or None.
     """
-    found, cursor = service.jobqueue.page(
-        SCHEDULED, selecting.selection(), start, limit)
+    found, cursor = listing.page(service.jobqueue, SCHEDULED,
+                                 selecting.selection(), start, limit,
+                                 runs=True)
     return {'jobs': [_schedule(service, item) for item in found],
             'next': cursor, **paused(service)}
 

@@ -74,7 +74,9 @@ ROUTES: dict[str, dict[str, Route]] = {
         'GET': Route(VIEW, schedules.show, 'One schedule, with its input '
                      'and next runs.', 'Schedule', query=schedules.SHOW),
         'PUT': Route(MANAGE, schedules.edit, 'Change a schedule; what is '
-                     'left out stays.', 'Changed', 'EditedSchedule')},
+                     'left out stays.', 'Changed', 'EditedSchedule'),
+        'DELETE': Route(MANAGE, schedules.end, 'End a schedule; it is '
+                        'cancelled.', '', status=204)},
     'schedules/ID/run': {
         'POST': Route(MANAGE, jobs.change(changes.start_now), 'Let a '
                       'schedule run once now.', 'Changed', 'Nothing')},

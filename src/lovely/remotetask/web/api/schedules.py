@@ -75,6 +75,16 @@ def edit(call: Call) -> object:
     return call.run(run, True)
 
 
+def end(call: Call) -> object:
+    """End a schedule: it is cancelled, and a run that is under way with it."""
+    def run(service: TaskService) -> None:
+        presenter.schedule_of(service, call.jobid)      # refuses other jobs
+        service.cancel(call.jobid)
+
+    call.run(run, True)
+    return Answer(None, 204)
+
+
 def add(call: Call) -> object:
     """Add a schedule."""
     options = arguments(call.body(), *ADD)

@@ -142,6 +142,9 @@ def fields_of(task: Any) -> list[dict[str, Any]] | None:
             if choices is None:
                 return None
         hidden = keys is not None and name not in keys
+        if hidden and kind == 'bool':
+            # A box would be as good as an answer.
+            kind, choices = 'choice', [('1', 'yes', True), ('0', 'no', False)]
         found.append({
             'name': PREFIX + name, 'kind': kind, 'choices': choices,
             'hidden': hidden,

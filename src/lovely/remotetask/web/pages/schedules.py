@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.interfaces import CRONJOB
+from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.pages import words
 from lovely.remotetask.web.pages.frame import Page
@@ -45,7 +47,8 @@ def _look(service: TaskService, start: str | None) -> dict[str, Any]:
 def row_of(job: dict[str, Any]) -> dict[str, Any]:
     """What the pages show of a schedule, from presenter.schedules."""
     last = job['lastRun']
-    return {**row(job), 'when': when(job), 'last': None if last is None else {
+    return {**row(job), 'when': when(job), 'waits_for_time': job['status'] in (
+        CRONJOB, DELAYED), 'last': None if last is None else {
         'outcome': words.badge(last['outcome']),
         'took': words.duration(last['seconds']),
         'ended': words.moment(last['endedAt'])}}

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _TIMES = {'minute': ('Minute', '0 to 59'), 'hour': ('Hour', '0 to 23'),
           'dayOfMonth': ('Day of the month', '1 to 31'),
           'month': ('Month', '1 to 12'),
-          'dayOfWeek': ('Day of the week', '0 Monday to 6 Sunday')}
+          'dayOfWeek': ('Day of the week', '0 Mon to 6 Sun')}
 
 #: The lines of a plan: name -> (its title, what it takes).
 _LINES = {
