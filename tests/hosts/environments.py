@@ -68,15 +68,15 @@ ENVIRONMENTS = {
         'zope-5.14.2', python='3.12', tools=_ZOPE_TOOLS),
     # Plone's own pins are not on the package index: what was newest when
     # the release was made stands in for them.  plone.api is what add-ons
-    # are written with.
+    # are written with, and plone.restapi what Volto talks to.
     'plone-6.2': Environment(
         'plone', ('Products.CMFPlone==6.2.2', 'plone.app.layout<7.0a0',
-                  'plone.api', 'ZEO'),
+                  'plone.api', 'plone.restapi', 'ZEO'),
         'zope-6.2', ('--exclude-newer', '2026-09-12T00:00:00Z'),
         python='3.13', tools=_PLONE_TOOLS),
     'plone-6.1': Environment(
         'plone', ('Products.CMFPlone==6.1.0', 'setuptools<82', 'plone.api',
-                  'ZEO'),
+                  'plone.restapi', 'ZEO'),
         # Its Zope is younger than itself, by days; it imports pkg_resources.
         'zope-5.13', ('--exclude-newer', '2025-03-20T00:00:00Z'),
         python='3.12', tools=_PLONE_TOOLS),

@@ -150,7 +150,7 @@ def test_xmlrpc_by_the_url_of_the_service(server):
     assert proxy.getError(jobid) == 'None'
     assert proxy.getAvailableTasks() == [
         'big', 'count', 'echo', 'fail', 'hold', 'look', 'note', 'plan',
-        'welcome']
+        'tally', 'welcome']
     assert proxy.cancel(jobid) is True
     assert 'add' in proxy.listMethods()
     assert proxy.methodSignature('add') == [['int', 'str', 'dict']]

@@ -138,7 +138,7 @@ def test_the_verbs_beside_the_server(web, pair):
     # Without those that are not remote.
     assert [line.split()[0] for line in ask('tasks').splitlines()] == [
         'task', 'big', 'count', 'echo', 'fail', 'hold', 'look', 'note', 'plan',
-        'welcome']
+        'tally', 'welcome']
     jobid = int(ask('add', 'look', '--delay', 3600))
     assert web.proxy().getStatus(jobid) == 'delayed'
     assert json.loads(ask('show', jobid, '--json'))['task'] == 'look'

@@ -21,8 +21,8 @@ HOSTS = ('generations', 'plone', 'pyramid', 'zope', 'ztk')
 STORED = {
     'lovely.remotetask.job.CronJob',
     'lovely.remotetask.job.Job',
-    'lovely.remotetask.job.NextRun',
     'lovely.remotetask.payload.Payload',
+    'lovely.remotetask.fields.next_run.NextRun',
     'lovely.remotetask.fields.runs.LatestRuns',
     'lovely.remotetask.service.TaskService',
     'lovely.remotetask.store.blocks.Blocks',
@@ -49,6 +49,7 @@ STORED = {
 PARTS = {
     'lovely.remotetask.store.claiming.Claiming',
     'lovely.remotetask.store.places.Places',
+    'lovely.remotetask.store.recurring.Recurring',
     'lovely.remotetask.store.timetable.Timetable',
 }
 

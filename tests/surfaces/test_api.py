@@ -423,6 +423,29 @@ def test_a_wrong_cursor_of_events(site, query):
     assert ask(site, 'GET', f'events?{query}').status == 400
 
 
+# --- what is asked again and again -------------------------------------------
+
+def test_an_answer_that_is_known_is_not_sent_again(site, service):
+    jobid = service(lambda service: service.add('echo', 1))
+    answer = site.get(f'api/v1/jobs/{jobid}')
+    tag = answer.headers['ETag']
+    for given in (tag, f'W/{tag}', f'"other", {tag}'):
+        again = site.get(f'api/v1/jobs/{jobid}', if_none_match=given)
+        assert (again.status, again.body) == (304, b'')
+        assert again.headers['ETag'] == tag
+        assert again.headers['Cache-Control'] == 'no-store'
+    service(lambda service: service.process())
+    later = site.get(f'api/v1/jobs/{jobid}', if_none_match=tag)
+    assert later.status == 200 and later.headers['ETag'] != tag
+    # Of another's job nothing is told, the tag neither.
+    assert 'ETag' not in site.get(f'api/v1/jobs/{jobid}', may=()).headers
+    assert site.get(f'api/v1/jobs/{jobid}', if_none_match=later.headers[
+        'ETag'], may=()).status == 403
+    answer = site.ask('POST', f'api/v1/jobs/{jobid}/cancel', body=b'{}',
+                      content_type='application/json')
+    assert 'ETag' not in answer.headers
+
+
 # --- the own jobs of an account ----------------------------------------------
 
 def test_an_account_sees_its_own_job_and_no_other(site, service, monkeypatch):

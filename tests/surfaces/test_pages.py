@@ -87,7 +87,8 @@ def test_other_methods_are_refused(site, path):
 
 
 def test_a_look_never_writes(site, service):
-    jobid = service(lambda service: service.add('echo', 1))
+    jobid = service(lambda service: service.addCronJob(
+        'echo', 1, hour=(3,)))
     for path, method, _ in ALL:
         if method == 'GET' and 'NAME' not in path:
             site.text(path.replace('ID', str(jobid)))
@@ -277,7 +278,14 @@ def test_assets_may_be_kept_for_ever_and_fit(site):
         assert answer.status == 200
         assert 'immutable' in answer.headers['Cache-Control']
         sizes[address.rpartition('.')[2]] = len(answer.body)
-    assert sizes['js'] <= 6_000
+    # With the one for pages of the application.
+    answer = site.get('static/status.js', may=())
+    assert answer.status == 302
+    assert answer.headers['Cache-Control'] == 'no-cache'
+    answer = site.get(answer.headers['Location'].removeprefix(f'{BASE}/'),
+                      may=())
+    assert 'immutable' in answer.headers['Cache-Control']
+    assert sizes['js'] + len(answer.body) <= 6_000
     assert sizes['css'] <= 10_000
 
 

@@ -12,9 +12,9 @@ from datetime import timedelta
 import pytest
 
 from lovely.remotetask.errors import InvalidSchedule
-from lovely.remotetask.schedule import check_delay
-from lovely.remotetask.schedule import check_fields
-from lovely.remotetask.schedule import next_time
+from lovely.remotetask.schedule.fields import check_fields
+from lovely.remotetask.schedule.rule import Rule
+from lovely.remotetask.schedule.rule import check_delay
 
 NAMES = ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek')
 LAST = 253402300799  # the last second of the year 9999
@@ -26,7 +26,7 @@ def at(*moment):
 
 def after(now, **fields):
     """The next time as (year, month, day, hour, minute)."""
-    found = next_time(check_fields(**fields), now)
+    found = Rule(check_fields(**fields)).next_time(now)
     assert type(found) is int
     moment = datetime.fromtimestamp(found, UTC)
     assert moment.second == 0
@@ -53,12 +53,12 @@ def after(now, **fields):
     ({'dayOfMonth': (13,), 'dayOfWeek': (4,)}, 0, at(1970, 2, 13)),
 ])
 def test_documented_result(fields, now, expected):
-    assert next_time(check_fields(**fields), now) == expected
+    assert Rule(check_fields(**fields)).next_time(now) == expected
 
 
 def test_no_fields_is_no_schedule():
     # 0.5.2: every minute for ever.
-    assert next_time(check_fields(), 0) is None
+    assert Rule(check_fields()).next_time(0) is None
 
 
 # --- the faults of 0.5.2 -----------------------------------------------------
@@ -122,7 +122,7 @@ def test_a_rare_date_costs_little():
     fields = check_fields((5,), (4,), (29,), (2,), (6,))
     started = time.perf_counter()
     for year in range(1970, 2370):
-        next_time(fields, at(year, 3, 1))
+        Rule(fields).next_time(at(year, 3, 1))
     # 0.5.2 needed 0.5 s for one that it did not find.
     assert (time.perf_counter() - started) / 400 < 0.01
 
@@ -164,11 +164,12 @@ def test_far_times():
 
 
 def test_after_the_last_year():
-    assert next_time(check_fields(month=(1,)), LAST) is None
-    assert next_time(check_fields(minute=(0,)), at(9999, 12, 31, 23)) is None
+    assert Rule(check_fields(month=(1,))).next_time(LAST) is None
+    assert Rule(check_fields(minute=(0,))).next_time(
+        at(9999, 12, 31, 23)) is None
     for now in (LAST + 1, 1e30, float('inf'), float('nan')):
         with pytest.raises((ValueError, OverflowError)):
-            next_time(check_fields(month=(1,)), now)
+            Rule(check_fields(month=(1,))).next_time(now)
 
 
 def test_before_1970():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from typing import NamedTuple
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge.caller import jar_of
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.clock import as_utc
+from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import key_us
 from lovely.remotetask.errors import JobTimeout
 from lovely.remotetask.errors import UsageError
@@ -88,6 +91,16 @@ class JobContext:
             if self._job.tick is not None:
                 self._key += f'-{key_us(self._job.tick)}'
         return self._key
+
+    @property
+    def dueAt(self) -> datetime | None:
+        """The time of the schedule that this run is for (aware, UTC).
+
+        It may be long ago, where runs are made up for times that were missed.
+        None: the job has no schedule.
+        """
+        tick = self._job.tick
+        return None if tick is None else as_utc(key_time(tick) // 1)
 
     @property
     def service(self) -> TaskService:

@@ -108,6 +108,13 @@ class ITaskOptions(Interface):
     groupable = Attribute('True: short runs may share one commit.')
     remote = Attribute('True/False: may XML-RPC or JSON add this task?  '
                        "None: the service's ``remoteDefault``.")
+    show = Attribute(
+        'Which keys of an input may be shown on pages, in JSON and by '
+        '``remotetask show``: a list or tuple of str; False: none, and '
+        'nothing of an input that is no mapping; None, True: all.  What it '
+        'names by then is noted with each job that is added.  It hides '
+        'nothing else: a result, a progress and the errors of a task show '
+        'what the task has put into them.')
     on_error = Attribute(
         '``on_error(context, error)``, or None: called after each attempt '
         'that failed, in the transaction that stores the failure.  '
@@ -236,8 +243,9 @@ class IJob(Interface):
 class ICronJob(IJob):
     """A job that runs at certain times, or once after a delay.
 
-    The smallest given field sets the granularity, finer ones are at their
-    minimum, and all given fields must match.  UTC.
+    It has one rule: the fields, or one of ``cron``, ``every``, ``at`` and
+    ``delay``.  Of the fields, the smallest given one sets the granularity,
+    finer ones are at their minimum, and all given ones must match.
     """
 
     minute = Tuple(
@@ -269,6 +277,40 @@ class ICronJob(IJob):
         default=None,
         required=False)
 
+    cron = Attribute(
+        'A crontab string (str) of five fields, or @hourly, @daily, @weekly, '
+        '@monthly, @yearly; None.  Sunday is 0, and of the two days one is '
+        'enough, as crontab(5) has it.')
+
+    every = Attribute(
+        'A period (float, seconds), from the call on that gave it; None.')
+
+    at = Attribute('The moment of its one run (aware UTC datetime), or None.')
+
+    timezone = Attribute(
+        'The name of the time zone (str) whose clock the fields and ``cron`` '
+        "ask; 'UTC'.  A fixed time that is skipped when clocks are set runs "
+        'then, and one that comes twice runs once; with a ``*`` in minute or '
+        'hour, or no hour among the fields, each real minute that matches.')
+
+    missed = Attribute(
+        'What becomes of times at which no worker was there (str): '
+        "``'once'``, the last one is run; ``'skip'``, none; ``'all'``, each.")
+
+    atMost = Attribute(
+        "With missed='all', how many are run: the latest ones (int); None: "
+        'all.')
+
+    deadline = Attribute(
+        'How late a run may begin (float, seconds), or it does not; None: as '
+        "late as it is, with missed='skip' a minute.")
+
+    overlap = Attribute(
+        'What becomes of a time that comes while a run waits or is under way '
+        "(str): ``'skip'``, nothing; ``'allow'``, a job of its own runs "
+        "beside one that is under way; ``'queue'``, it runs when the other "
+        "one has ended; ``'cancel'``, the other one is cancelled for it.")
+
     scheduledFor = Datetime(
         title='Scheduled for',
         description='When it runs next (naive local time).',
@@ -285,13 +327,16 @@ class ICronJob(IJob):
         'How the latest 20 runs of the schedule have ended, the latest first '
         '(tuple): each has ``endedAt`` (aware UTC datetime), ``seconds`` '
         "(float), ``outcome`` ('completed', 'error' or 'cancelled') and "
-        '``error``, its first words (str) or None.')
+        'and ``error``, its first words (str) or None.')
 
     def update(minute=(), hour=(), dayOfMonth=(), month=(), dayOfWeek=(),
-               delay=None):
+               delay=None, *, cron=None, every=None, at=None, timezone='UTC',
+               missed='once', atMost=None, deadline=None, overlap='skip'):
         """Replace the whole schedule; call ``reschedule`` afterwards.
 
-        Arguments: tuples of int as the fields say; ``delay``, seconds.
+        Arguments: tuples of int as the fields say; ``delay``, seconds; ``at``,
+        a datetime, of the clock of ``timezone`` if it is naive; the others as
+        the attributes say.
         ``delay=0`` beside fields means no delay.
         Raises: InvalidSchedule (a ValueError) naming field and value, and
         then changes nothing.
@@ -386,23 +431,30 @@ class ITaskService(IContained):
         """
 
     def addCronJob(task, input=None, minute=(), hour=(), dayOfMonth=(),
-                   month=(), dayOfWeek=(), delay=None, *, priority=0,
+                   month=(), dayOfWeek=(), delay=None, *, cron=None,
+                   every=None, at=None, timezone='UTC', missed='once',
+                   atMost=None, deadline=None, overlap='skip', priority=0,
                    key=None, onDuplicate='keep', runAs=None, enabled=True):
         """Add a job that runs at given times, or once after ``delay``.
 
-        Arguments: tuples of int as ICronJob says; ``delay``, seconds;
-        ``key``: if another job has it that is not over, nothing is added;
+        Arguments: tuples of int as ICronJob says, or one of ``cron``,
+        ``every``, ``at`` (a datetime, of the clock of ``timezone`` if it is
+        naive) and ``delay`` (seconds); the other words of the schedule as
+        ICronJob says; ``key``: if another job has it that is not over, nothing
+        is added;
         ``onDuplicate``, what becomes of that job: ``'keep'``, it stays as it
         is, and a difference of the schedules is logged as a WARNING, once in
         each process; ``'update'``, it gets the task, input, schedule,
-        priority and principal of this call, and keeps a run that is due or
-        under way; ``'error'``; ``runAs`` as ``add``; ``enabled`` (bool),
-        False: it does not run until ``resumeCronJob``.  An update leaves it as
-        it is: an operator may have paused the schedule.
+        priority and principal of this call, as by ``editCronJob``, and also
+        a delay amid a run, which that run fulfils; ``'error'``; ``runAs`` as
+        ``add``; ``enabled`` (bool), False: it does not run until
+        ``resumeCronJob``.  An update leaves it as it is: an operator may have
+        paused the schedule.
         Returns: the job's id (int), or that of the other one.
         Raises: ValueError('Task does not exist'); InvalidSchedule for times
-        that never occur or no schedule at all; InputRejected; DuplicateJob,
-        also where a job that is no cron job would have to be updated.
+        that never occur, more than one rule or none; ConfigurationError for
+        ``cron`` without the extra [cron]; InputRejected; DuplicateJob, also
+        where a job that is no cron job would have to be updated.
         Txn, Cost: as ``add``.  An update that changes nothing writes nothing.
         Source: 0.5.2.
         """
@@ -454,6 +506,25 @@ class ITaskService(IContained):
 
         Raises: as ``runCronJob``; InvalidSchedule where no time comes.
         Txn: the caller commits.
+        """
+
+    def editCronJob(jobid, **changes):
+        """Change a cron job; what is not named stays as it is.
+
+        Arguments: ``changes``, of ``task``, ``input``, ``priority``, ``runAs``
+        and the words of the schedule, as ``addCronJob`` takes them.  Each rule
+        takes the place of the one that was there.  It goes on to run as the
+        same principal, unless ``runAs`` is given, and stays paused if it was.
+        A run that is under way goes on as it began, with its further attempts;
+        until the next one begins, the job's attributes are those of that run,
+        and its ``scheduledAt`` is the new time.
+        Raises: JobNotFound (a KeyError); UsageError for a job that is no cron
+        job, or a change that there is not; InvalidTransition for one that is
+        over, and for a change from or to a delay while it runs; what
+        ``addCronJob`` raises.  Nothing is changed then.
+        Txn: the caller commits.  A job that runs is not written, so that its
+        run is not undone.  Two edits at once conflict, and so do an edit and
+        the begin of a run: one is repeated, and sees the other.
         """
 
     def reschedule(jobid):

@@ -19,70 +19,39 @@ from ZODB.POSException import POSKeyError
 from zope.interface import implementer
 
 from lovely.remotetask import payload
-from lovely.remotetask import schedule
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import as_local
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import key_time
-from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.fields.annotations import OwnAnnotations
 from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.fields.failure import keep
 from lovely.remotetask.fields.moments import LocalMoment
 from lovely.remotetask.fields.moments import Moment
+from lovely.remotetask.fields.packing import FIRST
+from lovely.remotetask.fields.packing import FORM
+from lovely.remotetask.fields.packing import LAST
+from lovely.remotetask.fields.packing import WEIGHED
+from lovely.remotetask.fields.packing import unpack
 from lovely.remotetask.fields.runs import Run
-from lovely.remotetask.fields.upstream import converted
 from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IJob
+from lovely.remotetask.schedule.fields import FIELDS
+from lovely.remotetask.schedule.plan import TIMES
+from lovely.remotetask.schedule.plan import Planned
+from lovely.remotetask.schedule.plan import PlannedMoment
+from lovely.remotetask.schedule.plan import check_plan
+from lovely.remotetask.schedule.rule import Policy
+from lovely.remotetask.schedule.rule import Rule
 
 # Goes past Job.__setattr__, which costs more than the rest of a put().
 _set_changed = Persistent._p_changed.__set__
 _set_attribute = Persistent.__setattr__
 
-# The form of a job's record.  A release that reads another form writes a
-# larger number; this one then leaves the record alone.
-_FORM = 1
-
-# The attributes that are stored of every job, in this order.  New names go to
-# the end, and no name is ever taken out, or stored jobs would be read wrongly.
-# Of four, only plain data is packed.
-_FIRST = ('id', 'task', 'status', 'createdAt', 'position', 'attempts',
-          'startedAt', 'claim', 'ready_key', 'completedAt', 'priority',
-          'failures', 'interruptions', 'delay', 'anchor', 'missing_since',
-          'submitter')
-_WEIGHED = ('key', 'error', 'input', 'output')
-_LAST = ('conflicts', 'stops')
-_PACKED = _FIRST + _WEIGHED + _LAST
-
 # Validated when assigned from outside.
 _JOB_FIELDS = {name: IJob[name] for name in (
     'id', 'task', 'status', 'attempts', 'priority')}
-
-
-def unpack(state: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of a job, from the state that its record holds.
-
-    Raises: NewerRecord.
-    """
-    packed = state.pop('', None)
-    if packed is None:
-        # 0.5.2 has stored all attributes one by one.
-        converted(state)
-    else:
-        form, *values = pickle.loads(packed)
-        if form > _FORM:
-            raise NewerRecord(
-                f'a newer release of lovely.remotetask has written job '
-                f'{values[0]!r} (form {form}, this one knows {_FORM}): '
-                f'upgrade, or let workers of that release run it')
-        for name, value in zip(_PACKED, values, strict=False):
-            if value is not None:
-                state[name] = value
-        if len(values) > len(_PACKED):
-            # Of a newer release: they go back as they came.
-            state['_unknown'] = values[len(_PACKED):]
-    return state
 
 
 @implementer(IJob)
@@ -125,8 +94,12 @@ class Job(OwnAnnotations, Persistent):
     stops = 0           # how often in a row its worker was stopped in order
     # its unique key
     key = None          # type: str | None
+    # the id of the schedule that has added it
+    schedule = None     # type: int | None
     # the principal as whom it runs: a text that the host understands
     submitter = None    # type: str | None
+    # the keys of its input that may be shown; None: all of it
+    shows = None        # type: tuple[str, ...] | None
     # why it rests, where it has not failed
     rests = None        # type: str | None
     recurring = False
@@ -136,7 +109,7 @@ class Job(OwnAnnotations, Persistent):
     # how those have ended: LatestRuns
     ends = None         # type: Any
     # of a recurring job that has been placed
-    next = None         # type: NextRun | None
+    next = None         # type: Any
 
     def __init__(self, id: int, task: str, input: Any) -> None:
         self.id = id
@@ -190,11 +163,11 @@ class Job(OwnAnnotations, Persistent):
         # whether it is persistent, which is most of what a record costs.
         pop = state.pop
         values: list[Any] = [
-            _FORM, *[pop(name, None) for name in _FIRST],
+            FORM, *[pop(name, None) for name in FIRST],
             *[pop(name, None) if (value := state.get(name)) is None
               or payload.weigh(value) is not None
-              else None for name in _WEIGHED],
-            *[pop(name, None) for name in _LAST]]
+              else None for name in WEIGHED],
+            *[pop(name, None) for name in LAST]]
         values += pop('_unknown', ())
         while values[-1] is None:
             values.pop()
@@ -285,14 +258,21 @@ class Job(OwnAnnotations, Persistent):
                 if position and position[0] in ('due', 'waiting') else None)
 
     def next_key(self) -> int | None:
-        """The key in ``due`` of its next run as a recurring job.
-
-        Returns: None if it has none, or the record of that is lost.
+        """The key in ``due`` of its next run; None: it has none, or lost it.
         """
+        return self.of_next('key', None)
+
+    def of_next(self, name: str, default: Any) -> Any:
         try:
-            return None if self.next is None else self.next.key
+            return default if self.next is None else getattr(self.next, name)
         except POSKeyError:
-            return None
+            return default      # it gets another one
+
+    def coming(self, name: str) -> Any:
+        """An attribute as the next run of a schedule has it: see NextRun."""
+        edit = self.of_next('edit', {})
+        return (payload.unwrap(edit[name]) if name in edit
+                else getattr(self, name))
 
     def __repr__(self) -> str:
         name = f'{self.__class__.__name__} {self.id!r}'
@@ -302,28 +282,12 @@ class Job(OwnAnnotations, Persistent):
                 else f'<{name} {self.task!r} {self.status}>')
 
 
-class NextRun(Persistent):
-    """When a recurring job runs next.
-
-    A record of its own: the next time is noted while the job may be running,
-    and to write the Job would conflict with its run.  A task that takes longer
-    than its period could never commit.
-    Attributes: ``key`` (int), in the lanes ``due``; ``enabled`` (bool): False:
-    the schedule rests, and the key is one that never comes.
-    """
-
-    enabled = True
-
-    def __init__(self, key: int) -> None:
-        self.key = key
-
-
 @implementer(ICronJob)
 class CronJob(Job):
     """See ICronJob"""
 
     _fields = _JOB_FIELDS | {name: ICronJob[name] for name in (
-        'minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek', 'delay')}
+        *FIELDS, 'delay')}
 
     minute = ICronJob['minute'].default
     hour = ICronJob['hour'].default
@@ -331,6 +295,17 @@ class CronJob(Job):
     month = ICronJob['month'].default
     dayOfWeek = ICronJob['dayOfWeek'].default
     delay = None
+
+    # See Planned.
+    plan = None     # type: dict[str, Any] | None
+    cron = Planned('cron')
+    every = Planned('every')
+    at = PlannedMoment('at')
+    timezone = Planned('timezone')
+    missed = Planned('missed')
+    atMost = Planned('atMost')
+    deadline = Planned('deadline')
+    overlap = Planned('overlap')
 
     def __init__(self, id: int, task: str, input: Any, minute: Any = (),
                  hour: Any = (), dayOfMonth: Any = (), month: Any = (),
@@ -340,30 +315,45 @@ class CronJob(Job):
 
     def update(self, minute: Any = (), hour: Any = (), dayOfMonth: Any = (),
                month: Any = (), dayOfWeek: Any = (),
-               delay: float | None = None) -> None:
-        fields = schedule.check_fields(
-            minute, hour, dayOfMonth, month, dayOfWeek)
-        # The form of 0.5.2 always gives a delay: 0 if there is none.
-        if delay == 0 and any(fields):
-            delay = None
-        schedule.check_delay(delay)
+               delay: float | None = None, *, cron: Any = None,
+               every: Any = None, at: Any = None, timezone: Any = 'UTC',
+               missed: Any = 'once', atMost: Any = None, deadline: Any = None,
+               overlap: Any = 'skip') -> None:
+        fields, delay, plan = check_plan(
+            (minute, hour, dayOfMonth, month, dayOfWeek), delay,
+            SYSTEM_CLOCK.now(), cron=cron, every=every, at=at,
+            timezone=timezone, missed=missed, atMost=atMost,
+            deadline=deadline, overlap=overlap)
         (self.minute, self.hour, self.dayOfMonth, self.month,
          self.dayOfWeek) = fields
-        self.delay = delay
+        self.delay, self.plan = delay, plan
+        edit = self.of_next('edit', {})
+        if edit and self.next is not None:
+            # What comes last counts.
+            self.next.edit = {name: edit[name] for name in edit
+                              if name not in TIMES}
 
     @property
     def recurring(self) -> bool:  # type: ignore[override]
-        return self.delay is None
+        return self.delay is None and self.at is None
 
     def fields(self) -> Any:
         """The five schedule fields, in the order of ``update``."""
-        return (self.minute, self.hour, self.dayOfMonth, self.month,
-                self.dayOfWeek)
+        return tuple(getattr(self, name) for name in FIELDS)
+
+    @property
+    def rule(self) -> Rule:
+        """When its next runs are, as a value."""
+        fields: Any = tuple(self.coming(name) for name in FIELDS)
+        return Rule.of(fields, self.delay, self.coming('plan'))
+
+    @property
+    def policy(self) -> Policy:
+        """What becomes of times that it misses, as a value."""
+        return Policy.of(self.coming('plan'))
 
     def next_run(self, now: float) -> float | None:
-        if self.delay is not None:
-            return now + self.delay
-        return schedule.next_time(self.fields(), now)
+        return self.rule.next_time(now)
 
     @property
     def runs(self) -> tuple[Run, ...]:
@@ -371,15 +361,10 @@ class CronJob(Job):
 
     @property
     def enabled(self) -> bool:
-        try:
-            return self.next is None or self.next.enabled
-        except POSKeyError:
-            return True         # it gets another one, which is enabled
+        return bool(self.of_next('enabled', True))
 
     def timeOfNextCall(self, now: float | None = None) -> int | None:
-        if now is None:
-            now = SYSTEM_CLOCK.now()
-        found = self.next_run(now)
+        found = self.next_run(SYSTEM_CLOCK.now() if now is None else now)
         return None if found is None else int(found)
 
     def due_at(self) -> float | None:

@@ -22,11 +22,11 @@ from lovely.remotetask import processor
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.cron import add_cron
+from lovely.remotetask.adding.cron import edit_cron
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import is_moment
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.context import Told
-from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import NewerRecord
@@ -37,14 +37,11 @@ from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
-from lovely.remotetask.interfaces import FINAL
-from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers.oids import forget_when_cut_off
-from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run import direct
 from lovely.remotetask.run import threads
 from lovely.remotetask.startup import bootStrapSubscriber
@@ -163,21 +160,19 @@ class TaskService(OwnAnnotations, Persistent):
     def addCronJob(self, task: str | Callable[..., Any], input: Any = None,
                    minute: Any = (), hour: Any = (), dayOfMonth: Any = (),
                    month: Any = (), dayOfWeek: Any = (),
-                   delay: float | None = None, *,
-                   priority: int = 0, key: str | None = None,
-                   onDuplicate: str = 'keep', runAs: str | None = None,
-                   enabled: bool = True) -> int:
+                   delay: float | None = None, *, cron: str | None = None,
+                   every: float | None = None, at: datetime | None = None,
+                   timezone: str = 'UTC', missed: str = 'once',
+                   atMost: int | None = None, deadline: float | None = None,
+                   overlap: str = 'skip', priority: int = 0,
+                   key: str | None = None, onDuplicate: str = 'keep',
+                   runAs: str | None = None, enabled: bool = True) -> int:
         """See ITaskService"""
-        return add_cron(
-            self, task, input,
-            {'minute': minute, 'hour': hour, 'dayOfMonth': dayOfMonth,
-             'month': month, 'dayOfWeek': dayOfWeek},
-            delay, priority, key, onDuplicate, runAs, enabled)
-
-    def _placed(self, job: Job) -> None:
-        jar = caller.jar_of(self)
-        jobs.mark_input_at_commit(jar, job)
-        notify_after_commit(self, jar)
+        return add_cron(self, task, input, dict(
+            minute=minute, hour=hour, dayOfMonth=dayOfMonth, month=month,
+            dayOfWeek=dayOfWeek, delay=delay, cron=cron, every=every, at=at,
+            timezone=timezone, missed=missed, atMost=atMost, deadline=deadline,
+            overlap=overlap), priority, key, onDuplicate, runAs, enabled)
 
     # -- change ---------------------------------------------------------------
 
@@ -202,12 +197,7 @@ class TaskService(OwnAnnotations, Persistent):
 
     def startJob(self, jobid: int) -> bool:
         """See ITaskService"""
-        job = self._job(jobid)
-        if job.status != STARTLATER:
-            return False
-        self.jobqueue.enqueue(job)
-        self._placed(job)
-        return True
+        return steering.start_job(self, jobid)
 
     def startNow(self, jobid: int) -> bool:
         """See ITaskService"""
@@ -225,13 +215,13 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         steering.resume_schedule(self, jobid)
 
+    def editCronJob(self, jobid: int, **changes: Any) -> None:
+        """See ITaskService"""
+        edit_cron(self, jobid, changes)
+
     def reschedule(self, jobid: int) -> None:
         """See ITaskService"""
-        job = self._job(jobid)
-        if job.status in FINAL:
-            return
-        self.jobqueue.schedule(job, self.clock.now())
-        self._placed(job)
+        steering.reschedule(self, jobid)
 
     def clean(self, status: Iterable[str] = (CANCELLED, ERROR, COMPLETED)
               ) -> None:
@@ -284,8 +274,7 @@ class TaskService(OwnAnnotations, Persistent):
                  start: str | None = None,
                  limit: int = 50) -> tuple[list[Job], str | None]:
         """See ITaskService"""
-        return self.jobqueue.page(
-            status, Selection(task=task), start, limit)
+        return self.jobqueue.page(status, Selection(task=task), start, limit)
 
     def stats(self) -> dict[str, Any]:
         """See ITaskService"""

@@ -50,13 +50,13 @@ _I = TypeVar('_I')
 _R = TypeVar('_R')
 
 __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
-           'scan', 'marks', 'task_option', 'set_options', 'check_against',
-           'parameters', 'misfits']
+           'scan', 'marks', 'task_option', 'shown_keys', 'set_options',
+           'check_against', 'parameters', 'misfits']
 
 #: The options of a task that sets none: see ITaskOptions.
 _DEFAULTS: dict[str, Any] = {
     'retry': None, 'timeout': None, 'groupable': False, 'remote': None,
-    'on_error': None}
+    'on_error': None, 'show': None}
 
 
 def task_option(task: Any, name: str) -> Any:
@@ -66,6 +66,18 @@ def task_option(task: Any, name: str) -> Any:
     name of ITaskOptions.
     """
     return getattr(task, name, _DEFAULTS[name])
+
+
+def shown_keys(task: Any) -> tuple[str, ...] | None:
+    """The keys of a task's inputs that may be shown; None: all of it.
+
+    Arguments: ``task`` (ITask, or None for one that is missing).
+    """
+    show = task_option(task, 'show')
+    # Classes of applications may have an attribute of this name, too.
+    if not _is_shown(show) or show is True:
+        return None
+    return tuple(show or ())
 
 
 @implementer(ITask)
@@ -143,7 +155,7 @@ class FunctionTask(SimpleTask):
         if signature.single and signature.required:
             return func(input)
         # The job may have been added for the parameters of another release.
-        violations = signature.violations(input)
+        violations = misfits(self, input)
         if violations:
             raise TaskError(
                 f'the input does not fit the parameters of {func!r} any '
@@ -168,7 +180,8 @@ def misfits(task: Any, input: Any) -> list[str]:
     Returns: a sentence for each; empty for a task that takes any input.
     """
     signature = parameters(task)
-    return [] if signature is None else signature.violations(input)
+    return [] if signature is None else signature.violations(
+        input, quotes=shown_keys(task) is None)
 
 
 def set_options(made: Any, options: dict[str, Any]) -> None:
@@ -200,7 +213,9 @@ def set_options(made: Any, options: dict[str, Any]) -> None:
                 f'the task option {name} is {shown(value)}; it must be '
                 f'{wanted}, or None')
     for name, value in options.items():
-        setattr(made, name, value)
+        # A list may be changed by its owner afterwards.
+        setattr(made, name, tuple(value) if isinstance(
+            value, list | set | frozenset) else value)
 
 
 def _is_schema(value: Any) -> bool:
@@ -215,6 +230,12 @@ def _is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+def _is_shown(value: Any) -> bool:
+    return _is_flag(value) or (
+        isinstance(value, list | tuple | set | frozenset)
+        and all(isinstance(name, str) for name in value))
+
+
 _SCHEMA = 'a zope.schema field or an interface'
 
 # None means the default: see task_option.
@@ -225,6 +246,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'groupable': (_is_flag, 'True or False'),
     'remote': (_is_flag, 'True or False'),
     'on_error': (callable, 'a function on_error(context, error)'),
+    'show': (_is_shown, 'True, False, or a list of the keys that are shown'),
 }
 
 @overload
@@ -311,11 +333,13 @@ _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
 
 
-def check_against(schema: Any, value: Any) -> list[str]:
+def check_against(schema: Any, value: Any,
+                  shown: tuple[str, ...] | None = None) -> list[str]:
     """The violations of a task's schema by a value.
 
     Arguments: ``schema``, a zope.schema field; or an interface, whose fields
-    name keys (of a mapping) or attributes (of anything else); or None.
+    name keys (of a mapping) or attributes (of anything else); or None;
+    ``shown``, the names of the parts that a sentence may quote, None: of all.
     Returns: a sentence for each violation; empty if there is none.  Parts that
     the schema does not name are let through: 0.5.2 let all through.
     """
@@ -323,7 +347,7 @@ def check_against(schema: Any, value: Any) -> list[str]:
         return []
     if IField.providedBy(schema):
         name = getattr(schema, '__name__', None) or 'the value'
-        return _violations(schema, value, name, None)
+        return _violations(schema, value, name, None, shown is None)
     if not IInterface.providedBy(schema):
         return [f'{schema!r} is neither a field nor an interface']
     # Not only dict: a PersistentMapping has no attributes of its own either.
@@ -333,23 +357,27 @@ def check_against(schema: Any, value: Any) -> list[str]:
         part = (value.get(name, _absent) if keyed
                 else getattr(value, name, _absent))
         if part is not _absent:
-            found += _violations(field, part, name, value)
+            found += _violations(field, part, name, value,
+                                 shown is None or name in shown)
         elif field.required:
             found.append(f'{name} is missing')
     return found
 
 
-def _violations(field: Any, value: Any, name: str, owner: Any) -> list[str]:
+def _violations(field: Any, value: Any, name: str, owner: Any,
+                quotes: bool) -> list[str]:
     try:
         field.bind(owner).validate(value)
     # Not ValidationError alone: the constraint of a field may raise Invalid.
     except Invalid as error:
-        reason = _reason(error).strip().rstrip('.')
-        return [f'{name} is {_short.repr(value)}: {reason}']
+        reason = _reason(error, quotes).strip().rstrip('.')
+        quoted = f' is {_short.repr(value)}' if quotes else ''
+        return [f'{name}{quoted}: {reason}']
     return []
 
 
-def _reason(error: Invalid) -> str:
+def _reason(error: Invalid, quotes: bool) -> str:
     if hasattr(error, 'doc'):
         return error.doc() or type(error).__name__
-    return str(error) or type(error).__name__
+    # The words of a constraint of the application, which may be of the value.
+    return (quotes and str(error)) or type(error).__name__

@@ -14,6 +14,7 @@ from zope.configuration.exceptions import ConfigurationError
 from zope.configuration.fields import Bool
 from zope.configuration.fields import GlobalInterface
 from zope.configuration.fields import GlobalObject
+from zope.configuration.fields import Tokens
 from zope.interface import Interface
 from zope.interface import classImplements
 from zope.schema import Float
@@ -61,6 +62,13 @@ class ITaskDirective(Interface):
     remote = Bool(
         title='Remote',
         description='May XML-RPC or JSON add this task?',
+        required=False)
+
+    show = Tokens(
+        title='Show',
+        description='The keys of an input that may be shown, apart by '
+                    'spaces; empty: none.',
+        value_type=TextLine(),
         required=False)
 
     limit = Int(

@@ -24,6 +24,7 @@ import subprocess
 import sys
 
 import pytest
+import transaction
 import ZEO
 from relstorage.adapters.postgresql import PostgreSQLAdapter
 from relstorage.options import Options
@@ -184,3 +185,36 @@ def pg(world, postgresql):
     world.ask = ask
     yield world
     server.close()
+
+
+class Meanwhile:
+    """A transaction of another process that is open for a while."""
+
+    def __init__(self, world):
+        self.manager = transaction.TransactionManager(explicit=True)
+        self.manager.begin()
+        self.connection = world.other().open(self.manager)
+        self.service = world.service(self.connection)
+        # It has seen all of it before the others commit.
+        self.service.stats()
+
+    def commit(self):
+        self.manager.commit()
+        self.manager.begin()
+
+    def close(self):
+        self.manager.abort()
+        self.connection.close()
+
+
+@pytest.fixture
+def meanwhile(world):
+    opened = []
+
+    def meanwhile():
+        opened.append(Meanwhile(world))
+        return opened[-1]
+
+    yield meanwhile
+    for one in opened:
+        one.close()

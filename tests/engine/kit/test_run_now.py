@@ -4,7 +4,6 @@ Whatever happens at the same moment: another such call, or the time itself.
 """
 
 import pytest
-import transaction
 from ZODB.POSException import ConflictError
 
 from lovely.remotetask.context import currentJob
@@ -21,35 +20,6 @@ def ticks(register):
         ticks.append((currentJob().idempotencyKey, currentJob().attempt))
 
     return ticks
-
-
-class Meanwhile:
-    """A transaction of another process that is open for a while."""
-
-    def __init__(self, world):
-        self.manager = transaction.TransactionManager(explicit=True)
-        self.manager.begin()
-        self.connection = world.other().open(self.manager)
-        self.service = world.service(self.connection)
-        # It has seen all of it before the others commit.
-        self.service.stats()
-
-    def close(self):
-        self.manager.abort()
-        self.connection.close()
-
-
-@pytest.fixture
-def meanwhile(world):
-    opened = []
-
-    def meanwhile():
-        opened.append(Meanwhile(world))
-        return opened[-1]
-
-    yield meanwhile
-    for one in opened:
-        one.close()
 
 
 def cron(world, **options):
@@ -80,7 +50,7 @@ def test_two_at_once_begin_one_run(world, ticks, clock, meanwhile):
     assert other.service.runCronJob(jobid) is True
     assert world.do(lambda service: service.runCronJob(jobid)) is True
     with pytest.raises(ConflictError):
-        other.manager.commit()
+        other.commit()
     assert world.do(lambda service: service.runCronJob(jobid)) is False
     assert world.drain() == 1
     assert len(ticks) == 1
@@ -102,7 +72,7 @@ def test_a_call_at_its_time_begins_one_run(
         assert other.service.runCronJob(jobid) is True
         claim = worker.claim()
         with pytest.raises(ConflictError):
-            other.manager.commit()
+            other.commit()
         assert world.do(lambda service: service.runCronJob(jobid)) is False
         worker.run(claim)
     assert worker.claim() is None and world.drain() == 0
@@ -122,7 +92,7 @@ def test_a_pause_and_a_time_at_once(world, ticks, clock, meanwhile):
     worker.enroll(PROCESSOR, 1)
     claim = worker.claim()
     with pytest.raises(ConflictError):
-        other.manager.commit()
+        other.commit()
     world.do(lambda service: service.pauseCronJob(jobid))
     worker.run(claim)
     clock.advance(3600)
@@ -171,7 +141,7 @@ def test_a_start_now_and_another_at_once(
         claim = worker.claim()
     assert claim.jobid == jobid
     with pytest.raises(ConflictError):
-        other.manager.commit()
+        other.commit()
     assert world.do(lambda service: service.startNow(jobid)) is False
     worker.run(claim)
     assert world.drain() == 0

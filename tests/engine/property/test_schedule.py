@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from lovely.remotetask.errors import InvalidSchedule
-from lovely.remotetask.schedule import check_fields
-from lovely.remotetask.schedule import next_time
+from lovely.remotetask.schedule.fields import check_fields
+from lovely.remotetask.schedule.rule import Rule
 
 
 def at(*moment):
@@ -73,7 +73,7 @@ NOW = st.one_of(
 def test_first_match_of_two_days(fields, now):
     window = 2 * 24 * 60
     expected = brute_force(fields, now, window)
-    found = next_time(fields, now)
+    found = Rule(fields).next_time(now)
     if expected is None:
         assert found >= (now // 60 + window) * 60
     else:
@@ -83,7 +83,7 @@ def test_first_match_of_two_days(fields, now):
 @settings(max_examples=150, deadline=None)
 @given(FIELDS, NOW)
 def test_what_is_found_matches_and_nothing_just_before(fields, now):
-    found = next_time(fields, now)
+    found = Rule(fields).next_time(now)
     assert found > now
     assert matches(fields, datetime.fromtimestamp(found, UTC))
     assert found % 60 == 0
@@ -98,7 +98,7 @@ def test_first_match_of_nine_years(fields, now):
     # Nine: from the leap day of 2096 the next one is eight years away.
     start = datetime.fromtimestamp(now, UTC).replace(
         hour=0, minute=0, second=0, microsecond=0)
-    found = next_time(fields, now)
+    found = Rule(fields).next_time(now)
     for number in range(9 * 366):
         day = start + timedelta(number)
         if not any(matches(fields, day.replace(hour=h, minute=m))
@@ -118,16 +118,16 @@ def test_a_run_leads_to_the_next_one(fields, now):
     # 0.5.2 found 29 February again and again at its own run.
     times = [now]
     for _ in range(5):
-        times.append(next_time(fields, times[-1]))
+        times.append(Rule(fields).next_time(times[-1]))
     assert times == sorted(set(times))
 
 
 def test_29_february_of_a_week_day_is_at_most_40_years_away():
     for year in range(1972, 2400, 4):
         for week_day in range(7):
-            found = datetime.fromtimestamp(next_time(check_fields(
-                dayOfMonth=(29,), month=(2,), dayOfWeek=(week_day,)),
-                at(year, 2, 28)), UTC)
+            found = datetime.fromtimestamp(Rule(check_fields(
+                dayOfMonth=(29,), month=(2,), dayOfWeek=(week_day,))
+                ).next_time(at(year, 2, 28)), UTC)
             assert (found.month, found.day) == (2, 29)
             assert found.year - year <= 40
             assert found.weekday() == week_day

@@ -97,6 +97,22 @@ def test_it_is_changed_by_its_key(service, clock, cron):
     assert entries(service, cron) == [service.jobs[cron].next.key]
 
 
+@pytest.mark.parametrize('running', [False, True])
+def test_it_is_edited(service, clock, lose, ran, running):
+    jobid = service.addCronJob('note', 'cron', minute=(0,))
+    if running:
+        clock.advance(HOUR)
+        assert service.claimNextJob() == jobid
+    lose(service.jobs[jobid].next)
+    service.editCronJob(jobid, minute=(30,), input='new')
+    assert entries(service, jobid) == [service.jobs[jobid].next.key]
+    if running:
+        service.processNext(jobid=jobid)
+    clock.advance(HOUR)
+    service.process()
+    assert ran == ['cron'] * running + ['new']
+
+
 def test_it_runs_now(service, ran, clock, cron):
     service.processNext(jobid=cron, force=True)
     assert ran == ['cron'] and service.getStatus(cron) == 'cronjob'

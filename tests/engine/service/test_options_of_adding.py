@@ -51,7 +51,26 @@ ARGUMENTS = {
               and runs_after(60)(job)),
 }
 
-SCHEDULE = {'minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek', 'delay'}
+ARGUMENTS |= {
+    'cron': ('5 * * * *', calls_at(300)),
+    'every': (90, lambda job: getattr(job, 'every', None) == 90
+              and job.timeOfNextCall(job.plan['since']) == int(
+                  job.plan['since'] + 90)),
+    'at': (THEN, lambda job: getattr(job, 'at', None) == THEN
+           and job.timeOfNextCall(0) == THEN.timestamp()),
+    # Thirty minutes past an hour there.
+    'timezone': ('Asia/Kolkata', calls_at(29 * 60)),
+    'missed': ('all', lambda job: job.missed == 'all'),
+    'atMost': (3, lambda job: job.atMost == 3),
+    'deadline': (60, lambda job: job.deadline == 60),
+    'overlap': ('allow', lambda job: job.overlap == 'allow'),
+}
+
+#: Without these an argument counts for nothing.
+WITH = {'atMost': {'missed': 'all'}}
+
+SCHEDULE = {'minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek', 'delay',
+            'cron', 'every', 'at'}
 
 #: What a call cannot do without; a schedule that fits none of the above.
 NEEDED = {'add': {'task': 'echo'}, 'addMany': {'task': 'echo', 'inputs': [0]},
@@ -86,7 +105,7 @@ def added(service, method, **options):
 def test_each_counts(service, method, name):
     value, holds = ARGUMENTS[name]
     assert not holds(added(service, method))
-    assert holds(added(service, method, **{name: value}))
+    assert holds(added(service, method, **{name: value}, **WITH.get(name, {})))
 
 
 @pytest.mark.parametrize('method', ['add', 'addCronJob'])

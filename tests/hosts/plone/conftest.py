@@ -1,6 +1,7 @@
 """A Plone site: its database on a ZEO server, served on a free port."""
 
 import os
+import re
 import signal
 import subprocess
 import textwrap
@@ -9,6 +10,7 @@ import urllib.parse
 import urllib.request
 import xmlrpc.client
 from base64 import b64encode
+from pathlib import Path
 
 import pytest
 import waiting
@@ -67,6 +69,17 @@ site.acl_users.userFolderAddUser('sam', 'secret-of-sam',
 transaction.commit()
 """
 
+HOWTO = (Path(__file__).parents[3] / 'docs' / 'howto'
+         / 'show-a-job-on-a-page.rst').read_text(encoding='utf-8')
+
+
+def file_of(name):
+    """A file that the page of the documentation shows."""
+    found, = re.findall(
+        rf':caption: {re.escape(name)}\n\n((?:   .*\n|\n)+)', HOWTO)
+    return textwrap.dedent(found)
+
+
 #: An add-on as people write them; found by its entry point alone.
 ADDON = {
     'plonejobs/__init__.py': '',
@@ -87,10 +100,14 @@ ADDON = {
       permission="zope2.View" />
   <browser:page for="*" name="enqueue" class=".tasks.Enqueue"
       permission="cmf.AddPortalContent" />
+  <browser:page for="*" name="order" class=".order.Order"
+      permission="cmf.AddPortalContent" />
   <browser:page for="*" name="count_jobs" class=".tasks.Count"
       permission="zope2.View" />
 </configure>
 """,
+    'plonejobs/order.py': file_of('order.py'),
+    'plonejobs/order.pt': file_of('order.pt'),
     'plonejobs/tasks.py': """
 from AccessControl import getSecurityManager
 from Acquisition import aq_base

@@ -1,5 +1,6 @@
 """A real Plone: the add-on, its doors, and a worker beside the server."""
 
+import dataclasses
 import json
 import re
 import signal
@@ -12,7 +13,13 @@ from pathlib import Path
 import browser_steps
 import pytest
 from web_checks import *  # noqa: F403
+from web_host import PEOPLE
 from web_host import WebHost
+
+from lovely.remotetask.interfaces import ADD
+from lovely.remotetask.interfaces import MANAGE
+from lovely.remotetask.interfaces import VIEW
+from lovely.remotetask.web.api import routes
 
 pytestmark = pytest.mark.environment('plone')
 
@@ -26,7 +33,9 @@ INSTALLER = '/Plone/prefs_install_products_form'
 def before(plone):
     """What the site showed before the add-on was installed."""
     return {'addons': plone.get(INSTALLER), 'log': plone.log.read_text(),
-            'tasks': plone.get('/Plone/tasks')}
+            'tasks': plone.get('/Plone/tasks'),
+            'rest': plone.get('/Plone/@remotetask',
+                              Accept='application/json')}
 
 
 @pytest.fixture(scope='session')
@@ -91,7 +100,7 @@ def test_starts_without_a_slug(before, plone):
 def test_is_installed_by_the_control_panel(installed):
     """The profile, by HTTP; once more it changes nothing."""
     assert installed.proxy().getAvailableTasks() == [
-        'echo', 'fail', 'look', 'make', 'plan', 'welcome', 'where']
+        'echo', 'fail', 'look', 'make', 'plan', 'tally', 'welcome', 'where']
     first = installed.proxy().add('echo', 'kept')
     installed.script('''
         from zope.component.hooks import setSite
@@ -160,6 +169,174 @@ def test_the_login_of_plone(web_host, browser):
         # In the menu, and in the middle of the page.
         page.get_by_role('link', name='Remote tasks').last.click()
         page.locator('[data-remotetask]').wait_for()
+
+
+def test_a_page_of_the_site_shows_how_a_job_goes(installed, worker, web_host,
+                                                 browser):
+    """To the user who has added it, who may not look at others."""
+    status, headers, _ = installed.post('/Plone/@@order', 'jane')
+    assert status == 302
+    jobid = headers['Location'].partition('jobid=')[2]
+    with browser_steps.window(browser, web_host, 'nobody',
+                              silent=False) as page:
+        page.goto(headers['Location'])
+        page.locator('[data-status=completed]').wait_for()
+        assert place_text(page) == f'Job {jobid}: completed'
+    with browser_steps.window(browser, web_host, 'nobody', silent=False,
+                              java_script_enabled=False) as page:
+        page.goto(headers['Location'])
+        assert place_text(page) == f'Job {jobid}: completed'
+        assert page.locator('[data-status]').count() == 0
+
+
+def place_text(page):
+    return page.locator('[data-remotetask-status]').inner_text().strip()
+
+
+# --- plone.restapi -----------------------------------------------------------
+
+@pytest.fixture(scope='session')
+def rest(installed, web_host):
+    """``rest(method, path, data, who)``: (status, headers, answer) of Volto's
+    API; ``who``, a name of PEOPLE, or a dict of headers.
+    """
+    installed.script('''
+        from zope.component.hooks import setSite
+        import transaction
+        setSite(app.Plone)
+        app.Plone.portal_setup.runAllImportStepsFromProfile(
+            'profile-plone.restapi:default')
+        transaction.commit()
+        ''')
+
+    def rest(method, path='', data=None, who='manager', mount=REST, **headers):
+        login = who if isinstance(who, dict) else web_host.people[who]
+        host = dataclasses.replace(
+            web_host, people={'them': login}, mount=mount)
+        answer = host.ask(
+            method, f'{mount}/{path}'.rstrip('/'), raw=True, who='them',
+            body=None if data is None else json.dumps(data),
+            Accept='application/json', Content_Type='application/json',
+            **headers)
+        return (answer.status, answer.headers,
+                json.loads(answer.text) if answer.text else None)
+
+    return rest
+
+
+REST = '/Plone/@remotetask'
+
+
+def test_a_site_without_the_add_on_has_no_service(before):
+    status, headers, _ = before['rest']
+    assert status == 404
+    assert headers['Content-Type'].startswith('application/json')
+
+
+@pytest.mark.parametrize('mount', [REST, '/Plone/++api++/@remotetask'])
+def test_volto_gets_what_the_api_says(rest, web_host, mount):
+    """Jobs, schedules, counts; what is changed is stored."""
+    status, _, stats = rest('GET', mount=mount)
+    assert (status, stats['paused']) == (200, False)
+    assert set(stats) == set(json.loads(
+        web_host.get('api/v1/stats').text))
+    status, headers, made = rest(
+        'POST', 'jobs', {'task': 'echo', 'input': {'a': 1}, 'delay': 3600},
+        mount=mount)
+    assert status == 201
+    path = f'jobs/{made["id"]}'
+    assert headers['Location'].endswith(f'{REST}/{path}')
+    status, headers, job = rest('GET', path, mount=mount)
+    assert (status, job['input'], job['submitter']) == (
+        200, {'a': 1}, '/Plone/acl_users sam')
+    assert rest('GET', path, mount=mount,
+                If_None_Match=headers['ETag'])[0] == 304
+    assert rest('GET', 'jobs?status=scheduled', mount=mount)[2]['jobs'][0][
+        'id'] == made['id']
+    assert rest('POST', f'{path}/cancel', {}, mount=mount)[2]['status'] == (
+        'cancelled')
+    assert rest('DELETE', path, mount=mount)[0] == 204
+    assert rest('GET', path, mount=mount)[0] == 404
+    status, _, made = rest('POST', 'schedules', {
+        'task': 'echo', 'hour': [3]}, mount=mount)
+    path = f'schedules/{made["id"]}'
+    assert rest('PUT', path, {'hour': [4]}, mount=mount)[0] == 200
+    assert rest('GET', path, mount=mount)[2]['schedule']['hour'] == [4]
+    rest('POST', f'jobs/{made["id"]}/cancel', {}, mount=mount)
+    status, _, told = rest('POST', 'jobs', {'task': 'nothing'}, mount=mount)
+    assert status == 400 and 'does not exist' in told['detail']
+    assert rest('GET', 'nothing', mount=mount)[0] == 404
+    assert rest('PUT', 'jobs', {}, mount=mount)[0] == 405
+
+
+@pytest.mark.parametrize('who', PEOPLE)
+def test_each_role_gets_as_far_as_its_permissions(rest, web_host, who):
+    """On each address; nothing is stored, and nothing is told."""
+    made = rest('POST', 'jobs', {'task': 'echo', 'input': 'topsecret',
+                                 'delay': 3600})[2]
+    names = {VIEW: 'View', ADD: 'Add', MANAGE: 'Manage'}
+    before = rest('GET')[2]
+    for path, methods in routes.ROUTES.items():
+        place = path.replace('ID', str(made['id'])).replace('NAME', 'echo')
+        for method, route in methods.items():
+            allowed = names[route.permission] in PEOPLE[who]
+            if allowed and method != 'GET':
+                continue
+            status, _, told = rest(
+                method, place, None if method == 'GET' else {}, who)
+            if allowed:
+                # The job is no schedule.
+                assert status == (400 if path == 'schedules/ID' else 200)
+                continue
+            assert status == (401 if who == 'anonymous' else 403), place
+            assert 'topsecret' not in json.dumps(told)
+    after = rest('GET')[2]
+    assert {**after, 'oldest': 0} == {**before, 'oldest': 0}
+    if 'Add' in PEOPLE[who]:
+        own = rest('POST', 'jobs', {'task': 'echo', 'delay': 3600}, who)[2]
+        assert rest('GET', f'jobs/{own["id"]}', None, who)[0] == 200
+        assert rest('POST', f'jobs/{own["id"]}/cancel', {}, who)[0] == 200
+    rest('POST', f'jobs/{made["id"]}/cancel', {})
+
+
+def test_a_token_of_plone(rest, web_host):
+    """Volto logs in by it; a page of another site that has it is trusted."""
+    def login(user):
+        status, _, answer = rest(
+            'POST', '@login', {'login': user, 'password': f'secret-of-{user}'},
+            who={}, mount='/Plone')
+        assert status == 200, answer
+        return {'Authorization': f'Bearer {answer["token"]}'}
+
+    sam, vera = login('sam'), login('vera')
+    assert rest('POST', 'pause', {'reason': 'by Volto'}, who=vera)[0] == 403
+    assert rest('POST', 'pause', {'reason': 'by Volto'}, who=sam,
+                Origin='http://elsewhere.example')[0] == 200
+    stats = rest('GET', who=vera)[2]
+    assert (stats['paused'], stats['pauseReason']) == (True, 'by Volto')
+    assert rest('POST', 'resume', {}, who=sam)[0] == 200
+    assert rest('GET', who={'Authorization': 'Bearer nonsense'})[0] == 401
+
+
+@pytest.mark.parametrize('how', ['basic', 'cookie'])
+def test_a_foreign_page_cannot_use_the_login_of_a_browser(
+        rest, installed, web_host, how):
+    who = 'manager'
+    if how == 'cookie':
+        answer = installed.get('/Plone/login', None, {
+            '__ac_name': 'sam', '__ac_password': 'secret-of-sam',
+            'form.submitted': '1', 'buttons.login': 'Log in'})
+        cookie, = (one for one in answer[1].get_all('Set-Cookie')
+                   if one.startswith('__ac='))
+        who = {'Cookie': cookie.partition(';')[0]}
+    assert rest('GET', who=who)[0] == 200
+    for headers in ({'Origin': 'http://elsewhere.example'},
+                    {'Origin': 'null'}, {'Sec_Fetch_Site': 'cross-site'}):
+        assert rest('POST', 'pause', {}, who=who, **headers)[0] == 403
+    assert rest('GET')[2]['paused'] is False
+    assert rest('POST', 'pause', {}, who=who, Origin=web_host.origin)[0] == 200
+    assert rest('GET')[2]['paused'] is True
+    assert rest('POST', 'resume', {}, who=who)[0] == 200
 
 
 # --- XML-RPC and plone.protect -----------------------------------------------

@@ -1,8 +1,11 @@
 """The pages in a real browser: the same twelve steps in each host."""
 
+import json
+import os
 import re
 import shutil
 from contextlib import contextmanager
+from contextlib import suppress
 
 import pytest
 from web_host import FORM  # noqa: F401
@@ -187,8 +190,36 @@ def the_schedules(browser, host):
         page.goto(host.url('schedules'))
         row = page.locator('tbody tr', has_text='hour 3')
         assert 'minute 0; hour 3' in row.first.inner_text()
-        row.first.get_by_role('link').click()
+        row.first.get_by_role('link').first.click()
         page.wait_for_url('**/jobs/*')
+    # With an error first, which a console shows.
+    with window(browser, host, silent=False) as page:
+        page.goto(host.url('schedules'))
+        page.get_by_role('link', name='Add a schedule').click()
+        page.get_by_label('Task').select_option('welcome')
+        page.get_by_role('button', name='Choose').click()
+        page.wait_for_url('**/schedules/add?task=welcome')
+        page.get_by_label('Hour').fill('25')
+        page.get_by_label('Name').fill('Grüße <b>')
+        page.get_by_role('button', name='Add the schedule').click()
+        page.locator('#line-hour-problem').wait_for()
+        assert page.get_by_label('Name').input_value() == 'Grüße <b>'
+        page.get_by_label('Hour').fill('5 6')
+        page.get_by_role('button', name='Show the next runs').click()
+        page.locator('#preview').wait_for()
+        assert page.locator('#preview li').count() == 5
+        page.get_by_role('button', name='Add the schedule').click()
+        page.wait_for_url('**/schedules?done=scheduled')
+        row = page.locator('tbody tr', has_text='hour 5, 6')
+        jobid = row.locator('.id').inner_text().removeprefix('#')
+        row.get_by_role('link', name='Edit').click()
+        page.wait_for_url(f'**/schedules/{jobid}/edit')
+        assert page.get_by_label('Name').input_value() == 'Grüße <b>'
+        page.get_by_label('Hour').fill('7')
+        page.get_by_role('button', name='Save').click()
+        page.wait_for_url('**/schedules?done=edited')
+        page.locator('tbody tr', has_text='hour 7').wait_for()
+    host.post('jobs/cancel', job=jobid)
 
 
 def the_message_when_signed_out(browser, host):
@@ -214,7 +245,8 @@ def without_a_script(browser, host):
 
 def a_phone(browser, host):
     with window(browser, host, viewport=PHONE) as page:
-        for path in ('', 'jobs', 'schedules', 'tasks', 'workers', 'jobs/add'):
+        for path in ('', 'jobs', 'schedules', 'tasks', 'workers', 'jobs/add',
+                     'schedules/add?task=welcome'):
             page.goto(host.url(path))
             assert is_as_wide_as_its_window(page), path
 
@@ -229,6 +261,73 @@ def is_as_wide_as_its_window(page):
     """Does nobody have to scroll sideways to read it?"""
     return page.evaluate('document.documentElement.scrollWidth '
                          '<= document.documentElement.clientWidth')
+
+
+# --- on a page of the application --------------------------------------------
+
+def status_page(host, jobid):
+    """A page that an application might make, as the how-to has it."""
+    return (f'<!DOCTYPE html><html lang="en"><title>Orders</title>'
+            f'<p data-remotetask-status="{host.mount}/api/v1/jobs/{jobid}">'
+            f'Job {jobid} was added.</p>'
+            f'<script src="{host.mount}/static/status.js" defer></script>')
+
+
+def watch_a_job(browser, host, who, pipe):
+    """See a job wait, run and end, without a reload."""
+    os.mkfifo(pipe)
+    try:
+        _watch(browser, host, who, pipe)
+    finally:
+        # A task that still waits for our word holds a thread of the host.
+        with suppress(OSError):
+            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+
+
+def _watch(browser, host, who, pipe):
+    def call(method, path, data, who='manager'):
+        answer = host.ask(method, f'api/v1/{path}', body=json.dumps(data),
+                          who=who, Content_Type='application/json')
+        assert answer.status in (200, 201), answer
+        return json.loads(answer.text)
+
+    jobid = str(call('POST', 'jobs', {
+        'task': 'tally', 'delay': 3600, 'input': {'pipe': str(pipe)}},
+        who)['id'])
+    address = f'{host.origin}/a-page-of-the-application'
+    for scripted in (False, True):
+        with window(browser, host, who, java_script_enabled=scripted) as page:
+            # The page alone is ours; script and job come from the host.
+            page.route(address, lambda route: route.fulfill(
+                content_type='text/html', body=status_page(host, jobid)))
+            page.goto(address)
+            place = page.locator('[data-remotetask-status]')
+            if not scripted:
+                assert place.inner_text() == f'Job {jobid} was added.'
+                continue
+            place.get_by_text('delayed').wait_for()
+            assert place.inner_text().strip() == f'Job {jobid}: delayed'
+            page.evaluate('''() => {
+                window.seen = [];
+                addEventListener('remotetask-status', (event) => {
+                    window.seen.push(event.detail.status);
+                });
+            }''')
+            call('POST', f'jobs/{jobid}/start', {})
+            place.get_by_text('41 of 120 page 41').wait_for()
+            if host.name == 'serve':
+                from axe_playwright_python.sync_playwright import Axe
+
+                assert Axe().run(page, '[data-remotetask-status]').response[
+                    'violations'] == []
+            assert place.locator('progress').evaluate(
+                'one => [one.value, one.max]') == [41, 120]
+            assert place.get_attribute('data-status') == 'processing'
+            # As soon as the task opens it: it waits for us there.
+            pipe.write_text('over')
+            place.get_by_text('completed').wait_for()
+            assert place.inner_text().strip() == f'Job {jobid}: completed'
+            assert page.evaluate('window.seen.at(-1)') == 'completed'
 
 
 # --- what must not work ------------------------------------------------------

@@ -39,7 +39,10 @@ def pages(made):
     return ['', 'jobs', 'jobs?status=error&task=fail', 'jobs?status=queued',
             *(f'jobs/{jobid}' for jobid in made.values()), 'schedules',
             'tasks', 'workers', 'jobs/add', 'jobs/add?task=welcome',
-            'jobs/add?task=echo']
+            'jobs/add?task=echo', 'jobs/add?task=tally', 'schedules/add',
+            'schedules/add?task=welcome',
+            f'schedules/{made["schedule"]}/edit',
+            f'schedules/{made["schedule"]}/edit?task=tally']
 
 
 def test_each_page_is_that_of_serve(web_host, serve_host):
@@ -208,14 +211,20 @@ def test_bodies_that_are_no_forms(web_host, body, content_type, status):
     assert answer.status == status, answer
 
 
-def test_programs_are_answered_in_json(web_host):
-    """By the account of the request, without a token of a form."""
+def caller(host):
+    """What calls the API: ``call(method, path, data)``: (status, answer)."""
     def call(method, path, data=None, **headers):
-        answer = web_host.ask(
+        answer = host.ask(
             method, f'api/v1/{path}', body=None if data is None
             else json.dumps(data), Content_Type='application/json', **headers)
         return answer.status, json.loads(answer.text or 'null')
 
+    return call
+
+
+def test_programs_are_answered_in_json(web_host):
+    """By the account of the request, without a token of a form."""
+    call = caller(web_host)
     data = {'name': 'Zoë', 'times': 1, 'tone': 'warm', 'loud': False}
     status, added = call('POST', 'jobs', {'task': 'welcome', 'delay': 3600,
                                           'input': data})
@@ -230,6 +239,92 @@ def test_programs_are_answered_in_json(web_host):
     assert call('POST', f'{path}/cancel', {})[1]['status'] == 'cancelled'
     assert call('DELETE', path)[0] == 204
     assert call('GET', path)[0] == 404
+
+
+def test_a_schedule_is_added_and_edited(web_host):
+    """By the form and by JSON; what is refused changes nothing."""
+    times = {'minute': '0', 'hour': '3 4', 'dayOfMonth': '*', 'month': '*',
+             'dayOfWeek': '*', 'delay': '', 'priority': '1'}
+    name, value = web_host.token()
+    answer = web_host.ask('POST', 'schedules/add', {
+        **times, 'task': 'echo', 'minute': '60', 'hour': 'x',
+        'input': '"typed"', name: value}, Origin=web_host.origin)
+    assert answer.status == 400
+    assert answer.text.count('class="error"') == 2
+    assert '&quot;typed&quot;' in answer.text or '"typed"' in answer.text
+    assert web_host.schedules() == []
+    place = web_host.post('schedules/add', task='echo', input='"tea"', **times)
+    assert place == f'{web_host.mount}/schedules?done=scheduled'
+    jobid, = web_host.schedules()
+    try:
+        call = caller(web_host)
+        status, found = call('GET', f'schedules/{jobid}')
+        assert (status, found['input'], found['schedule']['hour']) == (
+            200, 'tea', [3, 4])
+        page = web_host.get(f'schedules/{jobid}/edit').text
+        version = re.search('name="version" value="([^"]+)"', page)[1]
+        assert version == found['version']
+        assert call('PUT', f'schedules/{jobid}', {
+            'hour': [5], 'version': version}) == (
+            200, {'id': int(jobid), 'status': 'cronjob'})
+        # Another person had the form open meanwhile.
+        name, value = web_host.token()
+        answer = web_host.ask('POST', f'schedules/{jobid}/edit', {
+            **times, 'task': 'echo', 'input': '"tea"', 'version': version,
+            name: value}, Origin=web_host.origin)
+        assert answer.status == 409 and 'hour 5' in answer.text
+        version = re.search('name="version" value="([^"]+)"', answer.text)[1]
+        web_host.post(f'schedules/{jobid}/edit', task='echo', input='[1]',
+                      version=version, **times)
+        found = call('GET', f'schedules/{jobid}')[1]
+        assert (found['input'], found['schedule']['hour'],
+                found['priority']) == ([1], [3, 4], 1)
+        assert call('PUT', f'schedules/{jobid}', {'hour': [24]})[0] == 400
+        assert call('PUT', 'schedules/1', {})[0] == 404
+    finally:
+        assert caller(web_host)('DELETE', f'schedules/{jobid}') == (204, None)
+    assert web_host.status(jobid) == 'cancelled'
+
+
+def test_what_a_task_hides(web_host):
+    """On pages, in JSON and in forms; the rest of the input is shown."""
+    call = caller(web_host)
+    given = {'pipe': '/dev/null', 'password': 'topsecret'}
+    jobid = call('POST', 'jobs', {
+        'task': 'tally', 'delay': 3600, 'input': given})[1]['id']
+    cron = call('POST', 'schedules', {
+        'task': 'tally', 'hour': [3], 'input': given})[1]['id']
+    try:
+        for path in (f'jobs/{jobid}', f'api/v1/jobs/{jobid}',
+                     f'jobs/{cron}', f'api/v1/schedules/{cron}',
+                     f'schedules/{cron}/edit'):
+            text = web_host.get(path).text
+            assert '/dev/null' in text and 'topsecret' not in text, path
+    finally:
+        web_host.post('jobs/cancel', job=[jobid, cron])
+
+
+def test_one_sees_one_s_own_job(web_host):
+    """With the permission to add alone; the job of another one is not told."""
+    if 'adder' not in web_host.people:
+        pytest.skip(f'{web_host.name} knows one account')
+    call = caller(web_host)
+    status, own = call('POST', 'jobs', {'task': 'echo', 'input': 'mine',
+                                        'delay': 3600}, who='adder')
+    assert status == 201
+    others = call('POST', 'jobs', {'task': 'echo', 'delay': 3600})[1]
+    status, job = call('GET', f'jobs/{own["id"]}', who='adder')
+    assert (status, job['input'], job['status']) == (200, 'mine', 'delayed')
+    for path, who in ((f'jobs/{others["id"]}', 'adder'), ('jobs/7', 'adder'),
+                      (f'jobs/{own["id"]}', 'nobody')):
+        answer = web_host.get(f'api/v1/{path}', who)
+        assert answer.status in (401, 403), path
+        assert 'mine' not in answer.text
+    tag = web_host.get(f'api/v1/jobs/{own["id"]}', 'adder').headers['ETag']
+    answer = web_host.get(f'api/v1/jobs/{own["id"]}', 'adder',
+                          If_None_Match=tag)
+    assert (answer.status, answer.text) == (304, '')
+    web_host.post('jobs/cancel', job=[own['id'], others['id']])
 
 
 # --- in a browser ------------------------------------------------------------
@@ -258,6 +353,13 @@ def test_a_browser_finds_nothing_to_complain_about(web_host, browser):
             page.goto(web_host.url(path))
             # A second look, by the script.
             page.locator('main').wait_for()
+
+
+def test_a_page_of_the_application_shows_how_a_job_goes(web_host, browser,
+                                                        tmp_path):
+    """Its own job to a user who may not look at others."""
+    who = 'adder' if 'adder' in web_host.people else 'manager'
+    browser_steps.watch_a_job(browser, web_host, who, tmp_path / 'pipe')
 
 
 @pytest.mark.parametrize('name', ['127.0.0.1', 'localhost'])

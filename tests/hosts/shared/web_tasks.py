@@ -11,9 +11,10 @@ from zope.schema import Choice
 from zope.schema import Int
 from zope.schema import TextLine
 
+from lovely.remotetask.context import currentJob
 from lovely.remotetask.task import task
 
-NAMES = ('fail', 'welcome', 'plan')
+NAMES = ('fail', 'welcome', 'plan', 'tally')
 
 ZCML = ''.join(
     f'  <remotetask:task name="{name}" handler="web_tasks.{name}" />\n'
@@ -42,6 +43,14 @@ def fail(input):
 def plan(service, jobid, input):
     # No page adds a schedule: a job does it.
     return service.addCronJob('echo', input, minute=(0,), hour=(3,))
+
+
+@task(show=['pipe'])
+def tally(pipe, password=''):
+    """Tell how far it is, and go on when the test writes to the pipe."""
+    currentJob().progress(41, 120, 'page 41')
+    with open(pipe) as signal:
+        return signal.read()
 
 
 def install(place):

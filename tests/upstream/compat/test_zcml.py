@@ -23,6 +23,7 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.task import EchoTask
+from lovely.remotetask.task import shown_keys
 from lovely.remotetask.task import task
 from lovely.remotetask.task import task_option
 
@@ -202,6 +203,16 @@ def test_options(handler):
     assert made.retry == RetryPolicy(2)
     assert (made.timeout, made.groupable, made.remote) == (
         1.5, True, False)
+
+
+@pytest.mark.parametrize(('given', 'keys'), [
+    ('show="to subject"', ('to', 'subject')), ('show=""', ()), ('', None)])
+def test_which_inputs_are_shown(given, keys):
+    for handler in ('shout', 'command', 'Greeting'):
+        zope.component.getGlobalSiteManager().unregisterUtility(
+            provided=ITask, name='it')
+        configure(directive(handler, given))
+        assert shown_keys(zope.component.getUtility(ITask, 'it')) == keys
 
 
 def test_defaults():

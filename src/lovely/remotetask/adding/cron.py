@@ -7,23 +7,42 @@ from typing import Any
 
 from lovely.remotetask import payload
 from lovely.remotetask.adding import jobs
+from lovely.remotetask.adding import steering
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ON_DUPLICATE_CRON
+from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.log import log
 from lovely.remotetask.peers.wakeup import notify_after_commit
+from lovely.remotetask.schedule.fields import FIELDS
+from lovely.remotetask.schedule.plan import PLANNED
+from lovely.remotetask.schedule.plan import POLICIES
+from lovely.remotetask.schedule.plan import TIMES
+from lovely.remotetask.schedule.plan import continued
+from lovely.remotetask.schedule.plan import planned
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.states import is_final
 from lovely.remotetask.store.uniques import check_key
+from lovely.remotetask.task import shown_keys
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
     from lovely.remotetask.store.queue import JobQueue
+
+#: What ``editCronJob`` can change.
+_CHANGES = ('task', 'input', *FIELDS, 'delay', *PLANNED, 'priority', 'runAs')
+
+# Each of these takes the place of the others, and of the fields.
+_RULES = ('delay', 'cron', 'every', 'at')
+
+_KEEP = object()
 
 # What was logged by this process: (oid of the service, key, schedule).
 _told: set[Any] = set()
@@ -31,15 +50,15 @@ _MOST_TOLD = 10_000
 
 
 def add_cron(service: TaskService, given: Any, input: Any,
-             times: dict[str, Any], delay: float | None, priority: int,
-             key: Any, onDuplicate: Any, runAs: Any,
-             enabled: Any = True) -> int:
+             times: dict[str, Any], priority: int, key: Any,
+             onDuplicate: Any, runAs: Any, enabled: Any = True) -> int:
     """Add a cron job; see ITaskService.addCronJob.
 
-    Arguments: ``given``, the task; ``times``, the five fields by their names.
+    Arguments: ``given``, the task; ``times``, what says when it runs, by the
+    names of the arguments.
     """
     def make(jobid: int, task: str, input: Any) -> CronJob:
-        return CronJob(jobid, task, input, **times, delay=delay)
+        return _timed(service, CronJob(jobid, task, input), times)
 
     def place(queue: JobQueue, job: Job, number: int) -> None:
         queue.schedule(job, service.clock.now())
@@ -49,13 +68,10 @@ def add_cron(service: TaskService, given: Any, input: Any,
     task, _ = jobs.check_task(service, given, priority)
     # Tried out first: a schedule that never occurs must not draw an id.
     wanted = make(0, task, None)
-    if wanted.next_run(service.clock.now()) is None:
-        raise InvalidSchedule(
-            'no schedule: give at least one of minute, hour, dayOfMonth, '
-            'month, dayOfWeek, or a delay')
+    check_occurs(service, wanted)
     if type(enabled) is not bool:
         raise UsageError(f'enabled is {shown(enabled)}; give True or False')
-    if not enabled and delay is not None:
+    if not enabled and not wanted.recurring:
         raise UsageError('enabled=False needs a schedule, and a delay is none:'
                          ' add(..., startLater=True) adds a job that waits')
     if onDuplicate not in ON_DUPLICATE_CRON:
@@ -75,39 +91,126 @@ def add_cron(service: TaskService, given: Any, input: Any,
         'keep' if onDuplicate == 'update' else onDuplicate, runAs)
 
 
+def _timed(service: TaskService, job: CronJob, times: dict[str, Any]
+           ) -> CronJob:
+    job.update(**times)
+    if job.every is not None:
+        job.plan = {**(job.plan or {}), 'since': service.clock.now()}
+    return job
+
+
+def check_occurs(service: TaskService, job: CronJob) -> None:
+    """Raise InvalidSchedule for a cron job that would never run."""
+    if job.next_run(service.clock.now()) is not None:
+        return
+    if job.cron is not None:
+        raise InvalidSchedule(f'cron {job.cron!r} never occurs')
+    if job.at is not None:
+        raise InvalidSchedule(f'at={job.at} has passed: add() runs a job now')
+    if any(job.fields()):
+        raise InvalidSchedule(f'the schedule {_text(job)} never occurs')
+    raise InvalidSchedule(
+        'no schedule: give at least one of minute, hour, dayOfMonth, month, '
+        'dayOfWeek, or one of cron, every, at, delay')
+
+
+def edit_cron(service: TaskService, jobid: Any, changes: dict[str, Any]
+              ) -> None:
+    """See ITaskService.editCronJob"""
+    unknown = sorted(changes.keys() - _CHANGES)
+    if unknown:
+        raise UsageError(f'{unknown[0]!r:.80} of a cron job cannot be '
+                         f'changed; there are {", ".join(_CHANGES)}')
+    job = steering.schedule_of(service, jobid, or_delay=True)
+    if not changes:
+        return
+    priority = changes.get('priority', job.coming('priority'))
+    name = job.coming('task')
+    if 'task' in changes:
+        name, _ = jobs.check_task(service, changes['task'], priority)
+    wanted = _timed(service, CronJob(0, name, None), _new_times(job, changes))
+    check_occurs(service, wanted)
+    if job.status == PROCESSING and not (job.recurring and wanted.recurring):
+        raise InvalidTransition(job.id, PROCESSING, DELAYED)
+    submitter = (jobs.find_submitter(service, service.host, changes['runAs'])
+                 if 'runAs' in changes else job.coming('submitter'))
+    _change(service, job, wanted, changes.get('input', _KEEP),
+            priority, submitter)
+
+
+def _new_times(job: CronJob, changes: dict[str, Any]) -> dict[str, Any]:
+    """What says when it runs: of the rules, the one that is given."""
+    given = {name: value for name, value in changes.items()
+             if name in (*FIELDS, 'delay', *PLANNED)}
+    times = {name: job.coming(name) for name in (*FIELDS, 'delay')}
+    times |= planned(job.coming('plan'))
+    rules = [name for name in _RULES if given.get(name) is not None]
+    by_fields = any(given.get(name) for name in FIELDS)
+    if rules or by_fields:
+        times |= dict.fromkeys(_RULES)
+    if rules:
+        times |= dict.fromkeys(FIELDS, ())
+    if 'delay' in rules or 'every' in rules:
+        times.pop('timezone', None)     # they ask no clock
+    if 'delay' in rules or 'at' in rules:
+        times = {name: value for name, value in times.items()
+                 if name not in POLICIES}
+    return {**times, **given}
+
+
 def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
             priority: int, runAs: Any) -> int:
-    """Let a job be as the one that was asked for.
-
-    What does not differ is not written: that would undo a run.
-    """
+    """Let a job be as the one that was asked for."""
     if isinstance(job, UnreadableJob) or not isinstance(job, CronJob):
         raise DuplicateJob(job.key, job.id)
+    _change(service, job, wanted, input, priority,
+            jobs.find_submitter(service, service.host, runAs))
+    return job.id
+
+
+def _change(service: TaskService, job: CronJob, wanted: CronJob, input: Any,
+            priority: int, submitter: str | None) -> None:
+    """Change what differs; to write more would undo a run.
+
+    Arguments: ``input``, _KEEP: as it is.
+    """
     queue, jar, host = service.jobqueue, caller.jar_of(service), service.host
     queue.check_owned(job)
-    submitter = jobs.find_submitter(service, host, runAs)
-    _, task = jobs.check_task(service, wanted.task, priority)
-    packed, size = jobs.check_input(task, wanted.task, input, jar, host)
-    values = {name: value or None for name, value in (
-        ('task', wanted.task), ('priority', priority),
-        ('submitter', submitter)) if getattr(job, name) != value}
-    if not _is_same(job.input, packed):
-        values['input'] = payload.wrap(packed, size)
-    if values:
-        job.put(**values)
-        if 'input' in values:
-            jobs.mark_input_at_commit(jar, job)
-            if packed is input:
-                jobs.check_input_at_commit(service, task, jar, job)
-    if _times(job) != _times(wanted):
-        job.update(**_named(wanted), delay=wanted.delay)
-        queue.schedule(job, service.clock.now())
-    elif not values:
+    jobs.check_priority(priority)
+    values: dict[str, Any] = {
+        key: value for key, value in (
+            ('task', wanted.task), ('priority', priority),
+            ('submitter', submitter)) if job.coming(key) != value}
+    noted, stays = job.coming('shows'), input is _KEEP
+    if stays and 'task' in values:
+        # It stays, and has to fit the other task.
+        input = host.unpack(service, job.coming('input'))
+    task, packed = None, input
+    if input is not _KEEP:
+        _, task = jobs.check_task(service, wanted.task, priority)
+        packed, size = jobs.check_input(task, wanted.task, input, jar, host)
+        if not _is_same(job.coming('input'), packed):
+            values['input'] = payload.wrap(packed, size)
+        shows = shown_keys(task)
+        if stays and noted is not None:
+            # What the one task has hidden, the other must not show.
+            shows = tuple(key for key in noted if shows is None
+                          or key in shows)
+        if noted != shows:
+            values['shows'] = shows
+    wanted.plan = continued(wanted.plan, job.coming('plan'))
+    values |= {key: getattr(wanted, key) for key in TIMES
+               if job.coming(key) != getattr(wanted, key)}
+    if not values:
         # As where it is kept: see adding/jobs.py.
         caller.read_current(jar, job)
-        return job.id
+        return
+    queue.edit_schedule(job, values, service.clock.now())
+    if 'input' in values:
+        jobs.mark_input_at_commit(jar, job)
+        if packed is input:
+            jobs.check_input_at_commit(service, task, jar, job)
     notify_after_commit(service, jar)
-    return job.id
 
 
 def _is_same(stored: Any, given: Any) -> bool:
@@ -117,15 +220,17 @@ def _is_same(stored: Any, given: Any) -> bool:
         return False            # an array, for instance
 
 
-def _times(job: CronJob) -> Any:
-    return job.delay, job.delay is None and job.fields()
+def _is_same_time(job: CronJob, wanted: CronJob) -> bool:
+    plan = continued(wanted.plan, job.plan)
+    return (job.delay, job.plan) == (wanted.delay, plan) and (
+        job.delay is not None or job.fields() == wanted.fields())
 
 
 def _tell_difference(service: TaskService, job: Job,
                      wanted: CronJob) -> None:
     """Log a schedule that is not taken, once in each process."""
     if isinstance(job, CronJob):
-        if _times(job) == _times(wanted):
+        if _is_same_time(job, wanted):
             return
         known = f'its schedule {_text(job)}'
     else:
@@ -140,12 +245,9 @@ def _tell_difference(service: TaskService, job: Job,
 
 
 def _text(job: CronJob) -> str:
+    named = {**dict(zip(FIELDS, job.fields(), strict=True)),
+             **planned(job.plan)}
     if job.delay is not None:
         return f'delay={job.delay:g}'
     return ', '.join(
-        f'{name}={value}' for name, value in _named(job).items() if value)
-
-
-def _named(job: CronJob) -> dict[str, Any]:
-    return dict(zip(('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek'),
-                    job.fields(), strict=True))
+        f'{name}={value}' for name, value in named.items() if value)

@@ -25,12 +25,13 @@ from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers.wakeup import notify_after_commit
-from lovely.remotetask.schedule import check_delay
+from lovely.remotetask.schedule.rule import check_delay
 from lovely.remotetask.store.states import is_final
 from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import misfits
 from lovely.remotetask.task import parameters
+from lovely.remotetask.task import shown_keys
 from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
@@ -131,10 +132,15 @@ def check_task(service: TaskService, given: Any, priority: Any
                 f'scan its module where the application starts '
                 f'(lovely.remotetask.task.scan)')
         raise error
+    check_priority(priority)
+    return name, task
+
+
+def check_priority(priority: Any) -> None:
+    """Raise UsageError for a priority that does not fit into a key."""
     if type(priority) is not int or priority not in _PRIORITIES:
         raise UsageError(f'priority is {shown(priority)}; give a whole number '
                          f'from {_PRIORITIES[0]} to {_PRIORITIES[-1]}')
-    return name, task
 
 
 def find_submitter(service: TaskService, host: IHost, runAs: Any
@@ -177,7 +183,8 @@ def _violations(task: Any, input: Any) -> tuple[str, list[str]]:
     """What an input does not fit, and a sentence for each violation."""
     wrong = misfits(task, input)
     schema = getattr(task, 'inputSchema', None)
-    found = wrong + ([] if schema is None else check_against(schema, input))
+    found = wrong + ([] if schema is None else check_against(
+        schema, input, shown_keys(task)))
     # A parameter that is missing may be a key of the schema, too.
     return ('parameters' if wrong else 'inputSchema',
             list(dict.fromkeys(found)))
@@ -228,7 +235,7 @@ def add_one(service: TaskService, given: Any, input: Any,
         holder, stands = _holder(service, key, onDuplicate, jar)
         if holder is not None and stands:
             return holder.id
-    job = _make(service, make, name, stored, size, priority, submitter)
+    job = _make(service, make, name, task, stored, size, priority, submitter)
     if keyed:
         if (holder is not None and not is_final(holder.status)
                 and holder.status != PROCESSING):
@@ -258,7 +265,8 @@ def add_many(service: TaskService, given: Any, inputs: Iterable[Any],
     packed, sizes = _check_inputs(task, name, inputs, jar, host)
     jobs: list[Job] = []
     for stored, size in zip(packed, sizes, strict=True):
-        job = _make(service, make, name, stored, size, priority, submitter)
+        job = _make(service, make, name, task, stored, size, priority,
+                    submitter)
         place(service.jobqueue, job, len(jobs))
         jobs.append(job)
     mark_input_at_commit(jar, *[
@@ -274,12 +282,12 @@ def add_many(service: TaskService, given: Any, inputs: Iterable[Any],
 
 
 def _make(service: TaskService, make: Callable[..., Job], name: str,
-          input: Any, size: int, priority: int,
+          task: Any, input: Any, size: int, priority: int,
           submitter: str | None) -> Job:
     jobid = service._generateId()
     values = {'input': payload.wrap(input, size),
               'createdAt': service.clock.now(), 'priority': priority or None,
-              'submitter': submitter}
+              'submitter': submitter, 'shows': shown_keys(task)}
     if make is Job:
         # Its constructor repeats checks that were made here, and takes half
         # of the time of an add.
@@ -351,7 +359,14 @@ def mark_input_at_commit(jar: Connection | None, *jobs: Job) -> None:
 
 
 def _mark_input(job: Job) -> None:
-    job.mark_input()
+    edit = job.of_next('edit', {})
+    if 'input' not in edit:
+        job.mark_input()
+    elif type(edit['input']) is payload.Payload:
+        edit['input']._p_changed = True
+    elif job.next is not None:
+        # Not the job: it runs.
+        job.next._p_changed = True
 
 
 def check_input_at_commit(service: TaskService, task: Any,
@@ -374,7 +389,7 @@ def _check_again(added: tuple[TaskService, Any, Job]) -> None:
     # A savepoint may have been rolled back, or the job be over by now.
     if service.jobs.get(job.id) is not job or is_final(job.status):
         return
-    misfit, violations = _violations(task, job.input)
+    misfit, violations = _violations(task, job.coming('input'))
     if violations:
         raise InputRejected(
             f'the input of job {job.id} was changed after it was added, and '

@@ -14,7 +14,9 @@ from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import CronJob
+from lovely.remotetask.job import Job
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.store import copies
 from lovely.remotetask.store.records import look
@@ -77,14 +79,14 @@ def clean(service: TaskService, status: Iterable[str]) -> None:
 
 def pause_schedule(service: TaskService, jobid: Any) -> None:
     """See ITaskService.pauseCronJob"""
-    job = _schedule(service, jobid)
+    job = schedule_of(service, jobid)
     if job.enabled:
         service.jobqueue.pause_schedule(job)
 
 
 def resume_schedule(service: TaskService, jobid: Any) -> None:
     """See ITaskService.resumeCronJob"""
-    job = _schedule(service, jobid)
+    job = schedule_of(service, jobid)
     if not job.enabled:
         service.jobqueue.resume_schedule(job, service.clock.now())
         notify_after_commit(service, caller.jar_of(service))
@@ -92,23 +94,28 @@ def resume_schedule(service: TaskService, jobid: Any) -> None:
 
 def run_schedule(service: TaskService, jobid: Any) -> bool:
     """See ITaskService.runCronJob"""
-    job = _schedule(service, jobid)
+    job = schedule_of(service, jobid)
     if not service.jobqueue.run_now(job, service.clock.now()):
         return False
     notify_after_commit(service, caller.jar_of(service))
     return True
 
 
-def _schedule(service: TaskService, jobid: Any) -> CronJob:
+def schedule_of(service: TaskService, jobid: Any,
+                or_delay: bool = False) -> CronJob:
     """The cron job, which has a schedule.
 
+    Arguments: ``or_delay``: it may have a delay instead.
     Raises: JobNotFound; UnreadableRecord; NewerRecord; UsageError for a job
     without a schedule; InvalidTransition for one that is over.
     """
     job = service._job(jobid)
-    if not isinstance(job, CronJob) or not job.recurring:
-        raise UsageError(f'job {job.id} is no schedule: it runs once; '
-                         f'startNow() starts it before its time')
+    if not isinstance(job, CronJob) or not (job.recurring or or_delay):
+        raise UsageError(
+            f'job {job.id} is no cron job: it can be cancelled, and added '
+            f'anew' if or_delay else
+            f'job {job.id} is no schedule: it runs once; startNow() starts '
+            f'it before its time')
     if is_final(job.status):
         raise InvalidTransition(job.id, str(job.status), CRONJOB)
     if service.jobqueue.is_replaced(job):
@@ -116,6 +123,32 @@ def _schedule(service: TaskService, jobid: Any) -> CronJob:
                          f'has got its key while it ran, and it ends with '
                          f'that run')
     return job
+
+
+def reschedule(service: TaskService, jobid: Any) -> None:
+    """See ITaskService.reschedule"""
+    job = service._job(jobid)
+    if not is_final(job.status):
+        service.jobqueue.schedule(job, service.clock.now())
+        _placed(service, job)
+
+
+# --- when a job starts -------------------------------------------------------
+
+def start_job(service: TaskService, jobid: Any) -> bool:
+    """See ITaskService.startJob"""
+    job = service._job(jobid)
+    if job.status != STARTLATER:
+        return False
+    service.jobqueue.enqueue(job)
+    _placed(service, job)
+    return True
+
+
+def _placed(service: TaskService, job: Job) -> None:
+    jar = caller.jar_of(service)
+    jobs.mark_input_at_commit(jar, job)
+    notify_after_commit(service, jar)
 
 
 def start_now(service: TaskService, jobid: Any) -> bool:

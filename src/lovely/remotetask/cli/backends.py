@@ -47,6 +47,9 @@ class Backend(Protocol):
     def post(self, path: str, data: object) -> Any:
         """POST data there."""
 
+    def put(self, path: str, data: object) -> Any:
+        """PUT data there."""
+
     def check_waiting(self) -> None:
         """Raise Failure where waiting for a job would never end."""
 
@@ -75,6 +78,10 @@ class DatabaseBackend:
     def post(self, path: str, data: object) -> Any:
         """See Backend"""
         return self._respond('POST', path, {}, json.dumps(data).encode())
+
+    def put(self, path: str, data: object) -> Any:
+        """See Backend"""
+        return self._respond('PUT', path, {}, json.dumps(data).encode())
 
     def check_waiting(self) -> None:
         """See Backend"""

@@ -67,6 +67,10 @@ class Client:
         """See Backend"""
         return self._request('POST', path, json.dumps(data).encode())
 
+    def put(self, path: str, data: object) -> Any:
+        """See Backend"""
+        return self._request('PUT', path, json.dumps(data).encode())
+
     def check_waiting(self) -> None:
         """See Backend: a server has workers."""
 

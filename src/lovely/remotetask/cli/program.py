@@ -23,6 +23,7 @@ COMMANDS = {
     'tasks': 'lovely.remotetask.cli.verbs',
     'retry': 'lovely.remotetask.cli.many',
     'clean': 'lovely.remotetask.cli.many',
+    'cron': 'lovely.remotetask.cli.cron',
     'check': 'lovely.remotetask.cli.admin',
     'stats': 'lovely.remotetask.cli.admin',
     'workers': 'lovely.remotetask.cli.admin',

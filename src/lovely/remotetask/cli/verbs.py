@@ -78,7 +78,7 @@ def add_command(task: str, input: str | None, wait: bool,
         raise click.UsageError('--timeout needs --wait')
     if on_duplicate != 'keep' and key is None:
         raise click.UsageError('--on-duplicate needs --key')
-    request: dict[str, Any] = {'task': task, 'input': _parse(input)}
+    request: dict[str, Any] = {'task': task, 'input': parse_input(input)}
     if priority:
         request['priority'] = priority
     if delay is not None:
@@ -271,7 +271,7 @@ def _print_result(job: dict[str, Any]) -> None:
     click.echo(json.dumps(job['output'], ensure_ascii=False))
 
 
-def _parse(text: str | None) -> object:
+def parse_input(text: str | None) -> object:
     if text is None:
         return None
     if text == '-':

@@ -28,6 +28,7 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskOptions
 from lovely.remotetask.task import set_options
+from lovely.remotetask.task import shown_keys
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -84,6 +85,7 @@ class CommandTask:
     groupable = False
     remote = False
     on_error = None
+    show = None
 
     #: The engine does not watch the time: the call does, and takes a moment
     #: longer to clean up.
@@ -203,10 +205,13 @@ class CommandTask:
         # The program would take it for an option, and some options write
         # files or run programs.
         if value.startswith('-') and not option:
+            keys = shown_keys(self)
+            quoted = (f'is {value[:60]!r}' if keys is None or name in keys
+                      else 'begins with "-"')
             raise TaskError(
-                f'{name} in the input of {self.program} is {value[:60]!r}, '
-                f'which the program would take for an option; for a file '
-                f'put ./ in front of it')
+                f'{name} in the input of {self.program} {quoted}, which the '
+                f'program would take for an option; for a file put ./ in '
+                f'front of it')
         _check_text(value, f'{name} in the input of {self.program}',
                     TaskError)
         return option + value
@@ -316,7 +321,9 @@ def _check_text(value: Any, what: str,
     try:
         os.fsencode(value)
     except UnicodeEncodeError as reason:
-        raise error(f'{what} cannot be encoded: {reason}') from reason
+        # Its own text names the characters, which may be of a secret.
+        raise error(f'{what} cannot be encoded: {reason.reason}, at the '
+                    f'character {reason.start + 1}') from None
 
 
 def _ending(returncode: int) -> str:

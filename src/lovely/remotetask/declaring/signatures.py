@@ -61,13 +61,19 @@ class Signature(NamedTuple):
 
     # -- a job that is added --------------------------------------------------
 
-    def violations(self, input: Any) -> list[str]:
-        """What is wrong with an input: a sentence for each violation."""
+    def violations(self, input: Any, quotes: bool = True) -> list[str]:
+        """What is wrong with an input: a sentence for each violation.
+
+        Arguments: ``quotes``: may they have parts of the input in them?
+        """
         if self.single:
             return []
         if input is None:
             input = {}
         if not isinstance(input, Mapping):
+            if not quotes:
+                return [f'the input is no mapping with a value for each '
+                        f'parameter ({self})']
             if not self.names and not self.others:
                 return [f'the input is {shown(input)}, and the task takes '
                         f'none']
@@ -77,6 +83,10 @@ class Signature(NamedTuple):
                  if name in self.required and name not in input]
         unknown = [key for key in input if not isinstance(key, str)
                    or (key not in self.names and not self.others)]
+        if unknown and not quotes:
+            found.append(f'{len(unknown)} of its keys are no parameters '
+                         f'(there are: {self})')
+            unknown = []
         found += [self._unknown(key) for key in unknown[:_KEYS]]
         if len(unknown) > _KEYS:
             found.append(f'{len(unknown) - _KEYS} more keys are no '

@@ -11,6 +11,9 @@ from persistent import Persistent
 
 from lovely.remotetask.edge.clock import as_utc
 
+#: The outcome of a time at which no run began, because it was missed.
+SKIPPED = 'skipped'
+
 # How many are kept, and how much (bytes in UTF-8) of an error: with a long one
 # each, a record has less than 2,000 bytes.
 _KEPT = 20
@@ -21,8 +24,9 @@ class Run(NamedTuple):
     """A scheduled run that has ended.
 
     Attributes: ``endedAt``, an aware UTC datetime; ``seconds`` (float), how
-    long its last attempt took; ``outcome``, 'completed', 'error' or
-    'cancelled'; ``error``, the first words of its error (str), or None.
+    long its last attempt took; ``outcome``, 'completed', 'error', 'cancelled'
+    or 'skipped'; ``error``, the first words of its error or of what was
+    skipped (str), or None.
     """
 
     endedAt: datetime | None

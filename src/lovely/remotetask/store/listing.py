@@ -26,6 +26,7 @@ from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.records import look
+from lovely.remotetask.store.states import is_final
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
@@ -53,8 +54,13 @@ _ALL = ('running', 'suspects', 'ready', 'waiting', 'missing', 'due', 'later',
 
 
 def page(queue: JobQueue, status: str | None, selection: Selection,
-         start: str | None, limit: int) -> tuple[list[Job], str | None]:
-    """See ITaskService.listJobs; only jobs of the selection."""
+         start: str | None, limit: int, runs: bool = False
+         ) -> tuple[list[Job], str | None]:
+    """See ITaskService.listJobs; only jobs of the selection.
+
+    Arguments: ``runs``: of what is scheduled, schedules whose run waits or is
+    under way, too.
+    """
     if status is not None and status not in (*STATUSES, SCHEDULED):
         known = ', '.join(map(repr, (*STATUSES, SCHEDULED)))
         raise ValueError(f'unknown status {shown(status)}; one of {known}')
@@ -71,8 +77,10 @@ def page(queue: JobQueue, status: str | None, selection: Selection,
             return found, f'{name}.{key}'
         looks += 1
         job = look(queue.jobs, jobid)
-        if (job is not None and job in selection
-                and _is_shown(job, status, name, key)):
+        if job is None or job not in selection:
+            continue
+        under_way = runs and name == 'due' and not is_final(job.status)
+        if under_way or _is_shown(job, status, name, key):
             found.append(job)
     return found, None
 

@@ -5,7 +5,6 @@ No transaction begins or ends here, and no task runs.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from lovely.remotetask import payload
@@ -16,7 +15,6 @@ from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.fields.failure import Failure
-from lovely.remotetask.fields.runs import LatestRuns
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB
@@ -26,7 +24,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import Job
-from lovely.remotetask.schedule import check_next
+from lovely.remotetask.schedule.rule import check_next
 from lovely.remotetask.store import cleaning
 from lovely.remotetask.store import counts
 from lovely.remotetask.store import listing
@@ -34,7 +32,6 @@ from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
 from lovely.remotetask.store.claiming import Token
 from lovely.remotetask.store.order import ready_key
-from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.workers import DIRECT_SLOT
@@ -240,24 +237,6 @@ class JobQueue(Claiming):
         self.log(job, status, slot, now, **values,
                  status=self._move(job, status))
 
-    def _note_end(self, job: Job, status: str, now: float,
-                  failure: Any) -> None:
-        began = job.startedAt
-        seconds = 0.0 if began is None else max(0.0, now - began.timestamp())
-        error = failure and f'{failure[0]}: {failure[1]}'
-        if job.ends is not None:
-            # A record that is lost must not keep a run from its end.
-            with suppress(*UNREADABLE):
-                job.ends.note(now, seconds, status, error)
-                return
-        job.put(ends=LatestRuns())
-        job.ends.note(now, seconds, status, error)
-
-    def _goes_on(self, job: Job) -> bool:
-        """Does a schedule go on when a run of this job has ended?"""
-        return (job.recurring and job.next is not None
-                and not self.is_replaced(job))
-
     def cancel_run(self, job: Job, now: float) -> None:
         """End a run as cancelled, and with it the job.
 
@@ -318,6 +297,8 @@ class JobQueue(Claiming):
             check_next(job.id, job.next_run(now))
         job.put(failures=0, interruptions=0, missing_since=None, anchor=None,
                 conflicts=None, stops=None)
+        if failed:
+            self._take_edit(job)
         if begins:
             self.schedule(job, now)
         elif job.position is None or job.position[0] != 'ready':

@@ -24,9 +24,9 @@ from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.fields.failure import NO_ATTEMPT
+from lovely.remotetask.fields.packing import unpack
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.job import Job
-from lovely.remotetask.job import unpack
 from lovely.remotetask.log import log
 
 if TYPE_CHECKING:

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 from itertools import islice
 from itertools import takewhile
+from typing import Any
 
 from lovely.remotetask.bounds import NEVER
-from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
-from lovely.remotetask.edge.losses import refuse_disowned
 from lovely.remotetask.errors import InvalidTransition
-from lovely.remotetask.fields.failure import Failure
-from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
-from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
-from lovely.remotetask.job import NextRun
-from lovely.remotetask.schedule import check_next
+from lovely.remotetask.schedule.plan import TIMES
+from lovely.remotetask.schedule.rule import check_next
 from lovely.remotetask.store import states
 from lovely.remotetask.store.lanes import Lanes
-from lovely.remotetask.store.places import Places
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
-from lovely.remotetask.store.workers import DIRECT_SLOT
+from lovely.remotetask.store.recurring import Recurring
 
 # How many scheduled jobs one claim makes ready: bounds its transaction.
 _DUE_BATCH = 60
@@ -40,7 +36,7 @@ _SKEW = 300.0
 LATE = 5.0
 
 
-class Timetable(Places):
+class Timetable(Recurring):
     """Places jobs by their next run, and makes them ready when it comes."""
 
     def schedule(self, job: Job, now: float) -> None:
@@ -63,24 +59,21 @@ class Timetable(Places):
             self._begin_tick(job, due)
             self.enqueue(job)
         self._schedule_at(job, when, anchor=now)
-
-    def _after(self, tick: int, now: float) -> float:
-        """The moment after which the run comes that follows ``tick``.
-
-        A run may begin up to a millisecond early, see last_key, and the clock
-        of its worker may be before ours.  One that ran later than that did so
-        by a clock that was wrong.
-        """
-        began = key_time(tick)
-        return max(now, began) if began < now + _SKEW else now
+        self._owe(job, None)
 
     def is_late(self, job: Job, now: float) -> bool:
         """Is a job to wait for longer than its delay or schedule says?
 
-        So it is where the clock has gone back since it was placed.
+        So it is where the clock has gone back since it was placed, or the
+        rules of its time zone have changed.
         """
         until = job.due_at()
+        if job.of_next('owed', None):
+            return False        # it is looked at before long
         if job.status == CRONJOB and until is not None:
+            true = self.in_its_zone(job, until)
+            if true != until:
+                return until > true + LATE
             when = job.next_run(
                 now if job.tick is None else self._after(job.tick, now))
             return when is not None and until > when + LATE
@@ -91,15 +84,44 @@ class Timetable(Places):
     def place_anew(self, job: Job, now: float) -> None:
         """Let a late job wait as long as its delay or schedule says."""
         if job.status == CRONJOB:
-            self.schedule(job, now)
+            until = job.due_at()
+            true = until and self.in_its_zone(job, until)
+            if true and true != until:
+                self._note_next(job, time_key(true))
+            else:
+                self.schedule(job, now)
         elif job.position is not None and job.anchor is not None:
             name, key = job.position
             self.put_in(job, name, time_key(
                 now + key_time(key) - job.anchor), anchor=now)
 
-    def _begin_tick(self, job: Job, key: int | None) -> None:
-        """Let a scheduled run begin: what was counted is of another one."""
-        job.put(tick=key, attempts=None, failures=None)
+    def edit_schedule(self, job: Job, values: dict[str, Any], now: float
+                      ) -> None:
+        """Change a cron job: at once, or for the runs after one under way.
+
+        Arguments: ``values``, attributes as ``put`` takes them.  The caller
+        has made sure that the schedule occurs.
+        Txn: does not write a job that runs, so that its run is not undone,
+        unless it has or gets a rule for one run: that is this one.
+        """
+        self.check_owned(job)
+        once = (values.get('delay') is not None
+                or 'at' in (values.get('plan') or {}))
+        if job.status != PROCESSING or not job.recurring or once:
+            self._take_edit(job)
+            job.put(**values)
+            if not values.keys().isdisjoint(TIMES):
+                self.schedule(job, now)
+            return
+        if job.next_key() is None:
+            # The record of its next run is lost.
+            self._note_next(job, self._due_key(job) or time_key(NEVER))
+        assert job.next is not None
+        job.next.edit = {**job.next.edit, **values}
+        if not values.keys().isdisjoint(TIMES):
+            when = job.next_run(now if job.tick is None
+                                else self._after(job.tick, now))
+            self._note_next(job, time_key(check_next(job.id, when)))
 
     def schedule_at(self, job: Job, when: float) -> None:
         """Place a job to run once, at ``when``; made-up clocks move it not."""
@@ -124,37 +146,6 @@ class Timetable(Places):
             self.put_in(job, 'due', key, anchor=anchor,
                         status=self._move(job, DELAYED))
 
-    def _due_key(self, job: Job) -> int | None:
-        """The key of a recurring job in ``due``, or None.
-
-        Cost: O(1); O(scheduled jobs) where its NextRun is lost.
-        """
-        key = job.next_key()
-        if key is None and job.next is not None:
-            key = next((found for found, jobid in self.due.up()
-                        if jobid == job.id), None)
-        return key
-
-    def _note_next(self, job: Job, key: int,
-                   enabled: bool | None = None) -> None:
-        """Note a recurring job's next run, without writing the job.
-
-        Arguments: ``enabled``: does its schedule run?  None: as before.
-        """
-        note, before = job.next, self._due_key(job)
-        if note is None or job.next_key() is None:
-            note = NextRun(0)
-            job.put(next=note)
-        elif note._p_jar is not self._p_jar:
-            refuse_disowned(note, self)
-        if before is not None:
-            self.due.discard(before, job.id)
-        if enabled is not None:
-            note.enabled = enabled
-        if not note.enabled:
-            key = time_key(NEVER)
-        note.key = self.due.insert(key, job.id)
-
     def pause_schedule(self, job: Job) -> None:
         """Let a schedule make no further run; one under way goes on.
 
@@ -171,6 +162,7 @@ class Timetable(Places):
         """
         when = check_next(job.id, job.next_run(now))
         self._note_next(job, time_key(when), enabled=True)
+        self._owe(job, None)
 
     def run_now(self, job: Job, now: float) -> bool:
         """Begin a run of a schedule that was not due.
@@ -211,21 +203,6 @@ class Timetable(Places):
         job.put(anchor=None)
         self.enqueue(job)
         return True
-
-    def _unnote_next(self, job: Job) -> None:
-        if getattr(job, 'next', None) is not None:
-            key = self._due_key(job)
-            if key is not None:
-                self.due.discard(key, job.id)
-            job.put(next=None)
-
-    def is_replaced(self, job: Job) -> bool:
-        """Has another job got the key of this one while it ran?
-
-        A schedule that has lost its key ends: a replace does not write a job
-        that runs, for that would undo its work.
-        """
-        return job.key is not None and not self.uniques.has(job.key, job.id)
 
     def has_due(self, now: float) -> bool:
         """Is there a scheduled or waiting job whose time has come?"""
@@ -278,30 +255,10 @@ class Timetable(Places):
                     now: float) -> None:
         if states.is_final(job.status):
             return              # its status was assigned from outside
-        if is_due and job.recurring:
-            when = job.next_run(self._after(key, now))
-            if when is not None:
-                self._note_next(job, time_key(when))
-            if job.status != CRONJOB:
-                return          # still queued or running: this time is missed
-            if self.is_replaced(job):
-                # At the moment at which its run ended.
-                self._unnote_next(job)
-                self.put_in(job, 'cancelled', time_key(SYSTEM_CLOCK.now()),
-                            status=self._move(job, CANCELLED))
-                return
-            if when is None:
-                # Its fields were assigned one by one: they name a date that
-                # never comes, or all are empty.
-                job.put(next=None)
-                failure = Failure(
-                    'InvalidSchedule', 'its schedule never occurs', '',
-                    job.attempts, now)
-                self.log(job, ERROR, DIRECT_SLOT, now, completedAt=now,
-                          error=tuple(failure),
-                          status=self._move(job, ERROR))
-                return
-        if is_due and (job.recurring or job.tick is not None):
-            self._begin_tick(job, key if job.recurring else None)
+        if is_due and isinstance(job, CronJob) and job.recurring:
+            self._come(job, key, now)
+            return
+        if is_due and job.tick is not None:
+            self._begin_tick(job, None)
         job.put(anchor=None)
         self.enqueue(job)

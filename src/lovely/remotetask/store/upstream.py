@@ -21,7 +21,6 @@ import BTrees
 from ZODB.broken import Broken
 
 from lovely.remotetask import payload
-from lovely.remotetask import schedule
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import NotMigrated
@@ -39,6 +38,9 @@ from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
+from lovely.remotetask.schedule.fields import FIELDS
+from lovely.remotetask.schedule.fields import check_fields
+from lovely.remotetask.schedule.rule import check_delay
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.queue import JobQueue
@@ -52,9 +54,6 @@ if TYPE_CHECKING:
 # write it stands in a dict of this name, so that no code takes it for ours.
 _ASIDE = '_upstream'
 _PARTS = ('jobs', '_queue', '_scheduledQueue', '_scheduledJobs')
-
-# The fields of a schedule, in the order of CronJob.fields().
-_FIELDS = ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek')
 
 #: What jobs are otherwise after a migration, and what is said of them.
 NOTES = {
@@ -284,8 +283,8 @@ def _has_no_date(job: Any) -> bool:
     if not isinstance(job, CronJob):
         return job.delay is None
     try:
-        schedule.check_delay(job.delay)
-        schedule.check_fields(*job.fields())
+        check_delay(job.delay)
+        check_fields(*job.fields())
     except InvalidSchedule:
         return True
     return False
@@ -352,11 +351,11 @@ def _rewrite(job: Any, jobid: int) -> None:
         values[name] = payload.wrap(
             value, payload.INLINE_BYTES + 1 if size is None else size)
     if isinstance(job, CronJob) and not _has_no_date(job):
-        fields = schedule.check_fields(*job.fields())
+        fields = check_fields(*job.fields())
         if job.recurring and not any(fields):
             # 0.5.2 ran it each minute.
             fields = (tuple(range(60)), *fields[1:])
-        values |= zip(_FIELDS, fields, strict=True)
+        values |= zip(FIELDS, fields, strict=True)
     job.put(id=jobid, **values)
 
 

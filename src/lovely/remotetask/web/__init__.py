@@ -6,6 +6,7 @@
     surface             all routes: pages, JSON, probes, metrics
     presenter, changes  a service -> plain data, and back
     plain, selecting    which data that is; which jobs a request is about
+    hiding              what tasks hide of their inputs
     pages               what people see: view models, templates, styles
     kept                what a process remembers of each service
     api                 JSON: routes, functions, the OpenAPI document

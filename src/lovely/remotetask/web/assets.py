@@ -1,6 +1,7 @@
-"""The styles, the script and the icon; a browser may keep them for ever.
+"""The styles, the scripts and the icon; a browser may keep them for ever.
 
-Their names have a hash of what is in them: a new release has new names.
+Their names have a hash of what is in them: a new release has new names.  The
+names without it, which pages of an application may have, lead there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _TYPES = {'css': 'text/css; charset=utf-8',
           'js': 'text/javascript; charset=utf-8',
           'svg': 'image/svg+xml'}
 
-_NAMES = ('styles.css', 'live.js', 'icon.svg')
+_NAMES = ('styles.css', 'live.js', 'status.js', 'icon.svg')
 
 
 @functools.cache
@@ -46,4 +47,8 @@ def serve(request: Request, name: str) -> Response:
                 200, _TYPES[name.rpartition('.')[2]], content,
                 {'Cache-Control': 'public, max-age=31536000, immutable',
                  'X-Content-Type-Options': 'nosniff'})
+    if name in _assets():
+        return Response(302, 'text/plain; charset=utf-8', b'', {
+            'Location': address(request.base, name),
+            'Cache-Control': 'no-cache'})
     raise Refused(404, 'there is no such file; reload the page')

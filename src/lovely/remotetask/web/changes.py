@@ -6,6 +6,7 @@ the permission, and brings the transaction.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -14,8 +15,12 @@ from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.schedule.fields import FIELDS
+from lovely.remotetask.schedule.plan import PLANNED
 from lovely.remotetask.store.records import look
+from lovely.remotetask.web import hiding
 from lovely.remotetask.web import plain
+from lovely.remotetask.web import presenter
 from lovely.remotetask.web.presenter import is_remote
 from lovely.remotetask.web.presenter import job_id
 
@@ -26,45 +31,127 @@ if TYPE_CHECKING:
 def add_schedule(service: TaskService, task: object, input: object = None,
                  key: object = None, onDuplicate: object = 'keep',
                  enabled: object = True, priority: object = 0,
+                 delay: object = None, made: bool = False,
                  **fields: object) -> int:
     """Add a schedule for a caller outside of the application.
 
-    Arguments: ``fields``, lists of int by the names of FIELDS; the others as
-    ITaskService.addCronJob has them.
+    Arguments: ``fields``, lists of int by the names of FIELDS, and what a plan
+    takes, ``at`` as text; ``made``: the input was made here, by the fields of
+    a schema, and need not be plain; the others as ITaskService.addCronJob has
+    them.
     Returns: the job's id.
     Raises: as ``add``; InvalidSchedule.
     Txn: the caller commits.
     """
     given: dict[str, Any] = {'key': key, 'onDuplicate': onDuplicate,
                              'enabled': enabled, 'priority': priority}
-    for name, value in fields.items():
-        if not isinstance(value, list):
+    if delay is not None:
+        given['delay'] = _delay(delay)
+    name, input = _check_added(service, task, input, priority, made)
+    return int(service.addCronJob(name, input, **given, **_times(fields)))
+
+
+def edit_schedule(service: TaskService, jobid: object, version: object = None,
+                  made: bool = False, **given: Any) -> None:
+    """Change a cron job; what is not given stays.
+
+    Arguments: ``version``, of presenter.schedule_of, or None: change it only
+    where it is as the caller has seen it; ``given``, as ``add_schedule`` has
+    them, without key, onDuplicate and enabled.  Of an input, the keys that its
+    task hides stay where they are left out, unless it is for another task.
+    Raises: Outdated; what ITaskService.editCronJob does; ValueError as
+    ``add``, where task or input change.
+    Txn: the caller commits.
+    """
+    now = presenter.schedule_of(service, jobid)
+    if version is not None and version != now['version']:
+        raise Outdated(job_id(jobid))
+    if given.get('task') == now['task']:
+        del given['task']
+    fields = {name: given.pop(name) for name in (*FIELDS, *PLANNED)
+              if name in given}
+    changes: dict[str, Any] = {**given, **_times(fields)}
+    if given.get('delay') is not None:
+        changes['delay'] = _delay(given['delay'])
+    if 'task' in given or 'input' in given:
+        _, input = _check_added(
+            service, given.get('task', now['task']), given.get('input'),
+            given.get('priority', 0), made)
+        hidden, is_hidden = _hidden(service, jobid)
+        if 'input' not in given and is_hidden:
+            # The other task might show it.
+            raise InputRejected(
+                'the input is hidden, in part or whole, and goes to no other '
+                'task: give another input with it')
+        if 'input' in given:
+            changes['input'] = input if 'task' in given or not isinstance(
+                input, dict) else {**hidden, **input}
+    service.editCronJob(job_id(jobid), **changes)
+
+
+class Outdated(UsageError):
+    """The schedule was changed meanwhile; look at it again, then change it."""
+
+    def __str__(self) -> str:
+        return (f'schedule {self.args[0]} was changed meanwhile; look at it '
+                f'again, then change it')
+
+
+def _hidden(service: TaskService, jobid: object
+            ) -> tuple[dict[Any, Any], bool]:
+    """The keys of a cron job's input that are not shown, and whether any of
+    it is not.
+    """
+    job: Any = look(service.jobs, job_id(jobid))
+    value = job.coming('input')
+    keys = hiding.keys_of(service, job.coming('task'), job.coming('shows'))
+    return hiding.kept(value, keys), hiding.note(value, keys) is not None
+
+
+def _times(given: dict[str, Any]) -> dict[str, Any]:
+    """What says when a schedule runs, as addCronJob takes it."""
+    found = dict(given)
+    for name in FIELDS:
+        if name not in found:
+            continue
+        if not isinstance(found[name], list):
             raise UsageError(f'{name} has to be a list of whole numbers, not '
-                             f'{value!r:.80}')
-        given[name] = tuple(value)
-    name, input = _check_added(service, task, input, priority)
-    return int(service.addCronJob(name, input, **given))
+                             f'{found[name]!r:.80}')
+        found[name] = tuple(found[name])
+    if isinstance(found.get('at'), str):
+        try:
+            found['at'] = datetime.fromisoformat(found['at'])
+        except ValueError:
+            raise UsageError(
+                f'at is {found["at"]!r:.80}; give a moment as ISO 8601 has '
+                f'it, for instance 2027-03-28T02:30:00') from None
+    return found
+
+
+def _delay(value: object) -> Any:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise UsageError(f'delay has to be a number of seconds, '
+                         f'not {value!r:.80}')
+    return value
 
 
 def add(service: TaskService, task: object, input: object = None,
         priority: object = 0, delay: object = None, key: object = None,
-        onDuplicate: object = 'keep') -> int:
+        onDuplicate: object = 'keep', made: bool = False) -> int:
     """Add a job for a caller outside of the application.
 
     Arguments: ``task`` (str); ``input``, plain data; ``priority`` (int,
     -4..3); ``delay``, seconds or None; ``key``, ``onDuplicate``: see
-    ITaskService.add.
+    ITaskService.add; ``made``: see add_schedule.
     Returns: the job's id.
     Raises: ValueError('Task does not exist'), also for a task that is not
     remote: a caller outside must not learn that there is one; InputRejected;
     DuplicateJob; UsageError.
     Txn: the caller commits.  Source: 0.5.2 (task and input).
     """
-    if delay is not None and (not isinstance(delay, (int, float))
-                              or isinstance(delay, bool)):
-        raise UsageError(f'delay has to be a number of seconds, '
-                         f'not {delay!r:.80}')
-    name, input = _check_added(service, task, input, priority)
+    if delay is not None:
+        _delay(delay)
+    name, input = _check_added(service, task, input, priority, made)
     # Options that were not given are not passed: a subclass written for 0.5.2
     # that overrides add() knows none of them.
     options: dict[str, Any] = {}
@@ -80,7 +167,7 @@ def add(service: TaskService, task: object, input: object = None,
 
 
 def _check_added(service: TaskService, task: object, input: object,
-                 priority: object) -> tuple[str, object]:
+                 priority: object, made: bool) -> tuple[str, object]:
     """The name of the task, and the input as plain data.
 
     Raises: what ``add`` says.
@@ -91,7 +178,7 @@ def _check_added(service: TaskService, task: object, input: object,
         raise UsageError(f'priority has to be a whole number from -4 to 3, '
                          f'not {priority!r:.80}')
     try:
-        input = plain.plain(input)
+        input = input if made else plain.plain(input)
     except InputRejected as error:
         raise InputRejected(f'the input cannot be taken: {error}') from None
     utility = service.getAvailableTasks().get(task)

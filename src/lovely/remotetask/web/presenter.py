@@ -6,22 +6,31 @@ the permission, and brings the transaction.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.adding import steering
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import SCHEDULED
+from lovely.remotetask.job import CronJob
+from lovely.remotetask.schedule import zones
+from lovely.remotetask.schedule.fields import FIELDS
+from lovely.remotetask.store import listing
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import parameters
+from lovely.remotetask.task import shown_keys
 from lovely.remotetask.task import task_option
 from lovely.remotetask.texts import describe
+from lovely.remotetask.web import hiding
 from lovely.remotetask.web import plain
 from lovely.remotetask.web import selecting
 from lovely.remotetask.web.xmlrpc_faults import ILLEGAL
@@ -29,9 +38,6 @@ from lovely.remotetask.web.xmlrpc_faults import ILLEGAL
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.service import TaskService
-
-#: The fields of a schedule.
-FIELDS = ('minute', 'hour', 'dayOfMonth', 'month', 'dayOfWeek')
 
 #: ``run(function, writes)`` calls ``function(service)`` in a transaction.
 Run = Callable[[Callable[['TaskService'], object], bool], object]
@@ -66,10 +72,15 @@ def _takes(task: object) -> dict[str, Any]:
     if signature is None:
         return {'whole': True, 'others': False, 'parameters': []}
     found: list[dict[str, Any]] = []
+    keys = shown_keys(task)
     for name in signature.names:
         found.append({'name': name, 'required': name in signature.required})
-        if name in signature.defaults:
+        if name not in signature.defaults:
+            continue
+        if keys is None or name in keys:
             _put(found[-1], 'default', signature.defaults[name])
+        else:
+            found[-1] |= {'default': None, 'defaultNote': 'is hidden'}
     return {'whole': signature.single, 'others': bool(signature.others),
             'parameters': found}
 
@@ -81,17 +92,53 @@ def schedules(service: TaskService, start: str | None = None,
     Returns: as ``jobs``; each with ``schedule``, its fields, and ``lastRun``,
     the latest of its runs or None.
     """
-    found, cursor = service.jobqueue.page(
-        SCHEDULED, selecting.selection(), start, limit)
+    found, cursor = listing.page(service.jobqueue, SCHEDULED,
+                                 selecting.selection(), start, limit,
+                                 runs=True)
     return {'jobs': [_schedule(service, item) for item in found],
             'next': cursor, **paused(service)}
 
 
+def schedule_of(service: TaskService, jobid: object,
+                count: int = 5) -> dict[str, Any]:
+    """One cron job, as its next run has it, fit for JSON.
+
+    Arguments: ``count``, how many of its next runs are told.
+    Returns: as one of ``schedules``, with ``input`` as that of ``job``,
+    ``nextRuns``, each in UTC and as the clock of its zone shows it, and
+    ``version``, a text that is another one once any of it was edited.
+    Raises: JobNotFound; UsageError; InvalidTransition; UnreadableRecord.
+    """
+    found = steering.schedule_of(service, job_id(jobid), or_delay=True)
+    answer = _schedule(service, found)
+    answer |= {'task': found.coming('task'),
+               'priority': found.coming('priority')}
+    keys = hiding.keys_of(service, answer['task'], found.coming('shows'))
+    _put_payload(answer, 'input', lambda: _put_input(
+        answer, found.coming('input'), keys))
+    parts = [answer.get(name) for name in (
+        'task', 'input', 'inputNote', 'schedule', 'plan', 'delay',
+        'priority')]
+    answer['nextRuns'] = [] if not found.enabled else [
+        {'at': iso(at), 'local': zones.local(found.timezone, at)}
+        for at in found.rule.upcoming(service.clock.now(), count)]
+    # Of what is shown: by what is hidden, a reader could try out guesses.
+    answer['version'] = hashlib.sha256(json.dumps(
+        parts, sort_keys=True).encode()).hexdigest()[:16]
+    return answer
+
+
 def _schedule(service: TaskService, job: Any) -> dict[str, Any]:
     answer = _row(service, job)
-    answer['schedule'] = {name: list(getattr(job, name, ()))
+    is_cron = isinstance(job, CronJob)
+    answer['schedule'] = {name: list(job.coming(name)) if is_cron else []
                           for name in FIELDS}
+    answer['plan'] = {
+        name: iso(value) if name == 'at' else value for name, value in
+        ((is_cron and job.coming('plan')) or {}).items() if name != 'since'}
     answer['delay'] = getattr(job, 'delay', None)
+    answer['localAt'] = None if job.scheduledAt is None else zones.local(
+        getattr(job, 'timezone', 'UTC'), job.scheduledAt.timestamp())
     answer['lastRun'] = None
     with suppress(*UNREADABLE):
         for run in getattr(job, 'runs', ())[:1]:
@@ -136,7 +183,8 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     """One job with its payloads, fit for JSON.
 
     Returns: a dict; where input or output is not plain data it is None, and
-    ``inputNote`` or ``outputNote`` says why.  ``bytes`` has the JSON pointers
+    ``inputNote`` or ``outputNote`` says why; so it does where the task hides
+    some of its input, which then is left out.  ``bytes`` has the JSON pointers
     of bytes, which are shown in base64.
     Raises: JobNotFound.
     """
@@ -148,17 +196,35 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     if getattr(found, 'ends', None) is not None:
         with suppress(*UNREADABLE):
             answer['runs'] = [_run(run) for run in found.runs]
-    for name in ('input', 'output'):
-        try:
-            places = _put(answer, name, getattr(found, name))
-            if places:
-                answer.setdefault('bytes', []).extend(places)
-        except UNREADABLE as lost:
-            # A large one has a record of its own.
-            answer[name] = None
-            answer[name + 'Note'] = (
-                f'cannot be read: {describe(lost.__cause__ or lost)}')
+    keys = hiding.keys_of(service, found.task, getattr(found, 'shows', None))
+    _put_payload(answer, 'input', lambda: _put_input(
+        answer, found.input, keys))
+    _put_payload(answer, 'output', lambda: _put(
+        answer, 'output', found.output))
     return answer
+
+
+def _put_payload(answer: dict[str, Any], name: str,
+                 put: Callable[[], list[str]]) -> None:
+    try:
+        places = put()
+        if places:
+            answer.setdefault('bytes', []).extend(places)
+    except UNREADABLE as lost:
+        # A large one has a record of its own.
+        answer[name] = None
+        answer[name + 'Note'] = (
+            f'cannot be read: {describe(lost.__cause__ or lost)}')
+
+
+def _put_input(answer: dict[str, Any], value: object,
+               keys: tuple[str, ...] | None) -> list[str]:
+    """Put what may be shown of an input into an answer; see _put."""
+    places = _put(answer, 'input', hiding.shown(value, keys))
+    hidden = hiding.note(value, keys)
+    if hidden is not None:
+        answer.setdefault('inputNote', hidden)
+    return places
 
 
 def _put(answer: dict[str, Any], name: str, value: object) -> list[str]:

@@ -37,6 +37,7 @@ from lovely.remotetask.web.pages import job
 from lovely.remotetask.web.pages import jobs
 from lovely.remotetask.web.pages import overview
 from lovely.remotetask.web.pages import schedules
+from lovely.remotetask.web.pages import scheduling
 from lovely.remotetask.web.pages import tasks
 from lovely.remotetask.web.pages import workers
 from lovely.remotetask.web.requests import Refused
@@ -76,6 +77,10 @@ ROUTES: dict[str, dict[str, Route]] = {
     'jobs/start': {'POST': Route(MANAGE, acting.start_some)},
     'jobs/ID': {'GET': Route(VIEW, frame.page(job.show))},
     'schedules': {'GET': Route(VIEW, frame.page(schedules.show))},
+    'schedules/add': {'GET': Route(MANAGE, frame.page(scheduling.show_new)),
+                      'POST': Route(MANAGE, scheduling.add)},
+    'schedules/ID/edit': {'GET': Route(MANAGE, frame.page(scheduling.show)),
+                          'POST': Route(MANAGE, scheduling.edit)},
     'schedules/pause': {'POST': Route(MANAGE, acting.pause_schedules)},
     'schedules/resume': {'POST': Route(MANAGE, acting.resume_schedules)},
     'tasks': {'GET': Route(VIEW, frame.page(tasks.show))},

@@ -72,8 +72,22 @@ class Dashboard(BrowserView):
         return self, ()
 
     def __call__(self) -> bytes:
-        """Answer the request.
+        """Answer the request.  Txn: as ``answer``."""
+        asked, answer = self.answer(
+            '/'.join(self._names),
+            f'{self.context.absolute_url_path()}/{NAME}')
+        if answer.status == 403 and self.user() is None and (
+                self.request.method in ('GET', 'HEAD') and not asked.is_live):
+            # Zope asks for a login.  Not by the script of a page: the browser
+            # would interrupt its reader with a dialog.
+            raise Unauthorized(NAME)
+        return self.send(answer)
 
+    def answer(self, path: str, base: str
+               ) -> tuple[requests.Request, requests.Response]:
+        """What the surface is asked, and what it answers.
+
+        Arguments: ``path``, below the mount point; ``base``, that.
         Txn: the publisher's; doomed unless something is changed by it.
         """
         # Plone would write the page anew, in quirks mode and with a script
@@ -83,15 +97,14 @@ class Dashboard(BrowserView):
         # for pages that few of its processes ever show.
         from lovely.remotetask.web import surface
 
-        asked = self._request()
+        asked = self._request(path, base)
         answer = surface.respond(asked)
         if answer.status >= 400 or self.request.method in ('GET', 'HEAD'):
             transaction.doom()
-        if answer.status == 403 and self._user() is None and (
-                self.request.method in ('GET', 'HEAD') and not asked.is_live):
-            # Zope asks for a login.  Not by the script of a page: the browser
-            # would interrupt its reader with a dialog.
-            raise Unauthorized(NAME)
+        return asked, answer
+
+    def send(self, answer: requests.Response) -> bytes:
+        """Put an answer into the response.  Returns: its body."""
         response = self.request.response
         response.setStatus(answer.status, lock=True)
         for name, value in answer.headers.items():
@@ -99,16 +112,15 @@ class Dashboard(BrowserView):
         response.setHeader('Content-Type', answer.content_type)
         return answer.body
 
-    def _request(self) -> requests.Request:
+    def _request(self, path: str, base: str) -> requests.Request:
         request, context = self.request, self.context
-        user = self._user()
-        base = f'{context.absolute_url_path()}/{NAME}'
+        user = self.user()
         return requests.Request(
-            request.method, '/'.join(self._names),
+            request.method, path,
             dict(urllib.parse.parse_qsl(
                 request.environ.get('QUERY_STRING', ''),
                 keep_blank_values=True)),
-            _headers(request.environ),
+            _headers(request),
             request.environ.get('CONTENT_TYPE', '').partition(';')[0].strip()
             .lower(), self._body, base, request['SERVER_URL'], user or '',
             lambda one: bool(getSecurityManager().checkPermission(
@@ -117,7 +129,7 @@ class Dashboard(BrowserView):
             else _PloneTokens(request), self._run, self._transact(),
             request.getClientAddr(), self._links())
 
-    def _user(self) -> str | None:
+    def user(self) -> str | None:
         """The name of the account; None: a visitor without a login."""
         user = getSecurityManager().getUser()
         if user is None or user.getUserName() == nobody.getUserName():
@@ -173,6 +185,11 @@ class ToJobs(BrowserView):
         return ''
 
 
-def _headers(environ: dict[str, Any]) -> dict[str, str]:
-    return {name[5:].lower().replace('_', '-'): value
-            for name, value in environ.items() if name.startswith('HTTP_')}
+def _headers(request: Any) -> dict[str, str]:
+    found = {name[5:].lower().replace('_', '-'): value
+             for name, value in request.environ.items()
+             if name.startswith('HTTP_')}
+    # The publisher takes it out of the environment.
+    if request._auth:
+        found['authorization'] = request._auth
+    return found

@@ -18,10 +18,13 @@ from lovely.remotetask.interfaces import ON_DUPLICATE_CRON
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import VIEW
+from lovely.remotetask.schedule.fields import FIELDS
+from lovely.remotetask.schedule.rule import MISSED
+from lovely.remotetask.schedule.rule import OVERLAP
 from lovely.remotetask.web.api.jobs import MOST_ADDED
 from lovely.remotetask.web.api.routes import ROUTES
 from lovely.remotetask.web.api.routes import Route
-from lovely.remotetask.web.presenter import FIELDS
+from lovely.remotetask.web.api.schedules import MOST_RUNS
 from lovely.remotetask.web.requests import Request
 from lovely.remotetask.web.requests import Response
 from lovely.remotetask.web.selecting import MOMENTS
@@ -71,6 +74,21 @@ _SUMMARY = {
     'submitter': _MAYBE_TEXT, 'key': {}, 'error': _MAYBE_TEXT,
     'errorType': _MAYBE_TEXT, 'enabled': _YES, 'progress': {'type': 'object'}}
 
+_PLAN: dict[str, Any] = {
+    'task': _TEXT, 'input': {}, 'priority': _PRIORITY, 'delay': _DELAY,
+    **{name: _list(_WHOLE) for name in FIELDS},
+    'cron': _MAYBE_TEXT, 'every': {'type': ['number', 'null'], 'minimum': 1},
+    'at': _MAYBE_TEXT, 'timezone': _TEXT,
+    'missed': {'type': 'string', 'enum': list(MISSED)},
+    'atMost': {'type': ['integer', 'null'], 'minimum': 1},
+    'deadline': {'type': ['number', 'null'], 'exclusiveMinimum': 0},
+    'overlap': {'type': 'string', 'enum': list(OVERLAP)}}
+_SCHEDULE: dict[str, Any] = {
+    **_SUMMARY, 'schedule': {'type': 'object'}, 'plan': {'type': 'object'},
+    'delay': {'type': ['number', 'null']},
+    'lastRun': {'type': ['object', 'null']}, 'localAt': _MAYBE_TEXT,
+    'nextRuns': _list(_object(('at', 'local'), at=_MOMENT, local=_TEXT))}
+
 _SCHEMAS: dict[str, dict[str, Any]] = {
     'Summary': _object(('id', 'status'), **_SUMMARY),
     'Job': _object(
@@ -96,13 +114,15 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'Pause': _closed(reason={'type': ['string', 'null'], 'minLength': 1,
                              'maxLength': 200}),
     'NewSchedule': _closed(
-        ('task',), task=_TEXT, input={}, priority=_PRIORITY, key=_MAYBE_TEXT,
+        ('task',), **_PLAN, key=_MAYBE_TEXT,
         onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE_CRON)},
-        enabled=_YES, **{name: _list(_WHOLE) for name in FIELDS}),
+        enabled=_YES),
+    'EditedSchedule': _closed(version=_MAYBE_TEXT, **_PLAN),
+    'Schedule': _object(
+        ('id', 'status', 'version'), **_SCHEDULE, input={}, inputNote=_TEXT,
+        bytes=_list(_TEXT), version=_TEXT),
     'Schedules': _object(('jobs', 'next'), jobs=_list(_object(
-        ('id', 'status'), **_SUMMARY, schedule={'type': 'object'},
-        delay={'type': ['number', 'null']},
-        lastRun={'type': ['object', 'null']})), next=_NEXT, paused=_YES),
+        ('id', 'status'), **_SCHEDULE)), next=_NEXT, paused=_YES),
     'Events': _object(('events', 'next'), events=_list(_object(
         ('id', 'job', 'status', 'at'), id=_TEXT, job=_ID, status=_TEXT,
         at=_MOMENT)), next=_TEXT),
@@ -145,6 +165,7 @@ _LIST = {
     'start': _TEXT,
     'after': {'type': 'string', 'pattern': '^[0-9]{0,18}$'},
     'hours': {'type': 'integer', 'minimum': 1, 'maximum': 720, 'default': 1},
+    'runs': {'type': 'integer', 'minimum': 0, 'maximum': MOST_RUNS},
     'limit': {'type': 'integer', 'minimum': 1, 'maximum': MAX_PAGE,
               'default': 50},
     # An empty one is as one that is left out: forms send such.
@@ -236,7 +257,7 @@ def _problems(path: str, method: str) -> list[int]:
         found.append(409)
     if path == 'jobs' and method == 'POST':
         found.append(409)
-    if method == 'POST':
+    if method in ('POST', 'PUT'):
         found += [411, 413, 415]
     return sorted(set(found))
 

@@ -70,6 +70,13 @@ ROUTES: dict[str, dict[str, Route]] = {
                      'Schedules', query=schedules.LIST),
         'POST': Route(MANAGE, schedules.add, 'Add a schedule.', 'Added',
                       'NewSchedule', status=201)},
+    'schedules/ID': {
+        'GET': Route(VIEW, schedules.show, 'One schedule, with its input '
+                     'and next runs.', 'Schedule', query=schedules.SHOW),
+        'PUT': Route(MANAGE, schedules.edit, 'Change a schedule; what is '
+                     'left out stays.', 'Changed', 'EditedSchedule'),
+        'DELETE': Route(MANAGE, schedules.end, 'End a schedule; it is '
+                        'cancelled.', '', status=204)},
     'schedules/ID/run': {
         'POST': Route(MANAGE, jobs.change(changes.start_now), 'Let a '
                       'schedule run once now.', 'Changed', 'Nothing')},

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.bounds import whole
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.schedule.fields import FIELDS
+from lovely.remotetask.schedule.plan import PLANNED
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.api import jobs
 from lovely.remotetask.web.api.calls import Answer
 from lovely.remotetask.web.api.calls import Call
 from lovely.remotetask.web.api.calls import arguments
+from lovely.remotetask.web.api.calls import check_query
+from lovely.remotetask.web.api.calls import some
+from lovely.remotetask.web.requests import Refused
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -18,9 +25,17 @@ if TYPE_CHECKING:
 #: The parameters of a list.
 LIST = ('start', 'limit')
 
+#: Those of one schedule: how many of its next runs are told.
+SHOW = ('runs',)
+
+#: How many at most.
+MOST_RUNS = 1000
+
+#: The keys of a schedule that is edited.
+EDIT = ('version', 'task', 'input', *FIELDS, 'delay', *PLANNED, 'priority')
+
 #: The keys of a schedule that is added.
-ADD = ('task', 'input', *presenter.FIELDS, 'key', 'onDuplicate', 'enabled',
-       'priority')
+ADD = (*EDIT[1:], 'key', 'onDuplicate', 'enabled')
 
 
 def list_some(call: Call) -> object:
@@ -28,6 +43,46 @@ def list_some(call: Call) -> object:
     given = jobs.list_arguments(call.query, LIST)
     return call.run(lambda service: presenter.schedules(service, **given),
                     False)
+
+
+def show(call: Call) -> object:
+    """One schedule, with its input and its next runs."""
+    check_query(call.query, *SHOW)
+    given = call.query.get('runs', '5')
+    count = whole(given, 0, MOST_RUNS)
+    if count is None:
+        raise UsageError(f'runs has to be a whole number from 0 to '
+                         f'{MOST_RUNS}, not {given!r:.80}')
+    return call.run(lambda service: presenter.schedule_of(
+        service, call.jobid, count), False)
+
+
+def edit(call: Call) -> object:
+    """Change a schedule; what is left out stays."""
+    options = some(call.body(), *EDIT)
+
+    def run(service: TaskService) -> dict[str, Any]:
+        def change() -> None:
+            changes.edit_schedule(service, call.jobid, **options)
+
+        try:
+            jobs.named(service, str(options.get('task')), change)
+        except changes.Outdated as error:
+            raise Refused(409, str(error)) from None
+        return {'id': call.jobid,
+                'status': presenter.status(service, call.jobid)}
+
+    return call.run(run, True)
+
+
+def end(call: Call) -> object:
+    """End a schedule: it is cancelled, and a run that is under way with it."""
+    def run(service: TaskService) -> None:
+        presenter.schedule_of(service, call.jobid)      # refuses other jobs
+        service.cancel(call.jobid)
+
+    call.run(run, True)
+    return Answer(None, 204)
 
 
 def add(call: Call) -> object:

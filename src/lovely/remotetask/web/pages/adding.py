@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask.errors import InputRejected
+from lovely.remotetask.adding.jobs import check_priority
+from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.log import trace
-from lovely.remotetask.task import check_against
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import csrf
-from lovely.remotetask.web import plain
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.pages import forms
 from lovely.remotetask.web.pages import frame
@@ -26,32 +24,41 @@ if TYPE_CHECKING:
 
 _TITLE = 'Add a job'
 
-
 def show(request: Request, part: str) -> frame.Page:
     """The form: at first the choice of a task."""
     name = request.query.get('task', '')
-    found: Any = request.run(lambda service: _look(service, name), False)
-    return _page(found, name, '', {})
+    found: Any = request.run(lambda service: look(service, name), False)
+    return _page(found, name, {}, {})
 
 
-def _page(found: dict[str, Any], name: str, problem: str,
+def _page(found: dict[str, Any], name: str, problems: Mapping[str, str],
           typed: Mapping[str, str], status: int = 200) -> frame.Page:
     return frame.Page('add', _TITLE, 'jobs/add', {
         'tasks': found['tasks'], 'task': name if found['known'] else '',
         'unknown': name if name and not found['known'] else '',
-        'fields': found['fields'],
-        'text': typed.get('input', found['text']),
-        'priority': typed.get('priority', '0'),
-        'delay': typed.get('delay', ''), 'problem': problem}, status)
+        'asked': found['asked'],
+        'lines': lines(typed, problems), 'problems': problems}, status)
 
 
-def _look(service: TaskService, name: str) -> dict[str, Any]:
+def lines(typed: Mapping[str, str], problems: Mapping[str, str],
+          delay: str = 'seconds to wait') -> list[dict[str, Any]]:
+    """The lines of a form for the options of a job.
+
+    Arguments: ``delay``, what is said of that.
+    """
+    return [{'name': name, 'title': title, 'hint': hint,
+             'value': typed.get(name, default), 'problem': problems.get(name)}
+            for name, title, hint, default in (
+                ('priority', 'Priority', '-4 to 3; larger runs earlier', '0'),
+                ('delay', 'Delay', delay, ''))]
+
+
+def look(service: TaskService, name: str) -> dict[str, Any]:
+    """The tasks that may be added, and what a form asks for one of them."""
     names = presenter.available_tasks(service)
     known = name in names
     task = service.getAvailableTasks()[name] if known else None
-    return {'tasks': names, 'known': known,
-            'fields': forms.fields_of(task) if known else None,
-            'text': forms.skeleton(task) if known else ''}
+    return {'tasks': names, 'known': known, 'asked': forms.asked(task)}
 
 
 def add(request: Request, part: str) -> Response:
@@ -60,73 +67,60 @@ def add(request: Request, part: str) -> Response:
     csrf.check_form(request, form)
     typed = {name: values[0] for name, values in form.items()}
     name = typed.get('task', '')
-    found: Any = request.run(lambda service: _look(service, name), False)
-    try:
-        jobid = _add(request, form, typed, found)
-    except (UsageError, ValueError) as error:
-        return frame.render(request, _page(found, name, str(error), typed,
-                                           400))
+    found: Any = request.run(lambda service: look(service, name), False)
+    value, options, problems = read(found['asked'], form)
+    jobid: Any = None
+    if not problems:
+        try:
+            jobid = request.run(lambda service: changes.add(
+                service, name, value, **options,
+                made=found['asked']['fields'] is not None), True)
+        except (UsageError, ValueError) as error:
+            problems[''] = str(error)
+    if problems:
+        return frame.render(request, _page(found, name, problems, typed, 400))
     trace.info('%s added job %s (%s)', request.user or 'a visitor', jobid,
                request.address)
     return frame.see(request, f'jobs/{jobid}' if request.may(VIEW)
                      else 'jobs/add', done='added')
 
 
-def _add(request: Request, form: Mapping[str, list[str]],
-         typed: Mapping[str, str], found: dict[str, Any]) -> int:
-    fields = found['fields']
-    if fields is None:
-        value = _json(typed.get('input', ''))
-    else:
-        value = forms.read(fields, form)
-        if any(field['problem'] for field in fields):
-            raise InputRejected('Nothing was added: see the fields below.')
+def read(asked: dict[str, Any], form: Mapping[str, list[str]]
+         ) -> tuple[Any, dict[str, Any], dict[str, str]]:
+    """The input and the options that a form gives.
+
+    Returns: both, and all that is wrong with them, by its place in the form.
+    """
+    problems: dict[str, str] = {}
     options: dict[str, Any] = {}
-    priority, delay = typed.get('priority', ''), typed.get('delay', '').strip()
-    if priority.strip():
-        options['priority'] = _number(int, priority, 'Priority has to be a '
-                                      'whole number from -4 to 3.')
-    if delay:
-        options['delay'] = _number(float, delay, 'The delay has to be a '
-                                   'number of seconds.')
-
-    def run(service: TaskService) -> int:
-        if fields is not None:
-            _check(service, typed['task'], fields, value)
-        return changes.add(service, typed.get('task', ''), value, **options)
-
-    return int(str(request.run(run, True)))
-
-
-def _check(service: TaskService, name: str, fields: list[dict[str, Any]],
-           value: dict[str, Any]) -> None:
-    """Put the violations of a schema beside the fields that they are about."""
-    schema: Any = service.getAvailableTasks()[name].inputSchema
-    for field in fields:
-        key = field['name'].removeprefix(forms.PREFIX)
-        found = check_against(schema[key], value[key]) if key in value else []
-        if found:
-            field['problem'] = '; '.join(found)
-    if any(field['problem'] for field in fields):
-        raise InputRejected('Nothing was added: see the fields below.')
-
-
-def _json(text: str) -> Any:
-    if not text.strip():
-        return None
+    value = None
     try:
-        return plain.read_json(text)
-    except json.JSONDecodeError as error:
-        raise InputRejected(
-            f'The input is not JSON: {error.msg} (line {error.lineno}, '
-            f'character {error.colno}).  A text stands in double quotes.'
-            ) from None
-    except RecursionError:
-        raise InputRejected('The input is nested too deeply.') from None
+        value = forms.take(asked, form)
+    except UsageError as error:
+        problems['input'] = str(error)
+    for name, convert in (('priority', _priority), ('delay', _delay)):
+        text = form.get(name, [''])[0].strip()
+        if text:
+            try:
+                options[name] = convert(text)
+            except (ValueError, OverflowError, UsageError):
+                problems[name] = _NUMBERS[name]
+    return value, options, problems
 
 
-def _number(convert: Any, text: str, message: str) -> Any:
-    try:
-        return convert(text.strip())
-    except (ValueError, OverflowError):
-        raise UsageError(message) from None
+_NUMBERS = {'priority': 'Priority has to be a whole number from -4 to 3.',
+            'delay': 'The delay has to be a number of seconds from 0 to two '
+                     'hundred years.'}
+
+
+def _priority(text: str) -> int:
+    value = int(text)
+    check_priority(value)
+    return value
+
+
+def _delay(text: str) -> float:
+    value = float(text)
+    if not is_seconds(value):
+        raise ValueError
+    return value

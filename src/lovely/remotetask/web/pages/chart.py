@@ -79,7 +79,7 @@ def _frame(top: float, labels: Sequence[str], text: Any) -> dict[str, Any]:
                  for value in ((0, top / 2, top) if top else (0,))],
         'labels': [{
             'x': f'{_LEFT + place * (_WIDTH - _LEFT - _RIGHT) / 2:.0f}',
-            'y': _HEIGHT - 4, 'text': label,
+            'y': _HEIGHT - 2, 'text': label,
             'anchor': ('start', 'middle', 'end')[place]}
             for place, label in enumerate(labels)]}
 

@@ -1,4 +1,8 @@
-"""The form by which a job is added: fields of a schema, or one JSON text."""
+"""The form for the input of a job: fields of a schema, or one JSON text.
+
+What a form asks for is a dict, ``asked``: ``fields``, None for a JSON text;
+``text``, that; ``schema``.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,10 @@ from zope.schema.interfaces import IIterableVocabulary
 from zope.schema.interfaces import IText
 from zope.schema.interfaces import ITextLine
 
+from lovely.remotetask.errors import InputRejected
+from lovely.remotetask.task import check_against
 from lovely.remotetask.task import parameters
+from lovely.remotetask.task import shown_keys
 from lovely.remotetask.web import plain
 
 #: The name of a field in the form: this and the name of the schema's field.
@@ -29,6 +36,88 @@ PREFIX = 'input.'
 _KINDS = ((IChoice, 'choice'), (IBool, 'bool'), (IInt, 'int'),
           (IFloat, 'float'), (IDatetime, 'datetime'), (IDate, 'date'),
           (ITextLine, 'line'), (IText, 'text'))
+
+
+def asked(task: Any) -> dict[str, Any]:
+    """What a form asks for, to begin with."""
+    return {'fields': fields_of(task), 'text': skeleton(task),
+            'schema': getattr(task, 'inputSchema', None)}
+
+
+def take(asked: dict[str, Any], form: Mapping[str, list[str]]) -> Any:
+    """The input that a form has given.
+
+    Raises: InputRejected; each field whose value does not fit says so by its
+    ``problem``.
+    """
+    fields = asked['fields']
+    if fields is None:
+        asked['text'] = form.get('input', [''])[0]
+        return _read_json(asked['text'])
+    found = read(fields, form)
+    for field in fields:
+        name = field['name'].removeprefix(PREFIX)
+        if field['problem'] is None and name in found:
+            field['problem'] = '; '.join(check_against(
+                asked['schema'][name], found[name],
+                () if field['hidden'] else None)) or None
+    if any(field['problem'] for field in fields):
+        raise InputRejected('See the fields below.')
+    return found
+
+
+def fill(asked: dict[str, Any], value: Any, data: Any) -> None:
+    """Let a form begin with an input that there is.
+
+    Arguments: ``value``, the mapping, of which hidden keys are not shown;
+    ``data``, the part of it that may be shown, fit for JSON.
+    """
+    if asked['fields'] is None:
+        asked['text'] = '' if data is None else json.dumps(
+            data, indent=2, ensure_ascii=False)
+    for field in asked['fields'] or ():
+        name = field['name'].removeprefix(PREFIX)
+        if name not in value:
+            continue
+        if field['hidden']:
+            field['required'] = False
+            field['description'] += ' It is hidden; leave it empty to keep it.'
+            continue
+        field['value'] = next(
+            (token for token, _, choice in field['choices'] or ()
+             if choice == value[name]), _shown(field['kind'], value[name]))
+
+
+def changed(fields: list[dict[str, Any]], before: Mapping[str, Any],
+            found: Mapping[str, Any]) -> dict[str, Any]:
+    """The input that an edit makes of ``before``; keys without a field stay.
+
+    Arguments: ``found``, what ``take`` gave.
+    """
+    new = dict(before)
+    for field in fields:
+        name = field['name'].removeprefix(PREFIX)
+        value = found.get(name)
+        if name in found and (name in before or value is not False) and (
+                name not in before or before[name] != value):
+            new[name] = value
+        elif name not in found and not field['hidden']:
+            new.pop(name, None)
+    return new
+
+
+def _read_json(text: str) -> Any:
+    if not text.strip():
+        return None
+    try:
+        return plain.read_json(text)
+    except json.JSONDecodeError as error:
+        raise InputRejected(
+            f'The input is not JSON: {error.msg} (line {error.lineno}, '
+            f'character {error.colno}).  A text stands in double quotes.'
+            ) from None
+    except RecursionError:
+        raise InputRejected('The input is nested too deeply.') from None
 
 
 def fields_of(task: Any) -> list[dict[str, Any]] | None:
@@ -41,6 +130,7 @@ def fields_of(task: Any) -> list[dict[str, Any]] | None:
     if not IInterface.providedBy(schema):
         return None
     found = []
+    keys = shown_keys(task)
     for name, field in getFieldsInOrder(schema):
         kind = next((kind for interface, kind in _KINDS
                      if interface.providedBy(field)), None)
@@ -51,12 +141,17 @@ def fields_of(task: Any) -> list[dict[str, Any]] | None:
             choices = _choices(field)
             if choices is None:
                 return None
+        hidden = keys is not None and name not in keys
+        if hidden and kind == 'bool':
+            # A box would be as good as an answer.
+            kind, choices = 'choice', [('1', 'yes', True), ('0', 'no', False)]
         found.append({
             'name': PREFIX + name, 'kind': kind, 'choices': choices,
+            'hidden': hidden,
             'title': str(field.title or name),
             'description': str(field.description or ''),
             'required': bool(field.required) and kind != 'bool',
-            'value': _shown(kind, field.default),
+            'value': '' if hidden else _shown(kind, field.default),
             'problem': None})
     return found
 
@@ -66,8 +161,11 @@ def skeleton(task: Any) -> str:
     signature = parameters(task)
     if signature is None or signature.single or not signature.names:
         return ''
-    return json.dumps({name: plain.jsonable(signature.defaults.get(name))
-                       for name in signature.names}, indent=2, default=str)
+    keys = shown_keys(task)
+    return json.dumps({
+        name: plain.jsonable(signature.defaults.get(name))
+        if keys is None or name in keys else None
+        for name in signature.names}, indent=2, default=str)
 
 
 def read(fields: list[dict[str, Any]], form: Mapping[str, list[str]]
@@ -80,7 +178,8 @@ def read(fields: list[dict[str, Any]], form: Mapping[str, list[str]]
     found = {}
     for field in fields:
         text = form.get(field['name'], [''])[0]
-        field['value'] = text
+        # What is hidden is not sent back either.
+        field['value'] = '' if field['hidden'] else text
         name = field['name'].removeprefix(PREFIX)
         try:
             value = _value(field, text)

@@ -65,6 +65,10 @@ DONE = {
                 '{} jobs run as soon as a worker is free.'),
     'disabled': ('1 schedule begins no further run.',
                  '{} schedules begin no further run.'),
+    'scheduled': ('The schedule was added.', ''),
+    'edited': ('The schedule was changed.', ''),
+    'edited_running': ('The schedule was changed. The run that is under way '
+                       'goes on as it began.', ''),
     'enabled': ('1 schedule goes on.', '{} schedules go on.'),
     'paused': ('Workers start no more jobs.', ''),
     'resumed': ('Workers start jobs again.', ''),

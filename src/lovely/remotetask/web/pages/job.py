@@ -66,7 +66,7 @@ def _facts(job: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _payload(job: dict[str, Any], name: str) -> dict[str, Any]:
     note = job.get(f'{name}Note')
-    text = '' if note else frame.as_json(job[name])
+    text = '' if note and job[name] is None else frame.as_json(job[name])
     return {'name': name.capitalize(), 'note': note, 'text': text[:_MOST],
             'cut': (f'cut; it has {words.number(len(text))} characters'
                     if len(text) > _MOST else None)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.web.pages import words
 
 
@@ -25,6 +26,7 @@ def row(job: dict[str, Any]) -> dict[str, Any]:
         'progress': _progress(job.get('progress')),
         'is_schedule': 'enabled' in job,
         'enabled': job.get('enabled', True),
+        'can_edit': 'enabled' in job and job['status'] not in FINAL,
     }
 
 

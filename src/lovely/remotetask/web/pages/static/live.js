@@ -1,13 +1,10 @@
 // Keeps the parts of a page new, and shows its times in the reader's zone.
-// All pages work without it.
 (() => {
-  'use strict';
-  const first = 3000, slow = 10000, slowest = 60000;
+  const first = 3e3, slow = 1e4, slowest = 6e4;
   const button = document.getElementById('live');
   const message = document.getElementById('message');
-  let wait = first, timer = 0, tag = null, lost = false;
+  let wait = first, timer = 0, tag = '', lost = false;
 
-  const pad = (number) => String(number).padStart(2, '0');
   const show = (within) => {
     const all = within.querySelector('#all');
     if (all) all.hidden = false;
@@ -15,10 +12,9 @@
       const at = new Date(one.dateTime);
       // A time without a zone is not ours to move.
       if (isNaN(at) || !/[Z+]|-\d\d:\d\d$/.test(one.dateTime.slice(10))) continue;
-      const day = `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`;
-      const clock = `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`;
-      const today = at.toDateString() === new Date().toDateString();
-      const text = today ? clock : `${day} ${clock}`;
+      // Swedes write 2026-12-31 12:00:00.
+      const [day, clock] = at.toLocaleString('sv').split(' ');
+      const text = at.toDateString() === new Date().toDateString() ? clock : `${day} ${clock}`;
       if (one.textContent !== text) one.textContent = text;
     }
   };
@@ -28,15 +24,15 @@
 
   // A part in which the reader works stays as it is.
   const isUsed = (part) => {
-    if (part.contains(document.activeElement) && document.activeElement !== document.body) return true;
+    if (part.contains(document.activeElement)) return true;
     if (part.querySelector('input:checked')) return true;
     const chosen = getSelection();
     return !chosen.isCollapsed && part.contains(chosen.anchorNode);
   };
   const opened = (part) => [...part.querySelectorAll('details')].map((one) => one.open);
   const replace = (old, fresh) => {
-    if (old.dataset.text === fresh.innerHTML || isUsed(old)) return;
     const text = fresh.innerHTML;
+    if (old.dataset.text === text || isUsed(old)) return;
     const before = opened(old), now = fresh.querySelectorAll('details');
     // What the reader has opened or closed stays so.
     if (before.length === now.length) now.forEach((one, place) => { one.open = before[place]; });
@@ -51,17 +47,16 @@
     timer = 0;
     if (document.hidden || !isLive()) return;
     try {
-      const headers = {'X-Remotetask-Live': '1'};
-      if (tag) headers['If-None-Match'] = tag;
-      const answer = await fetch(location.href, {headers, credentials: 'same-origin', redirect: 'manual', cache: 'no-store'});
+      const headers = {'X-Remotetask-Live': '1', 'If-None-Match': tag};
+      const answer = await fetch(location.href, {headers, redirect: 'manual', cache: 'no-store'});
+      const found = answer.ok && new DOMParser().parseFromString(await answer.text(), 'text/html').querySelector('[data-remotetask]');
       if (answer.status === 304) {
         wait = Math.min(wait * 1.25, slow);
-      } else if (answer.type === 'opaqueredirect' || answer.status === 401 || answer.status === 403) {
+      } else if (answer.ok ? !found : [0, 401, 403].includes(answer.status)) {
+        // 0: it leads elsewhere, to a login.
         say('You are signed out. Reload the page.');
         return;
       } else if (answer.ok) {
-        const found = new DOMParser().parseFromString(await answer.text(), 'text/html').querySelector('[data-remotetask]');
-        if (!found) { say('You are signed out. Reload the page.'); return; }
         tag = answer.headers.get('ETag');
         for (const part of found.querySelectorAll('[data-part]')) {
           const old = document.querySelector(`[data-part="${part.dataset.part}"]`);
@@ -69,7 +64,7 @@
         }
         wait = first;
       } else {
-        throw new Error(answer.status);
+        throw 0;
       }
       if (lost) { lost = false; say(''); }
     } catch {
@@ -87,7 +82,7 @@
     button.textContent = isLive() ? 'Live' : 'Still';
   };
   const canLive = document.querySelector('[data-part]') && !/[?&]start=/.test(location.search);
-  if (canLive && button) {
+  if (canLive) {
     button.hidden = false;
     paint();
     button.addEventListener('click', () => {

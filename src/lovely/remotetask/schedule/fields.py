@@ -1,8 +1,8 @@
-"""When a cron job runs: functions of its fields and a moment, no more.
+"""The five fields of 0.5.2: which times of a clock on the wall match them.
 
 The smallest given field sets the granularity (minute, else hour, else day,
 else month), finer fields are at their minimum, and all given fields must
-match, as in 0.5.2.  UTC.
+match, as in 0.5.2.
 
 Days are searched, not minutes: the search visits only months and days that
 the fields name.
@@ -11,17 +11,19 @@ the fields name.
 from __future__ import annotations
 
 import calendar
+from bisect import bisect_right
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import MAXYEAR
 from datetime import UTC
 from datetime import date
 from datetime import datetime
+from functools import lru_cache
+from itertools import islice
 from typing import Any
 
-from lovely.remotetask.bounds import SECONDS
-from lovely.remotetask.bounds import is_moment
-from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import InvalidSchedule
 
@@ -32,6 +34,9 @@ Fields = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...],
 _LIMITS = (('minute', 0, 59), ('hour', 0, 23), ('dayOfMonth', 1, 31),
            ('month', 1, 12), ('dayOfWeek', 0, 6))
 
+#: The names of the fields.
+FIELDS = tuple(name for name, _, _ in _LIMITS)
+
 # The longest any month gets: 29 February exists.
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
@@ -39,6 +44,8 @@ _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _YEARS = 400
 
 _DAY = 86400
+_EPOCH = date(1970, 1, 1).toordinal()
+_DAYS = range(1, 32)
 
 
 def check_fields(minute: Any = (), hour: Any = (), dayOfMonth: Any = (),
@@ -83,81 +90,78 @@ def _check_field(name: str, values: Any, low: int,
     return tuple(sorted(found))
 
 
-def check_delay(delay: Any) -> None:
-    """Raise InvalidSchedule unless this is a delay in seconds, or None."""
-    if delay is not None and not is_seconds(delay):
-        raise InvalidSchedule(f'delay is {shown(delay)}; give {SECONDS}')
+def times(fields: Fields, after: float) -> Iterator[int]:
+    """The times on the wall that all fields match, from a moment on.
 
-
-def check_next(jobid: int, when: float | None) -> float:
-    """The next run of a job.
-
-    Arguments: ``when``, seconds since 1970, None: it has no schedule.
-    Raises: InvalidSchedule unless a queue can place the job by it.
-    """
-    if when is None:
-        raise InvalidSchedule(
-            f'job {jobid!r} has no schedule: give it a delay, or at '
-            f'least one of minute, hour, dayOfMonth, month, dayOfWeek')
-    if not is_moment(when):
-        # Its delay was assigned from outside, or stored by an earlier release.
-        raise InvalidSchedule(
-            f'job {jobid!r} would run {shown(when)} seconds after 1970, which '
-            f'is no moment; give it a delay or a schedule, by update()')
-    return when
-
-
-def next_time(fields: Fields, now: float) -> int | None:
-    """The first moment after ``now`` that all fields match.
-
-    Arguments: ``fields`` from ``check_fields``; ``now``, seconds since 1970.
-    Returns: seconds since 1970, strictly after ``now``, aligned to whole
-    minutes; None where no field is given.
-    Raises: ValueError or OverflowError for a ``now`` beyond the year 9999.
-    Cost: O(days searched): those of one month, or of the named days in 40
-    years for a 29 February on a certain day of the week.
-    Source: 0.5.2, which kept the remainder of ``now``, and so drifted.
+    Arguments: ``fields`` from ``check_fields``; ``after``, a time on the wall,
+    in seconds since 1970.
+    Returns: seconds since 1970 on the wall, strictly after ``after``,
+    ascending, aligned to whole minutes; none where no field is given.
+    Raises: ValueError or OverflowError for a moment beyond the year 9999.
+    Cost: of each, O(days searched): those of one month, or of the named days
+    in 40 years for a 29 February on a certain day of the week.
+    Source: 0.5.2, which kept the remainder of the moment, and so drifted.
     """
     if not any(fields):
-        return None
+        return iter(())
     minute, hour, day, month, week_day = fields
-    times = _times_of_day(minute, hour)
-    start = datetime.fromtimestamp(now, UTC).date()
     # Months alone mean their first days.
     first_only = bool(month) and not (minute or hour or day or week_day)
-    days = (1,) if first_only else day or range(1, 32)
-    for at in _days(start, days, month, week_day):
-        midnight = (at - date(1970, 1, 1)).days * _DAY
-        for offset in times:
-            if midnight + offset > now:
-                return midnight + offset
-    return None
+    return matching(
+        after, month or range(1, 13), (1,) if first_only else day or _DAYS,
+        lambda at: not week_day or at.weekday() in week_day,
+        _times_of_day(minute, hour))
 
 
+def matching(after: float, months: Iterable[int], days: Iterable[int],
+             matches: Callable[[date], bool], times: Sequence[int]
+             ) -> Iterator[int]:
+    """The times on the wall of the days that match, from a moment on.
+
+    Arguments: ``after``, as for ``times``; ``months`` and ``days`` (of the
+    month), ascending, to be looked at; ``matches(date)``: is it such a day?
+    ``times``, those of each day, in seconds, ascending.
+    Returns, Raises: as ``times``.
+    """
+    start = datetime.fromtimestamp(after, UTC).date()
+    for at in _days(start, months, days):
+        if matches(at):
+            midnight = (at.toordinal() - _EPOCH) * _DAY
+            first = bisect_right(times, after - midnight) if at == start else 0
+            for offset in islice(times, first, None):
+                yield midnight + offset
+
+
+def is_fixed(fields: Fields) -> bool:
+    """Do the fields name hours, and not each hour?  See zones."""
+    minute, hour = fields[:2]
+    return bool(hour) or not minute
+
+
+@lru_cache(maxsize=1000)
 def _times_of_day(minute: tuple[int, ...],
-                  hour: tuple[int, ...]) -> list[int]:
+                  hour: tuple[int, ...]) -> tuple[int, ...]:
     """The matching moments of a day, in seconds."""
     # A given minute repeats every hour; without one, finer fields are 0.
     if minute:
         hours: Iterable[int] = hour or range(24)
     else:
         hours = hour or (0,)
-    return [h * 3600 + m * 60 for h in hours for m in minute or (0,)]
+    return tuple(h * 3600 + m * 60 for h in hours for m in minute or (0,))
 
 
-def _days(start: date, days: Iterable[int], months: tuple[int, ...],
-          week_days: tuple[int, ...]) -> Iterator[date]:
-    """The matching days from ``start`` on."""
+def _days(start: date, months: Iterable[int], days: Iterable[int]
+          ) -> Iterator[date]:
+    """The days of these months, from ``start`` on."""
     last = min(start.year + _YEARS, MAXYEAR)
     for year in range(start.year, last + 1):
-        for month in months or range(1, 13):
+        for month in months:
             if (year, month) < (start.year, start.month):
                 continue
             length = calendar.monthrange(year, month)[1]
             for day in days:
                 if day > length:
-                    continue
+                    break
                 at = date(year, month, day)
-                if at >= start and (not week_days
-                                    or at.weekday() in week_days):
+                if at >= start:
                     yield at

@@ -1,0 +1,1 @@
+"""When a schedule runs: functions of its rule and a moment, no more."""
