@@ -159,15 +159,18 @@ class Spawner:
         return self._living[pid]
 
     def start(self, host='a', threads=1, point=None, count=1, grace=5.0,
-              lacks=None, inside=None, spares=False):
-        """Start a worker; does not wait until it is ready."""
+              lacks=None, inside=None, spares=False, fast=None):
+        """Start a worker; does not wait until it is ready.
+
+        Arguments: ``fast``, those of chaos_tasks.Fast, or None.
+        """
         place = self.directory / f'host-{host}'
         place.mkdir(mode=0o700, exist_ok=True)
         seen = len(self.lines.seen)
         self.process.stdin.write(json.dumps({
             'address': self.address, 'host': str(place), 'threads': threads,
             'point': point, 'count': count, 'grace': grace, 'lacks': lacks,
-            'inside': inside, 'spares': spares}) + '\n')
+            'inside': inside, 'spares': spares, 'fast': fast}) + '\n')
         self.process.stdin.flush()
         line = self.lines.wait_for(
             lambda line: line.startswith('spawned '), start=seen)

@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import threading
+import time
 import uuid
 from pathlib import Path
 from unittest import mock
@@ -120,6 +121,7 @@ def make(root, poison=None):
     root['halves'] = PersistentList(IOBTree() for _ in range(MARKS))
     root['marks'] = PersistentList(OOBTree() for _ in range(MARKS))
     root['ticks'] = PersistentList(OOBTree() for _ in range(MARKS))
+    root['dues'] = IOBTree()
     root['added'] = IOBTree()
     root['cancelled'] = IOBTree()
 
@@ -258,6 +260,32 @@ def ticks(service, jobid, input):
         raise ValueError('not this time')
 
 
+class Fast:
+    """A clock that runs ``speed`` times as fast, the same in all processes.
+
+    Arguments: ``real``, a moment (seconds since 1970) at which it shows
+    ``shown``; ``speed``.
+    """
+
+    def __init__(self, real, shown, speed):
+        self._real, self._shown, self._speed = real, shown, speed
+
+    def now(self):
+        return self._shown + (time.time() - self._real) * self._speed
+
+    def monotonic(self):
+        return time.monotonic()
+
+
+def dues(service, jobid, input):
+    """Counts for which minute it was run."""
+    minute = int(currentJob().dueAt.timestamp() // 60)
+    counts = service._p_jar.root()['dues']
+    counts[minute] = counts.get(minute, 0) + 1
+    at[0]('in-task')
+    say[0](f'due {minute}')
+
+
 def later(service, jobid, input):
     _transfer(service, input)
     if currentJob().attempt == 1:
@@ -320,7 +348,7 @@ def register(lacks=None):
     """Make the tasks known in this process, but for the one it ``lacks``."""
     policy = RetryPolicy(2, base=0.05, cap=0.1)
     for function in (transfer, slow, long, commits, stubborn, follow, flaky,
-                     later, fails, broken, exits, cancels, kills, ticks,
+                     later, fails, broken, exits, cancels, kills, ticks, dues,
                      sleeps, holds, holds_commits):
         provideUtility(FunctionTask(function, retry=policy), ITask,
                        name=function.__name__)

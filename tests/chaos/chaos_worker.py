@@ -33,6 +33,7 @@ import chaos_points  # noqa: E402
 import chaos_storages  # noqa: E402
 import chaos_tasks  # noqa: E402
 
+from lovely.remotetask import TaskService  # noqa: E402
 from lovely.remotetask import processor  # noqa: E402
 from lovely.remotetask.peers import liveness  # noqa: E402
 from lovely.remotetask.run import threads  # noqa: E402
@@ -81,7 +82,10 @@ def work(options):
     if options['inside'] is not None:
         chaos_tasks.LONG = 1.0      # there are no beats to outlast
     chaos_tasks.register(options['lacks'])
-    chaos_tasks.quick_schedules().start()
+    if options['fast'] is None:
+        chaos_tasks.quick_schedules().start()
+    else:
+        TaskService.clock = chaos_tasks.Fast(*options['fast'])
     threading.Thread(target=_end_with, args=(os.getppid(),),
                      daemon=True).start()
     database = opened(options['address'])
