@@ -216,6 +216,12 @@ class Site:
 
 
 @pytest.fixture
+def site_of(tasks):
+    """``site_of(database)``: the surface of a service in another database."""
+    return Site
+
+
+@pytest.fixture
 def site(database, tasks):
     """The surface of the service, in a host of the tests."""
     return Site(database)

@@ -284,8 +284,9 @@ class TaskService(OwnAnnotations, Persistent):
                  start: str | None = None,
                  limit: int = 50) -> tuple[list[Job], str | None]:
         """See ITaskService"""
-        return self.jobqueue.page(
+        jobs, cursor, _ = self.jobqueue.page(
             status, Selection(task=task), start, limit)
+        return jobs, cursor
 
     def stats(self) -> dict[str, Any]:
         """See ITaskService"""

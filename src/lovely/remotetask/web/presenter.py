@@ -17,6 +17,7 @@ from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import SCHEDULED
+from lovely.remotetask.store.counts import by_status
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import parameters
@@ -81,7 +82,7 @@ def schedules(service: TaskService, start: str | None = None,
     Returns: as ``jobs``; each with ``schedule``, its fields, and ``lastRun``,
     the latest of its runs or None.
     """
-    found, cursor = service.jobqueue.page(
+    found, cursor, _ = service.jobqueue.page(
         SCHEDULED, selecting.selection(), start, limit)
     return {'jobs': [_schedule(service, item) for item in found],
             'next': cursor, **paused(service)}
@@ -177,25 +178,26 @@ def _put(answer: dict[str, Any], name: str, value: object) -> list[str]:
 
 
 def jobs(service: TaskService, status: str | None = None,
-         start: str | None = None, limit: int = 50, **wanted: Any
-         ) -> dict[str, Any]:
+         start: str | None = None, limit: int = 50,
+         seconds: float | None = None, **wanted: Any) -> dict[str, Any]:
     """One page of jobs, fit for JSON.
 
     Without inputs and outputs: a page of a thousand jobs would load a
     thousand payloads.
-    Arguments: ``wanted``, which jobs: see selecting.PARAMETERS.
-    Returns: ``{'jobs': [...], 'next': cursor or None}``, and of a paused queue
-    ``'paused': True``.
+    Arguments: ``seconds``, for how long it looks, None: as long as it takes;
+    ``wanted``, which jobs: see selecting.PARAMETERS.
+    Returns: ``{'jobs': [...], 'next': cursor or None, 'looked': int}``, at how
+    many jobs it has looked; of a paused queue ``'paused': True``.
     Raises: UsageError; ValueError for an unknown status, a limit outside of
     1..MAX_PAGE or a cursor of another listing.
     Cost: O(limit).
     """
     if not 1 <= limit <= MAX_PAGE:
         raise ValueError(f'limit has to be from 1 to {MAX_PAGE}, not {limit}')
-    found, cursor = service.jobqueue.page(
-        status, selecting.selection(**wanted), start, limit)
+    found, cursor, looked = service.jobqueue.page(
+        status, selecting.selection(**wanted), start, limit, seconds)
     return {'jobs': [_row(service, item) for item in found], 'next': cursor,
-            **paused(service)}
+            'looked': looked, **paused(service)}
 
 
 def paused(service: TaskService) -> dict[str, bool]:
@@ -252,6 +254,11 @@ def _why_it_waits(job: Job) -> str | None:
         return None
     error = job.error
     return job.rests or (None if error is None else str(error))
+
+
+def counts(service: TaskService) -> dict[str, int]:
+    """How many jobs have each status.  Cost: flat, less than stats."""
+    return by_status(service.jobqueue)
 
 
 def stats(service: TaskService) -> dict[str, Any]:
