@@ -198,7 +198,9 @@ class Site:
             content_type or '', lambda: body or b'', self.base, self.origin,
             self.user, lambda permission: permission in may, self.csrf,
             self.run,
-            lambda function: self.run(function, True), '10.0.0.4')
+            lambda function, writes=True: self.run(function, writes),
+            '10.0.0.4',
+            place=(self.database, 'tasks'))
 
     def get(self, path, **options):
         return self.ask('GET', path, **options)

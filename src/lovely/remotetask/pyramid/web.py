@@ -96,9 +96,10 @@ def _request(request: Any, service: str, permissions: Mapping[str, str],
                 413, f'the body is larger than {requests.DEFAULT_LIMIT} bytes')
         return bytes(request.body)
 
-    def transact(function: Callable[[TaskService], object]) -> object:
+    def transact(function: Callable[[TaskService], object],
+                 writes: bool = True) -> object:
         return visit(host.database(), host.services[service].path, host,
-                     function, True)
+                     function, writes)
 
     return requests.Request(
         request.method, rest, dict(request.GET.items()),
@@ -106,4 +107,4 @@ def _request(request: Any, service: str, permissions: Mapping[str, str],
         request.content_type, body,
         request.path.removesuffix(rest).rstrip('/'), request.host_url, name,
         lambda one: bool(request.has_permission(permissions[one])), tokens,
-        run, transact, request.client_addr or '')
+        run, transact, request.client_addr or '', place=(host, service))

@@ -181,7 +181,8 @@ class Application:
             content_type, lambda: self._body(request, content_type),
             self._url, request.host_url, '', lambda _: user is not None,
             DailyTokens(lambda: self._secret, user or ''), self._run,
-            self._transact, request.client_addr or '')
+            self._transact, request.client_addr or '',
+            place=(self._database, self._path))
 
     def _log_in_first(self, request: webob.Request) -> webob.Response:
         return _sent(frame.refusal(self._request(request, '', None), Refused(
@@ -263,9 +264,10 @@ class Application:
                 503, f'the database holds no service at {self._url}'
                 ) from None
 
-    def _transact(self, function: Callable[[TaskService], Any]) -> Any:
-        """See bulk.Transact"""
-        return self._run(function, True)
+    def _transact(self, function: Callable[[TaskService], Any],
+                  writes: bool = True) -> Any:
+        """See requests.Transacts"""
+        return self._run(function, writes)
 
     def _path_below(self, request: webob.Request) -> str | None:
         """The path below the service's address, or None outside of it."""

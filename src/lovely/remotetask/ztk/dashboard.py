@@ -81,6 +81,7 @@ class Dashboard(BrowserView):
         url = urllib.parse.urlsplit(absoluteURL(service, request))
         environ = request._environ
         user = self._user()
+        jar: Any = service._p_jar
         return requests.Request(
             request.method, '/'.join(self._names),
             dict(urllib.parse.parse_qsl(environ.get('QUERY_STRING', ''),
@@ -91,7 +92,8 @@ class Dashboard(BrowserView):
             self._body, f'{url.path}/{NAME}', f'{url.scheme}://{url.netloc}',
             user, lambda one: bool(checkPermission(one, service)),
             csrf.of_service(self._run, user), self._run,
-            self._transact(service), environ.get('REMOTE_ADDR', ''))
+            self._transact(service), environ.get('REMOTE_ADDR', ''),
+            place=(jar.db(), service._p_oid))
 
     def _user(self) -> str:
         """The name of the account; '': a visitor without a login."""
