@@ -98,6 +98,14 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
     }
 
 
+def schedule_lag(queue: JobQueue, now: float) -> float:
+    """For how long (seconds) the earliest run that is due has waited for a
+    worker that makes it ready; 0: none is due.
+    """
+    due = queue.due.first(last_key(now))
+    return 0.0 if due is None else max(0.0, now - key_time(due[0]))
+
+
 def totals(queue: JobQueue) -> dict[str, int]:
     """How many runs have ended so, ever: these never fall."""
     return {f'{name}Total': sum(queue.total(number, name)

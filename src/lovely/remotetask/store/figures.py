@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
+from collections.abc import Iterable
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -24,6 +26,7 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.store.history import HOURS_KEPT
 from lovely.remotetask.store.history import Hour
 from lovely.remotetask.store.history import Sums
+from lovely.remotetask.store.history import add_tasks
 from lovely.remotetask.store.history import sums_of
 from lovely.remotetask.store.history import total_of
 from lovely.remotetask.store.lanes import prefetch
@@ -73,6 +76,27 @@ def by_task(queue: JobQueue, now: float, hours: Any
     return {name: _row(total_of(found[name])) for name in sorted(found)}
 
 
+def ever(queue: JobQueue) -> dict[str, Sums]:
+    """What has ever ended in workers: name of the task -> Sums.
+
+    Not in direct processing, which keeps no history.  Of more than TASKS
+    tasks, the rest are OTHER.
+    """
+    found: dict[str, Sums] = {}
+    queue.load_slots()
+    kept = [slot.history for slot in queue.slots.values()
+            if slot.history is not None]
+    prefetch(kept)
+    for history in kept:
+        with suppress(POSKeyError):
+            add_tasks(found, history.ever())
+    for _, name, sums in _tails(queue, 0.0, [
+            number for number, slot in queue.slots.items()
+            if slot.history is not None]):
+        add_tasks(found, {name: sums})
+    return found
+
+
 def _check(hours: Any) -> None:
     if type(hours) is not int or not 1 <= hours <= HOURS_KEPT:
         raise UsageError(f'hours is {shown(hours)}; give a whole number from '
@@ -107,7 +131,7 @@ def _all(queue: JobQueue, now: float, hours: int, size: int, tasks: bool
         except POSKeyError:
             continue            # the record of an hour is lost
         yield from (one for one in found if one[0] >= first)
-    for minute, name, sums in _tails(queue, first * size):
+    for minute, name, sums in _tails(queue, first * size, queue.slots):
         yield minute * 60 // size, name, sums
 
 
@@ -133,15 +157,16 @@ class _Tail(NamedTuple):
     factor: float
 
 
-def _tails(queue: JobQueue, since: float) -> Iterator[tuple[int, str, Sums]]:
+def _tails(queue: JobQueue, since: float, slots: Iterable[int]
+           ) -> Iterator[tuple[int, str, Sums]]:
     """What has ended and is not stored in the histories yet.
 
-    Arguments: ``since``, seconds since 1970.
+    Arguments: ``since``, seconds since 1970; ``slots``, their numbers.
     Returns: (minute, name of the task, Sums).  Where more have ended than are
     loaded, each of these stands for some.
     """
     queue.load_slots()
-    tails = [_tail(queue, number, since) for number in queue.slots]
+    tails = [_tail(queue, number, since) for number in slots]
     samples = []
     for failed, most in ((False, _COMPLETED_LOADED), (True, _FAILED_LOADED)):
         parts = [(one, one.failed if failed else one.completed)

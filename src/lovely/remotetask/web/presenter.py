@@ -11,12 +11,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import SCHEDULED
+from lovely.remotetask.peers import liveness
 from lovely.remotetask.store.counts import by_status
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
@@ -267,8 +269,23 @@ def stats(service: TaskService) -> dict[str, Any]:
 
 
 def workers(service: TaskService) -> dict[str, Any]:
-    """``{'workers': [...]}``, see ITaskService.listWorkers."""
-    return {'workers': [dict(worker) for worker in service.listWorkers()]}
+    """``{'workers': [...]}``, see ITaskService.listWorkers; each with
+    ``live``: does it live, and has it given a sign of that lately?
+    """
+    jar: Any = service._p_jar
+    life = liveness.for_database(jar.db())
+    records, now = service.jobqueue.workers, service.clock.now()
+    return {'workers': [
+        {**worker, 'live': _is_live(life, records[worker['id']], now)}
+        for worker in service.listWorkers()]}
+
+
+def _is_live(life: liveness.Liveness, record: Any, now: float) -> bool:
+    # The detectors know nothing of a process that only beats until they have
+    # looked for a while; and one that is stopped keeps its lock.
+    at = None if record.beat is None else record.beat.at
+    return life.alive(record.evidence, record.beat) and (
+        at is None or now - at <= settings.DEAD_SECONDS)
 
 
 def job_id(value: object) -> int:

@@ -74,7 +74,8 @@ def _figures(service: TaskService) -> dict[str, Any]:
     if ping is not None:
         ping()
     stats = presenter.stats(service)
-    return {'workers': stats['workers'], 'paused': stats['paused'],
+    live = sum(one['live'] for one in presenter.workers(service)['workers'])
+    return {'workers': live, 'paused': stats['paused'],
             'queued': stats['queued'], 'oldest': stats['oldest']}
 
 
@@ -82,7 +83,7 @@ def _problem(found: dict[str, Any] | None, wanted: dict[str, int]) -> str:
     if found is None:
         return 'the service cannot be read'
     if found['workers'] < wanted.get('workers', 0):
-        return f'there are {found["workers"]} workers'
+        return f'there are {found["workers"]} live workers'
     oldest = found['oldest']
     if 'oldest' in wanted and oldest is not None and (
             oldest > wanted['oldest']):
