@@ -270,13 +270,16 @@ def stats(service: TaskService) -> dict[str, Any]:
 
 def workers(service: TaskService) -> dict[str, Any]:
     """``{'workers': [...]}``, see ITaskService.listWorkers; each with
-    ``live``: does it live, and has it given a sign of that lately?
+    ``live``: does it live, and has it given a sign of that lately?  None: a
+    file that is open to read only does not tell.
     """
     jar: Any = service._p_jar
     life = liveness.for_database(jar.db())
     records, now = service.jobqueue.workers, service.clock.now()
     return {'workers': [
-        {**worker, 'live': _is_live(life, records[worker['id']], now)}
+        {**worker, 'live': None
+         if jar.isReadOnly() and 'exclusive' in worker['evidence']
+         else _is_live(life, records[worker['id']], now)}
         for worker in service.listWorkers()]}
 
 
