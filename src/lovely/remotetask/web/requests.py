@@ -46,7 +46,7 @@ class Refused(Exception):
     def headers(self) -> dict[str, str]:
         """What the answer says to programs, besides its text."""
         found = {}
-        if self.status == 503:
+        if self.status in (429, 503):
             found['Retry-After'] = '1'
         if self.allow:
             found['Allow'] = self.allow

@@ -56,6 +56,10 @@
       const answer = await fetch(location.href, {headers, credentials: 'same-origin', redirect: 'manual', cache: 'no-store'});
       if (answer.status === 304) {
         wait = Math.min(wait * 1.25, slow);
+      } else if (answer.status === 429) {
+        // Many pages are open: this one is as good as a few seconds ago.
+        const after = Number(answer.headers.get('Retry-After')) || 1;
+        wait = Math.max(after * 1000, Math.min(wait * 1.25, slow));
       } else if (answer.type === 'opaqueredirect' || answer.status === 401 || answer.status === 403) {
         say('You are signed out. Reload the page.');
         return;
