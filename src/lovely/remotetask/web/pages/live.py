@@ -78,6 +78,8 @@ def answer(request: Request, make: Callable[[], Response],
         found = make()
         # Not the moment before: it may have waited for the database.
         lately.keep(key, _Made(monotonic(), request.user, found))
-    if request.headers.get('if-none-match') == found.headers['ETag']:
+    # A proxy that compresses makes a weak one of it.
+    if request.headers.get('if-none-match', '').removeprefix('W/') == (
+            found.headers['ETag']):
         return Response(304, found.content_type, b'', found.headers)
     return found
