@@ -394,3 +394,15 @@ def test_an_account_sees_its_own_job_and_no_other(site, service, monkeypatch):
 
 
 # --- several services in one process -----------------------------------------
+
+
+@pytest.mark.parametrize('path', ['history?hours=', 'events?limit=',
+                                  'jobs?limit='])
+def test_an_empty_text_is_no_number(site, path):
+    assert ask(site, 'GET', path).status == 400
+
+
+def test_an_empty_text_is_as_none(site, service):
+    service(lambda service: service.add('echo', 1))
+    found = read(ask(site, 'GET', 'jobs?status=&task=&key='))
+    assert len(found['jobs']) == found['looked'] == 1

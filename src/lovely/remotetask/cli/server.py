@@ -84,7 +84,7 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
     from lovely.remotetask.web import app
     from lovely.remotetask.web import guard
     from lovely.remotetask.web import requests
-    from lovely.remotetask.web.pages import frame
+    from lovely.remotetask.web.pages import compiled
 
     # waitress warns each time when five requests come at once.
     logging.getLogger('waitress').setLevel(logging.ERROR)
@@ -121,7 +121,7 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
             warn(f'{options.host} can be reached from other machines, and '
                  f'plain HTTP shows them the token; put a proxy with TLS in '
                  f'front')
-        frame.compile_all()
+        compiled.begin(0.0)
         url = _url(options.host, server.port, setup.PATH)
         origin = f'{public.scheme}://{public.netloc}' if public else url
         ready(Address(url, token, signals.send,

@@ -25,9 +25,11 @@ from lovely.remotetask.pyramid.host import PyramidHost
 from lovely.remotetask.pyramid.host import get_connection
 from lovely.remotetask.pyramid.xmlrpc import make_view
 from lovely.remotetask.service import TaskService
+from lovely.remotetask.startup import starts_services
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import marks
 from lovely.remotetask.task import set_options
+from lovely.remotetask.web.pages import compiled
 
 # As many as the command line takes.
 _MOST_THREADS = 256
@@ -233,10 +235,17 @@ def add_remotetask_web(config: Any, prefix: str, service: str = '',
         web.make_view(service, {VIEW: view, ADD: add, MANAGE: manage}),
         route_name=route, permission=NO_PERMISSION_REQUIRED,
         require_csrf=False)
+    config.add_subscriber(_prepare_pages, ApplicationCreated)
     config.action(
         ('remotetask.web', service),
         lambda: _check_policy(config, f'add_remotetask_web({prefix!r})', view),
         order=1)
+
+
+def _prepare_pages(event: Any) -> None:
+    # Workers make the application, too, and show no pages.
+    if starts_services():
+        compiled.begin()
 
 
 def _check_policy(config: Any, directive: str, permission: str) -> None:

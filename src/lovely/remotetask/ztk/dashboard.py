@@ -23,6 +23,7 @@ from lovely.remotetask.host import visit
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web import requests
 from lovely.remotetask.web import surface
+from lovely.remotetask.web.pages import compiled
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -127,6 +128,11 @@ class Dashboard(BrowserView):
         jar: Any = service._p_jar
         return functools.partial(visit, jar.db(), host.path_of(service), host,
                                  writes=True)
+
+
+def prepare_pages(event: Any) -> None:
+    """Let the first page be quick; listens to IProcessStarting."""
+    compiled.begin()
 
 
 class OtherMethods:

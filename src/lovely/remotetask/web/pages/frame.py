@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import urllib.parse
@@ -10,7 +9,6 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
-from importlib import resources
 from typing import Any
 
 from lovely.remotetask.interfaces import ADD
@@ -19,6 +17,7 @@ from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.web import assets
 from lovely.remotetask.web.pages import live
 from lovely.remotetask.web.pages import words
+from lovely.remotetask.web.pages.compiled import template
 from lovely.remotetask.web.requests import DEFAULT_LIMIT
 from lovely.remotetask.web.requests import Refused
 from lovely.remotetask.web.requests import Request
@@ -98,23 +97,6 @@ class Page:
     status: int = 200
 
 
-@functools.cache
-def templates() -> Any:
-    """All templates, compiled at their first use."""
-    from chameleon import PageTemplateLoader
-
-    folder = resources.files(__package__) / 'templates'
-    return PageTemplateLoader(str(folder), '.pt', auto_reload=False)
-
-
-def compile_all() -> None:
-    """Compile each template now: at its first use that takes 0.1 to 0.4 s."""
-    folder = resources.files(__package__) / 'templates'
-    for file in folder.iterdir():
-        if file.name.endswith('.pt'):
-            templates()[file.name.removesuffix('.pt')].cook_check()
-
-
 def page(view: Callable[[Request, str], Page]
          ) -> Callable[[Request, str], Response]:
     """An answer that shows what ``view`` finds."""
@@ -134,9 +116,9 @@ def render(request: Request, page: Page) -> Response:
     that an answer in which nothing has changed has the tag of the one before.
     """
     is_live = request.is_live
-    text = templates()[page.template].render(
-        layout=templates()['live' if is_live else 'layout'],
-        parts=templates()['parts'],
+    text = template(page.template).render(
+        layout=template('live' if is_live else 'layout'),
+        parts=template('parts'),
         page=page, base=request.base, words=words, may=_may(request),
         # No asset and no token changes in what is asked again and again.
         csrf=None if is_live else {'name': request.csrf.field,
