@@ -192,7 +192,8 @@ class Site:
                 content_type=None, body=None, **headers):
         path, _, query = path.partition('?')
         return Request(
-            method, path, dict(urllib.parse.parse_qsl(query, keep_blank_values=True)),
+            method, path, dict(urllib.parse.parse_qsl(
+                query, keep_blank_values=True)),
             {name.replace('_', '-'): value
              for name, value in headers.items()},
             content_type or '', lambda: body or b'', self.base, self.origin,
