@@ -64,8 +64,8 @@ import schemathesis
 
 @schemathesis.hook
 def map_body(context, body):
-    if isinstance(body, dict) and 'task' in body and len(str(body)) % 2:
-        return {**body, 'task': 'echo'}
+    if isinstance(body, dict) and isinstance(body.get('task'), str):
+        return {**body, 'task': 'echo'} if len(str(body)) % 2 else body
     return body
 
 

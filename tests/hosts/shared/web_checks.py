@@ -87,6 +87,16 @@ def test_links_stay_below_the_mount_point(web_host):
         assert 'immutable' in answer.headers['Cache-Control']
 
 
+def test_a_name_of_odd_characters(web_host):
+    """What is not there is told in our words, and links lead back."""
+    answer = web_host.get('api/v1/tasks/a%0Ab%C3%A4')
+    assert answer.status == 404
+    assert 'application/problem+json' in answer.headers['Content-Type']
+    answer = web_host.get('n%C3%A4/x%0A')
+    assert answer.status == 404
+    assert f'href="{web_host.mount}/jobs"' in answer.text
+
+
 def test_a_script_that_looks_again(web_host):
     """It gets the parts of the page alone, and nothing if they are as before.
     """

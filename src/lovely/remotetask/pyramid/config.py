@@ -228,7 +228,9 @@ def add_remotetask_web(config: Any, prefix: str, service: str = '',
     config.add_route(f'{route}.slash', prefix, request_method=('GET', 'HEAD'))
     config.add_view(web.add_slash, route_name=f'{route}.slash',
                     permission=NO_PERMISSION_REQUIRED)
-    config.add_route(route, f'{prefix}/*rest')
+    # Not "*rest", which matches no line break: what is not there is to be told
+    # in our words, also of such a name.
+    config.add_route(route, prefix + r'/{rest:[\s\S]*}')
     # The surface asks for the permission and the token itself: it knows which
     # route needs what, and says why it refuses.
     config.add_view(
