@@ -3,11 +3,10 @@
     python tests/surfaces/run_schemathesis.py serve|pyramid [--examples 120]
                                               [--python PATH]
 
-Starts a real server with some jobs and schedules, and has schemathesis
-(``pip install schemathesis``) compare each answer with the document; exits
-with 1 if an answer has a status of 500 or more, or is not what the document
-says.  It prints how many requests there were.  ``--python`` names the
-interpreter of the server, by default the one that runs this.
+Starts a real server, and has schemathesis compare each answer with the
+document; exits with 1 if an answer has a status of 500 or more, or is not what
+the document says.  It prints how many requests there were.  ``--python`` names
+the interpreter of the server, by default the one that runs this.
 """
 
 import argparse
@@ -114,6 +113,7 @@ def main(arguments):
     options = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     options.add_argument('host', choices=('serve', 'pyramid'))
     options.add_argument('--examples', type=int, default=120)
+    options.add_argument('--seed', default='')
     options.add_argument('--python', default=sys.executable)
     given = options.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
@@ -127,6 +127,7 @@ def main(arguments):
                  '--max-examples', str(given.examples),
                  '--exclude-checks', _NOT_CHECKED,
                  '--suppress-health-check', 'all', '--continue-on-failure',
+                 *(['--seed', given.seed] if given.seed else []),
                  '--no-color'], cwd=place, text=True, stdout=subprocess.PIPE,
                 env=os.environ | {'SCHEMATHESIS_HOOKS': 'hooks',
                                   'PYTHONPATH': str(place)})
