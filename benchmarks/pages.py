@@ -11,7 +11,7 @@ from listing import look_warm
 
 from lovely.remotetask.web import surface
 from lovely.remotetask.web.csrf import DailyTokens
-from lovely.remotetask.web.pages.frame import compile_all
+from lovely.remotetask.web.pages.compiled import compile_all
 from lovely.remotetask.web.requests import Request
 
 #: How often each page is made: by a connection that has made it before, and

@@ -20,6 +20,7 @@ import pytest
 import transaction
 import zope.component
 import zope.component.hooks
+from required import missing
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 from zope.component import testing as component_testing
@@ -230,14 +231,6 @@ def wait_for():
             pause.wait(0.01)
 
     return wait_for
-
-
-def missing(reason):
-    """Skip a test whose server does not answer; with
-    REMOTETASK_REQUIRE_SERVICES=1, as in CI, fail it."""
-    if os.environ.get('REMOTETASK_REQUIRE_SERVICES') == '1':
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @contextmanager

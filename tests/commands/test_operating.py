@@ -157,7 +157,7 @@ def test_workers(ask):
     run = ask('workers')
     head, *rows = run.stdout.splitlines()
     assert head.split() == ['worker', 'host', 'since', 'last', 'sign',
-                            'evidence', 'slots', 'jobs']
+                            'evidence', 'state', 'slots', 'jobs']
     found = json.loads(ask('workers', '--json').stdout)['workers']
     if ask.kind == 'server':
         # A server that has just started may still be enrolling.

@@ -18,6 +18,7 @@ import ZODB
 from BTrees.Length import Length
 from BTrees.OOBTree import OOBTree
 from forked import started
+from required import missing
 from worker_process import DEADLINE
 from worker_process import Producer
 from worker_process import heard
@@ -281,9 +282,7 @@ def test_postgresql(worker, remotetask, directory):
         server = psycopg2.connect(
             'host=127.0.0.1 user=postgres dbname=postgres connect_timeout=2')
     except Exception as error:
-        if os.environ.get('REMOTETASK_REQUIRE_SERVICES') == '1':
-            raise
-        pytest.skip(f'{reason}: {error}')
+        missing(f'{reason}: {error}')
     server.autocommit = True
     with contextlib.closing(server), server.cursor() as cursor:
         cursor.execute(f'CREATE DATABASE {name}')

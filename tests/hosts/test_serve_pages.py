@@ -152,6 +152,30 @@ def test_a_part_in_use_is_not_replaced(web_host, browser):
         assert box.is_checked()
 
 
+def test_an_account_with_many_pages_open_is_told_of_no_error(web_host,
+                                                            browser):
+    """Its pages wait for their turn, and then go on."""
+    refused = []
+
+    def refuse_twice(route):
+        if len(refused) == 2 or 'x-remotetask-live' not in (
+                route.request.headers):
+            return route.continue_()
+        refused.append(1)
+        return route.fulfill(status=429, headers={'Retry-After': '1'})
+
+    # The console names each answer that is no success.
+    with browser_steps.window(browser, web_host, silent=False) as page:
+        page.route('**/jobs', refuse_twice)
+        page.goto(web_host.url('jobs'))
+        with page.expect_response(lambda one: one.status == 429):
+            pass
+        with page.expect_response(lambda one: one.status in (200, 304)):
+            assert page.locator('#message').inner_text() == ''
+        assert len(refused) == 2
+        assert page.locator('#message').inner_text() == ''
+
+
 def test_the_link_of_the_login(web_host, browser):
     """It lets one browser in, once."""
     address = f'{web_host.origin}{web_host.links["login"]}'

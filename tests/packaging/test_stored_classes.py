@@ -32,6 +32,7 @@ STORED = {
     'lovely.remotetask.store.claims.Slot',
     'lovely.remotetask.store.history.History',
     'lovely.remotetask.store.history.Hour',
+    'lovely.remotetask.store.history.Past',
     'lovely.remotetask.store.lanes.Lanes',
     'lovely.remotetask.store.log.Log',
     'lovely.remotetask.store.queue.JobQueue',

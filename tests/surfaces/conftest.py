@@ -192,13 +192,16 @@ class Site:
                 content_type=None, body=None, **headers):
         path, _, query = path.partition('?')
         return Request(
-            method, path, dict(urllib.parse.parse_qsl(query)),
+            method, path, dict(urllib.parse.parse_qsl(
+                query, keep_blank_values=True)),
             {name.replace('_', '-'): value
              for name, value in headers.items()},
             content_type or '', lambda: body or b'', self.base, self.origin,
             self.user, lambda permission: permission in may, self.csrf,
             self.run,
-            lambda function: self.run(function, True), '10.0.0.4')
+            lambda function, writes=True: self.run(function, writes),
+            '10.0.0.4',
+            place=(self.database, 'tasks'))
 
     def get(self, path, **options):
         return self.ask('GET', path, **options)
@@ -213,6 +216,12 @@ class Site:
         form = {**fields, 'csrf': self.csrf.token() if token is None
                 else token}
         return self.ask('POST', path, form, sec_fetch_site='same-origin')
+
+
+@pytest.fixture
+def site_of(tasks):
+    """``site_of(database)``: the surface of a service in another database."""
+    return Site
 
 
 @pytest.fixture

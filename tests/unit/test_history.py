@@ -121,11 +121,26 @@ def test_minutes_are_kept_for_a_day_and_hours_for_a_month():
                         if hour.minutes]
         assert len(with_minutes) <= 24
         assert len(history.hours) <= 720
+        assert total_of(history.ever().values()).done == number + 1
     assert len(history.hours) == 720
     assert total_of(hour.sums() for hour in history.hours.values()).done == 720
     # After a rest of years, a fold does a bounded part of it.
     history.fold({10**7: one}, 10**7 * 60.0, 0)
     assert len(history.hours) >= 600
+
+
+def test_all_hours_together_name_as_many_tasks_as_one():
+    history, one = History(), sums_of([0.1], 0, 0)
+    for hour in range(100):
+        history.fold({hour * 60: {f'task {hour}': one}}, hour * 3600.0 + 60, 0)
+        found = history.ever()
+        assert len(found) <= TASKS
+        assert total_of(found.values()).done == hour + 1
+    assert found['task 0'] == one and found[OTHER].done == 100 - TASKS + 1
+    # What comes late stands under the same name.
+    history.fold({60: {'task 99': one, 'task 1': one}}, 99 * 3600.0 + 60, 0)
+    assert history.ever()['task 1'].done == 2
+    assert history.ever()[OTHER].done == 100 - TASKS + 2
 
 
 def test_notes_of_many_tasks_and_minutes():

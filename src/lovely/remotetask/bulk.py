@@ -205,7 +205,7 @@ def cancelling(transact: Transact, status: str, selection: Selection,
     """
 
     def step(service: TaskService) -> tuple[int, str | None]:
-        jobs, following = service.jobqueue.page(
+        jobs, following, _ = service.jobqueue.page(
             status, selection, at, settings.BULK_BATCH)
         # What a newer release has written is left alone.
         return service.cancelMany([
@@ -232,7 +232,7 @@ def retrying(transact: Transact, status: str, selection: Selection,
     """
 
     def step(service: TaskService) -> tuple[int, int, str | None]:
-        jobs, following = service.jobqueue.page(
+        jobs, following, _ = service.jobqueue.page(
             status, selection, at, settings.BULK_BATCH)
         retried = 0
         for job in jobs:

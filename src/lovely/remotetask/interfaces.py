@@ -617,7 +617,7 @@ class ITaskService(IContained):
 
         Arguments: ``status`` (str), SCHEDULED too, or None for all; ``task``
         (str): only
-        jobs of this task, among the next 1,000 looked at; ``start``: the
+        jobs of this task, among the next 750 looked at; ``start``: the
         cursor of the page before; ``limit`` (int, 1 to 1,000).
         Returns: ``(jobs, cursor)``: a list of IJob and the ``start`` of the
         next page (str), None at the end.  For a job whose record cannot be
@@ -686,7 +686,8 @@ class ITaskService(IContained):
 
         Runs in workers; of direct processing, the latest as far as the log has
         them.  What a worker that was killed had not stored yet is missing: the
-        runs of some minutes.
+        runs of some minutes.  Where more than 200 runs have ended that are
+        not stored yet, the figures of these are estimated.
         Arguments: ``hours`` (int, 1 to 720), how far back; ``task`` (str): of
         this task alone.  Of each hour the first 31 tasks have figures of their
         own, the rest has those of ``'other'``.
@@ -697,7 +698,7 @@ class ITaskService(IContained):
         times and of times from ready to start (ms), ``longestMs``, ``p50Ms``
         and ``p95Ms``, estimated from eight bins, None where nothing has ended.
         Raises: UsageError.
-        Cost: O(slots * hours), and 1,000 jobs for each slot at most.
+        Cost: O(slots * hours), and some 250 jobs at most.
         """
 
     def historyOfTasks(hours=24):

@@ -274,7 +274,9 @@ class TaskService(OwnAnnotations, Persistent):
                  start: str | None = None,
                  limit: int = 50) -> tuple[list[Job], str | None]:
         """See ITaskService"""
-        return self.jobqueue.page(status, Selection(task=task), start, limit)
+        jobs, cursor, _ = self.jobqueue.page(
+            status, Selection(task=task), start, limit)
+        return jobs, cursor
 
     def stats(self) -> dict[str, Any]:
         """See ITaskService"""

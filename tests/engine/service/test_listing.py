@@ -64,7 +64,7 @@ def test_scheduled_ones_come_next_run_first(service):
 
 
 def test_a_filter_by_task_looks_at_a_bounded_number(service, monkeypatch):
-    monkeypatch.setattr('lovely.remotetask.store.listing._PAGE_LOOKS', 5)
+    monkeypatch.setattr('lovely.remotetask.store.listing._FILTER_LOOKS', 5)
     wanted = service.add('other')
     for n in range(12):
         service.add('echo', n)

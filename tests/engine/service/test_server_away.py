@@ -20,7 +20,7 @@ def test_nothing_is_looked_ahead_for(tmp_path, caplog):
     connection = database.open()
     service = make_service(connection.root(), 'tasks')
     transaction.commit()
-    parts = service.jobqueue.ready.parts()
+    parts = service.jobqueue.ready.trees
     connection.cacheMinimize()
     storage = database.storage
     stop()

@@ -7,7 +7,7 @@ import shutil
 from contextlib import contextmanager
 from contextlib import suppress
 
-import pytest
+from required import missing
 from web_host import FORM  # noqa: F401
 from web_host import SECONDS
 
@@ -24,11 +24,10 @@ PHONE = {'width': 320, 'height': 640}
 
 @contextmanager
 def browsing():
-    """Start the Chromium of this system; skip the test where there is none.
-    """
+    """Start the Chromium of this system; see ``missing``."""
     found = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if found is None:
-        pytest.skip(f'no browser on PATH: {", ".join(_PROGRAMS)}')
+        missing(f'no browser on PATH: {", ".join(_PROGRAMS)}')
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

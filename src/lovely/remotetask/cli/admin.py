@@ -1,5 +1,7 @@
 """The verbs of an administrator: stats, workers, pause, resume, check."""
 
+import socket
+
 import click
 
 from lovely.remotetask.cli.backends import Backend
@@ -9,6 +11,7 @@ from lovely.remotetask.cli.output import print_json
 from lovely.remotetask.cli.output import print_pairs
 from lovely.remotetask.cli.output import print_table
 from lovely.remotetask.cli.output import time_text
+from lovely.remotetask.cli.seconds import Seconds
 from lovely.remotetask.texts import one_line
 from lovely.remotetask.texts import some
 
@@ -41,9 +44,11 @@ def workers_command(backend: Backend, as_json: bool) -> None:
         print_json(answer)
         return
     print_table(
-        ('worker', 'host', 'since', 'last sign', 'evidence', 'slots', 'jobs'),
+        ('worker', 'host', 'since', 'last sign', 'evidence', 'state', 'slots',
+         'jobs'),
         [(worker['id'], worker['host'], time_text(worker['since']),
           time_text(worker.get('lastSign')), ' '.join(worker['evidence']),
+          {True: 'live', False: 'stale', None: ''}[worker['live']],
           ' '.join(map(str, worker['slots'])),
           ' '.join(map(str, worker['claims'])))
          for worker in answer['workers']])
@@ -87,6 +92,39 @@ def resume_command(backend: Backend, as_json: bool) -> None:
         click.echo('resumed')
 
 
+def _problems(backend: Backend, pid: int | None, host: str | None,
+              oldest: float | None) -> list[str]:
+    """What a supervisor has to know."""
+    problems = []
+    if pid is not None or host is not None:
+        if host is None:
+            host = socket.gethostname()
+        known = [one for one in backend.get('workers')['workers']
+                 if one['host'] == host and pid in (None, one['pid'])]
+        if not any(one['live'] for one in known):
+            name = f' with the process id {pid}' if pid is not None else ''
+            signs = sorted(one['lastSign'] for one in known if one['lastSign'])
+            problems.append(
+                f'no worker{name} lives on {host}' + (
+                    f'; the last sign of one was at {time_text(signs[-1])}'
+                    if signs else ''))
+    if oldest is not None:
+        waited = backend.get('stats')['oldest']
+        if waited is not None and waited > oldest:
+            problems.append(f'the oldest job has waited {waited:.0f} seconds')
+    return problems
+
+
+def _answer(problems: list[str], as_json: bool) -> None:
+    if as_json:
+        print_json({'problems': problems})
+    else:
+        for problem in problems or ['nothing is wrong']:
+            click.echo(one_line(problem))
+    if problems:
+        click.get_current_context().exit(1)
+
+
 #: What a check may find, and what is printed of it.
 CHECKED = {
     'adrift': 'jobs that wait and stand in no lane',
@@ -109,12 +147,30 @@ _IDS = 50
               help='Put jobs back into a lane, remove entries and keys of '
                    'jobs that are gone, and replace lost lanes, logs and '
                    'unique keys.')
+@click.option('--pid', type=click.IntRange(1), metavar='N',
+              help='Instead, ask whether the worker with this process id '
+                   'lives, on this machine or the --host.')
+@click.option('--host', metavar='NAME',
+              help='Instead, ask whether a worker lives on this machine.')
+@click.option('--oldest', type=Seconds(), metavar='SECONDS',
+              help='Instead, ask whether every job that could run has waited '
+                   'for no longer.')
 @verb()
-def check_command(repair: bool, backend: Backend, as_json: bool) -> None:
+def check_command(repair: bool, pid: int | None, host: str | None,
+                  oldest: float | None, backend: Backend, as_json: bool
+                  ) -> None:
     """Look over all jobs for those that no worker would ever come to.
 
-    Exit status 1 if any is found, or with --repair if any is left.
+    Exit status 1 if any is found, or with --repair if any is left.  With
+    --pid, --host or --oldest it looks at no job, but answers a supervisor:
+    exit status 0 if all is well, 1 if not.
     """
+    if (pid, host, oldest) != (None, None, None):
+        if repair:
+            raise click.UsageError('--repair excludes --pid, --host and '
+                                   '--oldest')
+        _answer(_problems(backend, pid, host, oldest), as_json)
+        return
     found: dict[str, list[int]] = {}
     repaired: dict[str, list[int]] = {}
     lost: dict[str, str] = {}

@@ -12,12 +12,15 @@ from lovely.remotetask.cli.backends import client_options
 
 @click.command(name='login')
 @client_options
-def login_command(url: str | None, user: str | None) -> None:
+@click.option('--view', is_flag=True,
+              help='A link for someone who may look, and change nothing.')
+def login_command(url: str | None, user: str | None, view: bool) -> None:
     """Print a link that lets one browser look at the pages of a server.
 
     It works once, and within ten minutes.
     """
     found = client(url, user)
-    # Joined to the address by which this client reaches the server: a browser
-    # may be on another machine than the server.
-    click.echo(urljoin(found.url, found.post('login', {})['path']))
+    answer = found.post('login', {'view': True} if view else {})
+    # The address that the server knows to be public, or else the one by which
+    # this client reaches it: a browser may be on another machine.
+    click.echo(answer.get('url') or urljoin(found.url, answer['path']))

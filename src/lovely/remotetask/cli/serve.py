@@ -1,7 +1,10 @@
 """``remotetask serve``: database, web surface and worker in one process."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,8 +17,22 @@ from lovely.remotetask.cli.logs import Logs
 from lovely.remotetask.cli.logs import options as logs_options
 from lovely.remotetask.cli.seconds import Seconds
 
+if TYPE_CHECKING:
+    from lovely.remotetask.web.public import Public
+
 #: The directory of the data where neither --data nor --db is given.
 DEFAULT_DATA = 'remotetask-data'
+
+
+def _public(context: click.Context, parameter: click.Parameter,
+            value: str | None) -> Public | None:
+    # Imported here and not above: `--help` does without.
+    from lovely.remotetask.web.public import Public
+
+    try:
+        return None if value is None else Public.of(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command('serve')
@@ -37,16 +54,20 @@ DEFAULT_DATA = 'remotetask-data'
 @click.option('--allow-host', 'names', multiple=True, metavar='NAME',
               help='Answer to this name in the Host header as well, that of '
                    'a proxy in front for instance (may be repeated).')
+@click.option('--base-url', 'public', callback=_public, metavar='URL',
+              help='The address of the pages as browsers know it, behind a '
+                   'proxy: https://example.org/tasks.')
 @logs_options
 def serve_command(data: Path | None, uri: str | None, host: str, port: int,
                   modules: tuple[str, ...], zcml: str | None,
                   threads: int | None, grace: float, names: tuple[str, ...],
-                  logs: Logs) -> None:
+                  public: Public | None, logs: Logs) -> None:
     """Run a server with a database, workers, pages, XML-RPC and JSON.
 
     A browser gets in by the link that it prints.  Clients need its token: the
-    file "token" in the data directory.  The commands of the same user on this
-    machine find it by themselves.
+    file "token" in the data directory, or "token-view" beside it to look
+    alone.  The commands of the same user on this machine find it by
+    themselves.
     SIGTERM and Ctrl-C end it in an orderly way, a second one at once.
     """
     if data is not None and uri is not None:
@@ -61,7 +82,7 @@ def serve_command(data: Path | None, uri: str | None, host: str, port: int,
     else:
         uri = read_uri(uri)
     options = server.Options(data, uri, host, port, modules, zcml, threads,
-                              grace, names, logs)
+                              grace, names, logs, public)
     server.run(options, lambda address: _announce(address, data))
     click.echo('remotetask: stopped', err=True)
 

@@ -27,6 +27,7 @@ from lovely.remotetask.cli.signals import Signals
 
 if TYPE_CHECKING:
     from lovely.remotetask.cli import connections
+    from lovely.remotetask.web.public import Public
 
 #: How long (seconds) running jobs get to come to their end.
 DEFAULT_GRACE = 10.0
@@ -46,6 +47,7 @@ class Options:
     grace: float = DEFAULT_GRACE
     names: Sequence[str] = ()
     logs: Logs = field(default_factory=Logs)
+    public: Public | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
     from lovely.remotetask.web import app
     from lovely.remotetask.web import guard
     from lovely.remotetask.web import requests
-    from lovely.remotetask.web.pages import frame
+    from lovely.remotetask.web.pages import compiled
 
     # waitress warns each time when five requests come at once.
     logging.getLogger('waitress').setLevel(logging.ERROR)
@@ -98,28 +100,32 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
             database = databases.open_directory(options.data)
         stack.callback(db.close, database)
         setup.ensure_service(database, options.threads)
-        token = tokens.new_token()
+        token, view = tokens.new_token(), tokens.new_token()
+        public = options.public
         application = app.Application(
             database, guard.TokenCheck(token),
-            guard.HostCheck(options.host, options.names), setup.PATH,
-            logins=guard.Logins(token, SYSTEM_CLOCK.now))
+            guard.HostCheck(options.host, (
+                *options.names, *((public.host,) if public else ()))),
+            setup.PATH, logins=guard.Logins(token, SYSTEM_CLOCK.now),
+            view_check=guard.TokenCheck(view), public=public)
         server = _listen(application, options.host, options.port,
                          requests.DEFAULT_LIMIT)
         stack.callback(server.close)
         stack.enter_context(tokens.published(
             tokens.Token(token, tuple(server.addresses)), server.port,
-            options.data))
+            options.data, view))
         stack.callback(_end, setup.end_processing, options.grace)
         if setup.start_processing(database):
             click.echo(PAUSED, err=True)
-        if not is_loopback(options.host.strip('[]')):
+        if not is_loopback(options.host.strip('[]')) and public is None:
             warn(f'{options.host} can be reached from other machines, and '
                  f'plain HTTP shows them the token; put a proxy with TLS in '
                  f'front')
-        frame.compile_all()
+        compiled.begin(0.0)
         url = _url(options.host, server.port, setup.PATH)
+        origin = f'{public.scheme}://{public.netloc}' if public else url
         ready(Address(url, token, signals.send,
-                      urljoin(url, application.login_path())))
+                      urljoin(origin, application.login_path())))
         # The signal's exception ends it, once it has answered the requests
         # that it had begun.
         server.run()

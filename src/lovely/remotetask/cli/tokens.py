@@ -9,6 +9,8 @@ each address that the server listens on.  A server that is killed leaves it
 behind, so its token is sent to none that cannot prove to know it (see
 ``web.guard.proof``), nor to one on another address: that could pass on the
 proof of the true server.  ``token`` in the data directory has the token alone.
+``token-view`` there, and ``PORT.token-view``, have one that lets look alone,
+to be given to others.
 """
 
 import os
@@ -71,17 +73,22 @@ def runtime_directory() -> Path:
 
 
 @contextmanager
-def published(token: Token, port: int, data: Path | None) -> Iterator[None]:
+def published(token: Token, port: int, data: Path | None,
+              view: str | None = None) -> Iterator[None]:
     """Keep the token in files for clients as long as the block runs.
 
     Arguments: ``token``; ``port``, the server's; ``data``, its data
-    directory, if it has one.
+    directory, if it has one; ``view``, the text of the token that lets look.
     Raises: Failure where that cannot be done safely.
     """
     places = {runtime_directory() / f'{port}.token':
               '\n'.join((token.text, *token.addresses))}
     if data is not None:
         places[data / 'token'] = token.text
+    if view is not None:
+        places[runtime_directory() / f'{port}.token-view'] = view
+        if data is not None:
+            places[data / 'token-view'] = view
     try:
         for place, text in places.items():
             _write(place, text)

@@ -25,9 +25,11 @@ from lovely.remotetask.pyramid.host import PyramidHost
 from lovely.remotetask.pyramid.host import get_connection
 from lovely.remotetask.pyramid.xmlrpc import make_view
 from lovely.remotetask.service import TaskService
+from lovely.remotetask.startup import starts_services
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import marks
 from lovely.remotetask.task import set_options
+from lovely.remotetask.web.pages import compiled
 
 # As many as the command line takes.
 _MOST_THREADS = 256
@@ -226,17 +228,26 @@ def add_remotetask_web(config: Any, prefix: str, service: str = '',
     config.add_route(f'{route}.slash', prefix, request_method=('GET', 'HEAD'))
     config.add_view(web.add_slash, route_name=f'{route}.slash',
                     permission=NO_PERMISSION_REQUIRED)
-    config.add_route(route, f'{prefix}/*rest')
+    # Not "*rest", which matches no line break: what is not there is to be told
+    # in our words, also of such a name.
+    config.add_route(route, prefix + r'/{rest:[\s\S]*}')
     # The surface asks for the permission and the token itself: it knows which
     # route needs what, and says why it refuses.
     config.add_view(
         web.make_view(service, {VIEW: view, ADD: add, MANAGE: manage}),
         route_name=route, permission=NO_PERMISSION_REQUIRED,
         require_csrf=False)
+    config.add_subscriber(_prepare_pages, ApplicationCreated)
     config.action(
         ('remotetask.web', service),
         lambda: _check_policy(config, f'add_remotetask_web({prefix!r})', view),
         order=1)
+
+
+def _prepare_pages(event: Any) -> None:
+    # Workers make the application, too, and show no pages.
+    if starts_services():
+        compiled.begin()
 
 
 def _check_policy(config: Any, directive: str, permission: str) -> None:

@@ -12,6 +12,7 @@ from pyramid.csrf import get_csrf_token
 from pyramid.httpexceptions import HTTPPermanentRedirect
 from pyramid.interfaces import ISessionFactory
 from pyramid.response import Response
+from pyramid.traversal import split_path_info
 
 from lovely.remotetask.host import visit
 from lovely.remotetask.interfaces import IHost
@@ -84,7 +85,7 @@ def _request(request: Any, service: str, permissions: Mapping[str, str],
     host = request.registry.getUtility(IHost)
     user = request.authenticated_userid
     name = '' if user is None else str(user)
-    rest = '/'.join(request.matchdict['rest'])
+    rest = '/'.join(split_path_info(request.matchdict['rest']))
     tokens: requests.Csrf = (
         csrf.of_service(run, name)
         if request.registry.queryUtility(ISessionFactory) is None
@@ -96,14 +97,16 @@ def _request(request: Any, service: str, permissions: Mapping[str, str],
                 413, f'the body is larger than {requests.DEFAULT_LIMIT} bytes')
         return bytes(request.body)
 
-    def transact(function: Callable[[TaskService], object]) -> object:
+    def transact(function: Callable[[TaskService], object],
+                 writes: bool = True) -> object:
         return visit(host.database(), host.services[service].path, host,
-                     function, True)
+                     function, writes)
 
     return requests.Request(
         request.method, rest, dict(request.GET.items()),
         {key.lower(): value for key, value in request.headers.items()},
         request.content_type, body,
-        request.path.removesuffix(rest).rstrip('/'), request.host_url, name,
+        request.route_path(request.matched_route.name, rest='').rstrip('/'),
+        request.host_url, name,
         lambda one: bool(request.has_permission(permissions[one])), tokens,
-        run, transact, request.client_addr or '')
+        run, transact, request.client_addr or '', place=(host, service))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -68,6 +69,12 @@ class Blocks(Persistent):
         if block._p_changed is None:
             block._p_activate()
         return block
+
+    def blocks_of(self, ids: Iterable[int]) -> list[IOBucket[Job]]:
+        """The blocks that have these ids, not loaded."""
+        found = (self._tree.get(number)
+                 for number in {key >> _SHIFT for key in ids})
+        return [block for block in found if block is not None]
 
     def has_block(self, key: int) -> bool:
         """Is there a block for this id?  (Ids are drawn with this.)"""

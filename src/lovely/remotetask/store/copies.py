@@ -81,8 +81,8 @@ def _cancel(queue: JobQueue, now: float) -> int:
 
 
 def _standing(queue: JobQueue, status: str) -> list[Job]:
-    found, start = queue.page(status, Selection(), None, MAX_PAGE)
+    found, start, _ = queue.page(status, Selection(), None, MAX_PAGE)
     while start is not None:
-        page, start = queue.page(status, Selection(), start, MAX_PAGE)
+        page, start, _ = queue.page(status, Selection(), start, MAX_PAGE)
         found += page
     return found

@@ -18,11 +18,12 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
+from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.order import ready_time
-from lovely.remotetask.store.records import ghosts
+from lovely.remotetask.store.records import load
 from lovely.remotetask.store.records import look
 
 if TYPE_CHECKING:
@@ -42,17 +43,36 @@ def counted(queue: JobQueue) -> dict[str, int]:
     return found
 
 
+def by_status(queue: JobQueue) -> dict[str, int]:
+    """How many jobs have each status; delayed jobs and schedules together.
+
+    Cost: O(lanes + slots); in some round trips to a server.
+    """
+    lanes = (queue.suspects, queue.waiting, queue.missing, queue.due,
+             queue.later, queue.cancelled)
+    prefetch([*queue.ready.lengths, *(length for one in lanes
+                                      for length in one.lengths)])
+    queue.load_slots()
+    load(queue.jobs, [jobid for slot in queue.slots.values()
+                      for _, jobid in slot.claims.page()])
+    number = counted(queue)
+    return {
+        QUEUED: (number['ready'] + number['suspects'] + number['waiting']
+                 + number['missing']),
+        PROCESSING: sum(1 for _ in queue.running()),
+        SCHEDULED: number['due'],
+        STARTLATER: number['later'],
+        COMPLETED: number['completed'],
+        ERROR: number['error'],
+        CANCELLED: number['cancelled'],
+    }
+
+
 def stats(queue: JobQueue, now: float) -> dict[str, Any]:
     """See ITaskService.stats"""
-    parts = queue.ready.parts()
-    for lanes in (queue.suspects, queue.waiting, queue.missing, queue.due,
-                  queue.later, queue.cancelled):
-        parts += lanes.lengths
-    prefetch(parts)
-    prefetch(ghosts(queue.jobs, [
-        jobid for slot in queue.slots.values()
-        for _, jobid in slot.claims.page()]))
-    number = counted(queue)
+    number = by_status(queue)
+    prefetch([tree for lanes in (queue.suspects, queue.waiting, queue.missing,
+                                 queue.due) for tree in lanes.trees])
     oldest = queue.ready.oldest()
     suspect = queue.suspects.first()
     if suspect is not None:
@@ -66,14 +86,7 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
             moment = key_time(due[0])
             oldest = moment if oldest is None else min(oldest, moment)
     return {
-        QUEUED: (number['ready'] + number['suspects'] + number['waiting']
-                 + number['missing']),
-        PROCESSING: sum(1 for _ in queue.running()),
-        'scheduled': number['due'],
-        STARTLATER: number['later'],
-        COMPLETED: number['completed'],
-        ERROR: number['error'],
-        CANCELLED: number['cancelled'],
+        **number,
         'oldest': None if oldest is None else max(0.0, now - oldest),
         'completedPerMinute': _rate(queue, 'completed', now),
         'errorPerMinute': _rate(queue, 'error', now),
@@ -83,6 +96,14 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
         **_pausing(queue),
         'reruns': queue.reruns(),
     }
+
+
+def schedule_lag(queue: JobQueue, now: float) -> float:
+    """For how long (seconds) the earliest run that is due has waited for a
+    worker that makes it ready; 0: none is due.
+    """
+    due = queue.due.first(last_key(now))
+    return 0.0 if due is None else max(0.0, now - key_time(due[0]))
 
 
 def totals(queue: JobQueue) -> dict[str, int]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
+from collections.abc import Iterable
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from itertools import takewhile
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 
 from ZODB.POSException import POSKeyError
 
@@ -23,19 +26,24 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.store.history import HOURS_KEPT
 from lovely.remotetask.store.history import Hour
 from lovely.remotetask.store.history import Sums
+from lovely.remotetask.store.history import add_tasks
 from lovely.remotetask.store.history import sums_of
 from lovely.remotetask.store.history import total_of
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.order import waited_ms
 from lovely.remotetask.store.records import UnreadableJob
-from lovely.remotetask.store.records import ghosts
+from lovely.remotetask.store.records import load
 from lovely.remotetask.store.records import look
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.queue import JobQueue
 
-# How many of the latest jobs of a slot's logs are looked at.
+# At how many of the latest entries of the logs it looks, all slots together
+# and in each at least; and how many of the jobs are loaded for their times.
 _LOOKS = 1000
+_LEAST_LOOKS = 64
+_COMPLETED_LOADED = 200
+_FAILED_LOADED = 50
 
 # Up to so many hours, minutes are shown.
 _HOURS_OF_MINUTES = 24
@@ -66,6 +74,27 @@ def by_task(queue: JobQueue, now: float, hours: Any
     for _, name, sums in _all(queue, now, hours, 3600, True):
         found[name].append(sums)
     return {name: _row(total_of(found[name])) for name in sorted(found)}
+
+
+def ever(queue: JobQueue) -> dict[str, Sums]:
+    """What has ever ended in workers: name of the task -> Sums.
+
+    Not in direct processing, which keeps no history.  Of more than TASKS
+    tasks, the rest are OTHER.
+    """
+    found: dict[str, Sums] = {}
+    queue.load_slots()
+    kept = [slot.history for slot in queue.slots.values()
+            if slot.history is not None]
+    prefetch(kept)
+    for history in kept:
+        with suppress(POSKeyError):
+            add_tasks(found, history.ever())
+    for _, name, sums in _tails(queue, 0.0, [
+            number for number, slot in queue.slots.items()
+            if slot.history is not None]):
+        add_tasks(found, {name: sums})
+    return found
 
 
 def _check(hours: Any) -> None:
@@ -102,10 +131,8 @@ def _all(queue: JobQueue, now: float, hours: int, size: int, tasks: bool
         except POSKeyError:
             continue            # the record of an hour is lost
         yield from (one for one in found if one[0] >= first)
-    for number in queue.slots:
-        for (minute, name), sums in _tail(
-                queue, number, first * size).items():
-            yield minute * 60 // size, name, sums
+    for minute, name, sums in _tails(queue, first * size, queue.slots):
+        yield minute * 60 // size, name, sums
 
 
 def _hours_of(slot: Any, first: int) -> list[tuple[int, Hour]]:
@@ -116,19 +143,54 @@ def _hours_of(slot: Any, first: int) -> list[tuple[int, Hour]]:
         return []
 
 
-def _tail(queue: JobQueue, number: int, since: float
-          ) -> dict[tuple[int, str], Sums]:
+class _Tail(NamedTuple):
     """What has ended in a slot and is not stored in its history yet.
 
-    Arguments: ``since``, seconds since 1970.
-    Returns: (minute, name of the task) -> Sums.  Where more have ended than
-    are looked at, these stand for all.
+    Attributes: ``since``, seconds since 1970; ``completed``, ``failed``, ids
+    of jobs, the latest first; ``factor``, for how many runs one of these
+    stands, where more have ended.
     """
+
+    since: float
+    completed: list[int]
+    failed: list[int]
+    factor: float
+
+
+def _tails(queue: JobQueue, since: float, slots: Iterable[int]
+           ) -> Iterator[tuple[int, str, Sums]]:
+    """What has ended and is not stored in the histories yet.
+
+    Arguments: ``since``, seconds since 1970; ``slots``, their numbers.
+    Returns: (minute, name of the task, Sums).  Where more have ended than are
+    loaded, each of these stands for some.
+    """
+    queue.load_slots()
+    tails = [_tail(queue, number, since) for number in slots]
+    samples = []
+    for failed, most in ((False, _COMPLETED_LOADED), (True, _FAILED_LOADED)):
+        parts = [(one, one.failed if failed else one.completed)
+                 for one in tails]
+        step = -(-sum(len(ids) for _, ids in parts) // most) or 1
+        # As far apart as they lie in each log.
+        samples += [(one, ids[::step], len(ids), failed)
+                    for one, ids in parts if ids]
+    load(queue.jobs, [jobid for _, ids, _, _ in samples for jobid in ids])
+    for one, ids, count, failed in samples:
+        weight = one.factor * count / len(ids)
+        for (minute, name), sums in _sums(
+                queue, ids, one.since, failed).items():
+            yield minute, name, sums if weight == 1 else sums.times(weight)
+
+
+def _tail(queue: JobQueue, number: int, since: float) -> _Tail:
     slot, counted = queue.slots[number], None
+    looks = _LOOKS
     try:
         if slot.history is not None and slot.history.folds:
             since = max(since, slot.history.until)
             counted = slot.history.counted
+            looks = max(_LEAST_LOOKS, _LOOKS // len(queue.slots))
     except POSKeyError:
         pass
     entries = heapq.merge(
@@ -138,12 +200,21 @@ def _tail(queue: JobQueue, number: int, since: float
         reverse=True)
     first = first_key(since)
     taken = [one for one, _ in zip(
-        takewhile(lambda entry: entry[0] >= first, entries), range(_LOOKS),
+        takewhile(lambda entry: entry[0] >= first, entries), range(looks),
         strict=False)]
-    prefetch([job for job in ghosts(queue.jobs, (one[1] for one in taken))
-              if job._p_changed is None and job._p_jar is not None])
+    more = (queue.total_ended(number) - counted
+            if counted is not None and len(taken) == looks else 0)
+    return _Tail(
+        since, [jobid for _, jobid, failed in taken if not failed],
+        [jobid for _, jobid, failed in taken if failed],
+        max(1, more / looks))
+
+
+def _sums(queue: JobQueue, ids: list[int], since: float, failed: bool
+          ) -> dict[tuple[int, str], Sums]:
+    """The sums of some jobs: (minute, name of the task) -> Sums."""
     parts: defaultdict[tuple[int, str], list[Any]] = defaultdict(list)
-    for _, jobid, failed in taken:
+    for jobid in ids:
         job = look(queue.jobs, jobid)
         if job is None or isinstance(job, UnreadableJob):
             continue
@@ -154,15 +225,10 @@ def _tail(queue: JobQueue, number: int, since: float
         start = job.__dict__.get('startedAt')
         parts[int(ended) // 60, job.task].append((
             0.0 if start is None else max(0.0, ended - start),
-            job.ready_key, start, failed))
+            job.ready_key, start))
     found: dict[tuple[int, str], Sums] = {}
     for place, ends in parts.items():
-        seconds, keys, starts, failures = zip(*ends, strict=True)
-        found[place] = sums_of(
-            list(seconds), waited_ms(keys, starts), sum(failures))
-    if counted is not None and len(taken) == _LOOKS:
-        more = queue.total_ended(number) - counted
-        if more > _LOOKS:
-            found = {place: sums.times(more / _LOOKS)
-                     for place, sums in found.items()}
+        seconds, keys, starts = zip(*ends, strict=True)
+        found[place] = sums_of(list(seconds), waited_ms(keys, starts),
+                               len(ends) if failed else 0)
     return found

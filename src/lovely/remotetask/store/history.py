@@ -19,10 +19,12 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
+from ZODB.POSException import POSKeyError
 
 #: Where the bins of run times end (milliseconds); the last one has no end.
 EDGES = (5, 20, 100, 500, 2_000, 10_000, 60_000)
@@ -41,6 +43,7 @@ _OLD = 48
 # done, failed, run, wait, longest, bins: see Sums.
 _MINUTE = struct.Struct('<BIIIQI8H')
 _HOUR = struct.Struct('<IIQQI8I')
+_EVER = struct.Struct('<QQQQQ8Q')
 _MINUTE_MOST = (2**32 - 1,) * 3 + (2**64 - 1, 2**32 - 1) + (2**16 - 1,) * 8
 _HOUR_MOST = (2**32 - 1,) * 2 + (2**64 - 1,) * 2 + (2**32 - 1,) * 9
 
@@ -149,11 +152,10 @@ class Hour(Persistent):
         """Add jobs that ended: minute of the hour -> task -> Sums."""
         kept, tasks = self.by_minute(), self.by_task()
         for minute, by_task in minutes.items():
-            for name, sums in by_task.items():
+            for sums in by_task.values():
                 before = kept.get(minute)
                 kept[minute] = sums if before is None else before.plus(sums)
-                known = name in tasks or len(tasks) < TASKS - 1
-                add_to(tasks, name if known else OTHER, sums)
+            add_tasks(tasks, by_task)
         self.minutes = b''.join(
             _MINUTE.pack(minute, *_capped(kept[minute], _MINUTE_MOST))
             for minute in sorted(kept))
@@ -174,8 +176,45 @@ def _pack(sums: Sums) -> bytes:
 
 
 def _unpack(packed: bytes) -> Sums:
-    done, failed, run, wait, longest, *bins = _HOUR.unpack(packed)
+    return _sums(_HOUR.unpack(packed))
+
+
+def _sums(numbers: tuple[int, ...]) -> Sums:
+    done, failed, run, wait, longest, *bins = numbers
     return Sums(done, failed, run, wait, longest, tuple(bins))
+
+
+class Past(Persistent):
+    """What has ever ended in a slot, in hours that are over.
+
+    A record of its own, because it is written once an hour.
+    Attributes: ``until``, the first hour (since 1970) that is not in here;
+    ``tasks``, name -> bytes, the sums of each task.
+    """
+
+    def __init__(self) -> None:
+        self.until = 0
+        self.tasks: dict[str, bytes] = {}
+
+    def by_task(self) -> dict[str, Sums]:
+        return {name: _sums(_EVER.unpack(packed))
+                for name, packed in self.tasks.items()}
+
+    def add(self, parts: Iterable[Mapping[str, Sums]], until: int) -> None:
+        """Add hours that are over, and what came late for earlier ones."""
+        found = self.by_task()
+        for part in parts:
+            add_tasks(found, part)
+        self.tasks = {name: _EVER.pack(*sums[:5], *sums.bins)
+                      for name, sums in found.items()}
+        self.until = until
+
+
+def add_tasks(found: dict[str, Sums], more: Mapping[str, Sums]) -> None:
+    """Add the sums of tasks; beyond TASKS names they are those of OTHER."""
+    for name, sums in more.items():
+        known = name in found or len(found) < TASKS - 1
+        add_to(found, name if known else OTHER, sums)
 
 
 class History(Persistent):
@@ -184,11 +223,13 @@ class History(Persistent):
     Attributes: ``hours``, hour (since 1970) -> Hour; ``until``, seconds since
     1970: what ended before is in here; ``folds``, how often it was written, by
     which a worker sees that its last fold was committed; ``counted``, the
-    slot's total at ``until``.
+    slot's total at ``until``; ``past`` (Past), the hours that are over, all
+    together.
     """
 
     def __init__(self) -> None:
         self.hours: LOBTree[Hour] = LOBTree()
+        self.past = Past()
         self.until = 0.0
         self.folds = self.counted = 0
 
@@ -210,12 +251,42 @@ class History(Persistent):
                 hour = self.hours[number] = Hour()
                 hour.add(found)
         newest = int(until) // 3600
+        self._close(by_hour, newest)
         self._collapse(newest - _MINUTES_KEPT)
         for number in list(self.hours.keys(
                 None, newest - HOURS_KEPT))[:_OLD]:
             del self.hours[number]
         self.until, self.counted = until, counted
         self.folds += 1
+
+    def _close(self, by_hour: Mapping[int, Mapping[int, Mapping[str, Sums]]],
+               newest: int) -> None:
+        """Add the hours that are over to those before them."""
+        past = self.past
+        # The clock had gone back: their hours are in there already.
+        parts: list[Mapping[str, Sums]] = [
+            tasks for number, found in by_hour.items() if number < past.until
+            for tasks in found.values()]
+        if past.until < newest:
+            parts += self.tasks_since(past.until, newest - 1)
+        if parts or past.until < newest:
+            past.add(parts, max(past.until, newest))
+
+    def tasks_since(self, first: int, last: int | None = None
+                    ) -> list[dict[str, Sums]]:
+        """The sums of the tasks of each hour; without those of lost ones."""
+        found = []
+        for number in self.hours.keys(first, last):
+            with suppress(POSKeyError):
+                found.append(self.hours[number].by_task())
+        return found
+
+    def ever(self) -> dict[str, Sums]:
+        """What has ever ended and is stored: name of the task -> Sums."""
+        found = self.past.by_task()
+        for part in self.tasks_since(self.past.until):
+            add_tasks(found, part)
+        return found
 
     def _collapse(self, last: int) -> None:
         # Those before have been collapsed by earlier folds.

@@ -12,6 +12,7 @@ from collections.abc import Container
 from collections.abc import Iterable
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 from BTrees.Length import Length
 from BTrees.LLBTree import LLBTree
@@ -176,6 +177,30 @@ def down(tree: LLBTree, start: int | None = None
     while key > SENT:
         yield key, tree[key]
         key = tree.maxKey(key - 1)
+
+
+def first_key(tree: LLBTree) -> int | None:
+    """The first key of a lane; None: it has no entry."""
+    try:
+        # keys() would load the last bucket, too.
+        return int(tree.minKey(SENT + 1))
+    except ValueError:
+        # Pure-Python BTrees look into one bucket alone.
+        return next(iter(tree.keys(SENT + 1)), None)
+
+
+def prefetch_ends(trees: Iterable[Any], side: int) -> None:
+    """Load trees and their outermost buckets, in two round trips.
+
+    Arguments: ``side``, 0 for the first bucket of each tree, -1 for the last.
+    """
+    trees = list(trees)
+    prefetch(trees)
+    # What a tree stores: its children among their keys, and its first bucket.
+    # A small one has its only bucket within, and is loaded with that.
+    states = [tree.__getstate__() for tree in trees]
+    prefetch(state[0][side] for state in states
+             if state is not None and len(state) == 2)
 
 
 def prefetch(parts: Iterable[Persistent]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.bounds import whole
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import InvalidCursor
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
@@ -25,16 +28,17 @@ from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
+from lovely.remotetask.store.records import load_ahead
 from lovely.remotetask.store.records import look
+from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.states import is_final
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.store.queue import JobQueue
-    from lovely.remotetask.store.selection import Selection
 
 # At how many entries one page of a listing looks while it selects some.
-_PAGE_LOOKS = 1000
+_FILTER_LOOKS = 750
 
 #: status -> the lanes in which such jobs stand, in the order of a listing.
 _LANES = {
@@ -53,13 +57,27 @@ _ALL = ('running', 'suspects', 'ready', 'waiting', 'missing', 'due', 'later',
         'error', 'completed', 'cancelled')
 
 
+class Page(NamedTuple):
+    """A page of a listing.
+
+    Attributes: ``jobs``; ``next``, the cursor of the page behind it, None at
+    the end; ``looked``, at how many jobs it has looked.
+    """
+
+    jobs: list[Job]
+    next: str | None
+    looked: int
+
+
 def page(queue: JobQueue, status: str | None, selection: Selection,
-         start: str | None, limit: int, runs: bool = False
-         ) -> tuple[list[Job], str | None]:
+         start: str | None, limit: int, seconds: float | None = None,
+         monotonic: Callable[[], float] = SYSTEM_CLOCK.monotonic,
+         runs: bool = False) -> Page:
     """See ITaskService.listJobs; only jobs of the selection.
 
-    Arguments: ``runs``: of what is scheduled, schedules whose run waits or is
-    under way, too.
+    Arguments: ``seconds``, for how long it looks: after that, the page ends
+    with what it has found; None: as long as it takes; ``runs``: of what is
+    scheduled, schedules whose run waits or is under way, too.
     """
     if status is not None and status not in (*STATUSES, SCHEDULED):
         known = ', '.join(map(repr, (*STATUSES, SCHEDULED)))
@@ -70,11 +88,16 @@ def page(queue: JobQueue, status: str | None, selection: Selection,
     names = _ALL if status is None else _LANES[status]
     found: list[Job] = []
     looks = 0
-    for name, key, jobid in _entries(queue, names, start):
+    end = None if seconds is None else monotonic() + seconds
+    # The first job of the next page is looked at, too.
+    most, needed = ((MAX_PAGE, limit + 1) if selection == Selection()
+                    else (_FILTER_LOOKS, _FILTER_LOOKS))
+    for name, key, jobid in _entries(queue, names, start, needed):
         # The cursor is the first entry of the next page, so that a page
         # does not depend on the entry before it still being there.
-        if len(found) == limit or looks == _PAGE_LOOKS:
-            return found, f'{name}.{key}'
+        if len(found) == limit or looks == most or (
+                looks and end is not None and monotonic() >= end):
+            return Page(found, f'{name}.{key}', looks)
         looks += 1
         job = look(queue.jobs, jobid)
         if job is None or job not in selection:
@@ -82,7 +105,7 @@ def page(queue: JobQueue, status: str | None, selection: Selection,
         under_way = runs and name == 'due' and not is_final(job.status)
         if under_way or _is_shown(job, status, name, key):
             found.append(job)
-    return found, None
+    return Page(found, None, looks)
 
 
 def _split(start: Any) -> tuple[str, int]:
@@ -118,14 +141,17 @@ def _is_shown(job: Job, status: str | None, name: str, key: int) -> bool:
     return status is None or job.status == status
 
 
-def _entries(queue: JobQueue, names: tuple[str, ...],
-             start: str | None) -> Iterator[tuple[str, int, int]]:
+def _entries(queue: JobQueue, names: tuple[str, ...], start: str | None,
+             needed: int) -> Iterator[tuple[str, int, int]]:
     key: int | None = None
     if start is not None:
         name, key = _split(start)
         if name not in names:
             raise _no_cursor(start)
         names = names[names.index(name):]
+    queue.load_slots()
+    prefetch([tree for name in names if name not in ('running', *LOGS)
+              for tree in _lanes(queue, name).trees])
     for name in names:
         if name == 'running':
             ids = sorted(queue.running(), reverse=True)
@@ -134,20 +160,23 @@ def _entries(queue: JobQueue, names: tuple[str, ...],
         elif name in ('due', 'waiting'):
             # Scheduled: the next run first.
             lanes = getattr(queue, name)
-            prefetch(lanes.trees)
-            entries = lanes.up() if key is None else lanes.up(key)
+            entries = load_ahead(
+                queue.jobs, lanes.up() if key is None else lanes.up(key),
+                needed)
         elif name in LOGS:
-            entries = queue.ended(name, key)
+            entries = load_ahead(queue.jobs, queue.ended(name, key), needed)
         elif name == 'ready':
-            prefetch(queue.ready.parts())
-            entries = queue.ready.shown(key)
+            entries = queue.ready.shown(key, needed)
         else:
-            lanes = getattr(queue, name)
-            prefetch(lanes.trees)
-            entries = lanes.down(key)
+            entries = load_ahead(queue.jobs, getattr(queue, name).down(key),
+                                 needed)
         for at, jobid in entries:
             yield name, at, jobid
         key = None
+
+
+def _lanes(queue: JobQueue, name: str) -> Any:
+    return queue.ready if name == 'ready' else getattr(queue, name)
 
 
 class QueueView:

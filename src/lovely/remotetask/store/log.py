@@ -13,6 +13,8 @@ from BTrees.LLBTree import LLBucket
 from BTrees.LOBTree import LOBTree
 from persistent import Persistent
 
+from lovely.remotetask.store.lanes import prefetch
+
 #: The names of a slot's logs, which are statuses.  The position of a job there
 #: is ``(name, (slot, moment))``; that of any other job is ``(name of lanes,
 #: key)``.
@@ -25,6 +27,9 @@ _CHUNK = 16
 # ever added to it, up to the end of this bucket.  Moments are 0 or later.  It
 # is written with the entries of the bucket, and costs no record.
 _TOTAL = -1
+
+# How many buckets a look at many entries loads in one round trip.
+_MOST_AHEAD = 16
 
 # How many empty buckets of a log are taken out at once: each is loaded for it.
 _PRUNE_BATCH = 64
@@ -129,6 +134,11 @@ class Log(Persistent):
             del self.buckets[first]
         return True
 
+    @property
+    def length(self) -> Length:
+        """The counter of its entries."""
+        return self._count
+
     def __len__(self) -> int:
         return self._count()
 
@@ -137,16 +147,30 @@ class Log(Persistent):
 
         Cost: O(log n) for the first.
         """
+        count, first = 1, start
         while True:
+            # One bucket is enough for most; who goes on needs ever more.
+            found, first = self._before(first, count)
+            if not found:
+                return
+            prefetch(found)
+            for bucket in found:
+                for moment in reversed(list(bucket.keys(_TOTAL + 1, start))):
+                    yield moment, bucket[moment]
+            count = min(count * 4, _MOST_AHEAD)
+
+    def _before(self, start: int | None, count: int
+                ) -> tuple[list[LLBucket], int | None]:
+        """So many buckets from a moment downwards, and where to go on."""
+        found: list[LLBucket] = []
+        while len(found) < count:
             try:
                 first = self.buckets.maxKey(start)
             except ValueError:
-                return
-            bucket = self.buckets[first]
-            for moment in reversed(list(bucket.keys(_TOTAL + 1, start))):
-                yield moment, bucket[moment]
+                break
+            found.append(self.buckets[first])
             start = first - 1
-
+        return found, start
 
     def up(self, start: int) -> Iterator[tuple[int, int]]:
         """The entries from ``start`` upwards, earliest first; lazy.

@@ -363,9 +363,10 @@ class JobQueue(Claiming):
         return counts.stats(self, now)
 
     def page(self, status: str | None, selection: Selection,
-             start: str | None, limit: int) -> tuple[list[Job], str | None]:
-        """See ITaskService.listJobs; only jobs of the selection."""
-        return listing.page(self, status, selection, start, limit)
+             start: str | None, limit: int, seconds: float | None = None
+             ) -> listing.Page:
+        """See listing.page"""
+        return listing.page(self, status, selection, start, limit, seconds)
 
 
 def _no_longer_missing(job: Job) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from BTrees.Length import Length
+from BTrees.LLBTree import LLBTree
 from persistent import Persistent
 
 from lovely.remotetask.job import Job
@@ -27,6 +28,8 @@ from lovely.remotetask.store.claims import Slot
 from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.store.lanes import Lanes
 from lovely.remotetask.store.lanes import down
+from lovely.remotetask.store.lanes import first_key
+from lovely.remotetask.store.lanes import prefetch_ends
 from lovely.remotetask.store.order import ready_time
 
 if TYPE_CHECKING:
@@ -113,11 +116,17 @@ class Ready(Persistent):
         """The same, from ``start`` backwards, last to run first; lazy."""
         return self._live(self._lanes.down(start))
 
-    def shown(self, start: int | None = None) -> Iterator[tuple[int, int]]:
+    def shown(self, start: int | None, first: int
+              ) -> Iterator[tuple[int, int]]:
         """The entries, (key, job id), as ``down``; also of jobs that cannot
         be read.
+
+        Arguments: ``first``, how many are needed at least.
         """
-        return self._standing(self._lanes.down(start), unreadable=True)
+        if start is None:
+            prefetch_ends(self._lanes.trees, -1)
+        return self._standing(records.load_ahead(
+            self._jobs, self._lanes.down(start), first), unreadable=True)
 
     def _live(self, entries: Iterable[tuple[int, int]]
               ) -> Iterator[tuple[int, Job]]:
@@ -169,17 +178,27 @@ class Ready(Persistent):
     def oldest(self) -> float | None:
         """Since when (seconds since 1970) the oldest of them waits, or None.
 
-        Looks at the first live job of each lane.
+        Of each lane the jobs of the highest priority are looked at.
         """
-        found: float | None = None
+        prefetch_ends(self._lanes.trees, 0)
         left = self.left()
-        for tree in self._lanes.trees:
-            for key, jobid in tree.iteritems(SENT + 1):
-                if key not in left and self.live(key, jobid) is not None:
-                    moment = ready_time(key)
-                    found = moment if found is None else min(found, moment)
-                    break
-        return found
+        heads = [(ready_time(key), key)
+                 for key in map(first_key, self._lanes.trees)
+                 if key is not None]
+        heapq.heapify(heads)
+        # The oldest first: it mostly is live, and no other job is loaded.
+        while heads:
+            moment, key = heads[0]
+            jobid = self._lanes.get(key)
+            if (key not in left and jobid is not None
+                    and self.live(key, jobid) is not None):
+                return moment
+            following = self._lanes.following(key, left)
+            if following is None:
+                heapq.heappop(heads)
+            else:
+                heapq.heapreplace(heads, (ready_time(following), following))
+        return None
 
     def heads(self, lanes: Iterable[int] | None = None,
               skip: Container[int] = ()) -> Iterator[tuple[int, int]]:
@@ -191,9 +210,10 @@ class Ready(Persistent):
         """The counters of the lanes: each add writes one of them."""
         return self._lanes.lengths
 
-    def parts(self) -> list[Persistent]:
-        """The objects that a look at all ready jobs loads."""
-        return [*self._lanes.trees, *self._lanes.lengths]
+    @property
+    def trees(self) -> tuple[LLBTree, ...]:
+        """The trees of the lanes."""
+        return self._lanes.trees
 
     # -- taking ---------------------------------------------------------------
 

@@ -13,6 +13,8 @@ import pickle
 import weakref
 from collections.abc import Iterable
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
@@ -28,6 +30,7 @@ from lovely.remotetask.fields.packing import unpack
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.job import Job
 from lovely.remotetask.log import log
+from lovely.remotetask.store.lanes import prefetch
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.blocks import Blocks
@@ -44,6 +47,9 @@ UNREADABLE: tuple[type[Exception], ...] = (
 # For how long (seconds) a record is not tried again: ZODB logs a traceback
 # each time.
 _RETRY_SECONDS = 30.0
+
+# How many jobs a look at many loads in one round trip.
+_MOST_AHEAD = 100
 
 # How many are remembered and logged, for each database.
 _NOTES = 10_000
@@ -166,6 +172,30 @@ def ghosts(jobs: Blocks, ids: Iterable[int]) -> Iterator[Job]:
             continue
         if job is not None:
             yield job
+
+
+def load(jobs: Blocks, ids: Iterable[int]) -> None:
+    """Load jobs in two round trips to a server, not one or two for each.
+
+    Those that cannot be read are left to the look at them.
+    """
+    ids = list(ids)
+    with suppress(POSException.POSKeyError):
+        prefetch(jobs.blocks_of(ids))
+        prefetch(ghosts(jobs, ids))
+
+
+def load_ahead(jobs: Blocks, entries: Iterable[tuple[int, int]], first: int
+               ) -> Iterator[tuple[int, int]]:
+    """Entries, (key, job id), whose jobs are loaded many at a time.
+
+    Arguments: ``first``, how many of them are needed at least.
+    """
+    entries, count = iter(entries), min(first, _MOST_AHEAD)
+    while taken := list(islice(entries, count)):
+        load(jobs, (jobid for _, jobid in taken))
+        yield from taken
+        count = _MOST_AHEAD
 
 
 def noted(jobs: Blocks, jobid: Any) -> _Note | None:

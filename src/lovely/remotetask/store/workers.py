@@ -25,6 +25,8 @@ from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.claims import Progress
 from lovely.remotetask.store.claims import Slot
 from lovely.remotetask.store.history import History
+from lovely.remotetask.store.lanes import prefetch
+from lovely.remotetask.store.lanes import prefetch_ends
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
@@ -129,6 +131,23 @@ class Workers(Persistent):
         number = self.slots.maxKey() + 1
         self.slots[number] = Slot(worker)
         return int(number)
+
+    def load_slots(self) -> None:
+        """Load what a look at all slots needs, in some round trips."""
+        slots = list(self.slots.values())
+        prefetch(slots)
+        prefetch(part for slot in slots
+                 for part in (slot.claims, slot.completed, slot.error))
+        logs = []
+        for slot in slots:
+            for name in LOGS:
+                # One that is lost is told of by the look at it.
+                with suppress(POSKeyError):
+                    log = getattr(slot, name)
+                    log._p_activate()
+                    logs.append(log)
+        prefetch(log.length for log in logs)
+        prefetch_ends([log.buckets for log in logs], -1)
 
     def history_of(self, number: int) -> History:
         """The history of a slot; a lost one is begun anew."""

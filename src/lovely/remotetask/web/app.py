@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 
 import webob
 from transaction.interfaces import TransientError
@@ -21,21 +22,27 @@ from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host import visit
 from lovely.remotetask.host.paths import show
+from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.log import web
-from lovely.remotetask.web import api
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web import surface
 from lovely.remotetask.web import xmlrpc_calls
 from lovely.remotetask.web import xmlrpc_faults as faults
 from lovely.remotetask.web.csrf import DailyTokens
+from lovely.remotetask.web.guard import ALL
+from lovely.remotetask.web.guard import LOOK
 from lovely.remotetask.web.guard import HostCheck
 from lovely.remotetask.web.guard import Logins
 from lovely.remotetask.web.guard import TokenCheck
 from lovely.remotetask.web.pages import frame
+from lovely.remotetask.web.public import Public
 from lovely.remotetask.web.requests import DEFAULT_LIMIT
 from lovely.remotetask.web.requests import Refused
 from lovely.remotetask.web.requests import Request
-from lovely.remotetask.web.requests import Response
+from lovely.remotetask.web.webob_answers import as_json
+from lovely.remotetask.web.webob_answers import query_of
+from lovely.remotetask.web.webob_answers import refusal
+from lovely.remotetask.web.webob_answers import sent
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -50,11 +57,23 @@ _CHALLENGE_LENGTH = 200
 # Everybody gets these: supervisors, and browsers that are to log in yet.
 _OPEN = ('/static/', '/openapi.json', '/healthz', '/readyz')
 
-# The user of a request that has the token.
-_BY_TOKEN = 'token'
-
 _BUSY = 'the service is busy with changes to the same data; try again'
 _BROKEN = "the server failed; its log has the reason"
+
+
+class _User(NamedTuple):
+    """Who asks.
+
+    Attributes: ``name``, which forms are for; ``role``, see Logins;
+    ``is_program``: by a token, and no browser's cookie.
+    """
+
+    name: str
+    role: str
+    is_program: bool
+
+    def may(self, permission: str) -> bool:
+        return self.role == ALL or permission == VIEW
 
 
 class Application:
@@ -64,19 +83,32 @@ class Application:
     which get the Authorization and the Host header and decide whether the
     request is answered (see ``guard``); ``path``, the names that lead to the
     service; ``limit``, how many bytes the body of a request may have;
-    ``logins``, see there; None: browsers have to send the token.
+    ``logins``, see there; None: browsers have to send the token;
+    ``view_check``, as ``token_check``, of a token that lets look alone;
+    ``public``, the address by which browsers know the service, None: as they
+    ask for it.
     Txn: one per request, retried on conflicts.
     """
 
     def __init__(self, database: DB, token_check: TokenCheck,
                  host_check: HostCheck, path: Sequence[str] = ('tasks',),
                  limit: int = DEFAULT_LIMIT,
-                 logins: Logins | None = None) -> None:
+                 logins: Logins | None = None,
+                 view_check: TokenCheck | None = None,
+                 public: Public | None = None) -> None:
         self._database = database
         self._token_check = token_check
+        self._view_check = view_check
         self._host_check = host_check
         self._path = tuple(path)
         self._url = show(path)
+        self._public = public
+        #: The path by which browsers know the service.
+        self._base = self._url if public is None else public.path
+        # A proxy may pass on the path that browsers know, or ours.  At the
+        # root, only ours: '/tasks' is one of the pages there.
+        self._mounts = sorted({self._url, self._base or self._url}, key=len,
+                              reverse=True)
         self._limit = limit
         self._logins = logins
         # For the tokens of forms: those of an earlier server are void.
@@ -84,27 +116,31 @@ class Application:
 
     def __call__(self, environ: dict[str, Any],
                  start_response: Callable[..., Any]) -> Iterable[bytes]:
+        host = environ.get('HTTP_HOST')
+        if self._public is not None:
+            environ = self._public.seen_in(environ)
         request = webob.Request(environ)
         try:
-            response = self._respond(request)
+            response = self._respond(request, host)
         except Refused as refused:
-            response = _refusal(refused)
+            response = refusal(refused)
         except TransientError:
-            response = _refusal(Refused(503, _BUSY))
+            response = refusal(Refused(503, _BUSY))
         except Exception:
             # Into the log, and not into the answer: a traceback would tell a
             # stranger about the inside of the server.
             web.exception('%s %.200s failed', request.method, environ.get(
                 'PATH_INFO'))
-            response = _refusal(Refused(500, _BROKEN))
+            response = refusal(Refused(500, _BROKEN))
         response.headers['X-Content-Type-Options'] = 'nosniff'
         response.headers.setdefault('Cache-Control', 'no-store')
         return response(environ, start_response)
 
-    def _respond(self, request: webob.Request) -> webob.Response:
+    def _respond(self, request: webob.Request, host: str | None
+                 ) -> webob.Response:
         # First of all: the status alone would tell a page whose name was
         # rebound to this server (see guard).
-        if not self._host_check(request.environ.get('HTTP_HOST')):
+        if not self._host_check(host):
             raise Refused(
                 403, 'the Host header does not name this server; use its '
                      'address, or start it with --allow-host NAME')
@@ -126,18 +162,18 @@ class Application:
                 raise _no_token()
             return self._log_in_first(request)
         if is_program:
-            if user != _BY_TOKEN:
+            if not user.is_program:
                 self._check_own(request)
-            return self._program(method, path, request)
+            return self._program(method, path, request, user)
         if path == '':
-            return webob.Response(status=303, location=f'{self._url}/')
+            return webob.Response(status=303, location=f'{self._base}/')
         return self._page(request, path, user)
 
     def _elsewhere(self, method: str, request: webob.Request,
-                   user: str | None) -> webob.Response:
+                   user: _User | None) -> webob.Response:
         """Answer outside of the service's own address."""
         if method == 'GET' and request.path_info == '/':
-            return webob.Response(status=303, location=f'{self._url}/')
+            return webob.Response(status=303, location=f'{self._base}/')
         if method == 'GET' and request.path_info == '/favicon.ico':
             # Browsers ask for it where an answer names no icon.
             return webob.Response(status=204)
@@ -146,45 +182,52 @@ class Application:
         raise Refused(
             404, f'there is nothing here; the service is at {self._url}')
 
-    def _program(self, method: str, path: str, request: webob.Request
-                 ) -> webob.Response:
+    def _program(self, method: str, path: str, request: webob.Request,
+                 user: _User) -> webob.Response:
         """Answer a program: by XML-RPC or JSON."""
         if path in ('', '/'):
-            return self._xmlrpc(method, request)
+            return self._xmlrpc(method, request, user)
         if path == '/api/v1/login' and self._logins is not None:
-            return self._new_link(method, request)
+            return self._new_link(method, request, user)
         if path.startswith('/api/v1/'):
-            return self._page(request, path, _BY_TOKEN)
+            return self._page(request, path, user)
         raise Refused(404, f'there is nothing at {request.path:.80}')
 
     # -- browsers -------------------------------------------------------------
 
-    def _user(self, request: webob.Request) -> str | None:
-        """Who asks: a program with the token, a browser's cookie, or None."""
-        if self._token_check(request.environ.get('HTTP_AUTHORIZATION')):
-            return _BY_TOKEN
+    def _user(self, request: webob.Request) -> _User | None:
+        """Who asks: a program with a token, a browser's cookie, or None."""
+        header = request.environ.get('HTTP_AUTHORIZATION')
+        if self._token_check(header):
+            return _User('token', ALL, True)
+        if self._view_check is not None and self._view_check(header):
+            return _User('token-view', LOOK, True)
         if self._logins is None:
             return None
         cookie = request.cookies.get(_cookie_name(request))
-        return cookie if self._logins.is_valid(cookie) else None
+        role = self._logins.role(cookie)
+        return None if role is None else _User(str(cookie), role, False)
 
-    def _page(self, request: webob.Request, path: str, user: str | None
+    def _page(self, request: webob.Request, path: str, user: _User | None
               ) -> webob.Response:
-        return _sent(surface.respond(self._request(request, path, user)))
+        return sent(surface.respond(self._request(request, path, user)))
 
-    def _request(self, request: webob.Request, path: str, user: str | None
+    def _request(self, request: webob.Request, path: str, user: _User | None
                  ) -> Request:
         content_type = request.content_type
         return Request(
-            request.method, path.removeprefix('/'), _query(request),
+            request.method, path.removeprefix('/'), query_of(request),
             {name.lower(): value for name, value in request.headers.items()},
             content_type, lambda: self._body(request, content_type),
-            self._url, request.host_url, '', lambda _: user is not None,
-            DailyTokens(lambda: self._secret, user or ''), self._run,
-            self._transact, request.client_addr or '')
+            self._base, request.host_url, '',
+            lambda permission: user is not None and user.may(permission),
+            DailyTokens(lambda: self._secret, user.name if user else ''),
+            self._run,
+            self._transact, request.client_addr or '',
+            place=(self._database, self._path))
 
     def _log_in_first(self, request: webob.Request) -> webob.Response:
-        return _sent(frame.refusal(self._request(request, '', None), Refused(
+        return sent(frame.refusal(self._request(request, '', None), Refused(
             401, 'Log in with the link that the server printed when it '
                  'started, or run "remotetask login" for a fresh one.')))
 
@@ -192,31 +235,34 @@ class Application:
         assert self._logins is not None
         if method != 'GET':
             raise Refused(405, 'a link is followed by GET', 'GET')
-        cookie = self._logins.redeem(_query(request).get('code', ''))
+        cookie = self._logins.redeem(query_of(request).get('code', ''))
         if cookie is None:
-            return _sent(frame.refusal(
+            return sent(frame.refusal(
                 self._request(request, '', None), Refused(
                     401, 'This link has been used, or is older than ten '
                          'minutes. Run "remotetask login" for a fresh one.')))
-        response = webob.Response(status=303, location=f'{self._url}/')
+        response = webob.Response(status=303, location=f'{self._base}/')
         response.set_cookie(
             _cookie_name(request), cookie, max_age=Logins.COOKIE_SECONDS,
-            path=self._url, httponly=True, samesite='Lax',
+            path=self._base or '/', httponly=True, samesite='Lax',
             secure=request.scheme == 'https')
         return response
 
-    def _new_link(self, method: str, request: webob.Request
+    def _new_link(self, method: str, request: webob.Request, user: _User
                   ) -> webob.Response:
-        assert self._logins is not None
         if method != 'POST':
             raise Refused(405, 'a link is made by POST', 'POST')
-        self._body(request, 'application/json')
-        return _json(200, {'path': self.login_path()})
+        role = user.role if _wants_all(
+            self._body(request, 'application/json')) else LOOK
+        path = self.login_path(role)
+        known = {} if self._public is None else {
+            'url': f'{request.host_url}{path}'}
+        return as_json(200, {'path': path, **known})
 
-    def login_path(self) -> str:
+    def login_path(self, role: str = ALL) -> str:
         """The path of a link by which one browser can log in, once."""
         assert self._logins is not None
-        return f'{self._url}/login?code={self._logins.new_code()}'
+        return f'{self._base}/login?code={self._logins.new_code(role)}'
 
     def _check_own(self, request: webob.Request) -> None:
         """Refuse a program's call that a foreign page makes by our cookie."""
@@ -225,22 +271,30 @@ class Application:
     # -- programs -------------------------------------------------------------
 
     def _proof(self, request: webob.Request) -> webob.Response:
-        challenge = _query(request).get('challenge', '')
+        challenge = query_of(request).get('challenge', '')
         if not 0 < len(challenge) <= _CHALLENGE_LENGTH:
             raise Refused(
                 400, f'challenge has to be a text of at most '
                      f'{_CHALLENGE_LENGTH} characters')
-        return _json(200, {'proof': self._token_check.proof(challenge)})
+        return as_json(200, {'proof': self._token_check.proof(challenge)})
 
-    def _xmlrpc(self, method: str, request: webob.Request) -> webob.Response:
+    def _xmlrpc(self, method: str, request: webob.Request, user: _User
+                ) -> webob.Response:
         if method != 'POST':
             raise Refused(
                 405, 'this is the address of XML-RPC, by POST, and of the '
                      'pages, by GET; for JSON see api/v1/jobs below it',
                 'GET, POST')
         body = self._body(request, 'text/xml')
+
+        def run(function: Callable[[TaskService], object], writes: bool
+                ) -> object:
+            if writes and user.role != ALL:
+                raise Refused(403, 'this token lets look, and not do this')
+            return self._run(function, writes)
+
         try:
-            answer = xmlrpc_calls.respond(body, self._run)
+            answer = xmlrpc_calls.respond(body, run)
         except TransientError:
             answer = faults.dump_fault(faults.APPLICATION_ERROR, _BUSY)
         except Refused as refused:
@@ -263,9 +317,10 @@ class Application:
                 503, f'the database holds no service at {self._url}'
                 ) from None
 
-    def _transact(self, function: Callable[[TaskService], Any]) -> Any:
-        """See bulk.Transact"""
-        return self._run(function, True)
+    def _transact(self, function: Callable[[TaskService], Any],
+                  writes: bool = True) -> Any:
+        """See requests.Transacts"""
+        return self._run(function, writes)
 
     def _path_below(self, request: webob.Request) -> str | None:
         """The path below the service's address, or None outside of it."""
@@ -273,9 +328,10 @@ class Application:
             path = str(request.path_info)
         except UnicodeDecodeError:
             raise Refused(400, 'the path is not UTF-8') from None
-        if path != self._url and not path.startswith(self._url + '/'):
-            return None
-        return path.removeprefix(self._url)
+        for mount in self._mounts:
+            if path == mount or path.startswith(mount + '/'):
+                return path.removeprefix(mount)
+        return None
 
     def _body(self, request: webob.Request, content_type: str) -> bytes:
         # A form of a foreign page can send text/plain and the form types
@@ -307,44 +363,18 @@ def _no_token() -> Refused:
                         'token, or as the Basic password of any user')
 
 
+def _wants_all(body: bytes) -> bool:
+    """Is a link to be made for all that the caller may do, as it says?"""
+    try:
+        data = json.loads(body)
+    except ValueError:
+        data = None
+    if not isinstance(data, dict) or type(data.get('view', False)) is not (
+            bool) or data.keys() - {'view'}:
+        raise Refused(400, 'the body has to be {} or {"view": true}')
+    return not data.get('view', False)
+
+
 def _cookie_name(request: webob.Request) -> str:
     # Browsers send the cookies of one port to all others of a host.
     return f'remotetask-{request.environ.get("SERVER_PORT", "")}'
-
-
-def _sent(response: Response) -> webob.Response:
-    found = webob.Response(status=response.status, body=response.body)
-    found.headers['Content-Type'] = response.content_type
-    # Where nothing has changed there is no body, and no length of one.
-    if response.status == 304:
-        found.content_length = None
-    found.headers.update(response.headers)
-    return found
-
-
-def _query(request: webob.Request) -> dict[str, str]:
-    try:
-        pairs = list(request.GET.items())
-    except UnicodeDecodeError:
-        raise Refused(400, 'the query is not UTF-8') from None
-    query: dict[str, str] = {}
-    for name, value in pairs:
-        if name in query:
-            raise Refused(
-                400, f'the parameter {name!r:.80} is given twice')
-        query[name] = value
-    return query
-
-
-def _json(status: int, data: object) -> webob.Response:
-    return webob.Response(
-        status=status, content_type='application/json', charset='utf-8',
-        body=json.dumps(data, allow_nan=False).encode('ascii') + b'\n')
-
-
-def _refusal(refused: Refused) -> webob.Response:
-    response = _sent(api.refusal(refused))
-    if refused.status == 401:
-        response.headers.add('WWW-Authenticate', 'Bearer realm="remotetask"')
-        response.headers.add('WWW-Authenticate', 'Basic realm="remotetask"')
-    return response

@@ -19,6 +19,10 @@ from collections.abc import Iterable
 _LOOPBACK = frozenset(('localhost', '127.0.0.1', '::1'))
 
 
+#: What a login is for: all that may be done, or to look.
+ALL, LOOK = 'all', 'look'
+
+
 class HostCheck:
     """Says whether a Host header names this server.
 
@@ -81,6 +85,8 @@ class TokenCheck:
 class Logins:
     """Lets browsers in: a link that works once, then a cookie.
 
+    Either is for all that may be done, or to look alone.
+
     Arguments: ``token`` (str), of the server; ``now``, gives seconds since
     1970.
     """
@@ -96,15 +102,15 @@ class Logins:
         self._key = token.encode()
         self._now = now
         self._lock = threading.Lock()
-        self._codes: dict[str, float] = {}
+        self._codes: dict[str, tuple[float, str]] = {}
 
-    def new_code(self) -> str:
-        """The code of a fresh link."""
+    def new_code(self, role: str = ALL) -> str:
+        """The code of a fresh link, for ALL or LOOK."""
         code = secrets.token_urlsafe(16)
         with self._lock:
             while len(self._codes) >= self._MOST_LINKS:
                 del self._codes[next(iter(self._codes))]
-            self._codes[code] = self._now() + self.LINK_SECONDS
+            self._codes[code] = self._now() + self.LINK_SECONDS, role
         return code
 
     def redeem(self, code: str) -> str | None:
@@ -113,21 +119,25 @@ class Logins:
         Returns: None for a code that is unknown, used or too old.
         """
         with self._lock:
-            end = self._codes.pop(code, None)
-        if end is None or end < self._now():
+            end, role = self._codes.pop(code, (0.0, ''))
+        if not role or end < self._now():
             return None
-        end = int(self._now()) + self.COOKIE_SECONDS
-        text = f'{end}.{secrets.token_urlsafe(16)}'
+        until = int(self._now()) + self.COOKIE_SECONDS
+        text = f'{until}.{role}.{secrets.token_urlsafe(16)}'
         return f'{text}.{self._sign(text)}'
 
-    def is_valid(self, cookie: str | None) -> bool:
-        """Is this the value of a cookie of ours that has not run out?"""
+    def role(self, cookie: str | None) -> str | None:
+        """What the value of a cookie of ours is for: ALL or LOOK.
+
+        Returns: None for any other, and for one that has run out.
+        """
         text, _, signature = (cookie or '').rpartition('.')
         if not hmac.compare_digest(signature.encode('utf-8', 'replace'),
                                    self._sign(text).encode()):
-            return False
-        # Only we have signed it, so it begins with a number.
-        return int(text.partition('.')[0]) >= self._now()
+            return None
+        # Only we have signed it, so it has these parts.
+        until, role, _ = text.split('.')
+        return role if int(until) >= self._now() else None
 
     def _sign(self, text: str) -> str:
         return hmac.new(

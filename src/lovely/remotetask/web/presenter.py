@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask import settings
 from lovely.remotetask.adding import steering
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import iso
@@ -21,9 +22,11 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.job import CronJob
+from lovely.remotetask.peers import liveness
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.store import listing
+from lovely.remotetask.store.counts import by_status
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import parameters
@@ -92,7 +95,7 @@ def schedules(service: TaskService, start: str | None = None,
     Returns: as ``jobs``; each with ``schedule``, its fields, and ``lastRun``,
     the latest of its runs or None.
     """
-    found, cursor = listing.page(service.jobqueue, SCHEDULED,
+    found, cursor, _ = listing.page(service.jobqueue, SCHEDULED,
                                  selecting.selection(), start, limit,
                                  runs=True)
     return {'jobs': [_schedule(service, item) for item in found],
@@ -243,25 +246,26 @@ def _put(answer: dict[str, Any], name: str, value: object) -> list[str]:
 
 
 def jobs(service: TaskService, status: str | None = None,
-         start: str | None = None, limit: int = 50, **wanted: Any
-         ) -> dict[str, Any]:
+         start: str | None = None, limit: int = 50,
+         seconds: float | None = None, **wanted: Any) -> dict[str, Any]:
     """One page of jobs, fit for JSON.
 
     Without inputs and outputs: a page of a thousand jobs would load a
     thousand payloads.
-    Arguments: ``wanted``, which jobs: see selecting.PARAMETERS.
-    Returns: ``{'jobs': [...], 'next': cursor or None}``, and of a paused queue
-    ``'paused': True``.
+    Arguments: ``seconds``, for how long it looks, None: as long as it takes;
+    ``wanted``, which jobs: see selecting.PARAMETERS.
+    Returns: ``{'jobs': [...], 'next': cursor or None, 'looked': int}``, at how
+    many jobs it has looked; of a paused queue ``'paused': True``.
     Raises: UsageError; ValueError for an unknown status, a limit outside of
     1..MAX_PAGE or a cursor of another listing.
     Cost: O(limit).
     """
     if not 1 <= limit <= MAX_PAGE:
         raise ValueError(f'limit has to be from 1 to {MAX_PAGE}, not {limit}')
-    found, cursor = service.jobqueue.page(
-        status, selecting.selection(**wanted), start, limit)
+    found, cursor, looked = service.jobqueue.page(
+        status, selecting.selection(**wanted), start, limit, seconds)
     return {'jobs': [_row(service, item) for item in found], 'next': cursor,
-            **paused(service)}
+            'looked': looked, **paused(service)}
 
 
 def paused(service: TaskService) -> dict[str, bool]:
@@ -320,14 +324,37 @@ def _why_it_waits(job: Job) -> str | None:
     return job.rests or (None if error is None else str(error))
 
 
+def counts(service: TaskService) -> dict[str, int]:
+    """How many jobs have each status.  Cost: flat, less than stats."""
+    return by_status(service.jobqueue)
+
+
 def stats(service: TaskService) -> dict[str, Any]:
     """See ITaskService.stats.  Cost: flat."""
     return dict(service.stats())
 
 
 def workers(service: TaskService) -> dict[str, Any]:
-    """``{'workers': [...]}``, see ITaskService.listWorkers."""
-    return {'workers': [dict(worker) for worker in service.listWorkers()]}
+    """``{'workers': [...]}``, see ITaskService.listWorkers; each with
+    ``live``: does it live, and has it given a sign of that lately?  None: a
+    file that is open to read only does not tell.
+    """
+    jar: Any = service._p_jar
+    life = liveness.for_database(jar.db())
+    records, now = service.jobqueue.workers, service.clock.now()
+    return {'workers': [
+        {**worker, 'live': None
+         if jar.isReadOnly() and 'exclusive' in worker['evidence']
+         else _is_live(life, records[worker['id']], now)}
+        for worker in service.listWorkers()]}
+
+
+def _is_live(life: liveness.Liveness, record: Any, now: float) -> bool:
+    # The detectors know nothing of a process that only beats until they have
+    # looked for a while; and one that is stopped keeps its lock.
+    at = None if record.beat is None else record.beat.at
+    return life.alive(record.evidence, record.beat) and (
+        at is None or now - at <= settings.DEAD_SECONDS)
 
 
 def job_id(value: object) -> int:

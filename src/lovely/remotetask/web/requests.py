@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from dataclasses import field
 from typing import TYPE_CHECKING
+from typing import Any
 from typing import Protocol
 
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
+from lovely.remotetask.web import kept
+from lovely.remotetask.web.kept import Place
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -43,7 +46,7 @@ class Refused(Exception):
     def headers(self) -> dict[str, str]:
         """What the answer says to programs, besides its text."""
         found = {}
-        if self.status == 503:
+        if self.status in (429, 503):
             found['Retry-After'] = '1'
         if self.allow:
             found['Allow'] = self.allow
@@ -65,10 +68,12 @@ class Csrf(Protocol):
 
 class Transacts(Protocol):
     """``transact(function)`` calls ``function(service)`` in a transaction of
-    its own, again after a conflict, and returns the result.
+    its own, again after a conflict, and returns the result.  Without
+    ``writes`` it is aborted.  It may be called in any thread.
     """
 
-    def __call__(self, function: Callable[[TaskService], object]) -> object:
+    def __call__(self, function: Callable[[TaskService], object],
+                 writes: bool = True) -> object:
         ...
 
 
@@ -86,7 +91,8 @@ class Request:
     permission (VIEW, ADD, MANAGE); ``csrf``, see there; ``run``, calls
     ``function(service)`` in the request's transaction, see presenter.Run;
     ``transact``, the same in transactions of its own, see bulk.Transact;
-    ``links``, titles and addresses that lead back into the host.
+    ``links``, titles and addresses that lead back into the host; ``place``,
+    tells the service from others, see kept; None: its ``base`` does.
     """
 
     method: str
@@ -104,6 +110,12 @@ class Request:
     transact: Transacts
     address: str = ''
     links: Sequence[tuple[str, str]] = ()
+    place: Place | None = None
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What this process keeps of the service; no database is asked."""
+        return kept.at(self.place or (type(self), self.base))
 
     def demand(self, permission: str) -> None:
         """Raise Refused for an account that does not have a permission."""

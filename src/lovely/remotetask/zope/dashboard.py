@@ -127,7 +127,8 @@ class Dashboard(BrowserView):
                 TITLES[one], context)),
             csrf.of_service(self._run, user or '') if authenticator is None
             else _PloneTokens(request), self._run, self._transact(),
-            request.getClientAddr(), self._links())
+            request.getClientAddr(), self._links(),
+            (context._p_jar.db(), context._p_oid))
 
     def user(self) -> str | None:
         """The name of the account; None: a visitor without a login."""

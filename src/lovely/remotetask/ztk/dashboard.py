@@ -23,6 +23,7 @@ from lovely.remotetask.host import visit
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web import requests
 from lovely.remotetask.web import surface
+from lovely.remotetask.web.pages import compiled
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -81,6 +82,7 @@ class Dashboard(BrowserView):
         url = urllib.parse.urlsplit(absoluteURL(service, request))
         environ = request._environ
         user = self._user()
+        jar: Any = service._p_jar
         return requests.Request(
             request.method, '/'.join(self._names),
             dict(urllib.parse.parse_qsl(environ.get('QUERY_STRING', ''),
@@ -91,7 +93,8 @@ class Dashboard(BrowserView):
             self._body, f'{url.path}/{NAME}', f'{url.scheme}://{url.netloc}',
             user, lambda one: bool(checkPermission(one, service)),
             csrf.of_service(self._run, user), self._run,
-            self._transact(service), environ.get('REMOTE_ADDR', ''))
+            self._transact(service), environ.get('REMOTE_ADDR', ''),
+            place=(jar.db(), service._p_oid))
 
     def _user(self) -> str:
         """The name of the account; '': a visitor without a login."""
@@ -125,6 +128,11 @@ class Dashboard(BrowserView):
         jar: Any = service._p_jar
         return functools.partial(visit, jar.db(), host.path_of(service), host,
                                  writes=True)
+
+
+def prepare_pages(event: Any) -> None:
+    """Let the first page be quick; listens to IProcessStarting."""
+    compiled.begin()
 
 
 class OtherMethods:

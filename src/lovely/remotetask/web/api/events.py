@@ -45,7 +45,7 @@ def show(call: Call) -> object:
     """
     check_query(call.query, *QUERY)
     after = call.headers.get('last-event-id') or call.query.get('after') or ''
-    limit = _limit(call.query.get('limit') or '100')
+    limit = _limit(call.query.get('limit', '100'))
     found: Any = call.run(lambda service: _look(service, after, limit), False)
     if _STREAM not in call.headers.get('accept', ''):
         return found

@@ -98,7 +98,8 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
             type=_TEXT, message=_TEXT, traceback=_MAYBE_TEXT, attempt=_WHOLE,
             time=_MOMENT))),
     'Page': _object(('jobs', 'next'), jobs=_list(
-        {'$ref': '#/components/schemas/Summary'}), next=_NEXT, paused=_YES),
+        {'$ref': '#/components/schemas/Summary'}), next=_NEXT, looked=_WHOLE,
+        paused=_YES),
     'NewJob': _closed(
         ('task',), task=_TEXT, input={}, priority=_PRIORITY, delay=_DELAY,
         key=_MAYBE_TEXT,
@@ -161,7 +162,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 }
 
 _LIST = {
-    'status': {'type': 'string', 'enum': [*STATUSES, SCHEDULED]},
+    'status': {'type': 'string', 'enum': [*STATUSES, SCHEDULED, '']},
     'start': _TEXT,
     'after': {'type': 'string', 'pattern': '^[0-9]{0,18}$'},
     'hours': {'type': 'integer', 'minimum': 1, 'maximum': 720, 'default': 1},

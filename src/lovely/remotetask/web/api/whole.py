@@ -55,7 +55,7 @@ def pause(call: Call) -> object:
 def history(call: Call) -> object:
     """What has ended lately, by minute or hour."""
     check_query(call.query, *HISTORY)
-    text = call.query.get('hours') or '1'
+    text = call.query.get('hours', '1')
     if not text.isascii() or not text.isdecimal() or len(text) > 4:
         raise UsageError(f'hours has to be a whole number from 1 to 720, not '
                          f'{text!r:.80}')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import urllib.parse
@@ -10,14 +9,15 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field
-from importlib import resources
 from typing import Any
 
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.web import assets
+from lovely.remotetask.web.pages import live
 from lovely.remotetask.web.pages import words
+from lovely.remotetask.web.pages.compiled import template
 from lovely.remotetask.web.requests import DEFAULT_LIMIT
 from lovely.remotetask.web.requests import Refused
 from lovely.remotetask.web.requests import Request
@@ -51,8 +51,8 @@ HEADERS = {
 _TITLES = {400: 'That did not work', 401: 'Please log in',
            403: 'Not allowed', 404: 'Nothing here', 405: 'Not this way',
            409: 'Nothing was changed', 413: 'Too large',
-           415: 'Wrong kind of data', 500: 'The server failed',
-           503: 'Try again'}
+           415: 'Wrong kind of data', 429: 'Too often',
+           500: 'The server failed', 503: 'Try again'}
 
 #: What a redirect tells the next page: code -> text for one, text for many.
 #: A code and a number, because a text in an address could say anything.
@@ -101,27 +101,16 @@ class Page:
     status: int = 200
 
 
-@functools.cache
-def templates() -> Any:
-    """All templates, compiled at their first use."""
-    from chameleon import PageTemplateLoader
-
-    folder = resources.files(__package__) / 'templates'
-    return PageTemplateLoader(str(folder), '.pt', auto_reload=False)
-
-
-def compile_all() -> None:
-    """Compile each template now: at its first use that takes 0.1 to 0.4 s."""
-    folder = resources.files(__package__) / 'templates'
-    for file in folder.iterdir():
-        if file.name.endswith('.pt'):
-            templates()[file.name.removesuffix('.pt')].cook_check()
-
-
 def page(view: Callable[[Request, str], Page]
          ) -> Callable[[Request, str], Response]:
     """An answer that shows what ``view`` finds."""
-    return lambda request, part: render(request, view(request, part))
+    def answer(request: Request, part: str) -> Response:
+        def make() -> Response:
+            return render(request, view(request, part))
+
+        return live.answer(request, make) if request.is_live else make()
+
+    return answer
 
 
 def render(request: Request, page: Page) -> Response:
@@ -130,28 +119,26 @@ def render(request: Request, page: Page) -> Response:
     For the script of a page that is open, without the frame and its token, so
     that an answer in which nothing has changed has the tag of the one before.
     """
-    live = request.is_live
-    text = templates()[page.template].render(
-        layout=templates()['live' if live else 'layout'],
-        parts=templates()['parts'],
+    is_live = request.is_live
+    text = template(page.template).render(
+        layout=template('live' if is_live else 'layout'),
+        parts=template('parts'),
         page=page, base=request.base, words=words, may=_may(request),
         # No asset and no token changes in what is asked again and again.
-        csrf=None if live else {'name': request.csrf.field,
+        csrf=None if is_live else {'name': request.csrf.field,
                                 'value': request.csrf.token()},
         styles=assets.address(request.base, 'styles.css'),
         script=assets.address(request.base, 'live.js'),
         icon=assets.address(request.base, 'icon.svg'),
         navigation=_navigation(request, page), links=request.links,
-        user=request.user, message='' if live else _message(request.query),
+        user=request.user, message='' if is_live else _message(request.query),
         reload=_address(request),
         **page.data)
-    if live:
+    if is_live:
         body = text.encode('utf-8', 'replace')
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        headers = {**HEADERS, 'ETag': tag}
-        if request.headers.get('if-none-match') == tag:
-            return Response(304, 'text/html; charset=utf-8', b'', headers)
-        return Response(page.status, 'text/html; charset=utf-8', body, headers)
+        return Response(page.status, 'text/html; charset=utf-8', body,
+                        {**HEADERS, 'ETag': tag})
     # Chameleon leaves the document type out.
     body = f'<!DOCTYPE html>\n{text}'.encode('utf-8', 'replace')
     return Response(page.status, 'text/html; charset=utf-8', body, HEADERS)

@@ -23,6 +23,10 @@ TEXTS = ('task', 'key', 'submitter', 'error')
 
 _PAGE = 50
 
+# For how long (seconds) a page with a filter looks: after that it shows what
+# it has found, and leads further.
+_SECONDS = 0.15
+
 _CHOICES = ('queued', 'processing', 'scheduled', 'start later', 'completed',
             'error', 'cancelled')
 
@@ -73,15 +77,18 @@ def _one(request: Request, jobid: str) -> frame.Page:
 def _look(service: TaskService, status: str | None, start: str | None,
           wanted: dict[str, str]) -> dict[str, Any]:
     found = presenter.jobs(service, status=status, start=start, limit=_PAGE,
-                           **wanted)
-    stats = presenter.stats(service)
+                           seconds=_SECONDS if wanted else None, **wanted)
+    number = presenter.counts(service)
+    count = len(found['jobs'])
     if status is None:
-        total = sum(stats[one] for one in _CHOICES)
+        total = sum(number[one] for one in _CHOICES)
     else:
-        total = stats.get(status, len(found['jobs']))
+        total = number.get(status, count)
     return {
         'rows': [row(one) for one in found['jobs']],
         'next': found['next'],
         'total': words.count(total, 'job', 'jobs'),
+        'looked': words.number(found['looked']) if wanted else None,
+        'count': words.number(count) if count else 'none',
         'tasks': sorted(service.getAvailableTasks()),
     }

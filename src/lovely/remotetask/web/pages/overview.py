@@ -39,7 +39,8 @@ def show(request: Request, part: str) -> Page:
 
 def _look(service: TaskService, hours: int) -> dict[str, Any]:
     stats = presenter.stats(service)
-    workers = presenter.workers(service)['workers']
+    workers = [one for one in presenter.workers(service)['workers']
+               if one['live']]
     queued, oldest = stats['queued'], stats['oldest']
     busy = sum(len(worker['jobs']) for worker in workers)
     threads = sum(len(worker['slots']) for worker in workers)

@@ -22,6 +22,8 @@ def _row(worker: dict[str, Any]) -> dict[str, Any]:
         'id': worker['id'],
         'host': worker['host'],
         'since': words.moment(worker['since']),
+        'stale': not worker['live'],
+        'sign': words.moment(worker['lastSign']),
         'threads': words.number(len(worker['slots'])),
         'evidence': ', '.join(worker['evidence']) or 'none',
         'jobs': [{'id': str(one['id']), 'task': one['task'] or '?',

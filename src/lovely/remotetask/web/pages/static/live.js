@@ -24,8 +24,7 @@
 
   // A part in which the reader works stays as it is.
   const isUsed = (part) => {
-    if (part.contains(document.activeElement)) return true;
-    if (part.querySelector('input:checked')) return true;
+    if (part.contains(document.activeElement) || part.querySelector('input:checked')) return true;
     const chosen = getSelection();
     return !chosen.isCollapsed && part.contains(chosen.anchorNode);
   };
@@ -50,8 +49,9 @@
       const headers = {'X-Remotetask-Live': '1', 'If-None-Match': tag};
       const answer = await fetch(location.href, {headers, redirect: 'manual', cache: 'no-store'});
       const found = answer.ok && new DOMParser().parseFromString(await answer.text(), 'text/html').querySelector('[data-remotetask]');
-      if (answer.status === 304) {
-        wait = Math.min(wait * 1.25, slow);
+      if (answer.status === 304 || answer.status === 429) {
+        // 429: many pages are open, and this one is as good as it was.
+        wait = Math.max(answer.headers.get('Retry-After') * 1e3, Math.min(wait * 1.25, slow));
       } else if (answer.ok ? !found : [0, 401, 403].includes(answer.status)) {
         // 0: it leads elsewhere, to a login.
         say('You are signed out. Reload the page.');
