@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 # At how many entries one page of a listing looks while it selects some.
 _FILTER_LOOKS = 750
 
+# At so many it looks however late it is: they come in one round trip.
+_LEAST_LOOKS = 100
+
 #: status -> the lanes in which such jobs stand, in the order of a listing.
 _LANES = {
     PROCESSING: ('running',),
@@ -96,7 +99,8 @@ def page(queue: JobQueue, status: str | None, selection: Selection,
         # The cursor is the first entry of the next page, so that a page
         # does not depend on the entry before it still being there.
         if len(found) == limit or looks == most or (
-                looks and end is not None and monotonic() >= end):
+                looks >= _LEAST_LOOKS and end is not None
+                and monotonic() >= end):
             return Page(found, f'{name}.{key}', looks)
         looks += 1
         job = look(queue.jobs, jobid)
