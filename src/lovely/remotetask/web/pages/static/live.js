@@ -1,6 +1,6 @@
 // Keeps the parts of a page new, and shows its times in the reader's zone.
 (() => {
-  const first = 3e3, slow = 1e4, slowest = 6e4;
+  const first = 3e3, slow = 1e4;
   const button = document.getElementById('live');
   const message = document.getElementById('message');
   let wait = first, timer = 0, tag = '', lost = false;
@@ -28,13 +28,12 @@
     const chosen = getSelection();
     return !chosen.isCollapsed && part.contains(chosen.anchorNode);
   };
-  const opened = (part) => [...part.querySelectorAll('details')].map((one) => one.open);
   const replace = (old, fresh) => {
     const text = fresh.innerHTML;
     if (old.dataset.text === text || isUsed(old)) return;
-    const before = opened(old), now = fresh.querySelectorAll('details');
+    const before = old.querySelectorAll('details'), now = fresh.querySelectorAll('details');
     // What the reader has opened or closed stays so.
-    if (before.length === now.length) now.forEach((one, place) => { one.open = before[place]; });
+    if (before.length === now.length) now.forEach((one, at) => { one.open = before[at].open; });
     const part = document.importNode(fresh, true);
     part.dataset.text = text;
     show(part);
@@ -70,7 +69,7 @@
     } catch {
       lost = true;
       say('The connection is lost; trying again.');
-      wait = Math.min(wait * 2, slowest);
+      wait = Math.min(wait * 2, 6e4);
     }
     next();
   };
