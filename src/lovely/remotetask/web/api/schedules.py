@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.schedule import FIELDS
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import presenter
@@ -39,8 +40,13 @@ def list_some(call: Call) -> object:
 def show(call: Call) -> object:
     """One schedule, with its input."""
     check_query(call.query)
-    return call.run(lambda service: presenter.schedule_of(
-        service, call.jobid), False)
+    try:
+        return call.run(lambda service: presenter.schedule_of(
+            service, call.jobid), False)
+    except InvalidTransition as error:
+        raise Refused(404, f'schedule {error.jobid} is over '
+                           f'({error.source}); see jobs/{error.jobid}'
+                      ) from None
 
 
 def edit(call: Call) -> object:
