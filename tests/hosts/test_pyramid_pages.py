@@ -2,30 +2,18 @@
 
 import dataclasses
 import os
-import re
 import subprocess
-import textwrap
-from pathlib import Path
 
-import browser_steps
 import pytest
 import web_tasks
+from documents import HOWTO
+from documents import file_of
 from waiting import answers
 from waiting import free_port
 from waiting import wait_until
 from web_checks import *  # noqa: F403
 from web_host import WebHost
 from web_host import filled
-
-HOWTO = Path(__file__).parents[2] / 'docs' / 'howto'
-
-
-def file_of(page, name):
-    """A file that a page of the documentation shows."""
-    text = (HOWTO / page).read_text(encoding='utf-8')
-    found, = re.findall(
-        rf':caption: {re.escape(name)}\n\n((?:   .*\n|\n)+)', text)
-    return textwrap.dedent(found)
 
 pytestmark = pytest.mark.environment('pyramid')
 
@@ -147,7 +135,7 @@ def test_both_applications_have_services_of_their_own(web_host):
 def test_the_application_of_the_howto(environment, tmp_path):
     """It shows the pages to those whom its policy lets in."""
     (tmp_path / 'watched.py').write_text(
-        file_of('watch-jobs-in-a-browser.rst', 'watched.py'))
+        file_of(HOWTO / 'watch-jobs-in-a-browser.rst', 'watched.py'))
     done = subprocess.run(
         [environment.python, '-c', '''
 from webtest import TestApp
@@ -162,47 +150,3 @@ for user in ('mia', 'ben', 'eve'):
     assert done.returncode == 0, done.stderr
     assert done.stdout.split('\n')[:3] == [
         'mia 200 True', 'ben 200 False', 'eve 403 False']
-
-
-def test_the_page_about_an_order(environment, tmp_path):
-    """A user sees how the job goes that the application has added."""
-    (tmp_path / 'orders.py').write_text(
-        file_of('show-a-job-on-a-page.rst', 'orders.py'))
-    port = free_port()
-    with open(tmp_path / 'log', 'w') as log:
-        process = subprocess.Popen(
-            [environment.python, '-c', f'''
-import orders
-import waitress
-waitress.serve(orders.main({{}}, **{{'zodbconn.uri': 'file://Data.fs'}}),
-               listen='127.0.0.1:{port}')
-'''], cwd=tmp_path, stdout=log, stderr=log,
-            env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
-    host = WebHost('orders', port, '', {
-        'mia': {'X-User': 'mia'}, 'ben': {'X-User': 'ben'}})
-    try:
-        wait_until(lambda: answers(port), (tmp_path / 'log').read_text,
-                   processes=[process])
-        place = host.ask('POST', '/order', raw=True, who='mia').headers[
-            'Location'].removeprefix(host.origin)
-        jobid = place.rpartition('/')[2]
-        with browser_steps.browsing() as browser:
-            # The application has no icon, which a browser asks for.
-            with browser_steps.window(
-                    browser, host, 'mia', silent=False) as page:
-                page.goto(f'{host.origin}{place}')
-                page.locator('[data-status=completed]').wait_for()
-                assert page.locator('p').inner_text().strip() == (
-                    f'Job {jobid}: completed')
-            # The job of another one: the text stays that the page had.
-            with browser_steps.window(
-                    browser, host, 'ben', silent=False) as page:
-                with page.expect_response('**/api/v1/jobs/*') as answer:
-                    page.goto(f'{host.origin}{place}')
-                assert answer.value.status == 403
-                assert page.locator('[data-status]').count() == 0
-                assert page.locator('p').inner_text() == (
-                    f'Job {jobid}: completed')
-    finally:
-        process.terminate()
-        process.wait(60)

@@ -369,6 +369,20 @@ def test_a_wrong_cursor_of_events(site, query):
     assert ask(site, 'GET', f'events?{query}').status == 400
 
 
+@pytest.mark.parametrize(('login', 'status'), [
+    (None, 403), ('Basic bWU6eA==', 403), ('Bearer', 403), ('NTLM x', 403),
+    ('Bearer x', 200), ('bearer x', 200)])
+def test_a_foreign_page_may_have_a_token(site, service, login, status):
+    """No browser sends one on its own; the host has looked at it before."""
+    jobid = service(lambda service: service.add('echo', 1))
+    headers = {} if login is None else {'authorization': login}
+    for more in ({'origin': 'http://elsewhere.example'},
+                 {'sec_fetch_site': 'cross-site'}):
+        answer = site.ask('POST', f'api/v1/jobs/{jobid}/cancel', body=b'{}',
+                          content_type='application/json', **headers, **more)
+        assert answer.status == status
+
+
 # --- what is asked again and again -------------------------------------------
 
 def test_an_answer_that_is_known_is_not_sent_again(site, service):

@@ -446,6 +446,8 @@ def test_a_schedule_is_ended_by_json(api, service, nightly):
     assert api('DELETE', f'schedules/{nightly}') == (204, None)
     assert service(lambda service: service.getStatus(nightly)) == 'cancelled'
     assert api('DELETE', f'schedules/{nightly}')[0] == 409
+    status, told = api('GET', f'schedules/{nightly}')
+    assert status == 404 and 'is over (cancelled)' in told['detail']
 
 
 def test_json_about_what_is_no_schedule(api, service):

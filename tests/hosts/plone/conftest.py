@@ -1,7 +1,6 @@
 """A Plone site: its database on a ZEO server, served on a free port."""
 
 import os
-import re
 import signal
 import subprocess
 import textwrap
@@ -10,8 +9,8 @@ import urllib.parse
 import urllib.request
 import xmlrpc.client
 from base64 import b64encode
-from pathlib import Path
 
+import documents
 import pytest
 import waiting
 import web_tasks
@@ -69,16 +68,7 @@ site.acl_users.userFolderAddUser('sam', 'secret-of-sam',
 transaction.commit()
 """
 
-HOWTO = (Path(__file__).parents[3] / 'docs' / 'howto'
-         / 'show-a-job-on-a-page.rst').read_text(encoding='utf-8')
-
-
-def file_of(name):
-    """A file that the page of the documentation shows."""
-    found, = re.findall(
-        rf':caption: {re.escape(name)}\n\n((?:   .*\n|\n)+)', HOWTO)
-    return textwrap.dedent(found)
-
+PAGE = documents.HOWTO / 'show-a-job-on-a-page.rst'
 
 #: An add-on as people write them; found by its entry point alone.
 ADDON = {
@@ -106,8 +96,8 @@ ADDON = {
       permission="zope2.View" />
 </configure>
 """,
-    'plonejobs/order.py': file_of('order.py'),
-    'plonejobs/order.pt': file_of('order.pt'),
+    'plonejobs/order.py': documents.file_of(PAGE, 'order.py'),
+    'plonejobs/order.pt': documents.file_of(PAGE, 'order.pt'),
     'plonejobs/tasks.py': """
 from AccessControl import getSecurityManager
 from Acquisition import aq_base

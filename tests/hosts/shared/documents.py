@@ -12,6 +12,17 @@ BLOCK = re.compile(
     r'((?:   .*\n|\n)+)', re.M)
 
 
+#: Where the pages are that people follow.
+HOWTO = Path(__file__).parents[3] / 'docs' / 'howto'
+
+
+def file_of(document, name):
+    """The file of this name (its caption) that a document (Path) shows."""
+    found, = (block for _, caption, block in BLOCK.findall(
+        document.read_text(encoding='utf-8')) if caption == name)
+    return textwrap.dedent(found).strip() + '\n'
+
+
 def steps(text):
     """What the reader does: ('file', name, text) or ('run', line, output)."""
     for kind, name, block in BLOCK.findall(text):

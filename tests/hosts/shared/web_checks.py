@@ -9,6 +9,7 @@ import os
 import re
 import threading
 import time
+from base64 import b64encode
 
 import browser_steps
 import pytest
@@ -251,8 +252,18 @@ def test_programs_are_answered_in_json(web_host):
     assert (status, job['input']) == (200, data)
     status, told = call('POST', 'jobs', {'task': 'nothing'})
     assert status == 400 and 'does not exist' in told['detail']
-    status, told = call('POST', f'{path}/cancel', {}, Origin='null')
-    assert status == 403
+    # A token is sent by no browser on its own; all other logins are.
+    kind, _, token = web_host.people['manager'].get(
+        'Authorization', '').partition(' ')
+    headers = {} if kind != 'Bearer' else {
+        'Authorization': 'Basic ' + b64encode(f'me:{token}'.encode()).decode()}
+    for origin in ('null', 'http://elsewhere.example'):
+        status, told = call('POST', f'{path}/cancel', {}, Origin=origin,
+                            **headers)
+        assert status == 403 and 'did not come from this site' in told[
+            'detail']
+    if kind == 'Bearer':
+        assert call('POST', f'{path}/cancel', {}, Origin='null')[0] == 200
     assert call('POST', f'{path}/cancel', {})[1]['status'] == 'cancelled'
     assert call('DELETE', path)[0] == 204
     assert call('GET', path)[0] == 404

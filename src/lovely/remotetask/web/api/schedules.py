@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.bounds import whole
+from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.plan import PLANNED
@@ -53,8 +54,13 @@ def show(call: Call) -> object:
     if count is None:
         raise UsageError(f'runs has to be a whole number from 0 to '
                          f'{MOST_RUNS}, not {given!r:.80}')
-    return call.run(lambda service: presenter.schedule_of(
-        service, call.jobid, count), False)
+    try:
+        return call.run(lambda service: presenter.schedule_of(
+            service, call.jobid, count), False)
+    except InvalidTransition as error:
+        raise Refused(404, f'schedule {error.jobid} is over '
+                           f'({error.source}); see jobs/{error.jobid}'
+                      ) from None
 
 
 def edit(call: Call) -> object:
