@@ -91,6 +91,17 @@ def test_links_stay_below_the_mount_point(web_host):
         assert 'immutable' in answer.headers['Cache-Control']
 
 
+def test_a_supervisor_is_answered(web_host):
+    """By a look in a thread of its own, which finds the service, too."""
+    for path, word in ('healthz', 'ok\n'), ('readyz', 'ready\n'):
+        answer = web_host.get(path, who='anonymous')
+        assert (answer.status, answer.text) == (200, word)
+    found = json.loads(web_host.get('readyz').text)
+    assert found['ready'] and not found['paused'] and found['queued'] >= 0
+    assert web_host.get('readyz?workers=99',
+                        who='anonymous').text == 'not ready\n'
+
+
 def test_a_name_of_odd_characters(web_host):
     """What is not there is told in our words, and links lead back."""
     answer = web_host.get('api/v1/tasks/a%0Ab%C3%A4')
