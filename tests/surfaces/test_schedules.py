@@ -473,6 +473,7 @@ def test_a_plan_by_the_form_and_back(site, service):
     text = site.post('schedules/add', task='echo', **TIMES, **typed,
                      preview='1').body.decode()
     assert text.count('<li>') == 5 and 'Next runs' in text
+    assert text.count(' 02:30 in Europe/Vienna)</li>') == 5
     site.post('schedules/add', task='echo', **TIMES, **typed)
     (jobid,) = service(lambda service: list(service.jobs))
     assert plan_of(service, jobid) == PLAN

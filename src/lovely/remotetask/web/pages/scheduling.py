@@ -15,6 +15,7 @@ from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.log import trace
+from lovely.remotetask.schedule import zones
 from lovely.remotetask.schedule.fields import check_fields
 from lovely.remotetask.schedule.plan import check_plan
 from lovely.remotetask.schedule.rule import MISSED
@@ -324,8 +325,11 @@ def _numbers(text: str) -> list[int]:
 
 def _preview(request: Request, times: Mapping[str, Any],
              options: Mapping[str, Any], problems: Mapping[str, str]
-             ) -> list[dict[str, str] | None]:
-    """The next runs of a schedule; of one with a problem, none."""
+             ) -> list[dict[str, Any]]:
+    """The next runs of a schedule, also as its own zone has them.
+
+    Of one with a problem, none.
+    """
     if problems.keys() & {*_TIMES, *_LINES, *_CHOICES, 'delay'}:
         return []
     now: Any = request.run(lambda service: service.clock.now(), False)
@@ -335,8 +339,11 @@ def _preview(request: Request, times: Mapping[str, Any],
     fields, delay, plan = check_plan(
         [given.pop(name) for name in _TIMES], options.get('delay'), now,
         **given)
-    return [words.moment(iso(at)) for at in Rule.of(
-        fields, delay, plan).upcoming(now, _PREVIEW)]
+    rule = Rule.of(fields, delay, plan)
+    return [{'at': words.moment(iso(at)),
+             'local': '' if rule.timezone == 'UTC' else zones.local(
+                 rule.timezone, at)[:16].replace('T', ' ')}
+            for at in rule.upcoming(now, _PREVIEW)]
 
 
 def _note(request: Request, what: str) -> None:
