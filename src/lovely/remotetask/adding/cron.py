@@ -11,7 +11,9 @@ from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import ON_DUPLICATE_CRON
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
@@ -49,10 +51,7 @@ def add_cron(service: TaskService, given: Any, input: Any,
     task, _ = jobs.check_task(service, given, priority)
     # Tried out first: a schedule that never occurs must not draw an id.
     wanted = make(0, task, None)
-    if wanted.next_run(service.clock.now()) is None:
-        raise InvalidSchedule(
-            'no schedule: give at least one of minute, hour, dayOfMonth, '
-            'month, dayOfWeek, or a delay')
+    _check_times(service, wanted)
     if type(enabled) is not bool:
         raise UsageError(f'enabled is {shown(enabled)}; give True or False')
     if not enabled and delay is not None:
@@ -66,8 +65,9 @@ def add_cron(service: TaskService, given: Any, input: Any,
         holder = service.jobqueue.uniques.holder(key, service.jobs)
         if holder is not None and not is_final(holder.status):
             if onDuplicate == 'update':
-                return _update(service, holder, wanted, input, priority,
-                               runAs)
+                return _update(
+                    service, holder, wanted, input, priority,
+                    jobs.find_submitter(service, service.host, runAs))
             if onDuplicate == 'keep':
                 _tell_difference(service, holder, wanted)
     return jobs.add_one(
@@ -75,8 +75,30 @@ def add_cron(service: TaskService, given: Any, input: Any,
         'keep' if onDuplicate == 'update' else onDuplicate, runAs)
 
 
+def change_cron(service: TaskService, job: CronJob, task: str, input: Any,
+                times: dict[str, Any], delay: float | None) -> None:
+    """Give a cron job another task, input or schedule.
+
+    It keeps its priority, and the principal as whom it runs.
+    Arguments: ``times``, the five fields by their names.
+    Raises: as ``add_cron``; InvalidTransition for a job that is over.
+    """
+    wanted = CronJob(0, task, None, **times, delay=delay)
+    _check_times(service, wanted)
+    if is_final(job.status):
+        raise InvalidTransition(job.id, str(job.status), CRONJOB)
+    _update(service, job, wanted, input, job.priority, job.submitter)
+
+
+def _check_times(service: TaskService, wanted: CronJob) -> None:
+    if wanted.next_run(service.clock.now()) is None:
+        raise InvalidSchedule(
+            'no schedule: give at least one of minute, hour, dayOfMonth, '
+            'month, dayOfWeek, or a delay')
+
+
 def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
-            priority: int, runAs: Any) -> int:
+            priority: int, submitter: str | None) -> int:
     """Let a job be as the one that was asked for.
 
     What does not differ is not written: that would undo a run.
@@ -85,7 +107,6 @@ def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
         raise DuplicateJob(job.key, job.id)
     queue, jar, host = service.jobqueue, caller.jar_of(service), service.host
     queue.check_owned(job)
-    submitter = jobs.find_submitter(service, host, runAs)
     _, task = jobs.check_task(service, wanted.task, priority)
     packed, size = jobs.check_input(task, wanted.task, input, jar, host)
     values = {name: value or None for name, value in (

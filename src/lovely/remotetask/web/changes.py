@@ -6,14 +6,17 @@ the permission, and brings the transaction.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.adding.cron import change_cron
 from lovely.remotetask.bulk import RETRIED
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.job import CronJob
 from lovely.remotetask.store.records import look
 from lovely.remotetask.web import plain
 from lovely.remotetask.web.presenter import is_remote
@@ -23,10 +26,14 @@ if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
 
 
+#: An input that is not given: the job keeps the one it has.
+UNCHANGED = object()
+
+
 def add_schedule(service: TaskService, task: object, input: object = None,
                  key: object = None, onDuplicate: object = 'keep',
                  enabled: object = True, priority: object = 0,
-                 **fields: object) -> int:
+                 delay: object = None, **fields: object) -> int:
     """Add a schedule for a caller outside of the application.
 
     Arguments: ``fields``, lists of int by the names of FIELDS; the others as
@@ -36,14 +43,44 @@ def add_schedule(service: TaskService, task: object, input: object = None,
     Txn: the caller commits.
     """
     given: dict[str, Any] = {'key': key, 'onDuplicate': onDuplicate,
-                             'enabled': enabled, 'priority': priority}
+                             'enabled': enabled, 'priority': priority,
+                             'delay': delay, **_times(fields)}
+    name, input = _check_added(service, task, input, priority)
+    return int(service.addCronJob(name, input, **given))
+
+
+def change_schedule(service: TaskService, jobid: object, task: object,
+                    input: object = UNCHANGED, delay: Any = None,
+                    **fields: object) -> None:
+    """Give a schedule, or a job that waits for a delay, another one.
+
+    Arguments: as ``add_schedule``; ``input``, UNCHANGED: the one it has stays.
+    Raises: as ``add_schedule``; JobNotFound; UsageError for any other job;
+    InvalidTransition for one that is over.
+    Txn: the caller commits.
+    """
+    jobid = job_id(jobid)
+    service.getStatus(jobid)    # raises JobNotFound
+    job: Any = look(service.jobs, jobid)
+    if not isinstance(job, CronJob):
+        raise UsageError(f'job {jobid} is no cron job: it has no schedule to '
+                         f'change')
+    keeps_input = input is UNCHANGED
+    name, input = _check_added(service, task, None if keeps_input else input,
+                               0, job.task)
+    if keeps_input:
+        # Also what is not plain data.
+        input = job.input
+    change_cron(service, job, name, input, _times(fields), delay)
+
+
+def _times(fields: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """The fields of a schedule as tuples.  Raises: UsageError."""
     for name, value in fields.items():
         if not isinstance(value, list):
             raise UsageError(f'{name} has to be a list of whole numbers, not '
                              f'{value!r:.80}')
-        given[name] = tuple(value)
-    name, input = _check_added(service, task, input, priority)
-    return int(service.addCronJob(name, input, **given))
+    return {name: tuple(value) for name, value in fields.items()}
 
 
 def add(service: TaskService, task: object, input: object = None,
@@ -80,9 +117,11 @@ def add(service: TaskService, task: object, input: object = None,
 
 
 def _check_added(service: TaskService, task: object, input: object,
-                 priority: object) -> tuple[str, object]:
+                 priority: object, known: str | None = None
+                 ) -> tuple[str, object]:
     """The name of the task, and the input as plain data.
 
+    Arguments: ``known``, a task that may stay although it is not remote.
     Raises: what ``add`` says.
     """
     if not isinstance(task, str):
@@ -95,7 +134,8 @@ def _check_added(service: TaskService, task: object, input: object,
     except InputRejected as error:
         raise InputRejected(f'the input cannot be taken: {error}') from None
     utility = service.getAvailableTasks().get(task)
-    if utility is not None and not is_remote(service, utility):
+    if (utility is not None and task != known
+            and not is_remote(service, utility)):
         raise ValueError('Task does not exist')
     return task, input
 

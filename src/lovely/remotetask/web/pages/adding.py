@@ -11,7 +11,6 @@ from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.log import trace
-from lovely.remotetask.task import check_against
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web import plain
@@ -76,7 +75,7 @@ def _add(request: Request, form: Mapping[str, list[str]],
          typed: Mapping[str, str], found: dict[str, Any]) -> int:
     fields = found['fields']
     if fields is None:
-        value = _json(typed.get('input', ''))
+        value = read_json(typed.get('input', ''))
     else:
         value = forms.read(fields, form)
         if any(field['problem'] for field in fields):
@@ -102,16 +101,15 @@ def _check(service: TaskService, name: str, fields: list[dict[str, Any]],
            value: dict[str, Any]) -> None:
     """Put the violations of a schema beside the fields that they are about."""
     schema: Any = service.getAvailableTasks()[name].inputSchema
-    for field in fields:
-        key = field['name'].removeprefix(forms.PREFIX)
-        found = check_against(schema[key], value[key]) if key in value else []
-        if found:
-            field['problem'] = '; '.join(found)
-    if any(field['problem'] for field in fields):
+    if forms.has_violations(schema, fields, value):
         raise InputRejected('Nothing was added: see the fields below.')
 
 
-def _json(text: str) -> Any:
+def read_json(text: str) -> Any:
+    """An input that was typed as JSON; None for no text.
+
+    Raises: InputRejected.
+    """
     if not text.strip():
         return None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from zope.schema.interfaces import IIterableVocabulary
 from zope.schema.interfaces import IText
 from zope.schema.interfaces import ITextLine
 
+from lovely.remotetask.task import check_against
 from lovely.remotetask.task import parameters
 from lovely.remotetask.web import plain
 
@@ -31,9 +33,11 @@ _KINDS = ((IChoice, 'choice'), (IBool, 'bool'), (IInt, 'int'),
           (ITextLine, 'line'), (IText, 'text'))
 
 
-def fields_of(task: Any) -> list[dict[str, Any]] | None:
+def fields_of(task: Any, prefix: str = PREFIX
+              ) -> list[dict[str, Any]] | None:
     """The fields of a form for a task's input.
 
+    Arguments: ``prefix``, what the names in the form begin with.
     Returns: None where the input is one JSON text: the task has no schema, or
     one with a field that no form can show.
     """
@@ -52,7 +56,8 @@ def fields_of(task: Any) -> list[dict[str, Any]] | None:
             if choices is None:
                 return None
         found.append({
-            'name': PREFIX + name, 'kind': kind, 'choices': choices,
+            'name': prefix + name, 'key': name, 'kind': kind,
+            'choices': choices,
             'title': str(field.title or name),
             'description': str(field.description or ''),
             'required': bool(field.required) and kind != 'bool',
@@ -81,7 +86,7 @@ def read(fields: list[dict[str, Any]], form: Mapping[str, list[str]]
     for field in fields:
         text = form.get(field['name'], [''])[0]
         field['value'] = text
-        name = field['name'].removeprefix(PREFIX)
+        name = field['key']
         try:
             value = _value(field, text)
         except ValueError as error:
@@ -93,6 +98,43 @@ def read(fields: list[dict[str, Any]], form: Mapping[str, list[str]]
             continue
         found[name] = value
     return found
+
+
+def fill(fields: list[dict[str, Any]], value: Mapping[str, Any]) -> bool:
+    """Let the fields show an input that is there.
+
+    Returns: False where one of them cannot show what it has.
+    """
+    for field in fields:
+        found = value.get(field['key'])
+        if field['kind'] == 'choice':
+            field['value'] = next(
+                (token for token, _, one in field['choices'] if one == found),
+                '')
+        else:
+            field['value'] = _shown(field['kind'], found)
+        # A browser's field for a moment takes none with a zone.
+        if getattr(found, 'tzinfo', None) is not None:
+            return False
+        with contextlib.suppress(ValueError):
+            if _value(field, field['value']) in (found, found or False):
+                continue
+        return False
+    return True
+
+
+def has_violations(schema: Any, fields: list[dict[str, Any]],
+                   value: Mapping[str, Any]) -> bool:
+    """Does an input that was read break its schema?
+
+    What is wrong is put beside the field that it is about.
+    """
+    for field in fields:
+        key = field['key']
+        found = check_against(schema[key], value[key]) if key in value else []
+        if found:
+            field['problem'] = '; '.join(found)
+    return any(field['problem'] for field in fields)
 
 
 def _value(field: dict[str, Any], text: str) -> Any:
