@@ -196,6 +196,23 @@ def build(name):
     return built
 
 
+def upstream():
+    """The folder of 0.5.2's package, from its release: we keep none of it.
+
+    Its code is Python 2's; its documents are what tests read.
+    """
+    place = PLACE / 'upstream-0.5.2'
+    with _alone(place.name):
+        if not place.exists():
+            made = PLACE / f'{place.name}-{os.getpid()}'
+            subprocess.run(
+                [sys.executable, '-m', 'uv', 'pip', 'install', '-q',
+                 '--no-deps', '--no-binary', 'lovely.remotetask', '--target',
+                 made, 'lovely.remotetask==0.5.2'], check=True)
+            made.rename(place)
+    return place / 'lovely' / 'remotetask'
+
+
 @contextmanager
 def _alone(name):
     """Only one process of a test run builds a thing; the others wait."""

@@ -112,15 +112,23 @@ class CronForm:
             except ValueError as error:
                 row['problem'] = str(error)
         wrong = any(row['problem'] for row in self.rows)
-        if self.stays is None and typed.get(ASKED) == self.task:
-            if self.fields is not None:
-                read = forms.read(self.fields, form)
-                wrong |= forms.has_violations(self._schema, self.fields, read)
-                self.input = {**self._others, **read}
-            elif _INPUT in typed:
-                self._read_text(typed[_INPUT])
+        if self.stays is None:
+            wrong |= self._read_input(form, typed)
         if wrong:
             raise InputRejected('Nothing was stored: see the fields below.')
+
+    def _read_input(self, form: Mapping[str, list[str]],
+                    typed: Mapping[str, str]) -> bool:
+        """Returns: is anything wrong with it?"""
+        if self.fields is None:
+            if _INPUT in typed:
+                self._read_text(typed[_INPUT])
+            return False
+        if typed.get(ASKED) != self.task:
+            return False
+        read = forms.read(self.fields, form)
+        self.input = {**self._others, **read}
+        return forms.has_violations(self._schema, self.fields, read)
 
     def _read_text(self, text: str) -> None:
         shown, self.text = self.text, text
