@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -83,13 +84,15 @@ class _CronJobForm(ServiceView):
 
     def _take(self, request: Request, form: cron_form.CronForm,
               given: dict[str, list[str]]) -> Response:
-        asks_anew = form.asks_anew(given.get(cron_form.ASKED, [''])[0])
+        if form.asks_anew(given.get(cron_form.ASKED, [''])[0]):
+            # The page that was sent knew of another task.
+            with suppress(InputRejected):
+                form.read(given)
+            return self._render(request, form, f'Nothing was stored yet: fill '
+                                               f'in below what {form.task} '
+                                               f'takes.')
         try:
             form.read(given)
-            if asks_anew:
-                # The page that was sent knew of another task.
-                raise InputRejected(f'Nothing was stored yet: fill in below '
-                                    f'what {form.task} takes.')
             jobid = request.run(lambda service: self._store(service, form),
                                 True)
         except InvalidTransition:

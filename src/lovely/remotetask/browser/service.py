@@ -25,7 +25,6 @@ from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
-from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import UNKNOWN
@@ -132,8 +131,7 @@ class JobsOverview(ServiceView):
         before = 0 if after is not None else start
         jobs, following = service.listJobs(start=after, limit=before + size)
         jobs = jobs[before:]
-        stats = presenter.stats(service)
-        total = sum(stats[name] for name in (*_OPEN, *FINAL))
+        total = presenter.total(service)
         may_edit = request.may(MANAGE)
         return {
             'rows': [self._row(service, job, place, may_edit)
