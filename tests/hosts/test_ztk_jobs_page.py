@@ -11,8 +11,10 @@ from foreign import foreign_page
 from web_checks import browser  # noqa: F401
 from web_host import WebHost
 from web_host import filled
+from ztk_instance import HOWTO
 from ztk_instance import VISITORS
 from ztk_instance import basic
+from ztk_instance import python
 from ztk_instance import serving
 from ztk_instance import with_people
 
@@ -180,6 +182,52 @@ def test_details_of_an_application(web_host):
     finally:
         press(web_host, 'CANCEL_ALL')
         press(web_host, 'CLEAN_ALL')
+
+
+def test_the_details_of_the_howto(environment, tmp_path):
+    def edit(files):
+        assert '<include file="details.zcml" />' in HOWTO.read_text()
+        with_people(files)
+        files['site.zcml'] = files['site.zcml'].replace(
+            '<securityPolicy',
+            '<include file="details.zcml" /><securityPolicy')
+
+    with serving(environment, tmp_path, edit) as server:
+        host = WebHost('ztk', server.port, '/tasks/@@dashboard', {
+            'manager': {'Authorization': basic('boss')}})
+        server.wait(server.proxy().add('greet', 'you <b>'))
+        assert 'greets <b>you &lt;b&gt;</b>' in ask(
+            host, 'GET', 'jobs.html').text
+
+
+_OURS = '<include package="lovely.remotetask" />'
+_MENUS = '<include package="zope.app.zcmlfiles" />'
+
+
+@pytest.mark.parametrize('includes', [_OURS, _OURS + _MENUS, _MENUS + _OURS])
+def test_menus_are_there_where_an_application_has_some(
+        environment, tmp_path, includes):
+    """In either order; and without zope.app.zcmlfiles there are none."""
+    has_menus = _MENUS in includes
+    said = python(environment, tmp_path, f'''
+import sys
+
+if not {has_menus}:
+    sys.modules['zope.app.zcmlfiles'] = None    # it is not installed
+import zope.component
+from zope.browsermenu.interfaces import IBrowserMenu
+from zope.configuration import xmlconfig
+from zope.publisher.browser import TestRequest
+
+from lovely.remotetask import TaskService
+
+xmlconfig.string("""<configure xmlns="http://namespaces.zope.org/zope"
+    i18n_domain="shop">{includes}</configure>""")
+found = TaskService(), TestRequest()
+print(zope.component.queryMultiAdapter(found, name='jobs.html') is not None,
+      zope.component.queryUtility(IBrowserMenu, 'zmi_views') is not None)
+''')
+    assert said == f'True {has_menus}\n'
 
 
 # --- in a browser ------------------------------------------------------------
