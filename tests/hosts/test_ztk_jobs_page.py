@@ -25,11 +25,11 @@ DETAILS = '''
   <include package="zope.browserpage" file="meta.zcml" />
   <browser:page xmlns:browser="http://namespaces.zope.org/browser"
                 for="lovely.remotetask.interfaces.IJob"
-                name="welcome_detail" class="details.Welcome"
+                name="welcome_detail" class="shop_details.Welcome"
                 permission="lovely.remotetask.View" />
   <browser:page xmlns:browser="http://namespaces.zope.org/browser"
                 for="lovely.remotetask.interfaces.IJob"
-                name="fail_detail" class="details.Broken"
+                name="fail_detail" class="shop_details.Broken"
                 permission="lovely.remotetask.View" />
 '''
 CODE = '''
@@ -50,7 +50,7 @@ class Broken:
 def web_host(environment, tmp_path_factory):
     place = tmp_path_factory.mktemp('ztk-jobs')
     web_tasks.install(place)
-    (place / 'details.py').write_text(CODE)
+    (place / 'shop_details.py').write_text(CODE)
 
     def edit(files):
         with_people(files)

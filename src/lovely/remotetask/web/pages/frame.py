@@ -139,6 +139,7 @@ def render(request: Request, page: Page) -> Response:
         # No asset and no token changes in what is asked again and again.
         csrf=None if live else {'name': request.csrf.field,
                                 'value': request.csrf.token()},
+        asset=functools.partial(assets.address, request.base),
         styles=assets.address(request.base, 'styles.css'),
         script=assets.address(request.base, 'live.js'),
         icon=assets.address(request.base, 'icon.svg'),

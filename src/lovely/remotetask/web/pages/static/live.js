@@ -11,15 +11,6 @@
   const show = (within) => {
     const all = within.querySelector('#all');
     if (all) all.hidden = false;
-    // The table of 0.5.2 has no room for links to jobs, nor for names of boxes.
-    for (const row of within.querySelectorAll('table.list tbody tr')) {
-      const cell = row.querySelector('.tableId');
-      const id = cell.textContent.trim(), link = document.createElement('a');
-      link.href = `${document.querySelector('.brand').getAttribute('href')}jobs/${id}`;
-      link.textContent = id;
-      cell.replaceChildren(link);
-      row.querySelector('input').setAttribute('aria-label', `Select job ${id}`);
-    }
     for (const one of within.querySelectorAll('time[datetime]')) {
       const at = new Date(one.dateTime);
       // A time without a zone is not ours to move.
