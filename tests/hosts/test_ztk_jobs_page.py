@@ -237,6 +237,9 @@ print(zope.component.queryMultiAdapter(found, name='jobs.html') is not None,
 def test_everybody_can_use_the_pages(web_host, open_page, scheme, width):
     """By axe-core; no page is wider than its window."""
     with filled(web_host) as made:
+        web_host.add('welcome', delay='3600', **{
+            'input.name': 'W' * 200, 'input.times': '1',
+            'input.tone': 'warm'})
         page = open_page('jobs.html', silent=False, color_scheme=scheme,
                          viewport={'width': width, 'height': 700})
 

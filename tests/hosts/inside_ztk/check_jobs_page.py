@@ -333,8 +333,9 @@ def test_one_of_100_000_jobs_is_loaded_for_each_row(driver, visits,
     assert '1 to 10 of 100\u202f000 found' in text
     # One more than there are rows: the next page begins with it.
     assert (len(cells(text, 'Id')), loaded) == (10, 11)
-    # The records are those of the counters; they are the same for few jobs.
-    assert many < few + 30, (few, many)
+    # The records are those of the lanes and their counters; each of 64 lanes
+    # is a tree, which is two levels higher at most.
+    assert many <= few + 128, (few, many)
     link = html.unescape(re.search(
         r'rel="next" href="/site/tasks/@@([^"]*)"', text)[1])
     assert loads(link)[1] == 11
