@@ -317,7 +317,7 @@ def test_without_a_script(web_host, open_page):
         # Now it asks for what this task takes.
         page.get_by_label('Name').fill('Zoë')
         page.get_by_role('button', name='Add', exact=True).click()
-        page.wait_for_url('**/@@jobs.html?done=cron')
+        page.wait_for_url('**/@@jobs.html?done=added')
         row = page.locator('table.list tr', has_text='welcome')
         assert 'for Zoë' in row.inner_text()
 

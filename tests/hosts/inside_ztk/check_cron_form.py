@@ -122,14 +122,14 @@ def test_a_cron_job_as_it_is_typed(driver, visits):
                  month='12', dayOfWeek='6 0', taskinput='{"a": [1]}')
     assert answer.status_int == 303
     assert answer.headers['Location'] == (
-        '/site/tasks/@@jobs.html?done=cron')
+        '/site/tasks/@@jobs.html?done=added')
     job = job_of(driver)
     assert [job[name] for name in TIMES] == [
         (4, 16), (0, 30), (1, 31), (12,), (0, 6)]
     assert (job['task'], job['input'], job['delay'], job['submitter']) == (
         'echo', {'a': [1]}, None, 'zope.mgr')
     assert 'The cron job was added.' in visits.get(
-        'jobs.html?done=cron').text
+        'jobs.html?done=added').text
 
 
 def test_a_delay(driver, visits):

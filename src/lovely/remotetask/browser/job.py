@@ -130,7 +130,7 @@ class AddCronJob(_CronJobForm):
     _title = 'Add a cron job'
     _name = 'form.actions.add'
     _label = 'Add'
-    _done = 'cron'
+    _done = 'added'
 
     def _here(self) -> str:
         return address_of(self._service(), self.request, '@@addcronjob.html')

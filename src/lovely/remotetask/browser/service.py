@@ -59,7 +59,7 @@ _MESSAGES = {
     'all': 'All jobs cancelled',
     'started': 'Processing was started.',
     'stopped': 'Processing was stopped.',
-    'cron': 'The cron job was added.',
+    'added': 'The cron job was added.',
     'edited': 'The cron job was changed.',
 }
 
