@@ -86,7 +86,8 @@ class Request:
     permission (VIEW, ADD, MANAGE); ``csrf``, see there; ``run``, calls
     ``function(service)`` in the request's transaction, see presenter.Run;
     ``transact``, the same in transactions of its own, see bulk.Transact;
-    ``links``, titles and addresses that lead back into the host.
+    ``links``, titles and addresses that lead back into the host; ``here``, the
+    absolute path of a page that is not below the mount point.
     """
 
     method: str
@@ -104,6 +105,7 @@ class Request:
     transact: Transacts
     address: str = ''
     links: Sequence[tuple[str, str]] = ()
+    here: str = ''
 
     def demand(self, permission: str) -> None:
         """Raise Refused for an account that does not have a permission."""

@@ -53,12 +53,17 @@ def lines(typed: Mapping[str, str], problems: Mapping[str, str],
                 ('delay', 'Delay', delay, ''))]
 
 
-def look(service: TaskService, name: str) -> dict[str, Any]:
-    """The tasks that may be added, and what a form asks for one of them."""
+def look(service: TaskService, name: str, input_name: str = 'input'
+         ) -> dict[str, Any]:
+    """The tasks that may be added, and what a form asks for one of them.
+
+    Arguments: ``input_name``, see forms.asked.
+    """
     names = presenter.available_tasks(service)
     known = name in names
     task = service.getAvailableTasks()[name] if known else None
-    return {'tasks': names, 'known': known, 'asked': forms.asked(task)}
+    return {'tasks': names, 'known': known,
+            'asked': forms.asked(task, input_name)}
 
 
 def add(request: Request, part: str) -> Response:

@@ -106,7 +106,7 @@ def add(request: Request, part: str) -> Response:
 
 def show(request: Request, part: str) -> frame.Page:
     """The form of a schedule that there is."""
-    found: Any = request.run(lambda service: _look(
+    found: Any = request.run(lambda service: look_at(
         service, int(part), request.query.get('task')), False)
     now = found['now']
     typed = {name: ' '.join(map(str, now['schedule'][name])) or '*'
@@ -126,22 +126,27 @@ _NOTHING = {'delay': None, 'cron': None, 'every': None, 'at': None,
             'timezone': 'UTC', 'atMost': None, 'deadline': None}
 
 
-def _look(service: TaskService, jobid: int, task: str | None
-          ) -> dict[str, Any]:
-    """A schedule, and what a form asks for it, or for another task."""
+def look_at(service: TaskService, jobid: int, task: str | None,
+            input_name: str = 'input') -> dict[str, Any]:
+    """A schedule, and what a form asks for it, or for another task.
+
+    Arguments: ``input_name``, see forms.asked.
+    Returns: ``asked`` is None where no form can show the input.
+    """
     now = presenter.schedule_of(service, jobid)
     name = task or now['task']
-    found = adding.look(service, name)
+    found = adding.look(service, name, input_name)
     job: Any = look(service.jobs, jobid)
     value = job.coming('input')
     is_same = name == now['task']
-    if is_same and (not found['known'] or not _is_asked(found, now, value)):
+    if is_same and not (
+            found['known'] and _is_asked(found, now, value)
+            and forms.fill(found['asked'], value or {}, now['input'])):
         # Times can be changed where the input cannot.
         found |= {'known': True, 'asked': None}
-    elif is_same:
-        forms.fill(found['asked'], value or {}, now['input'])
     return {**found, 'now': now, 'name': name, 'value': value,
-            'is_same': is_same}
+            'is_same': is_same,
+            'text': found['asked'] and found['asked']['text']}
 
 
 def _is_asked(found: dict[str, Any], now: dict[str, Any], value: Any) -> bool:
@@ -161,7 +166,7 @@ def edit(request: Request, part: str) -> Response:
     """Change a schedule as a form says, or tell when it would run."""
     form, typed = _form(request)
     jobid = int(part)
-    found: Any = request.run(lambda service: _look(
+    found: Any = request.run(lambda service: look_at(
         service, jobid, typed.get('task')), False)
     given, problems = _read_edit(found, form)
     times = _read_times(typed, given, problems)
@@ -196,19 +201,31 @@ def _read_edit(found: dict[str, Any], form: Mapping[str, list[str]]
     if asked is None:
         _, given, problems = adding.read({'fields': []}, form)
         return given, problems
-    before = asked['text']
     value, given, problems = adding.read(asked, form)
     if not found['is_same']:
-        return {**given, 'task': found['name'], 'input': value}, problems
-    if asked['fields'] is None:
-        if asked['text'].replace('\r\n', '\n').strip() != before.strip():
-            given['input'] = value
+        given |= {'task': found['name'], 'input': value}
     elif not problems.get('input'):
-        old = found['value'] or {}
-        new = forms.changed(asked['fields'], old, value)
-        if new != old:
-            given['input'] = new
+        given |= changed_input(found, value)
     return given, problems
+
+
+def changed_input(found: dict[str, Any], value: Any) -> dict[str, Any]:
+    """``input`` as an edit makes it, or nothing where it stays.
+
+    Arguments: ``found``, of ``look_at``, for the task that there is;
+    ``value``, what forms.take gave.
+    """
+    asked = found['asked']
+    if asked['fields'] is None:
+        return {} if is_as_shown(asked, found['text']) else {'input': value}
+    old = found['value'] or {}
+    new = forms.changed(asked['fields'], old, value)
+    return {} if new == old else {'input': new}
+
+
+def is_as_shown(asked: dict[str, Any], text: str) -> bool:
+    """Was a JSON text sent back as it was shown?"""
+    return bool(asked['text'].replace('\r\n', '\n').strip() == text.strip())
 
 
 def _edit(service: TaskService, jobid: int, typed: Mapping[str, str],
