@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: In the order of 0.5.2's form.
 _TIMES = ('hour', 'minute', 'dayOfMonth', 'month', 'dayOfWeek')
 
-#: What an input is sent as: see forms.asked.
+#: What an input is sent as.
 _INPUT = 'taskinput'
 #: Of a hidden field: the task whose input the page has asked for.
 ASKED = 'taskinput-of'

@@ -35,9 +35,13 @@ _KINDS = ((IChoice, 'choice'), (IBool, 'bool'), (IInt, 'int'),
           (ITextLine, 'line'), (IText, 'text'))
 
 
-def asked(task: Any, name: str = 'input') -> dict[str, Any]:
-    """What a form asks for, to begin with."""
-    return {'name': name, 'fields': fields_of(task, f'{name}.'),
+def asked(task: Any, keys: tuple[str, ...] | None, name: str
+          ) -> dict[str, Any]:
+    """What a form asks for, to begin with.
+
+    Arguments: ``keys``, those that may be shown, see hiding.keys_of.
+    """
+    return {'name': name, 'fields': fields_of(task, keys, f'{name}.'),
             'text': skeleton(task),
             'schema': getattr(task, 'inputSchema', None)}
 
@@ -138,10 +142,12 @@ def _read_json(text: str) -> Any:
         raise InputRejected('The input is nested too deeply.') from None
 
 
-def fields_of(task: Any, prefix: str) -> list[dict[str, Any]] | None:
+def fields_of(task: Any, keys: tuple[str, ...] | None, prefix: str
+              ) -> list[dict[str, Any]] | None:
     """The fields of a form for a task's input.
 
-    Arguments: ``prefix``, what their names in the form begin with.
+    Arguments: ``keys``, those that may be shown; ``prefix``, what the names
+    in the form begin with.
     Returns: None where the input is one JSON text: the task has no schema, or
     one with a field that no form can show.
     """
@@ -149,7 +155,6 @@ def fields_of(task: Any, prefix: str) -> list[dict[str, Any]] | None:
     if not IInterface.providedBy(schema):
         return None
     found = []
-    keys = shown_keys(task)
     for name, field in getFieldsInOrder(schema):
         kind = next((kind for interface, kind in _KINDS
                      if interface.providedBy(field)), None)

@@ -130,15 +130,16 @@ def look_at(service: TaskService, jobid: int, task: str | None,
             input_name: str = 'input') -> dict[str, Any]:
     """A schedule, and what a form asks for it, or for another task.
 
-    Arguments: ``input_name``, see forms.asked.
+    Arguments: ``input_name``, what the input is sent as.
     Returns: ``asked`` is None where no form can show the input.
     """
     now = presenter.schedule_of(service, jobid)
     name = task or now['task']
-    found = adding.look(service, name, input_name)
     job: Any = look(service.jobs, jobid)
     value = job.coming('input')
     is_same = name == now['task']
+    found = adding.look(service, name, input_name,
+                        job.coming('shows') if is_same else None)
     if is_same and not (
             found['known'] and _is_asked(found, now, value)
             and forms.fill(found['asked'], value or {}, now['input'])):
