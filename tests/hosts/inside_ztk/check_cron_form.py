@@ -584,6 +584,17 @@ def test_no_other_task_gets_what_is_hidden(driver, visits, greet, hiding,
     assert SECRET not in str(job['input'])
 
 
+def test_what_a_task_has_hidden_before_stays_hidden(driver, visits, hiding):
+    jobid = cron(driver, 'login', DATA)
+    made = FunctionTask(lambda input: None, inputSchema=ILogin)
+    set_options(made, {})
+    driver.world.register('login', made)
+    assert SECRET not in visits.get(f'{jobid}/editjob').text
+    assert edit(visits, jobid, **{'taskinput.name': 'Ann'}).status_int == 303
+    assert job_of(driver)['input'] == {**DATA, 'name': 'Ann'}
+    assert SECRET not in visits.get(f'{jobid}/editjob').text
+
+
 # --- for both ----------------------------------------------------------------
 
 @pytest.mark.parametrize('page', ['addcronjob.html', 'editjob'])
