@@ -14,7 +14,6 @@ from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import PROCESSING
-from lovely.remotetask.log import trace
 from lovely.remotetask.schedule.fields import check_fields
 from lovely.remotetask.schedule.plan import check_plan
 from lovely.remotetask.schedule.rule import MISSED
@@ -24,6 +23,7 @@ from lovely.remotetask.store.records import look
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web import presenter
+from lovely.remotetask.web.pages import acting
 from lovely.remotetask.web.pages import adding
 from lovely.remotetask.web.pages import forms
 from lovely.remotetask.web.pages import frame
@@ -95,7 +95,7 @@ def add(request: Request, part: str) -> Response:
         except (UsageError, ValueError) as error:
             problems[''] = str(error)
         else:
-            _note(request, f'added schedule {jobid}')
+            acting.note(request, f'added schedule {jobid}')
             return frame.see(request, 'schedules', done='scheduled')
     return frame.render(request, _page(
         request, found, name, typed, problems,
@@ -187,7 +187,7 @@ def edit(request: Request, part: str) -> Response:
         except (UsageError, ValueError) as error:
             problems[''] = str(error)
         else:
-            _note(request, f'edited schedule {jobid}')
+            acting.note(request, f'edited schedule {jobid}')
             return frame.see(request, 'schedules', done=(
                 'edited_running' if is_running else 'edited'))
     return frame.render(request, _page(
@@ -355,8 +355,3 @@ def _preview(request: Request, times: Mapping[str, Any],
         **given)
     return [words.moment(iso(at)) for at in Rule.of(
         fields, delay, plan).upcoming(now, _PREVIEW)]
-
-
-def _note(request: Request, what: str) -> None:
-    trace.info('%s %s (%s)', request.user or 'a visitor', what,
-               request.address)
