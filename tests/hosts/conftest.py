@@ -56,6 +56,13 @@ def environment(request):
     return _build(request.param)
 
 
+@pytest.fixture(scope='session')
+def upstream():
+    """The folder of 0.5.2's package, see environments.upstream."""
+    faulthandler.cancel_dump_traceback_later()
+    return _environments().upstream()
+
+
 @pytest.fixture
 def inside(environment, tmp_path):
     """Run tests in the interpreter of the environment: ``inside(world, ...)``.

@@ -57,6 +57,10 @@ _ZTK = ('zope.app.wsgi', 'zope.app.zcmlfiles', 'zope.login', 'zope.password',
         'zope.pluggableauth', 'zope.principalregistry',
         'zope.securitypolicy', 'waitress', 'ZEO')
 
+# With what the narrative of 0.5.2 about its pages was run, as far as it is
+# there: a browser without a server, and subscribers for its layer.
+_ZTK_TOOLS = ('pytest>=8.3', 'zope.app.wsgi[testlayer]', 'zope.testbrowser')
+
 ENVIRONMENTS = {
     'zope-6.3': Environment(
         'zope', ('Zope==6.3', 'five.localsitemanager', 'Paste', 'ZEO',
@@ -85,9 +89,9 @@ ENVIRONMENTS = {
                     'waitress', 'ZEO', 'RelStorage', 'psycopg2-binary'),
         # Pyramid 2.1 imports pkg_resources, newer ones do not have it.
         tools=('pytest>=8.3', 'setuptools<82', 'WebTest')),
-    'ztk': Environment('ztk', _ZTK),
-    'ztk-3.11': Environment('ztk', _ZTK, python='3.11'),
-    'ztk-3.12': Environment('ztk', _ZTK, python='3.12'),
+    'ztk': Environment('ztk', _ZTK, tools=_ZTK_TOOLS),
+    'ztk-3.11': Environment('ztk', _ZTK, python='3.11', tools=_ZTK_TOOLS),
+    'ztk-3.12': Environment('ztk', _ZTK, python='3.12', tools=_ZTK_TOOLS),
 }
 
 #: What an ordinary run of the tests uses; REMOTETASK_HOSTS=all: every one.
@@ -190,6 +194,23 @@ def build(name):
             _pip(built, '--no-deps', '--force-reinstall', wheel)
         (path / 'wheel').write_text(wheel.parent.name)
     return built
+
+
+def upstream():
+    """The folder of 0.5.2's package, from its release: we keep none of it.
+
+    Its code is Python 2's; its documents are what tests read.
+    """
+    place = PLACE / 'upstream-0.5.2'
+    with _alone(place.name):
+        if not place.exists():
+            made = PLACE / f'{place.name}-{os.getpid()}'
+            subprocess.run(
+                [sys.executable, '-m', 'uv', 'pip', 'install', '-q',
+                 '--no-deps', '--no-binary', 'lovely.remotetask', '--target',
+                 made, 'lovely.remotetask==0.5.2'], check=True)
+            made.rename(place)
+    return place / 'lovely' / 'remotetask'
 
 
 @contextmanager

@@ -10,25 +10,10 @@ from web_checks import *  # noqa: F403
 from web_checks import pages
 from web_host import filled
 
-#: Rules of axe-core: WCAG 2.2 at level AA, and what its makers advise.
-_TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa',
-         'best-practice']
-
 
 @pytest.fixture(scope='module')
 def web_host(serve_host):
     return serve_host
-
-
-def violations(page):
-    """What axe finds in the page as it is shown now."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page, options={
-        'runOnly': {'type': 'tag', 'values': _TAGS}}).response
-    # What a rule could not judge is left out.
-    return [(one['id'], node['target'], node.get('failureSummary'))
-            for one in found['violations'] for node in one['nodes']]
 
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
@@ -41,7 +26,7 @@ def test_everybody_can_use_the_pages(web_host, browser, scheme):
         def look(what):
             nonlocal seen
             seen += 1
-            assert violations(page) == [], (what, scheme)
+            assert browser_steps.violations(page) == [], (what, scheme)
 
         for path in [*pages(made), 'jobs/1', 'nothing', 'jobs?task=nothing',
                      'jobs/add?task=nothing']:

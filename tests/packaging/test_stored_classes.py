@@ -15,7 +15,7 @@ from zope.component import getGlobalSiteManager
 import lovely.remotetask
 
 #: They need their host; tests/hosts/kit looks at their classes in it.
-HOSTS = ('generations', 'plone', 'pyramid', 'zope', 'ztk')
+HOSTS = ('browser', 'generations', 'plone', 'pyramid', 'zope', 'ztk')
 
 #: What a database may hold.
 STORED = {

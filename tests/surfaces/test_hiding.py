@@ -36,6 +36,12 @@ class ILogin(Interface):
     note = Text(title='Note', required=False, max_length=9)
 
 
+class IAccount(Interface):
+
+    user = TextLine()
+    password = TextLine()
+
+
 class IFlag(Interface):
 
     user = TextLine()
@@ -319,6 +325,36 @@ def test_no_other_task_gets_what_is_hidden(site, service, login, data, name,
         service(lambda service: service.editCronJob(jobid, task='echo'))
         assert service(lambda service: service.jobs[jobid].task) == 'echo'
     assert SECRET not in site.text(f'schedules/{jobid}/edit')
+
+
+def test_a_form_hides_what_its_task_has_hidden_before(site, service, tasks):
+    tasks('mail', FunctionTask(lambda input: None, show=['user'],
+                               inputSchema=IAccount))
+    jobid = service(lambda service: service.addCronJob(
+        'mail', DATA, hour=(3,)))
+    tasks('mail', FunctionTask(lambda input: None, inputSchema=IAccount))
+    text = site.text(f'schedules/{jobid}/edit')
+    assert SECRET not in text and 'type="password"' in text
+    version = text.partition('name="version" value="')[2][:16]
+    assert site.post(f'schedules/{jobid}/edit', **{
+        **TIMES, 'hour': '4', 'task': 'mail', 'version': version,
+        'input.user': 'mia', 'input.password': ''}).status == 303
+    assert service(lambda service: (service.jobs[jobid].input,
+                                    service.jobs[jobid].hour)) == (DATA, (4,))
+    assert SECRET not in site.text(f'schedules/{jobid}/edit')
+    version = site.text(f'schedules/{jobid}/edit').partition(
+        'name="version" value="')[2][:16]
+    assert site.post(f'schedules/{jobid}/edit', **{
+        **TIMES, 'task': 'mail', 'version': version,
+        'input.user': 'ann', 'input.password': ''}).status == 303
+    assert service(lambda service: service.jobs[jobid].input) == {
+        'user': 'ann', 'password': SECRET}
+    assert SECRET not in site.text(f'schedules/{jobid}/edit')
+    # Another job of this task, and one that is added, have nothing to hide.
+    assert 'type="password"' not in site.text('schedules/add?task=mail')
+    other = service(lambda service: service.addCronJob(
+        'mail', DATA, hour=(3,)))
+    assert SECRET in site.text(f'schedules/{other}/edit')
 
 
 def test_an_edit_amid_a_run(site, service, login):

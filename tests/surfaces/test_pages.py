@@ -3,6 +3,7 @@
 import datetime
 import html.parser
 import urllib.parse
+from pathlib import Path
 
 import pytest
 from zope.interface import Interface
@@ -18,6 +19,7 @@ from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.web import surface
 from lovely.remotetask.web.csrf import DailyTokens
+from lovely.remotetask.web.pages import frame
 
 BASE = '/admin/tasks'
 ORIGIN = 'http://127.0.0.1:8080'
@@ -265,6 +267,18 @@ def test_pages_have_a_strict_policy_and_no_inline_code(site, service):
         assert answer.headers['Cache-Control'] == 'private, no-store'
         assert answer.body.startswith(b'<!DOCTYPE html>\n<html')
         assert len(answer.body) < 100_000
+
+
+def test_no_template_lets_markup_in_but_that_of_details():
+    """All else is escaped: only a view of an application returns HTML, and
+    Zope has the frame of its ZMI.
+    """
+    folder = Path(frame.__file__).parents[2]
+    found = {str(path.relative_to(folder)): text.count('structure')
+             for path in folder.rglob('*.pt')
+             if 'structure' in (text := path.read_text())}
+    assert found == {'browser/templates/jobs.pt': 1, 'zope/add.pt': 2}
+    assert len([*folder.rglob('*.pt')]) > 12
 
 
 def test_assets_may_be_kept_for_ever_and_fit(site):

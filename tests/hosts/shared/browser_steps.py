@@ -19,6 +19,10 @@ _ARGUMENTS = ('--no-sandbox', '--disable-gpu', '--disable-sync',
               '--disable-background-networking', '--no-first-run',
               '--disable-component-update')
 
+#: Rules of axe-core: WCAG 2.2 at level AA, and what its makers advise.
+_TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa',
+         'best-practice']
+
 PHONE = {'width': 320, 'height': 640}
 
 
@@ -260,6 +264,17 @@ def is_as_wide_as_its_window(page):
     """Does nobody have to scroll sideways to read it?"""
     return page.evaluate('document.documentElement.scrollWidth '
                          '<= document.documentElement.clientWidth')
+
+
+def violations(page):
+    """What axe finds in the page as it is shown now."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, options={
+        'runOnly': {'type': 'tag', 'values': _TAGS}}).response
+    # What a rule could not judge is left out.
+    return [(one['id'], node['target'], node.get('failureSummary'))
+            for one in found['violations'] for node in one['nodes']]
 
 
 # --- on a page of the application --------------------------------------------

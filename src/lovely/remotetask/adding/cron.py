@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -192,8 +193,10 @@ def _change(service: TaskService, job: CronJob, wanted: CronJob, input: Any,
         if not _is_same(job.coming('input'), packed):
             values['input'] = payload.wrap(packed, size)
         shows = shown_keys(task)
-        if stays and noted is not None:
-            # What the one task has hidden, the other must not show.
+        if noted is not None and (stays or _has_hidden(
+                job.coming('input'), input, noted)):
+            # What the task has hidden, another one must not show, nor the
+            # same one that shows more by now.
             shows = tuple(key for key in noted if shows is None
                           or key in shows)
         if noted != shows:
@@ -211,6 +214,13 @@ def _change(service: TaskService, job: CronJob, wanted: CronJob, input: Any,
         if packed is input:
             jobs.check_input_at_commit(service, task, jar, job)
     notify_after_commit(service, jar)
+
+
+def _has_hidden(stored: Any, given: Any, noted: Any) -> bool:
+    """Does an input have again what was hidden of the one before?"""
+    return isinstance(stored, Mapping) and isinstance(given, Mapping) and any(
+        name in given and _is_same(stored[name], given[name])
+        for name in stored if name not in noted)
 
 
 def _is_same(stored: Any, given: Any) -> bool:

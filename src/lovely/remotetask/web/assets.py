@@ -18,7 +18,8 @@ _TYPES = {'css': 'text/css; charset=utf-8',
           'js': 'text/javascript; charset=utf-8',
           'svg': 'image/svg+xml'}
 
-_NAMES = ('styles.css', 'live.js', 'status.js', 'icon.svg')
+_NAMES = ('styles.css', 'live.js', 'status.js', 'icon.svg', 'list.css',
+          'list.js')
 
 
 @functools.cache

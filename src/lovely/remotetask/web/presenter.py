@@ -334,6 +334,16 @@ def stats(service: TaskService) -> dict[str, Any]:
     return dict(service.stats())
 
 
+def total(service: TaskService) -> int:
+    """How many jobs there are; a schedule that is due or has failed counts
+    twice.
+
+    Cost: flat; less than ``stats``, which loads the oldest job of each lane.
+    """
+    queue = service.jobqueue
+    return sum(queue.counts().values()) + sum(1 for _ in queue.running())
+
+
 def workers(service: TaskService) -> dict[str, Any]:
     """``{'workers': [...]}``, see ITaskService.listWorkers; each with
     ``live``: does it live, and has it given a sign of that lately?  None: a

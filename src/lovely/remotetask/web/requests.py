@@ -92,7 +92,8 @@ class Request:
     ``function(service)`` in the request's transaction, see presenter.Run;
     ``transact``, the same in transactions of its own, see bulk.Transact;
     ``links``, titles and addresses that lead back into the host; ``place``,
-    tells the service from others, see kept; None: its ``base`` does.
+    tells the service from others, see kept; None: its ``base`` does; ``here``,
+    the absolute path of a page that is not below the mount point.
     """
 
     method: str
@@ -111,6 +112,7 @@ class Request:
     address: str = ''
     links: Sequence[tuple[str, str]] = ()
     place: Place | None = None
+    here: str = ''
 
     @property
     def kept(self) -> dict[str, Any]:

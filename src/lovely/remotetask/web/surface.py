@@ -103,9 +103,20 @@ def respond(request: Request) -> Response:
     Txn: the request's, by ``request.run``; several of its own for what is done
     to many jobs.
     """
+    return respond_by(_answer, request)
+
+
+def respond_by(answer: Callable[[Request], Response], request: Request
+               ) -> Response:
+    """Answer a request by a page of a host's own, which is no route.
+
+    Arguments: ``answer``, called with the request; it asks for the permission
+    itself.
+    Returns, Raises, Txn: as ``respond``.
+    """
     refuse = _refuser(request)
     try:
-        return _answer(request)
+        return answer(request)
     except TransientError:
         raise
     except Refused as refused:

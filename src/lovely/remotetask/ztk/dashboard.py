@@ -31,26 +31,11 @@ if TYPE_CHECKING:
 NAME = '@@dashboard'
 
 
-@implementer(IBrowserPublisher)
-class Dashboard(BrowserView):
-    """Answers everything below its own address.
+class ServiceView(BrowserView):
+    """A view that answers by the surface.
 
-    Every visitor gets as far as here: the surface asks for the permission of
-    each page, for the styles need none.
+    Every visitor gets as far as here: each page asks for its permission.
     """
-
-    def __init__(self, context: Any, request: Any) -> None:
-        super().__init__(context, request)
-        self._names: list[str] = []
-
-    def publishTraverse(self, request: Any, name: str) -> Any:
-        """See IBrowserPublisher"""
-        self._names.append(name)
-        return self
-
-    def browserDefault(self, request: Any) -> Any:
-        """See IBrowserPublisher"""
-        return self, ()
 
     def __call__(self) -> DirectResult:
         """Answer the request.
@@ -59,7 +44,7 @@ class Dashboard(BrowserView):
         """
         method = self.request.method
         asked = self._request()
-        answer = surface.respond(asked)
+        answer = self._respond(asked)
         if answer.status >= 400 or method in ('GET', 'HEAD'):
             transaction.doom()
         if answer.status == 403 and not self._user() and (
@@ -76,15 +61,33 @@ class Dashboard(BrowserView):
         # Past the publisher, which would put a <base> into the page.
         return DirectResult((answer.body,))
 
+    def _respond(self, asked: requests.Request) -> requests.Response:
+        """The answer; see surface.respond."""
+        raise NotImplementedError
+
+    def _service(self) -> TaskService:
+        """The service that the view is about, without a security proxy."""
+        service: TaskService = removeSecurityProxy(self.context)
+        return service
+
+    def _path(self) -> str:
+        """What follows the address of the dashboard."""
+        return ''
+
+    def _here(self) -> str:
+        """The path of the view's own address, where it is not the dashboard.
+        """
+        return ''
+
     def _request(self) -> requests.Request:
         request = self.request
-        service = removeSecurityProxy(self.context)
+        service = self._service()
         url = urllib.parse.urlsplit(absoluteURL(service, request))
         environ = request._environ
         user = self._user()
         jar: Any = service._p_jar
         return requests.Request(
-            request.method, '/'.join(self._names),
+            request.method, self._path(),
             dict(urllib.parse.parse_qsl(environ.get('QUERY_STRING', ''),
                                         keep_blank_values=True)),
             {name[5:].lower().replace('_', '-'): value
@@ -94,7 +97,7 @@ class Dashboard(BrowserView):
             user, lambda one: bool(checkPermission(one, service)),
             csrf.of_service(self._run, user), self._run,
             self._transact(service), environ.get('REMOTE_ADDR', ''),
-            place=(jar.db(), service._p_oid))
+            place=(jar.db(), service._p_oid), here=self._here())
 
     def _user(self) -> str:
         """The name of the account; '': a visitor without a login."""
@@ -117,7 +120,7 @@ class Dashboard(BrowserView):
              writes: bool) -> object:
         """See presenter.Run"""
         try:
-            return function(removeSecurityProxy(self.context))
+            return function(self._service())
         except BaseException:
             transaction.doom()
             raise
@@ -128,6 +131,30 @@ class Dashboard(BrowserView):
         jar: Any = service._p_jar
         return functools.partial(visit, jar.db(), host.path_of(service), host,
                                  writes=True)
+
+
+@implementer(IBrowserPublisher)
+class Dashboard(ServiceView):
+    """Answers everything below its own address."""
+
+    def __init__(self, context: Any, request: Any) -> None:
+        super().__init__(context, request)
+        self._names: list[str] = []
+
+    def publishTraverse(self, request: Any, name: str) -> Any:
+        """See IBrowserPublisher"""
+        self._names.append(name)
+        return self
+
+    def browserDefault(self, request: Any) -> Any:
+        """See IBrowserPublisher"""
+        return self, ()
+
+    def _respond(self, asked: requests.Request) -> requests.Response:
+        return surface.respond(asked)
+
+    def _path(self) -> str:
+        return '/'.join(self._names)
 
 
 def prepare_pages(event: Any) -> None:

@@ -46,7 +46,7 @@ def pause(request: Request, part: str) -> Response:
     form = _form(request)
     reason = _one(form, 'reason').strip() or None
     request.run(lambda service: changes.pause(service, reason), True)
-    _note(request, 'paused the queue')
+    note(request, 'paused the queue')
     return frame.see(request, '', done='paused')
 
 
@@ -54,7 +54,7 @@ def resume(request: Request, part: str) -> Response:
     """Let the workers start jobs again."""
     _form(request)
     request.run(changes.resume, True)
-    _note(request, 'resumed the queue')
+    note(request, 'resumed the queue')
     return frame.see(request, '', done='resumed')
 
 
@@ -135,7 +135,7 @@ def _each(request: Request, form: _Form, found: list[int], done: str,
 
     changed: Any = request.run(all_of_them, True) if found else []
     if changed:
-        _note(request, f'{done} {some(changed, 20)}')
+        note(request, f'{done} {some(changed, 20)}')
     where = _one(form, 'back')
     if where not in _LISTS:
         where = (f'jobs/{found[0]}' if len(found) == 1 and done != 'removed'
@@ -226,7 +226,7 @@ def _all(request: Request, done: str, verb: str,
     answer = change(request.transact, given)
     before = _one(form, 'n')
     count = answer[done] + (int(before) if before.isdecimal() else 0)
-    _note(request, f'{done} {answer[done]} jobs with the status {status!r}')
+    note(request, f'{done} {answer[done]} jobs with the status {status!r}')
     if answer['next'] is None:
         return frame.see(request, 'jobs', status=status, **wanted, done=done,
                          n=count or '0')
@@ -258,8 +258,11 @@ def _is_sure(form: _Form) -> bool:
 
 
 def _selected(form: _Form) -> list[int]:
-    """The ids of the jobs that are selected.  Raises: Refused."""
-    texts = form.get('job', [])
+    return ids(form.get('job', []))
+
+
+def ids(texts: list[str]) -> list[int]:
+    """The ids of the jobs that a form selects.  Raises: Refused."""
     if len(texts) > _MOST_SELECTED:
         raise Refused(400, f'at most {_MOST_SELECTED} jobs can be selected')
     found = []
@@ -285,6 +288,7 @@ def _ask(request: Request, form: _Form, title: str, text: str, button: str
             f'?status={words.quoted(status)}' if status else '')}))
 
 
-def _note(request: Request, what: str) -> None:
+def note(request: Request, what: str) -> None:
+    """Log who has changed what."""
     trace.info('%s %s (%s)', request.user or 'a visitor', what,
                request.address)

@@ -13,6 +13,7 @@ from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.log import trace
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import csrf
+from lovely.remotetask.web import hiding
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.pages import forms
 from lovely.remotetask.web.pages import frame
@@ -53,12 +54,19 @@ def lines(typed: Mapping[str, str], problems: Mapping[str, str],
                 ('delay', 'Delay', delay, ''))]
 
 
-def look(service: TaskService, name: str) -> dict[str, Any]:
-    """The tasks that may be added, and what a form asks for one of them."""
+def look(service: TaskService, name: str, input_name: str = 'input',
+         noted: Any = None) -> dict[str, Any]:
+    """The tasks that may be added, and what a form asks for one of them.
+
+    Arguments: ``input_name``, what the input is sent as; ``noted``, see
+    hiding.keys_of.
+    """
     names = presenter.available_tasks(service)
     known = name in names
     task = service.getAvailableTasks()[name] if known else None
-    return {'tasks': names, 'known': known, 'asked': forms.asked(task)}
+    return {'tasks': names, 'known': known,
+            'asked': forms.asked(
+                task, hiding.keys_of(service, name, noted), input_name)}
 
 
 def add(request: Request, part: str) -> Response:

@@ -1,7 +1,7 @@
 """The form for the input of a job: fields of a schema, or one JSON text.
 
-What a form asks for is a dict, ``asked``: ``fields``, None for a JSON text;
-``text``, that; ``schema``.
+What a form asks for is a dict, ``asked``: ``name``, what it is sent as;
+``fields``, None for a JSON text; ``text``, that; ``schema``.
 """
 
 from __future__ import annotations
@@ -29,18 +29,20 @@ from lovely.remotetask.task import parameters
 from lovely.remotetask.task import shown_keys
 from lovely.remotetask.web import plain
 
-#: The name of a field in the form: this and the name of the schema's field.
-PREFIX = 'input.'
-
 # The first that a field provides decides; TextLine is a Text, Datetime a Date.
 _KINDS = ((IChoice, 'choice'), (IBool, 'bool'), (IInt, 'int'),
           (IFloat, 'float'), (IDatetime, 'datetime'), (IDate, 'date'),
           (ITextLine, 'line'), (IText, 'text'))
 
 
-def asked(task: Any) -> dict[str, Any]:
-    """What a form asks for, to begin with."""
-    return {'fields': fields_of(task), 'text': skeleton(task),
+def asked(task: Any, keys: tuple[str, ...] | None, name: str
+          ) -> dict[str, Any]:
+    """What a form asks for, to begin with.
+
+    Arguments: ``keys``, those that may be shown, see hiding.keys_of.
+    """
+    return {'name': name, 'fields': fields_of(task, keys, f'{name}.'),
+            'text': skeleton(task),
             'schema': getattr(task, 'inputSchema', None)}
 
 
@@ -52,11 +54,11 @@ def take(asked: dict[str, Any], form: Mapping[str, list[str]]) -> Any:
     """
     fields = asked['fields']
     if fields is None:
-        asked['text'] = form.get('input', [''])[0]
+        asked['text'] = form.get(asked['name'], [''])[0]
         return _read_json(asked['text'])
     found = read(fields, form)
     for field in fields:
-        name = field['name'].removeprefix(PREFIX)
+        name = field['key']
         if field['problem'] is None and name in found:
             field['problem'] = '; '.join(check_against(
                 asked['schema'][name], found[name],
@@ -66,17 +68,20 @@ def take(asked: dict[str, Any], form: Mapping[str, list[str]]) -> Any:
     return found
 
 
-def fill(asked: dict[str, Any], value: Any, data: Any) -> None:
+def fill(asked: dict[str, Any], value: Any, data: Any) -> bool:
     """Let a form begin with an input that there is.
 
     Arguments: ``value``, the mapping, of which hidden keys are not shown;
     ``data``, the part of it that may be shown, fit for JSON.
+    Returns: False where a field cannot show what it has, and would make
+    something else of it.
     """
+    fits = True
     if asked['fields'] is None:
         asked['text'] = '' if data is None else json.dumps(
             data, indent=2, ensure_ascii=False)
     for field in asked['fields'] or ():
-        name = field['name'].removeprefix(PREFIX)
+        name = field['key']
         if name not in value:
             continue
         if field['hidden']:
@@ -86,6 +91,22 @@ def fill(asked: dict[str, Any], value: Any, data: Any) -> None:
         field['value'] = next(
             (token for token, _, choice in field['choices'] or ()
              if choice == value[name]), _shown(field['kind'], value[name]))
+        fits &= _comes_back(field, value[name])
+    return fits
+
+
+def _comes_back(field: dict[str, Any], value: Any) -> bool:
+    """Does a field that is sent as it is shown mean the same value?"""
+    if getattr(value, 'tzinfo', None) is not None:
+        # A browser's field for a moment takes none with a zone.
+        return False
+    try:
+        found = _value(field, field['value'])
+    except ValueError:
+        return False
+    if found is None:
+        return not field['required'] and (value is None or value == '')
+    return bool(found == value)
 
 
 def changed(fields: list[dict[str, Any]], before: Mapping[str, Any],
@@ -96,13 +117,14 @@ def changed(fields: list[dict[str, Any]], before: Mapping[str, Any],
     """
     new = dict(before)
     for field in fields:
-        name = field['name'].removeprefix(PREFIX)
+        name = field['key']
         value = found.get(name)
         if name in found and (name in before or value is not False) and (
                 name not in before or before[name] != value):
             new[name] = value
-        elif name not in found and not field['hidden']:
-            new.pop(name, None)
+        elif (name not in found and not field['hidden']
+              and new.get(name) not in (None, '')):
+            del new[name]
     return new
 
 
@@ -120,9 +142,12 @@ def _read_json(text: str) -> Any:
         raise InputRejected('The input is nested too deeply.') from None
 
 
-def fields_of(task: Any) -> list[dict[str, Any]] | None:
+def fields_of(task: Any, keys: tuple[str, ...] | None, prefix: str
+              ) -> list[dict[str, Any]] | None:
     """The fields of a form for a task's input.
 
+    Arguments: ``keys``, those that may be shown; ``prefix``, what the names
+    in the form begin with.
     Returns: None where the input is one JSON text: the task has no schema, or
     one with a field that no form can show.
     """
@@ -130,7 +155,6 @@ def fields_of(task: Any) -> list[dict[str, Any]] | None:
     if not IInterface.providedBy(schema):
         return None
     found = []
-    keys = shown_keys(task)
     for name, field in getFieldsInOrder(schema):
         kind = next((kind for interface, kind in _KINDS
                      if interface.providedBy(field)), None)
@@ -146,8 +170,8 @@ def fields_of(task: Any) -> list[dict[str, Any]] | None:
             # A box would be as good as an answer.
             kind, choices = 'choice', [('1', 'yes', True), ('0', 'no', False)]
         found.append({
-            'name': PREFIX + name, 'kind': kind, 'choices': choices,
-            'hidden': hidden,
+            'name': prefix + name, 'key': name, 'kind': kind,
+            'choices': choices, 'hidden': hidden,
             'title': str(field.title or name),
             'description': str(field.description or ''),
             'required': bool(field.required) and kind != 'bool',
@@ -180,7 +204,7 @@ def read(fields: list[dict[str, Any]], form: Mapping[str, list[str]]
         text = form.get(field['name'], [''])[0]
         # What is hidden is not sent back either.
         field['value'] = '' if field['hidden'] else text
-        name = field['name'].removeprefix(PREFIX)
+        name = field['key']
         try:
             value = _value(field, text)
         except ValueError as error:
@@ -244,6 +268,6 @@ def _shown(kind: str, value: Any) -> str:
         return ''
     if kind == 'bool':
         return '1' if value else ''
-    if kind in ('datetime', 'date'):
-        return str(value.isoformat())
+    if isinstance(value, datetime.date):
+        return value.isoformat()
     return str(value)

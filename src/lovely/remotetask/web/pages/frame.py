@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import urllib.parse
@@ -89,16 +90,19 @@ LEFT = {
 class Page:
     """What a page shows.
 
-    Attributes: ``template``, the name of its file without the end; ``title``,
-    of the page; ``section``, the path of its entry in the navigation;
-    ``data``, plain data for the template; ``status``, HTTP's.
+    Attributes: ``template``, the name of its file without the end, or the
+    template itself of a page that a host brings; ``title``, of the page;
+    ``section``, the path of its entry in the navigation; ``data``, plain data
+    for the template; ``status``, HTTP's; ``message``, what the last change has
+    done, where no code of DONE says it.
     """
 
-    template: str
+    template: Any
     title: str
     section: str
     data: Mapping[str, Any] = field(default_factory=dict)
     status: int = 200
+    message: str = ''
 
 
 def page(view: Callable[[Request, str], Page]
@@ -120,18 +124,22 @@ def render(request: Request, page: Page) -> Response:
     that an answer in which nothing has changed has the tag of the one before.
     """
     is_live = request.is_live
-    text = template(page.template).render(
+    shown = (template(page.template) if isinstance(page.template, str)
+             else page.template)
+    text = shown.render(
         layout=template('live' if is_live else 'layout'),
         parts=template('parts'),
         page=page, base=request.base, words=words, may=_may(request),
         # No asset and no token changes in what is asked again and again.
         csrf=None if is_live else {'name': request.csrf.field,
                                 'value': request.csrf.token()},
+        asset=functools.partial(assets.address, request.base),
         styles=assets.address(request.base, 'styles.css'),
         script=assets.address(request.base, 'live.js'),
         icon=assets.address(request.base, 'icon.svg'),
         navigation=_navigation(request, page), links=request.links,
-        user=request.user, message='' if is_live else _message(request.query),
+        user=request.user, message='' if is_live else (
+            page.message or _message(request.query)),
         reload=_address(request),
         **page.data)
     if is_live:
@@ -156,9 +164,14 @@ def refusal(request: Request, refused: Refused) -> Response:
 
 def see(request: Request, path: str, **query: object) -> Response:
     """Send the browser to another page, which it loads by GET."""
+    return see_address(f'{request.base}/{path}', **query)
+
+
+def see_address(address: str, **query: object) -> Response:
+    """The same, with the absolute path of that page."""
     given = urllib.parse.urlencode(
         {name: value for name, value in query.items() if value})
-    place = f'{request.base}/{path}' + (f'?{given}' if given else '')
+    place = address + (f'?{given}' if given else '')
     return Response(303, 'text/plain; charset=utf-8', b'',
                     {**HEADERS, 'Location': place})
 
@@ -213,5 +226,5 @@ def _address(request: Request) -> str:
     # Without the message of the last change: it is over when one reloads.
     kept = {name: value for name, value in request.query.items()
             if name not in ('done', 'n', 'left', 'm')}
-    return f'{request.base}/{request.path}' + (
+    return (request.here or f'{request.base}/{request.path}') + (
         f'?{urllib.parse.urlencode(kept)}' if kept else '')

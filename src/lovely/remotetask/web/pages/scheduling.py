@@ -14,7 +14,6 @@ from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import PROCESSING
-from lovely.remotetask.log import trace
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.schedule.fields import check_fields
 from lovely.remotetask.schedule.plan import check_plan
@@ -25,6 +24,7 @@ from lovely.remotetask.store.records import look
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web import presenter
+from lovely.remotetask.web.pages import acting
 from lovely.remotetask.web.pages import adding
 from lovely.remotetask.web.pages import forms
 from lovely.remotetask.web.pages import frame
@@ -96,7 +96,7 @@ def add(request: Request, part: str) -> Response:
         except (UsageError, ValueError) as error:
             problems[''] = str(error)
         else:
-            _note(request, f'added schedule {jobid}')
+            acting.note(request, f'added schedule {jobid}')
             return frame.see(request, 'schedules', done='scheduled')
     return frame.render(request, _page(
         request, found, name, typed, problems,
@@ -107,7 +107,7 @@ def add(request: Request, part: str) -> Response:
 
 def show(request: Request, part: str) -> frame.Page:
     """The form of a schedule that there is."""
-    found: Any = request.run(lambda service: _look(
+    found: Any = request.run(lambda service: look_at(
         service, int(part), request.query.get('task')), False)
     now = found['now']
     typed = {name: ' '.join(map(str, now['schedule'][name])) or '*'
@@ -127,22 +127,28 @@ _NOTHING = {'delay': None, 'cron': None, 'every': None, 'at': None,
             'timezone': 'UTC', 'atMost': None, 'deadline': None}
 
 
-def _look(service: TaskService, jobid: int, task: str | None
-          ) -> dict[str, Any]:
-    """A schedule, and what a form asks for it, or for another task."""
+def look_at(service: TaskService, jobid: int, task: str | None,
+            input_name: str = 'input') -> dict[str, Any]:
+    """A schedule, and what a form asks for it, or for another task.
+
+    Arguments: ``input_name``, what the input is sent as.
+    Returns: ``asked`` is None where no form can show the input.
+    """
     now = presenter.schedule_of(service, jobid)
     name = task or now['task']
-    found = adding.look(service, name)
     job: Any = look(service.jobs, jobid)
     value = job.coming('input')
     is_same = name == now['task']
-    if is_same and (not found['known'] or not _is_asked(found, now, value)):
+    found = adding.look(service, name, input_name,
+                        job.coming('shows') if is_same else None)
+    if is_same and not (
+            found['known'] and _is_asked(found, now, value)
+            and forms.fill(found['asked'], value or {}, now['input'])):
         # Times can be changed where the input cannot.
         found |= {'known': True, 'asked': None}
-    elif is_same:
-        forms.fill(found['asked'], value or {}, now['input'])
     return {**found, 'now': now, 'name': name, 'value': value,
-            'is_same': is_same}
+            'is_same': is_same,
+            'text': found['asked'] and found['asked']['text']}
 
 
 def _is_asked(found: dict[str, Any], now: dict[str, Any], value: Any) -> bool:
@@ -162,7 +168,7 @@ def edit(request: Request, part: str) -> Response:
     """Change a schedule as a form says, or tell when it would run."""
     form, typed = _form(request)
     jobid = int(part)
-    found: Any = request.run(lambda service: _look(
+    found: Any = request.run(lambda service: look_at(
         service, jobid, typed.get('task')), False)
     given, problems = _read_edit(found, form)
     times = _read_times(typed, given, problems)
@@ -182,7 +188,7 @@ def edit(request: Request, part: str) -> Response:
         except (UsageError, ValueError) as error:
             problems[''] = str(error)
         else:
-            _note(request, f'edited schedule {jobid}')
+            acting.note(request, f'edited schedule {jobid}')
             return frame.see(request, 'schedules', done=(
                 'edited_running' if is_running else 'edited'))
     return frame.render(request, _page(
@@ -197,19 +203,31 @@ def _read_edit(found: dict[str, Any], form: Mapping[str, list[str]]
     if asked is None:
         _, given, problems = adding.read({'fields': []}, form)
         return given, problems
-    before = asked['text']
     value, given, problems = adding.read(asked, form)
     if not found['is_same']:
-        return {**given, 'task': found['name'], 'input': value}, problems
-    if asked['fields'] is None:
-        if asked['text'].replace('\r\n', '\n').strip() != before.strip():
-            given['input'] = value
+        given |= {'task': found['name'], 'input': value}
     elif not problems.get('input'):
-        old = found['value'] or {}
-        new = forms.changed(asked['fields'], old, value)
-        if new != old:
-            given['input'] = new
+        given |= changed_input(found, value)
     return given, problems
+
+
+def changed_input(found: dict[str, Any], value: Any) -> dict[str, Any]:
+    """``input`` as an edit makes it, or nothing where it stays.
+
+    Arguments: ``found``, of ``look_at``, for the task that there is;
+    ``value``, what forms.take gave.
+    """
+    asked = found['asked']
+    if asked['fields'] is None:
+        return {} if is_as_shown(asked, found['text']) else {'input': value}
+    old = found['value'] or {}
+    new = forms.changed(asked['fields'], old, value)
+    return {} if new == old else {'input': new}
+
+
+def is_as_shown(asked: dict[str, Any], text: str) -> bool:
+    """Was a JSON text sent back as it was shown?"""
+    return bool(asked['text'].replace('\r\n', '\n').strip() == text.strip())
 
 
 def _edit(service: TaskService, jobid: int, typed: Mapping[str, str],
@@ -344,8 +362,3 @@ def _preview(request: Request, times: Mapping[str, Any],
              'local': '' if rule.timezone == 'UTC' else zones.local(
                  rule.timezone, at)[:16].replace('T', ' ')}
             for at in rule.upcoming(now, _PREVIEW)]
-
-
-def _note(request: Request, what: str) -> None:
-    trace.info('%s %s (%s)', request.user or 'a visitor', what,
-               request.address)
