@@ -116,7 +116,7 @@ def test_options():
     assert task_option(command, 'timeout') == 3600.0
     policy = RetryPolicy(1)
     given = {'remote': True, 'timeout': 5, 'retry': policy, 'groupable': True,
-             'on_error': print}
+             'on_error': print, 'show': ('to',)}
     schemas = {'inputSchema': TextLine(), 'outputSchema': TextLine()}
     assert {*given} == {*ITaskOptions}
     command = CommandTask(['true'], **given, **schemas)
