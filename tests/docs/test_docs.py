@@ -226,3 +226,15 @@ def test_the_tests_that_the_page_of_guarantees_names_are_there():
     for file, name in named:
         text = (ROOT / 'tests' / file).read_text(encoding='utf-8')
         assert f'def {name}(' in text, f'{file} has no {name}'
+
+
+def test_each_heading_is_underlined_as_far_as_it_goes():
+    """A merge once took the section "Say when", and left an '=' of its line.
+    """
+    short = [
+        f'{name_of(path)}: {heading}'
+        for path in (README, *sorted((ROOT / 'docs').rglob('*.rst')))
+        for heading, line in re.findall(
+            r'(?m)^(\w.*)\n(=+|-+|~+)$', path.read_text(encoding='utf-8'))
+        if len(line) < len(heading)]
+    assert short == []

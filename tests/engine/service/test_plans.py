@@ -1,5 +1,6 @@
 """Rules beside the fields: crontab strings, periods, moments, time zones."""
 
+import sys
 from datetime import UTC
 from datetime import datetime
 from datetime import timedelta
@@ -10,6 +11,10 @@ import transaction
 
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.schedule import crontab
+from lovely.remotetask.schedule import zones
+from lovely.remotetask.store import check
 
 NOON = datetime(2027, 5, 5, 12, tzinfo=UTC)
 
@@ -191,3 +196,35 @@ def test_without_cronsim(service, ran, monkeypatch):
     with pytest.raises(ConfigurationError, match=r'remotetask\[cron\]'):
         service.addCronJob('work', cron='1 2 3 4 5')
     assert service.addCronJob('work', every=5)
+
+
+@pytest.mark.parametrize('unknown', ['zone', 'cronsim'])
+def test_a_schedule_that_one_worker_cannot_tell_keeps_no_job_from_it(
+        application, service, clock, ran, log, monkeypatch, unknown):
+    """Another machine has checked it, which has more installed."""
+    nightly = service.addCronJob('work', cron='0 * * * *',
+                                 timezone='Europe/Vienna')
+    other = service.add('work')
+    transaction.commit()
+    clock.advance(7200)
+    with monkeypatch.context() as patch:
+        if unknown == 'zone':
+            def unknown_zone(name):
+                raise KeyError(name)
+
+            patch.setattr(zones, 'zone', unknown_zone)
+        else:
+            crontab._read.cache_clear()
+            patch.setitem(sys.modules, 'cronsim', None)
+        processor = SimpleProcessor(application.db, ['tasks'])
+        assert [processor.processNext() for _ in range(2)] == [True, False]
+        transaction.begin()
+        assert not service.jobqueue.has_due(clock.now())
+        assert all(when > clock.now()
+                   for when in service.jobqueue.comes(clock.now()))
+        assert check.late(service.jobqueue, 0.0) == []
+    assert service.getStatus(other) == 'completed'
+    (told,) = (line for line in log if 'left to other workers' in line)
+    assert str(nightly) in told
+    assert SimpleProcessor(application.db, ['tasks']).processNext()
+    assert len(ran) == 2

@@ -61,6 +61,15 @@ class Rule(NamedTuple):
         return cls(given, delay, **{
             name: plan[name] for name in cls._fields[2:] if name in plan})
 
+    def check_known(self) -> None:
+        """Raise what ``next_time`` would, where this process cannot tell it.
+
+        Cost: O(1); most of it is remembered.
+        """
+        zones.check_zone(self.timezone)
+        if self.cron is not None:
+            crontab.check_crontab(self.cron)
+
     def next_time(self, now: float) -> float | None:
         """The first moment after ``now`` at which it runs; None: never.
 
@@ -132,13 +141,10 @@ class Policy(NamedTuple):
         late = self.deadline
         if late is None and self.missed == 'skip':
             late = _PROMPT
-        first = due
-        if late is not None and now - due > late:
-            # Exactly as late as it may be is not too late.
-            found = next_time(now - late - 0.001)
-            if found is None or found > now:
-                return None
-            first = found
+        found = _in_time(next_time, due, now, now, late)
+        if found is None:
+            return None
+        first = found
         if self.missed == 'all':
             if self.atMost is not None:
                 first = _latest(next_time, first, now, self.atMost)
@@ -148,6 +154,18 @@ class Policy(NamedTuple):
         if second is not None and second <= now:
             first = _latest(next_time, second, now, 1)
         return first, first
+
+    def in_time(self, next_time: Next, owed: tuple[float, float], now: float
+                ) -> tuple[float, float] | None:
+        """Which of the times that are owed may still begin.
+
+        Arguments: ``owed``, the first and the last of these; the others as for
+        ``made_up``.
+        Returns: the first and the last of them; None: each is too late.
+        """
+        first, last = owed
+        found = _in_time(next_time, first, last, now, self.deadline)
+        return None if found is None else (found, last)
 
 
 def check_delay(delay: Any) -> None:
@@ -179,6 +197,16 @@ def _next_period(since: float, every: float, now: float) -> float:
     count = math.floor((now - since) / every) + 1
     when = since + count * every
     return when if when > now else since + (count + 1) * every
+
+
+def _in_time(next_time: Next, first: float, last: float, now: float,
+             late: float | None) -> float | None:
+    """The first time of a rule that is not too late, None: each is."""
+    if late is None or now - first <= late:
+        return first
+    # Exactly as late as it may be is not too late.
+    found = next_time(now - late - 0.001)
+    return None if found is None or found > last else found
 
 
 def _latest(next_time: Next, first: float, now: float, count: int) -> float:

@@ -21,6 +21,7 @@ from ZODB.utils import u64
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
+from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
@@ -378,7 +379,7 @@ def _put_back(queue: JobQueue, job: Job, now: float) -> bool:
                                  and job.position is None):
         try:
             queue.schedule(job, now)
-        except InvalidSchedule:
+        except (InvalidSchedule, ConfigurationError):
             return False
     elif job.status == STARTLATER:
         queue.put_in(job, 'later', time_key(now))

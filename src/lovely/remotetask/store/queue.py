@@ -23,6 +23,7 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.schedule.rule import check_next
 from lovely.remotetask.store import cleaning
@@ -119,11 +120,12 @@ class JobQueue(Claiming):
         if due is not None and due <= last_key(now):
             # Its move to the next time was undone as well; left alone it
             # would be due at once, for ever.
-            when = job.next_run(self._after(due, now))
-            if job.status == CRONJOB:
-                self._begin_tick(job, due)
-            if when is not None:
-                self._note_next(job, time_key(when))
+            if isinstance(job, CronJob) and job.status == CRONJOB:
+                self._come(job, due, now)
+            else:
+                when = job.next_run(self._after(due, now))
+                if when is not None:
+                    self._note_next(job, time_key(when))
         if job.status in (DELAYED, CRONJOB, STARTLATER):
             self.enqueue(job)
         self.start(job, token, now)

@@ -30,6 +30,8 @@ from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.edge.losses import refuse_disowned
+from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.fields.next_run import NextRun
 from lovely.remotetask.fields.runs import SKIPPED
@@ -40,6 +42,7 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
+from lovely.remotetask.log import log
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.store.local import local
 from lovely.remotetask.store.places import Places
@@ -56,7 +59,11 @@ _EARLY = 0.002
 # more of them are owed; where none has begun; and at the longest.
 _SOON = 0.05
 _LOOK = 1.0
-_LONGEST_LOOK = 60.0
+LONGEST_LOOK = 60.0
+
+# The schedules of which this process has logged that it cannot tell them.
+_told: set[tuple[int, str]] = set()
+_MOST_TOLD = 1000
 
 
 class Recurring(Places):
@@ -135,6 +142,25 @@ class Recurring(Places):
         """
         return job.key is not None and not self.uniques.has(job.key, job.id)
 
+    def is_known(self, job: Job) -> bool:
+        """Can this process tell when a schedule runs?  Logs once if not.
+
+        Without its time zone, or the extra [cron], it leaves the schedule to
+        workers that have them: it must not keep the other jobs from running.
+        """
+        if not isinstance(job, CronJob) or not job.coming('plan'):
+            return True
+        try:
+            job.rule.check_known()
+        except (InvalidSchedule, ConfigurationError) as error:
+            told = job.id, str(error)
+            if told not in _told and len(_told) < _MOST_TOLD:
+                _told.add(told)
+                log.warning('job %s is left to other workers: this one cannot '
+                            'tell when it runs: %s', *told)
+            return False
+        return True
+
     # -- a time comes ---------------------------------------------------------
 
     def _come(self, job: CronJob, key: int, now: float) -> None:
@@ -152,8 +178,19 @@ class Recurring(Places):
             self.put_in(job, 'cancelled', time_key(SYSTEM_CLOCK.now()),
                         status=self._move(job, CANCELLED))
             return
-        owed = job.of_next('owed', None)
-        times = owed or job.policy.made_up(job.next_run, due, now)
+        policy, owed = job.policy, job.of_next('owed', None)
+        busy = self._busy_until(job, now)
+        if policy.overlap == 'queue' and (owed or due < busy):
+            owed = (owed[0], max(owed[1], busy)) if owed else (due, busy)
+        elif policy.overlap == 'skip' and not owed and due < busy:
+            following = job.next_run(busy)
+            if following is not None:
+                due, key = following, time_key(following)
+                if due > now + _EARLY:
+                    self._note_next(job, key)
+                    return
+        times = (policy.in_time(job.next_run, owed, now) if owed else
+                 policy.made_up(job.next_run, due, now))
         when = job.next_run(owed[1] if owed else self._after(key, now))
         if when is None:
             # Its fields were assigned one by one: they name a date that
@@ -167,8 +204,10 @@ class Recurring(Places):
             return
         if times is None:
             self._note_next(job, time_key(when))
+            self._owe(job, None)
+            since = owed[0] if owed else due
             self._note(job, now, 0.0, SKIPPED, (
-                f'it was due at {as_utc(due):%Y-%m-%d %H:%M} UTC'))
+                f'it was due at {as_utc(since):%Y-%m-%d %H:%M} UTC'))
             return
         first, last = times
         rest = job.next_run(first) if first < last else None
@@ -182,8 +221,10 @@ class Recurring(Places):
     def _overlap(self, job: CronJob, due: float, key: int,
                  now: float) -> None:
         """Let a time come while a run of the schedule waits or goes on."""
+        # One that has lost its key ends with this run.
+        ends = self.is_replaced(job)
         owed = job.of_next('owed', None)
-        if owed or job.overlap == 'queue':
+        if not ends and (owed or job.overlap == 'queue'):
             if job.overlap == 'queue':
                 self._owe(job, (owed[0] if owed else due, max(due, now)))
             # The end of the run cannot tell: it has not seen this.
@@ -192,6 +233,8 @@ class Recurring(Places):
         when = job.next_run(self._after(key, now))
         if when is not None:
             self._note_next(job, time_key(when))
+        if ends:
+            return
         if job.overlap == 'allow' and job.status == PROCESSING:
             # One that still waits for a thread is this run: others beside it
             # would wait, too.
@@ -199,20 +242,39 @@ class Recurring(Places):
         elif job.overlap == 'cancel':
             self._begin_anew(job, key, now)
 
+    def _busy_until(self, job: CronJob, now: float) -> float:
+        """When the latest run of a schedule has ended (seconds since 1970).
+
+        A time before that has come amid it: whether a thread was free to see
+        that makes no difference.
+        Returns: 0 where none has, or by a clock that was wrong.
+        """
+        ended = job.completedAt
+        seconds = 0.0 if ended is None else ended.timestamp()
+        return seconds if seconds <= now else 0.0
+
     def _pause(self, job: CronJob, now: float) -> float:
         """How long (seconds) until the next look for the end of a run."""
+        name, key = job.position or ('', 0)
+        if name == 'missing':
+            return LONGEST_LOOK
+        if name == 'waiting':
+            return min(max(key_time(key) - now, _LOOK), LONGEST_LOOK)
         began = job.startedAt
         if job.status != PROCESSING or began is None:
             return _LOOK
-        return min(max((now - began.timestamp()) / 8, _SOON), _LONGEST_LOOK)
+        return min(max((now - began.timestamp()) / 8, _SOON), LONGEST_LOOK)
 
     def _add_run(self, job: CronJob, key: int, now: float) -> None:
         """Add a job that does what the schedule does, beside its run."""
         run = Job.__new__(Job)
+        stored = job.of_next('edit', {}).get(
+            'input', job.__dict__.get('input'))
         run.put(id=self.jobs.draw_id(local(self.jobs), self.jobs.end - 1),
-                task=job.task, input=job.__dict__.get('input'),
-                createdAt=now, priority=job.priority or None,
-                submitter=job.submitter, schedule=job.id, tick=key)
+                task=job.coming('task'), input=stored, createdAt=now,
+                priority=job.coming('priority') or None,
+                submitter=job.coming('submitter'), shows=job.coming('shows'),
+                schedule=job.id, tick=key)
         self.jobs[run.id] = run
         self.enqueue(run)
 

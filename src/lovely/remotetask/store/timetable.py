@@ -23,6 +23,7 @@ from lovely.remotetask.store import states
 from lovely.remotetask.store.lanes import Lanes
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
+from lovely.remotetask.store.recurring import LONGEST_LOOK
 from lovely.remotetask.store.recurring import Recurring
 
 # How many scheduled jobs one claim makes ready: bounds its transaction.
@@ -68,9 +69,11 @@ class Timetable(Recurring):
         rules of its time zone have changed.
         """
         until = job.due_at()
-        if job.of_next('owed', None):
-            return False        # it is looked at before long
+        if job.of_next('owed', None) and until is not None:
+            return until > now + LONGEST_LOOK + LATE
         if job.status == CRONJOB and until is not None:
+            if not self.is_known(job):
+                return False
             true = self.in_its_zone(job, until)
             if true != until:
                 return until > true + LATE
@@ -86,7 +89,12 @@ class Timetable(Recurring):
         if job.status == CRONJOB:
             until = job.due_at()
             true = until and self.in_its_zone(job, until)
-            if true and true != until:
+            owed = job.of_next('owed', None)
+            if owed and owed[0] <= now:
+                # Those ahead come again.
+                self._owe(job, (owed[0], min(owed[1], now)))
+                self._note_next(job, time_key(now))
+            elif true and true != until:
                 self._note_next(job, time_key(true))
             else:
                 self.schedule(job, now)
@@ -122,6 +130,7 @@ class Timetable(Recurring):
             when = job.next_run(now if job.tick is None
                                 else self._after(job.tick, now))
             self._note_next(job, time_key(check_next(job.id, when)))
+            self._owe(job, None)
 
     def schedule_at(self, job: Job, when: float) -> None:
         """Place a job to run once, at ``when``; made-up clocks move it not."""
@@ -153,6 +162,7 @@ class Timetable(Recurring):
         Txn: does not write the job, so that its run is not undone.
         """
         self._note_next(job, 0, enabled=False)
+        self._owe(job, None)
 
     def resume_schedule(self, job: Job, now: float) -> None:
         """Let a schedule that rests run again, at its next time.
@@ -170,18 +180,19 @@ class Timetable(Recurring):
         Returns: False where one waits or is under way already.
         """
         self.check_owned(job)
-        if job.status != CRONJOB:
+        if job.status != CRONJOB or not isinstance(job, CronJob):
             return False
         due = self._due_key(job)
+        if job.of_next('owed', None):
+            due = time_key(now)         # it need not wait for the next look
         if due is not None and due <= last_key(now):
             # This is the run that is due: otherwise two would begin.
-            when = job.next_run(self._after(due, now))
-            if when is not None:
-                self._note_next(job, time_key(when))
-        else:
-            # By its microsecond a run differs from all others of the job.
-            before = 0.0 if job.tick is None else key_time(job.tick)
-            due = time_key(max(now, before + 2e-6))
+            self._come(job, due, now)
+            if job.status != CRONJOB:
+                return job.status == QUEUED
+        # By its microsecond a run differs from all others of the job.
+        before = 0.0 if job.tick is None else key_time(job.tick)
+        due = time_key(max(now, before + 2e-6))
         self._begin_tick(job, due)
         job.put(anchor=None)
         self.enqueue(job)
@@ -220,13 +231,18 @@ class Timetable(Recurring):
     def _due_entries(self, lanes: Lanes, limit: int, count: int
                      ) -> list[tuple[int, int]]:
         """The first entries at or below ``limit``; of jobs that cannot be
-        read, none.
+        read, and schedules that are not known here, none.
         """
         if lanes.first(limit) is None:
             return []
         due = takewhile(lambda entry: entry[0] <= limit, lanes.up())
-        return list(islice((entry for entry in due if not isinstance(
-            look(self.jobs, entry[1]), UnreadableJob)), count))
+        return list(islice((entry for entry in due
+                            if self._may_come(entry[1])), count))
+
+    def _may_come(self, jobid: int) -> bool:
+        job = look(self.jobs, jobid)
+        return job is None or (
+            not isinstance(job, UnreadableJob) and self.is_known(job))
 
     def reanchor(self, now: float) -> None:
         """Let scheduled jobs count from a made-up ``now`` before their add.
