@@ -216,7 +216,8 @@ def test_a_task_that_is_missing(shop, settle):
      'dayOfMonth 30 never occurs in month 2'),
     ({'minute': (60,)}, 'minute contains 60; give whole numbers from 0 to 59'),
     ({}, 'no schedule: give at least one of minute, hour, dayOfMonth, month, '
-         'dayOfWeek, or a delay')], ids=['february', 'minute', 'nothing'])
+         'dayOfWeek, or one of cron, every, at, delay')],
+    ids=['february', 'minute', 'nothing'])
 def test_a_schedule_that_cannot_be(shop, settle, fields, text):
     refused(lambda: shop.addCronJob('mail', 'mia', **fields),
             InvalidSchedule, text)

@@ -118,7 +118,7 @@ def ours():
 
 
 #: Rooms that need their framework.
-HOSTS = ('generations', 'plone', 'pyramid', 'zope', 'ztk')
+HOSTS = ('browser', 'generations', 'plone', 'pyramid', 'zope', 'ztk')
 
 
 def implementers():

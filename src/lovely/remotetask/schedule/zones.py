@@ -26,12 +26,14 @@ from collections.abc import Iterable
 from datetime import UTC
 from datetime import datetime
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from typing import Any
-from zoneinfo import ZoneInfo
-from zoneinfo import available_timezones
 
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import InvalidSchedule
+
+if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
 
 #: ``times(after)``: the times on the wall (seconds since 1970, as if the zone
 #: were UTC) after one, ascending.
@@ -43,7 +45,7 @@ _DAY = 86_400
 
 # EST names a number of hours, and no summer time; IST is that of three
 # countries.  UTC and GMT are what they say.
-_ABBREVIATION = re.compile('(?!UTC$|GMT$)[A-Z]{2,5}([0-9][A-Z]{3})?')
+_ABBREVIATION = '(?!UTC$|GMT$)[A-Z]{2,5}([0-9][A-Z]{3})?'
 
 
 def check_zone(name: Any) -> str:
@@ -55,13 +57,14 @@ def check_zone(name: Any) -> str:
         raise InvalidSchedule(
             f'timezone is {shown(name)}; give the name of a zone (str), for '
             f"instance 'Europe/Vienna'")
-    if _ABBREVIATION.fullmatch(name):
+    if re.fullmatch(_ABBREVIATION, name):
         raise InvalidSchedule(
             f'timezone {name!r} is an abbreviation: it is ambiguous, or knows '
             f"no summer time; name a place, for instance 'America/New_York'")
     try:
         zone(name)
     except (KeyError, ValueError, OSError):
+        from zoneinfo import available_timezones
         known = available_timezones()
         hint = ('' if len(known) > 1 else
                 ': this machine has no time zones; install tzdata')
@@ -73,6 +76,8 @@ def check_zone(name: Any) -> str:
 
 def zone(name: str) -> ZoneInfo:
     """The zone of this name.  Raises: ZoneInfoNotFoundError (a KeyError)."""
+    # Here: its import is a good part of ours, and UTC needs none of it.
+    from zoneinfo import ZoneInfo
     return ZoneInfo(name)
 
 

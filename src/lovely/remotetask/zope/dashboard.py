@@ -17,12 +17,11 @@ from zope.interface import implementer
 from zope.publisher.interfaces.browser import IBrowserPublisher
 
 from lovely.remotetask.host import visit
-from lovely.remotetask.web import csrf
-from lovely.remotetask.web import requests
 from lovely.remotetask.zope.permissions import TITLES
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
+    from lovely.remotetask.web import requests
 
 try:
     from plone.protect import authenticator
@@ -113,6 +112,10 @@ class Dashboard(BrowserView):
         return answer.body
 
     def _request(self, path: str, base: str) -> requests.Request:
+        # As above.
+        from lovely.remotetask.web import csrf
+        from lovely.remotetask.web import requests
+
         request, context = self.request, self.context
         user = self.user()
         return requests.Request(
@@ -138,6 +141,8 @@ class Dashboard(BrowserView):
         return str(user.getUserName())
 
     def _body(self) -> bytes:
+        from lovely.remotetask.web import requests
+
         stream = self.request.stdin
         # The publisher has read it already, into fields of its own making.
         stream.seek(0)
