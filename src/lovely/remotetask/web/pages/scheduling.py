@@ -17,6 +17,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.log import trace
 from lovely.remotetask.schedule.fields import check_fields
 from lovely.remotetask.schedule.plan import check_plan
+from lovely.remotetask.schedule.plan import continued
 from lovely.remotetask.schedule.rule import MISSED
 from lovely.remotetask.schedule.rule import OVERLAP
 from lovely.remotetask.schedule.rule import Rule
@@ -112,13 +113,14 @@ def show(request: Request, part: str) -> frame.Page:
     typed = {name: ' '.join(map(str, now['schedule'][name])) or '*'
              for name in _TIMES}
     typed |= {'priority': str(now['priority']), 'version': now['version'],
-              'delay': '' if now['delay'] is None else f'{now["delay"]:g}'}
+              'delay': '' if now['delay'] is None else words.digits(
+                  now['delay'])}
     plan = now['plan']
-    typed |= {name: f'{value:g}' if name in _NUMBERS else value
+    typed |= {name: words.digits(value) if name in _NUMBERS else value
               for name, value in plan.items()}
     options = {} if now['delay'] is None else {'delay': now['delay']}
     return _page(request, found, found['name'], typed, {}, _preview(
-        request, {**now['schedule'], **plan}, options, {}))
+        request, {**now['schedule'], **plan}, options, {}, found))
 
 
 # What an edit by the form takes away, where the form leaves it empty.
@@ -141,7 +143,7 @@ def _look(service: TaskService, jobid: int, task: str | None
     elif is_same:
         forms.fill(found['asked'], value or {}, now['input'])
     return {**found, 'now': now, 'name': name, 'value': value,
-            'is_same': is_same}
+            'is_same': is_same, 'plan': job.coming('plan')}
 
 
 def _is_asked(found: dict[str, Any], now: dict[str, Any], value: Any) -> bool:
@@ -186,7 +188,7 @@ def edit(request: Request, part: str) -> Response:
                 'edited_running' if is_running else 'edited'))
     return frame.render(request, _page(
         request, found, found['name'], typed, problems,
-        _preview(request, times, given, problems), status))
+        _preview(request, times, given, problems, found), status))
 
 
 def _read_edit(found: dict[str, Any], form: Mapping[str, list[str]]
@@ -323,20 +325,28 @@ def _numbers(text: str) -> list[int]:
 
 
 def _preview(request: Request, times: Mapping[str, Any],
-             options: Mapping[str, Any], problems: Mapping[str, str]
+             options: Mapping[str, Any], problems: Mapping[str, str],
+             found: dict[str, Any] | None = None
              ) -> list[dict[str, str] | None]:
-    """The next runs of a schedule; of one with a problem, none."""
+    """The next runs of a schedule; of one with a problem, none.
+
+    Arguments: ``found``, what there is of it: its period goes on.
+    """
     if problems.keys() & {*_TIMES, *_LINES, *_CHOICES, 'delay'}:
         return []
     now: Any = request.run(lambda service: service.clock.now(), False)
     given = dict(times)
     if isinstance(given.get('at'), str):
         given['at'] = datetime.fromisoformat(given['at'])
-    fields, delay, plan = check_plan(
-        [given.pop(name) for name in _TIMES], options.get('delay'), now,
-        **given)
-    return [words.moment(iso(at)) for at in Rule.of(
-        fields, delay, plan).upcoming(now, _PREVIEW)]
+    try:
+        fields, delay, plan = check_plan(
+            [given.pop(name) for name in _TIMES], options.get('delay'), now,
+            **given)
+        return [words.moment(iso(at)) for at in Rule.of(
+            fields, delay, continued(plan, found and found['plan'])).upcoming(
+                now, _PREVIEW)]
+    except (InvalidSchedule, ConfigurationError):
+        return []       # it was checked by a process that knows its zone
 
 
 def _note(request: Request, what: str) -> None:
