@@ -289,6 +289,17 @@ def test_a_request_that_is_sent_again_adds_nothing(site, service):
     assert service(lambda service: len(service.jobs)) == 2
 
 
+def test_no_key_of_one_user_is_that_of_another(site, service):
+    data = {'task': 'echo', 'input': 'of a person'}
+    site.user = 'oidc:jane'
+    first = ask(site, 'POST', 'jobs', data, idempotency_key='a1')
+    for user, key in (('oidc', 'jane:a1'), ('oidc%3Ajane', 'a1')):
+        site.user = user
+        answer = ask(site, 'POST', 'jobs', data, idempotency_key=key)
+        assert answer.status == 201
+        assert read(answer)['id'] != read(first)['id']
+
+
 def test_a_key_of_another_request_is_422(site, service):
     ask(site, 'POST', 'jobs', {'task': 'echo', 'input': 1},
         idempotency_key='a1')

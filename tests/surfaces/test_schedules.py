@@ -4,6 +4,7 @@ import datetime
 import html
 import json
 import re
+import sys
 
 import pytest
 from zope.interface import Interface
@@ -18,6 +19,8 @@ from zope.schema import TextLine
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
+from lovely.remotetask.schedule import crontab
+from lovely.remotetask.schedule import zones
 from lovely.remotetask.task import FunctionTask
 
 BASE = '/admin/tasks'
@@ -537,3 +540,57 @@ def test_a_plan_by_json_and_back(api, service):
     for wrong in ({'at': 'tomorrow'}, {'cron': 7}, {'timezone': None},
                   {'every': '60'}, {'missed': 'twice'}, {'atMost': 1.5}):
         assert api('PUT', f'schedules/{jobid}', wrong)[0] in (400, 422), wrong
+
+
+@pytest.mark.parametrize('given', [
+    {'every': 1234567}, {'every': 90.123456789}, {'delay': 7654321.5},
+    {'cron': '@daily', 'deadline': 1000001}], ids=str)
+def test_no_digit_is_lost_in_the_form(site, service, given):
+    jobid = service(lambda service: service.addCronJob('echo', **given))
+    assert edited(site, jobid).status == 303
+
+    def look(service):
+        job = service.jobs[jobid]
+        return {name: getattr(job, name) for name in given}
+
+    assert service(look) == given
+
+
+def test_a_period_is_shown_as_it_goes_on(site, service):
+    """It counts from when it was given, and not from when one looks."""
+    jobid = service(lambda service: service.addCronJob('echo', every=86_400))
+
+    def age(service):
+        job = service.jobs[jobid]
+        job.plan = {**job.plan, 'since': job.plan['since'] - 40_000}
+        service.reschedule(jobid)
+        return job.scheduledAt
+
+    first = f'{service(age):%Y-%m-%d %H:%M:%S}'
+    assert first in site.text(f'schedules/{jobid}/edit')
+    for priority in ('0', '1'):
+        text = edited(site, jobid, preview='1',
+                      priority=priority).body.decode()
+        assert first in text[text.index('id="preview"'):]
+
+
+@pytest.mark.parametrize('unknown', ['zone', 'cronsim'])
+def test_a_schedule_that_this_process_cannot_tell(
+        site, api, service, monkeypatch, unknown):
+    """Another one has checked it, which has more installed."""
+    jobid = service(lambda service: service.addCronJob('echo', **PLAN))
+    if unknown == 'zone':
+        def unknown_zone(name):
+            raise KeyError(name)
+
+        monkeypatch.setattr(zones, 'zone', unknown_zone)
+    else:
+        crontab._read.cache_clear()
+        monkeypatch.setitem(sys.modules, 'cronsim', None)
+    for path in ('schedules', f'schedules/{jobid}/edit', f'jobs/{jobid}'):
+        assert site.get(path).status == 200, path
+    assert edited(site, jobid, priority='1').status == 400
+    status, shown = api('GET', f'schedules/{jobid}')
+    assert (status, shown['nextRuns'], shown['plan']) == (200, [], PLAN)
+    assert api('GET', 'schedules')[0] == 200
+    assert api('POST', f'schedules/{jobid}/disable', {})[0] == 200

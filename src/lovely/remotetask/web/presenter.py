@@ -17,7 +17,9 @@ from lovely.remotetask import settings
 from lovely.remotetask.adding import steering
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import iso
+from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InputRejected
+from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import SCHEDULED
@@ -122,9 +124,13 @@ def schedule_of(service: TaskService, jobid: object,
     parts = [answer.get(name) for name in (
         'task', 'input', 'inputNote', 'schedule', 'plan', 'delay',
         'priority')]
-    answer['nextRuns'] = [] if not found.enabled else [
-        {'at': iso(at), 'local': zones.local(found.timezone, at)}
-        for at in found.rule.upcoming(service.clock.now(), count)]
+    answer['nextRuns'] = []
+    # This process may lack its time zone, or the extra [cron].
+    with suppress(InvalidSchedule, ConfigurationError):
+        if found.enabled:
+            answer['nextRuns'] = [
+                {'at': iso(at), 'local': _local(answer, at)}
+                for at in found.rule.upcoming(service.clock.now(), count)]
     # Of what is shown: by what is hidden, a reader could try out guesses.
     answer['version'] = hashlib.sha256(json.dumps(
         parts, sort_keys=True).encode()).hexdigest()[:16]
@@ -140,13 +146,21 @@ def _schedule(service: TaskService, job: Any) -> dict[str, Any]:
         name: iso(value) if name == 'at' else value for name, value in
         ((is_cron and job.coming('plan')) or {}).items() if name != 'since'}
     answer['delay'] = getattr(job, 'delay', None)
-    answer['localAt'] = None if job.scheduledAt is None else zones.local(
-        getattr(job, 'timezone', 'UTC'), job.scheduledAt.timestamp())
+    answer['localAt'] = None if job.scheduledAt is None else _local(
+        answer, job.scheduledAt.timestamp())
     answer['lastRun'] = None
     with suppress(*UNREADABLE):
         for run in getattr(job, 'runs', ())[:1]:
             answer['lastRun'] = _run(run)
     return answer
+
+
+def _local(answer: dict[str, Any], at: float) -> str | None:
+    """A moment by the clock of a schedule's zone; None: it is unknown here."""
+    try:
+        return zones.local(answer['plan'].get('timezone', 'UTC'), at)
+    except (LookupError, ValueError, OSError):
+        return None
 
 
 def _run(run: Any) -> dict[str, Any]:

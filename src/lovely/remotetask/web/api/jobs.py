@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
+from urllib.parse import quote
 
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
@@ -95,8 +96,9 @@ def _add_once(call: Call, options: dict[str, Any], again: str) -> object:
     if not 0 < len(again) <= _LONGEST_KEY or not again.isprintable():
         raise UsageError(f'an Idempotency-Key has 1 to {_LONGEST_KEY} '
                          f'printable characters')
-    # Of this user alone: another's request with the same key is another one.
-    key = f'idem:{call.user}:{again}'
+    # Of this user alone: another's request with the same key is another one,
+    # also where the name of one goes on as the key of the other does.
+    key = f'idem:{quote(call.user or "", safe="")}:{again}'
 
     def run(service: TaskService) -> tuple[dict[str, Any], bool]:
         check_key(key)

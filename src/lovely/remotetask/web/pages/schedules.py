@@ -73,7 +73,7 @@ def when(job: dict[str, Any]) -> str:
 
 
 def _number(value: Any) -> str:
-    return f'{value:g}' if isinstance(value, float) else str(value)
+    return words.digits(value) if isinstance(value, float) else str(value)
 
 
 def _fields(job: dict[str, Any]) -> Iterator[str]:

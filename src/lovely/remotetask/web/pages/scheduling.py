@@ -17,6 +17,7 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.schedule.fields import check_fields
 from lovely.remotetask.schedule.plan import check_plan
+from lovely.remotetask.schedule.plan import continued
 from lovely.remotetask.schedule.rule import MISSED
 from lovely.remotetask.schedule.rule import OVERLAP
 from lovely.remotetask.schedule.rule import Rule
@@ -113,13 +114,14 @@ def show(request: Request, part: str) -> frame.Page:
     typed = {name: ' '.join(map(str, now['schedule'][name])) or '*'
              for name in _TIMES}
     typed |= {'priority': str(now['priority']), 'version': now['version'],
-              'delay': '' if now['delay'] is None else f'{now["delay"]:g}'}
+              'delay': '' if now['delay'] is None else words.digits(
+                  now['delay'])}
     plan = now['plan']
-    typed |= {name: f'{value:g}' if name in _NUMBERS else value
+    typed |= {name: words.digits(value) if name in _NUMBERS else value
               for name, value in plan.items()}
     options = {} if now['delay'] is None else {'delay': now['delay']}
     return _page(request, found, found['name'], typed, {}, _preview(
-        request, {**now['schedule'], **plan}, options, {}))
+        request, {**now['schedule'], **plan}, options, {}, found))
 
 
 # What an edit by the form takes away, where the form leaves it empty.
@@ -147,7 +149,7 @@ def look_at(service: TaskService, jobid: int, task: str | None,
         # Times can be changed where the input cannot.
         found |= {'known': True, 'asked': None}
     return {**found, 'now': now, 'name': name, 'value': value,
-            'is_same': is_same,
+            'is_same': is_same, 'plan': job.coming('plan'),
             'text': found['asked'] and found['asked']['text']}
 
 
@@ -193,7 +195,7 @@ def edit(request: Request, part: str) -> Response:
                 'edited_running' if is_running else 'edited'))
     return frame.render(request, _page(
         request, found, found['name'], typed, problems,
-        _preview(request, times, given, problems), status))
+        _preview(request, times, given, problems, found), status))
 
 
 def _read_edit(found: dict[str, Any], form: Mapping[str, list[str]]
@@ -342,11 +344,12 @@ def _numbers(text: str) -> list[int]:
 
 
 def _preview(request: Request, times: Mapping[str, Any],
-             options: Mapping[str, Any], problems: Mapping[str, str]
-             ) -> list[dict[str, Any]]:
+             options: Mapping[str, Any], problems: Mapping[str, str],
+             found: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """The next runs of a schedule, also as its own zone has them.
 
     Of one with a problem, none.
+    Arguments: ``found``, what there is of it: its period goes on.
     """
     if problems.keys() & {*_TIMES, *_LINES, *_CHOICES, 'delay'}:
         return []
@@ -354,11 +357,14 @@ def _preview(request: Request, times: Mapping[str, Any],
     given = dict(times)
     if isinstance(given.get('at'), str):
         given['at'] = datetime.fromisoformat(given['at'])
-    fields, delay, plan = check_plan(
-        [given.pop(name) for name in _TIMES], options.get('delay'), now,
-        **given)
-    rule = Rule.of(fields, delay, plan)
-    return [{'at': words.moment(iso(at)),
-             'local': '' if rule.timezone == 'UTC' else zones.local(
-                 rule.timezone, at)[:16].replace('T', ' ')}
-            for at in rule.upcoming(now, _PREVIEW)]
+    try:
+        fields, delay, plan = check_plan(
+            [given.pop(name) for name in _TIMES], options.get('delay'), now,
+            **given)
+        rule = Rule.of(fields, delay, continued(plan, found and found['plan']))
+        return [{'at': words.moment(iso(at)),
+                 'local': '' if rule.timezone == 'UTC' else zones.local(
+                     rule.timezone, at)[:16].replace('T', ' ')}
+                for at in rule.upcoming(now, _PREVIEW)]
+    except (InvalidSchedule, ConfigurationError):
+        return []       # it was checked by a process that knows its zone

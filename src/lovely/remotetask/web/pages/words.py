@@ -54,6 +54,11 @@ def duration(seconds: float | None) -> str:
     return count(int(seconds // 86_400), 'day', 'days')
 
 
+def digits(value: float) -> str:
+    """A number, each digit of it: what a form is given, it gives back."""
+    return repr(value).removesuffix('.0')
+
+
 def moment(iso: str | None) -> dict[str, str] | None:
     """An ISO moment as ``<time>`` shows it, or None.
 
