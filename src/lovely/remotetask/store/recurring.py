@@ -111,7 +111,7 @@ class Recurring(Places):
         if not note.enabled:
             key = time_key(NEVER)
         note.key = self.due.insert(key, job.id)
-        note.offset = _offset(job, key)
+        note.offset = _offset(job, key) if note.enabled else None
 
     def in_its_zone(self, job: Job, due: float) -> float:
         """When a time comes that was noted (seconds since 1970).
@@ -344,9 +344,9 @@ def _zone(job: Job) -> str:
 def _offset(job: Job, key: int) -> int | None:
     """How far the clock of a schedule's zone is before UTC at a key of due.
 
-    Returns: None for UTC, and where the schedule rests.
+    Returns: None for UTC.
     """
     name = _zone(job)
-    if name == 'UTC' or key >= time_key(NEVER):
+    if name == 'UTC':
         return None
     return zones.offset(zones.zone(name), key_time(key))
