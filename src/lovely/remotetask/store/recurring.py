@@ -347,6 +347,7 @@ def _offset(job: Job, key: int) -> int | None:
     Returns: None for UTC, and where the schedule rests.
     """
     name = _zone(job)
-    if name == 'UTC' or key >= time_key(NEVER):
+    # The keys of one moment differ: not by the one of NEVER.
+    if name == 'UTC' or not job.of_next('enabled', True):
         return None
     return zones.offset(zones.zone(name), key_time(key))
