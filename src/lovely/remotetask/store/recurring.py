@@ -347,7 +347,7 @@ def _offset(job: Job, key: int) -> int | None:
     Returns: None for UTC, and where the schedule rests.
     """
     name = _zone(job)
-    # The keys of one moment differ: not by the one of NEVER.
+    # Not by the key: each key that is made of NEVER is another one.
     if name == 'UTC' or not job.of_next('enabled', True):
         return None
     return zones.offset(zones.zone(name), key_time(key))
