@@ -26,6 +26,7 @@ from collections.abc import Iterable
 from datetime import UTC
 from datetime import datetime
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 from zoneinfo import available_timezones
@@ -62,13 +63,18 @@ def check_zone(name: Any) -> str:
     try:
         zone(name)
     except (KeyError, ValueError, OSError):
-        known = available_timezones()
-        hint = ('' if len(known) > 1 else
+        hint = ('' if _has_zones() else
                 ': this machine has no time zones; install tzdata')
         raise InvalidSchedule(
             f'timezone {shown(name)} is unknown{hint}; give the name of a '
             f"zone, for instance 'Europe/Vienna'") from None
     return name
+
+
+@lru_cache
+def _has_zones() -> bool:
+    # Each of them is a file: a worker without one zone asks at each look.
+    return len(available_timezones()) > 1
 
 
 def zone(name: str) -> ZoneInfo:
