@@ -326,7 +326,8 @@ class ICronJob(IJob):
     runs = Attribute(
         'How the latest 20 runs of the schedule have ended, the latest first '
         '(tuple): each has ``endedAt`` (aware UTC datetime), ``seconds`` '
-        "(float), ``outcome`` ('completed', 'error' or 'cancelled') and "
+        "(float), ``outcome`` ('completed', 'error', 'cancelled' or "
+        "'skipped') "
         'and ``error``, its first words (str) or None.')
 
     def update(minute=(), hour=(), dayOfMonth=(), month=(), dayOfWeek=(),

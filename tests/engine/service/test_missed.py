@@ -221,3 +221,36 @@ def test_what_is_owed_by_a_clock_ahead(
     drain()
     assert runs.times() == ['11:00', '12:00', '13:00']
     assert service.jobs[jobid].scheduledAt.hour == 14
+
+
+def test_a_repair_keeps_what_is_owed(
+        application, service, clock, drain, runs):
+    jobid = service.addCronJob('work', cron='0 * * * *', missed='all')
+    transaction.commit()
+    clock.set(at(13, 45))
+    SimpleProcessor(application.db, ['tasks']).processNext()
+    transaction.begin()
+    queue = service.jobqueue
+    queue.due.discard(service.jobs[jobid].next_key(), jobid)
+    findings = [check.Finding(check.ADRIFT, jobid)]
+    assert check.mend(queue, findings, clock.now()) == findings
+    drain()
+    assert runs.times() == ['11:00', '12:00', '13:00']
+
+
+@pytest.mark.parametrize('policy, expected', [
+    ({'missed': 'skip'}, []), ({'deadline': 600}, []), ({}, ['11:00']),
+    ({'deadline': 4 * HOUR}, ['11:00'])], ids=str)
+def test_a_deploy_that_changes_a_schedule_makes_up_no_more_than_it_says(
+        service, clock, drain, runs, policy, expected):
+    """No worker was there, and the application starts before the first."""
+    for minute in ('0', '30'):
+        jobid = service.addCronJob(
+            'work', cron=f'{minute} * * * *', **policy, key='hourly',
+            onDuplicate='update')
+        transaction.commit()
+        clock.set(at(13, 45))
+    drain()
+    assert runs.times() == expected
+    assert service.jobs[jobid].scheduledAt == datetime(
+        2027, 5, 5, 14, 30, tzinfo=UTC)

@@ -122,6 +122,8 @@ REFUSED = [
     ({'cron': '@daily', 'timezone': None}, 'timezone is None'),
     ({'cron': '@daily', 'timezone': '../../etc/passwd'}, 'unknown'),
     ({'cron': '@daily', 'timezone': 'IST'}, 'ambiguous'),
+    ({'cron': '@daily', 'timezone': 'localtime'}, 'unknown'),
+    ({'cron': '@daily', 'timezone': 'right/Europe/Vienna'}, 'unknown'),
     ({'cron': '@daily', 'timezone': 'EST5EDT'}, 'abbreviation'),
     ({'cron': '@daily', 'missed': 'never'}, "missed is 'never'"),
     ({'cron': '@daily', 'missed': ['all']}, 'missed is'),

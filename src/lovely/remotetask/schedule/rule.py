@@ -138,10 +138,7 @@ class Policy(NamedTuple):
         those behind it are run, too; None: none is.
         Cost: O(1); O(atMost) times.
         """
-        late = self.deadline
-        if late is None and self.missed == 'skip':
-            late = _PROMPT
-        found = _in_time(next_time, due, now, now, late)
+        found = _in_time(next_time, due, now, now, self._late())
         if found is None:
             return None
         first = found
@@ -154,6 +151,17 @@ class Policy(NamedTuple):
         if second is not None and second <= now:
             first = _latest(next_time, second, now, 1)
         return first, first
+
+    def is_too_late(self, due: float, now: float) -> bool:
+        """Is a time that was due too late to be run?"""
+        late = self._late()
+        return late is not None and now - due > late
+
+    def _late(self) -> float | None:
+        """How late (seconds) a time may be that was missed; None: at will."""
+        if self.deadline is None and self.missed == 'skip':
+            return _PROMPT
+        return self.deadline
 
     def in_time(self, next_time: Next, owed: tuple[float, float], now: float
                 ) -> tuple[float, float] | None:

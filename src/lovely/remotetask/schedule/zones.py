@@ -26,6 +26,7 @@ from collections.abc import Iterable
 from datetime import UTC
 from datetime import datetime
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -47,6 +48,10 @@ _DAY = 86_400
 # countries.  UTC and GMT are what they say.
 _ABBREVIATION = '(?!UTC$|GMT$)[A-Z]{2,5}([0-9][A-Z]{3})?'
 
+# Files beside the zones, which are others on another machine, or count leap
+# seconds.
+_NO_ZONE = '(right|posix)/.*|localtime|posixrules|Factory'
+
 
 def check_zone(name: Any) -> str:
     """The name of a time zone, as zoneinfo knows it.
@@ -62,16 +67,24 @@ def check_zone(name: Any) -> str:
             f'timezone {name!r} is an abbreviation: it is ambiguous, or knows '
             f"no summer time; name a place, for instance 'America/New_York'")
     try:
+        if re.fullmatch(_NO_ZONE, name):
+            raise KeyError(name)
         zone(name)
     except (KeyError, ValueError, OSError):
-        from zoneinfo import available_timezones
-        known = available_timezones()
-        hint = ('' if len(known) > 1 else
+        hint = ('' if _has_zones() else
                 ': this machine has no time zones; install tzdata')
         raise InvalidSchedule(
             f'timezone {shown(name)} is unknown{hint}; give the name of a '
             f"zone, for instance 'Europe/Vienna'") from None
     return name
+
+
+@lru_cache
+def _has_zones() -> bool:
+    from zoneinfo import available_timezones
+
+    # Each of them is a file: a worker without one zone asks at each look.
+    return len(available_timezones()) > 1
 
 
 def zone(name: str) -> ZoneInfo:

@@ -372,7 +372,9 @@ def _put_back(queue: JobQueue, job: Job, now: float) -> bool:
     if job.status == PROCESSING:
         queue.requeue(job)
         return True
-    if _is_placed(queue, job):
+    if _is_placed(queue, job) or (
+            job.status == CRONJOB and job.of_next('owed', None)):
+        # Times that are owed stay owed.
         queue.place_anew(job, now)
         return True
     if job.status == CRONJOB or (job.status == DELAYED

@@ -43,8 +43,8 @@ class Timetable(Recurring):
     def schedule(self, job: Job, now: float) -> None:
         """Place a job with a schedule by its next run after ``now``.
 
-        A run that is due becomes ready: its schedule is changed for those
-        that follow.
+        A run that is due becomes ready, unless it comes too late: its
+        schedule is changed for those that follow.
         Raises: InvalidSchedule where it has none; nothing is written then.
         """
         after, due = now, self._due_key(job) if job.recurring else None
@@ -56,7 +56,8 @@ class Timetable(Recurring):
         if due is not None:
             after = self._after(due, now)
         when = check_next(job.id, job.next_run(after))
-        if due is not None:
+        if due is not None and isinstance(job, CronJob) and not (
+                job.policy.is_too_late(key_time(due), now)):
             self._begin_tick(job, due)
             self.enqueue(job)
         self._schedule_at(job, when, anchor=now)

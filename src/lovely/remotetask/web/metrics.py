@@ -23,6 +23,7 @@ from lovely.remotetask.store.history import add_to
 from lovely.remotetask.store.history import total_of
 from lovely.remotetask.web import kept
 from lovely.remotetask.web import presenter
+from lovely.remotetask.web import roster
 from lovely.remotetask.web.requests import Refused
 from lovely.remotetask.web.requests import Request
 from lovely.remotetask.web.requests import Response
@@ -76,7 +77,7 @@ def _look(service: TaskService) -> dict[str, Any]:
             'lag': schedule_lag(queue, service.clock.now()),
             'ever': _never_less(told.setdefault('ever', {}),
                                 figures.ever(queue)),
-            'workers': presenter.workers(service)['workers'],
+            'workers': roster.workers(service)['workers'],
             'storage': _storage(service)}
 
 

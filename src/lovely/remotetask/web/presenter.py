@@ -13,7 +13,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask import settings
 from lovely.remotetask.adding import steering
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import iso
@@ -24,7 +23,6 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.job import CronJob
-from lovely.remotetask.peers import liveness
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.store import listing
@@ -356,29 +354,6 @@ def total(service: TaskService) -> int:
     """
     queue = service.jobqueue
     return sum(queue.counts().values()) + sum(1 for _ in queue.running())
-
-
-def workers(service: TaskService) -> dict[str, Any]:
-    """``{'workers': [...]}``, see ITaskService.listWorkers; each with
-    ``live``: does it live, and has it given a sign of that lately?  None: a
-    file that is open to read only does not tell.
-    """
-    jar: Any = service._p_jar
-    life = liveness.for_database(jar.db())
-    records, now = service.jobqueue.workers, service.clock.now()
-    return {'workers': [
-        {**worker, 'live': None
-         if jar.isReadOnly() and 'exclusive' in worker['evidence']
-         else _is_live(life, records[worker['id']], now)}
-        for worker in service.listWorkers()]}
-
-
-def _is_live(life: liveness.Liveness, record: Any, now: float) -> bool:
-    # The detectors know nothing of a process that only beats until they have
-    # looked for a while; and one that is stopped keeps its lock.
-    at = None if record.beat is None else record.beat.at
-    return life.alive(record.evidence, record.beat) and (
-        at is None or now - at <= settings.DEAD_SECONDS)
 
 
 def job_id(value: object) -> int:

@@ -12,6 +12,7 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.peers.storages import innermost
 from lovely.remotetask.web import presenter
+from lovely.remotetask.web import roster
 from lovely.remotetask.web.bounded import Bounded
 from lovely.remotetask.web.requests import Request
 from lovely.remotetask.web.requests import Response
@@ -74,7 +75,7 @@ def _figures(service: TaskService) -> dict[str, Any]:
     if ping is not None:
         ping()
     stats = presenter.stats(service)
-    live = sum(one['live'] for one in presenter.workers(service)['workers'])
+    live = sum(one['live'] for one in roster.workers(service)['workers'])
     return {'workers': live, 'paused': stats['paused'],
             'queued': stats['queued'], 'oldest': stats['oldest']}
 

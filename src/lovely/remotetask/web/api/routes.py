@@ -12,6 +12,7 @@ from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import presenter
+from lovely.remotetask.web import roster
 from lovely.remotetask.web.api import events
 from lovely.remotetask.web.api import jobs
 from lovely.remotetask.web.api import schedules
@@ -116,7 +117,7 @@ ROUTES: dict[str, dict[str, Route]] = {
         'GET': Route(VIEW, whole.history, 'What has ended lately, and how '
                      'long it took.', 'History', query=whole.HISTORY)},
     'workers': {
-        'GET': Route(VIEW, whole.look(presenter.workers), 'Who runs jobs.',
+        'GET': Route(VIEW, whole.look(roster.workers), 'Who runs jobs.',
                      'Workers')},
     'pause': {
         'POST': Route(MANAGE, whole.pause, 'Let the workers start no more '

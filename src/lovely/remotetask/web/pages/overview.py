@@ -8,6 +8,7 @@ from typing import Any
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.web import presenter
+from lovely.remotetask.web import roster
 from lovely.remotetask.web.pages import plots
 from lovely.remotetask.web.pages import words
 from lovely.remotetask.web.pages.frame import Page
@@ -39,7 +40,7 @@ def show(request: Request, part: str) -> Page:
 
 def _look(service: TaskService, hours: int) -> dict[str, Any]:
     stats = presenter.stats(service)
-    workers = [one for one in presenter.workers(service)['workers']
+    workers = [one for one in roster.workers(service)['workers']
                if one['live']]
     queued, oldest = stats['queued'], stats['oldest']
     busy = sum(len(worker['jobs']) for worker in workers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lovely.remotetask.web import presenter
+from lovely.remotetask.web import roster
 from lovely.remotetask.web.pages import words
 from lovely.remotetask.web.pages.frame import Page
 from lovely.remotetask.web.requests import Request
@@ -12,7 +12,7 @@ from lovely.remotetask.web.requests import Request
 
 def show(request: Request, part: str) -> Page:
     """Who runs jobs of this service, and which."""
-    found: Any = request.run(presenter.workers, False)
+    found: Any = request.run(roster.workers, False)
     return Page('workers', 'Workers', 'workers', {
         'rows': [_row(one) for one in found['workers']]})
 
