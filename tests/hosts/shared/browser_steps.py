@@ -65,6 +65,22 @@ def window(browser, host, who='manager', silent=True, **options):
         context.close()
 
 
+def take_pictures(browser, host, folder, paths):
+    """Pictures of some pages: light, dark and on a phone.
+
+    Arguments: ``folder``, where they go; ``paths``, name -> page.
+    """
+    for look, scheme, width in (('light', 'light', 1280),
+                                ('dark', 'dark', 1280),
+                                ('phone', 'light', 360)):
+        with window(browser, host, color_scheme=scheme,
+                    viewport={'width': width, 'height': 800}) as page:
+            for name, path in paths.items():
+                page.goto(host.url(path))
+                page.screenshot(path=f'{folder}/{host.name}-{name}-{look}.png',
+                                full_page=True)
+
+
 def twelve_steps(browser, host):
     """Do what people do with the pages, in the order of a working day.
 
