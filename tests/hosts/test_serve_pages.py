@@ -6,6 +6,7 @@ web_checks), so that they are tried here alone.
 
 import browser_steps
 import pytest
+from serve_host import serving
 from web_checks import *  # noqa: F403
 from web_checks import pages
 from web_host import filled
@@ -161,8 +162,13 @@ def test_an_account_with_many_pages_open_is_told_of_no_error(web_host,
         assert page.locator('#message').inner_text() == ''
 
 
-def test_the_link_of_the_login(web_host, browser):
-    """It lets one browser in, once."""
+def test_the_link_of_the_login(tmp_path, browser):
+    """It lets one browser in, once, within ten minutes of the start."""
+    with serving(tmp_path) as host:
+        _log_in_once(host, browser)
+
+
+def _log_in_once(web_host, browser):
     address = f'{web_host.origin}{web_host.links["login"]}'
     with browser_steps.window(browser, web_host, 'anonymous',
                               silent=False) as page:
