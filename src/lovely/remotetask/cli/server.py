@@ -121,7 +121,8 @@ def run(options: Options, ready: Callable[[Address], None]) -> None:
             warn(f'{options.host} can be reached from other machines, and '
                  f'plain HTTP shows them the token; put a proxy with TLS in '
                  f'front')
-        compiled.begin(0.0)
+        # Later: the first jobs come first, and so do commands that they start.
+        compiled.begin(5.0)
         url = _url(options.host, server.port, setup.PATH)
         origin = f'{public.scheme}://{public.netloc}' if public else url
         ready(Address(url, token, signals.send,
