@@ -73,18 +73,20 @@ def test_commands_end_with_their_process(tmp_path, command):
 #: The process ends while a command has been started and this is not yet
 #: known: its start returns only after the end has begun.
 SLOW_TO_KNOW = textwrap.dedent('''
-    import atexit, threading
+    import atexit, subprocess, threading
     from lovely.remotetask.commands import childprocess
 
     ending = threading.Event()
 
-    class Process(childprocess._Process):
+    class Popen(subprocess.Popen):
         def __init__(self, *arguments, **options):
             super().__init__(*arguments, **options)
+            if options['stderr'] != subprocess.PIPE:
+                return      # no command
             ending.wait()
             childprocess._ending.wait()
 
-    childprocess._Process = Process
+    subprocess.Popen = Popen
     # What comes first at the end of a process was registered last.
     atexit.register(ending.set)
 ''')

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from typing import TypeAlias
-from typing import cast
 
 from lovely.remotetask.commands.orphans import Orphans
 from lovely.remotetask.errors import LeaseLost
@@ -136,10 +135,11 @@ def _start(start: Start, argv: Sequence[str], **options: Any) -> None:
             if _ending.is_set():
                 raise _ended(argv)
             _orphans.prepare()
-            process = _Process(
+            process = subprocess.Popen(
                 argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                 # A group of its own, so that all of it can be killed.
                 start_new_session=True, **options)
+            _orphans.watch(process.pid)
             start.set_result(process)
         except BaseException as error:
             start.set_exception(error)
@@ -149,35 +149,6 @@ def _start(start: Start, argv: Sequence[str], **options: Any) -> None:
     # The system has no room for another thread.
     except RuntimeError as error:
         start.set_exception(error)
-
-
-class _Process(subprocess.Popen[bytes]):
-    """A child that is watched from the moment at which it has a number.
-
-    That is before subprocess lets other threads run: later, a busy thread
-    would hold us up, and the command would outlive a process that is killed
-    in these milliseconds.
-    """
-
-    _number: int | None = None
-
-    def __init__(self, argv: Sequence[str], **options: Any) -> None:
-        try:
-            super().__init__(argv, **options)
-        except BaseException:
-            if self._number is not None:
-                _orphans.forget(self._number)
-            raise
-
-    @property
-    def pid(self) -> int:
-        return cast(int, self._number)
-
-    @pid.setter
-    def pid(self, number: int | None) -> None:
-        self._number = number
-        if number is not None:
-            _orphans.watch(number)
 
 
 def _signal(process: subprocess.Popen[bytes], number: int) -> None:
