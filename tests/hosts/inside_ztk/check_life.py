@@ -17,6 +17,7 @@ from zope.site.site import LocalSiteManager
 
 from lovely.remotetask import TaskService
 from lovely.remotetask.interfaces import ITaskService
+from lovely.remotetask.peers import wakeup
 from lovely.remotetask.run import threads
 from lovely.remotetask.task import TaskError
 
@@ -288,6 +289,33 @@ def test_threads_stay_where_a_move_is_undone(driver, processing):
         transaction.abort()
     with managing(driver) as root:
         assert root['site']['tasks'].isProcessing()
+
+
+@pytest.mark.parametrize('how', ['delete', 'rename'])
+def test_a_thread_that_looks_before_it_is_told_says_nothing(
+        driver, processing, caplog, how):
+    """Others see the commit a moment before it calls what waits for it."""
+    (loop,) = threads.loops
+    # One that has never been there is waited for.
+    wait_until(lambda: loop.processor._seen)
+
+    def look(success):
+        wakeup.notify(driver.world.database)
+        # In vain: it would end by what it has seen.
+        loop.join(0.3)
+
+    with managing(driver) as root:
+        # In front of ours.
+        transaction.get().addAfterCommitHook(look)
+        if how == 'delete':
+            del root['site']['tasks']
+        else:
+            IContainerItemRenamer(root).renameItem('site', 'other')
+    loop.join(30)
+    assert not loop.is_alive()
+    assert 'there is no service' not in caplog.text
+    with managing(driver) as root:
+        assert how == 'delete' or root['other']['tasks'].isProcessing()
 
 
 @pytest.mark.parametrize('what', ['site', 'service'])

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from plone.restapi.services import Service
 from zExceptions import NotFound
@@ -20,27 +19,19 @@ from zope.publisher.interfaces import IPublishTraverse
 
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.plone.setup import NAME as SERVICE
+from lovely.remotetask.web.names import Names
 from lovely.remotetask.zope.dashboard import Dashboard
 
 NAME = '@remotetask'
 
 
 @implementer(IPublishTraverse)
-class RemoteTask(Service):
+class RemoteTask(Names, Service):
     """Answers for the site's own service, by its permissions.
 
     On the site and not on the service: plone.rest leads to no object that is
     no content.
     """
-
-    def __init__(self, context: Any, request: Any) -> None:
-        super().__init__(context, request)
-        self._names: list[str] = []
-
-    def publishTraverse(self, request: Any, name: str) -> Any:
-        """See IPublishTraverse"""
-        self._names.append(name)
-        return self
 
     def render(self) -> bytes:
         """Answer the request.

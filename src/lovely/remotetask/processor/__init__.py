@@ -242,11 +242,14 @@ class SimpleProcessor:
             self._seen, self._broken = True, 0.0
             return rest
         except ServiceGone as error:
-            if self._seen or SYSTEM_CLOCK.monotonic() > self._patience:
+            now = SYSTEM_CLOCK.monotonic()
+            if self._seen:
+                # A thread of ours that deletes or moves it tells us next.
+                self._seen, self._patience = False, now + WAIT_FLOOR * 10
+            if now > self._patience:
                 self._log_gone(error)
                 return None
-            # The commit that adds the service notifies of no queue.
-            return max(self.waitTime, WAIT_FLOOR)
+            return max(self.waitTime, WAIT_FLOOR)   # no queue notifies us
         except (OpenedBeforeFork, NotMigrated) as error:
             log.error('Processor: %s', error)
             return None

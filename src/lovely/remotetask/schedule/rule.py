@@ -75,7 +75,8 @@ class Rule(NamedTuple):
 
         Raises: InvalidSchedule where this machine does not know its zone;
         ConfigurationError without cronsim.
-        Cost: under 100 us; O(days searched), see ``fields``.
+        Cost: under 100 us, and O(days searched), see ``fields``: half a
+        millisecond for one that comes decades later.
         """
         if self.delay is not None:
             return now + self.delay

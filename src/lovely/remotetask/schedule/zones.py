@@ -164,15 +164,7 @@ def _next_of_all(times: Times, where: ZoneInfo, now: float) -> int | None:
         return None
     # From the change on, with the clock as it has been set.
     after = offset(where, change)
-    first = next(iter(times(change + after - 1)), None)
-    if first is not None and first == change + after:
-        return change
-    return _after_change(times, where, change, after)
-
-
-def _after_change(times: Times, where: ZoneInfo, change: int, after: int
-                  ) -> int | None:
-    for wall in times(change + after):
+    for wall in times(change + after - 1):
         found = (wall - after if wall - after < change + _DAY
                  else moment(where, wall))
         if found + offset(where, found) == wall:

@@ -29,9 +29,6 @@ from lovely.remotetask.store.recurring import Recurring
 # How many scheduled jobs one claim makes ready: bounds its transaction.
 _DUE_BATCH = 60
 
-# By how much (seconds) the clocks of two machines may differ.
-_SKEW = 300.0
-
 #: By how much (seconds) a job may wait for longer than it should, until it is
 #: placed anew.
 LATE = 5.0

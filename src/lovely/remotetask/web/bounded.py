@@ -33,7 +33,7 @@ class _Look:
 
 
 class Bounded:
-    """Looks at one thing for all who ask."""
+    """Looks at one thing for all requests that ask."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ class Bounded:
                     now < self._until):
                 return latest.found
             latest = self._begin(look, monotonic, now)
-        # Who comes while one hangs does not wait once more.
+        # A request that comes while one hangs does not wait once more.
         is_done = latest.done.wait(max(0.0, latest.since + WAITED - now))
         return latest.found if is_done else None
 
@@ -79,7 +79,7 @@ class Bounded:
         try:
             begun.found = look()
         except Exception:
-            # Any error of the database means the same to who asks.
+            # Any error of the database means the same to the request.
             begun.found = None
         with self._lock:
             self._until = monotonic() + KEPT

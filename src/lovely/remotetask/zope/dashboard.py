@@ -17,6 +17,7 @@ from zope.interface import implementer
 from zope.publisher.interfaces.browser import IBrowserPublisher
 
 from lovely.remotetask.host import visit
+from lovely.remotetask.web.names import Names
 from lovely.remotetask.zope.permissions import TITLES
 
 if TYPE_CHECKING:
@@ -50,25 +51,12 @@ class _PloneTokens:
 
 
 @implementer(IBrowserPublisher)
-class Dashboard(BrowserView):
+class Dashboard(Names, BrowserView):
     """Answers everything below its own address.
 
     Every visitor gets as far as here: the surface asks for the permission of
     each page, for the styles need none.
     """
-
-    def __init__(self, context: Any, request: Any) -> None:
-        super().__init__(context, request)
-        self._names: list[str] = []
-
-    def publishTraverse(self, request: Any, name: str) -> Any:
-        """See IBrowserPublisher"""
-        self._names.append(name)
-        return self
-
-    def browserDefault(self, request: Any) -> Any:
-        """See IBrowserPublisher"""
-        return self, ()
 
     def __call__(self) -> bytes:
         """Answer the request.  Txn: as ``answer``."""

@@ -23,6 +23,7 @@ from lovely.remotetask.host import visit
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web import requests
 from lovely.remotetask.web import surface
+from lovely.remotetask.web.names import Names
 from lovely.remotetask.web.pages import compiled
 
 if TYPE_CHECKING:
@@ -134,21 +135,8 @@ class ServiceView(BrowserView):
 
 
 @implementer(IBrowserPublisher)
-class Dashboard(ServiceView):
+class Dashboard(Names, ServiceView):
     """Answers everything below its own address."""
-
-    def __init__(self, context: Any, request: Any) -> None:
-        super().__init__(context, request)
-        self._names: list[str] = []
-
-    def publishTraverse(self, request: Any, name: str) -> Any:
-        """See IBrowserPublisher"""
-        self._names.append(name)
-        return self
-
-    def browserDefault(self, request: Any) -> Any:
-        """See IBrowserPublisher"""
-        return self, ()
 
     def _respond(self, asked: requests.Request) -> requests.Response:
         return surface.respond(asked)

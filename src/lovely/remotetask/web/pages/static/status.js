@@ -22,7 +22,7 @@ for (const place of document.querySelectorAll('[data-remotetask-status]')) {
         place.dispatchEvent(new CustomEvent('remotetask-status', {bubbles: true, detail: job}));
         if (/completed|error|cancelled/.test(job.status)) return;
       } else if (answer.status === 304) wait = Math.min(wait * 1.25, 1e4);
-      else if (answer.status < 500) return;
+      else if (answer.status < 429) return;
       else throw 0;
     } catch { wait = Math.min(wait * 2, 6e4); }
     setTimeout(look, wait);
