@@ -21,8 +21,8 @@ from zope.location import locate
 from lovely.remotetask import processor
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
-from lovely.remotetask.adding.cron import add_cron
-from lovely.remotetask.adding.cron import edit_cron
+from lovely.remotetask.adding.options import Options
+from lovely.remotetask.adding.verbs import ScheduleVerbs
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import is_moment
 from lovely.remotetask.bounds import shown
@@ -65,7 +65,7 @@ __all__ = ['TaskService', 'make_service', 'bootStrapSubscriber',
 
 # mypy-zope knows no IContained: zope.location ships no types.
 @implementer(ITaskService)  # type: ignore[misc]
-class TaskService(OwnAnnotations, Persistent):
+class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
     """See ITaskService
 
     Attributes beyond the interface: ``jobqueue``, the JobQueue behind
@@ -143,8 +143,9 @@ class TaskService(OwnAnnotations, Persistent):
             runAs: str | None = None) -> int:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
-        return jobs.add_one(self, task, input, jobClass or Job, place,
-                              priority, key, onDuplicate, runAs)
+        return jobs.add_one(
+            self, task, input, jobClass or Job, place,
+            Options(priority, key, onDuplicate, runAs))
 
     def addMany(self, task: str | Callable[..., Any], inputs: Iterable[Any],
                 startLater: bool = False,
@@ -155,24 +156,7 @@ class TaskService(OwnAnnotations, Persistent):
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_many(self, task, inputs, jobClass or Job, place,
-                           priority, runAs)
-
-    def addCronJob(self, task: str | Callable[..., Any], input: Any = None,
-                   minute: Any = (), hour: Any = (), dayOfMonth: Any = (),
-                   month: Any = (), dayOfWeek: Any = (),
-                   delay: float | None = None, *, cron: str | None = None,
-                   every: float | None = None, at: datetime | None = None,
-                   timezone: str = 'UTC', missed: str = 'once',
-                   atMost: int | None = None, deadline: float | None = None,
-                   overlap: str = 'skip', priority: int = 0,
-                   key: str | None = None, onDuplicate: str = 'keep',
-                   runAs: str | None = None, enabled: bool = True) -> int:
-        """See ITaskService"""
-        return add_cron(self, task, input, dict(
-            minute=minute, hour=hour, dayOfMonth=dayOfMonth, month=month,
-            dayOfWeek=dayOfWeek, delay=delay, cron=cron, every=every, at=at,
-            timezone=timezone, missed=missed, atMost=atMost, deadline=deadline,
-            overlap=overlap), priority, key, onDuplicate, runAs, enabled)
+                             Options(priority, runAs=runAs))
 
     # -- change ---------------------------------------------------------------
 
@@ -202,26 +186,6 @@ class TaskService(OwnAnnotations, Persistent):
     def startNow(self, jobid: int) -> bool:
         """See ITaskService"""
         return steering.start_now(self, jobid)
-
-    def runCronJob(self, jobid: int) -> bool:
-        """See ITaskService"""
-        return steering.run_schedule(self, jobid)
-
-    def pauseCronJob(self, jobid: int) -> None:
-        """See ITaskService"""
-        steering.pause_schedule(self, jobid)
-
-    def resumeCronJob(self, jobid: int) -> None:
-        """See ITaskService"""
-        steering.resume_schedule(self, jobid)
-
-    def editCronJob(self, jobid: int, **changes: Any) -> None:
-        """See ITaskService"""
-        edit_cron(self, jobid, changes)
-
-    def reschedule(self, jobid: int) -> None:
-        """See ITaskService"""
-        steering.reschedule(self, jobid)
 
     def clean(self, status: Iterable[str] = (CANCELLED, ERROR, COMPLETED)
               ) -> None:

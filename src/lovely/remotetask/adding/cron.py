@@ -9,6 +9,9 @@ from typing import Any
 from lovely.remotetask import payload
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
+from lovely.remotetask.adding.options import Options
+from lovely.remotetask.adding.options import check_priority
+from lovely.remotetask.adding.options import find_submitter
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import DuplicateJob
@@ -51,8 +54,8 @@ _MOST_TOLD = 10_000
 
 
 def add_cron(service: TaskService, given: Any, input: Any,
-             times: dict[str, Any], priority: int, key: Any,
-             onDuplicate: Any, runAs: Any, enabled: Any = True) -> int:
+             times: dict[str, Any], options: Options, enabled: Any = True
+             ) -> int:
     """Add a cron job; see ITaskService.addCronJob.
 
     Arguments: ``given``, the task; ``times``, what says when it runs, by the
@@ -66,7 +69,9 @@ def add_cron(service: TaskService, given: Any, input: Any,
         if not enabled:
             queue.pause_schedule(job)
 
-    task, _ = jobs.check_task(service, given, priority)
+    task, _ = jobs.check_task(service, given)
+    check_priority(options.priority)
+    key, onDuplicate = options.key, options.onDuplicate
     # Tried out first: a schedule that never occurs must not draw an id.
     wanted = make(0, task, None)
     check_occurs(service, wanted)
@@ -83,13 +88,12 @@ def add_cron(service: TaskService, given: Any, input: Any,
         holder = service.jobqueue.uniques.holder(key, service.jobs)
         if holder is not None and not is_final(holder.status):
             if onDuplicate == 'update':
-                return _update(service, holder, wanted, input, priority,
-                               runAs)
+                return _update(service, holder, wanted, input, options)
             if onDuplicate == 'keep':
                 _tell_difference(service, holder, wanted)
-    return jobs.add_one(
-        service, task, input, make, place, priority, key,
-        'keep' if onDuplicate == 'update' else onDuplicate, runAs)
+    if onDuplicate == 'update':
+        options = options._replace(onDuplicate='keep')
+    return jobs.add_one(service, task, input, make, place, options)
 
 
 def _timed(service: TaskService, job: CronJob, times: dict[str, Any]
@@ -128,12 +132,12 @@ def edit_cron(service: TaskService, jobid: Any, changes: dict[str, Any]
     priority = changes.get('priority', job.coming('priority'))
     name = job.coming('task')
     if 'task' in changes:
-        name, _ = jobs.check_task(service, changes['task'], priority)
+        name, _ = jobs.check_task(service, changes['task'])
     wanted = _timed(service, CronJob(0, name, None), _new_times(job, changes))
     check_occurs(service, wanted)
     if job.status == PROCESSING and not (job.recurring and wanted.recurring):
         raise InvalidTransition(job.id, PROCESSING, DELAYED)
-    submitter = (jobs.find_submitter(service, service.host, changes['runAs'])
+    submitter = (find_submitter(service, service.host, changes['runAs'])
                  if 'runAs' in changes else job.coming('submitter'))
     _change(service, job, wanted, changes.get('input', _KEEP),
             priority, submitter)
@@ -160,12 +164,12 @@ def _new_times(job: CronJob, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
-            priority: int, runAs: Any) -> int:
+            options: Options) -> int:
     """Let a job be as the one that was asked for."""
     if isinstance(job, UnreadableJob) or not isinstance(job, CronJob):
         raise DuplicateJob(job.key, job.id)
-    _change(service, job, wanted, input, priority,
-            jobs.find_submitter(service, service.host, runAs))
+    _change(service, job, wanted, input, options.priority,
+            find_submitter(service, service.host, options.runAs))
     return job.id
 
 
@@ -177,7 +181,7 @@ def _change(service: TaskService, job: CronJob, wanted: CronJob, input: Any,
     """
     queue, jar, host = service.jobqueue, caller.jar_of(service), service.host
     queue.check_owned(job)
-    jobs.check_priority(priority)
+    check_priority(priority)
     values: dict[str, Any] = {
         key: value for key, value in (
             ('task', wanted.task), ('priority', priority),
@@ -188,7 +192,7 @@ def _change(service: TaskService, job: CronJob, wanted: CronJob, input: Any,
         input = host.unpack(service, job.coming('input'))
     task, packed = None, input
     if input is not _KEEP:
-        _, task = jobs.check_task(service, wanted.task, priority)
+        _, task = jobs.check_task(service, wanted.task)
         packed, size = jobs.check_input(task, wanted.task, input, jar, host)
         if not _is_same(job.coming('input'), packed):
             values['input'] = payload.wrap(packed, size)

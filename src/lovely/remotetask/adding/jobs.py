@@ -11,6 +11,8 @@ from typing import Any
 
 from lovely.remotetask import events
 from lovely.remotetask import payload
+from lovely.remotetask.adding.options import Options
+from lovely.remotetask.adding.options import check_options
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import seconds_of
 from lovely.remotetask.bounds import shown
@@ -18,9 +20,7 @@ from lovely.remotetask.declaring.decorated import name_of
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected
-from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.errors import UsageError
-from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import Job
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 # (characters) of each.
 _REASONS = 20
 _REASON_CHARS = 200
-
-# The priorities that fit into a ready key.
-_PRIORITIES = range(-4, 4)
 
 
 #: ``place(queue, job, number)`` puts a job into the queue; ``number`` counts
@@ -116,11 +113,10 @@ def placer(startLater: bool, delay: float | None, runAt: datetime | None,
 
 # --- what is refused ---------------------------------------------------------
 
-def check_task(service: TaskService, given: Any, priority: Any
-               ) -> tuple[str, Any]:
+def check_task(service: TaskService, given: Any) -> tuple[str, Any]:
     """The name and the task that a name, or a decorated function, stands for.
 
-    Raises: ValueError; UsageError.
+    Raises: ValueError.
     """
     name = name_of(given)
     task = service._task(name)
@@ -132,32 +128,7 @@ def check_task(service: TaskService, given: Any, priority: Any
                 f'scan its module where the application starts '
                 f'(lovely.remotetask.task.scan)')
         raise error
-    check_priority(priority)
     return name, task
-
-
-def check_priority(priority: Any) -> None:
-    """Raise UsageError for a priority that does not fit into a key."""
-    if type(priority) is not int or priority not in _PRIORITIES:
-        raise UsageError(f'priority is {shown(priority)}; give a whole number '
-                         f'from {_PRIORITIES[0]} to {_PRIORITIES[-1]}')
-
-
-def find_submitter(service: TaskService, host: IHost, runAs: Any
-                   ) -> str | None:
-    """The principal as whom a job runs.  Raises: NotPermitted; UsageError."""
-    if runAs is None:
-        acting: str | None = host.submitter()
-        return acting
-    if not isinstance(runAs, str) or not runAs:
-        raise UsageError(f'runAs is {shown(runAs)}; give the id of a '
-                         f'principal as this host writes it, or SYSTEM')
-    if not host.permits(service, MANAGE):
-        raise NotPermitted(
-            f'adding a job that runs as {runAs!r:.80} needs the permission '
-            f'{MANAGE} on this service; without runAs it runs as the user '
-            f'who adds it')
-    return runAs
 
 
 def check_input(task: Any, name: str, input: Any, jar: Connection | None,
@@ -217,25 +188,24 @@ def _check_inputs(task: Any, name: str, inputs: list[Any],
 # --- the jobs ----------------------------------------------------------------
 
 def add_one(service: TaskService, given: Any, input: Any,
-            make: Callable[..., Job], place: Placer, priority: int,
-            key: Any = None, onDuplicate: str = 'keep',
-            runAs: Any = None) -> int:
+            make: Callable[..., Job], place: Placer, options: Options) -> int:
     """Add one job; see ITaskService.add.
 
     Arguments: ``given``, a name or function, see check_task; ``make(id, task,
     input)``, the factory; ``place``, see placer.
     """
-    name, task = check_task(service, given, priority)
-    jar, host = caller.jar_of(service), service.host
-    submitter = find_submitter(service, host, runAs)
-    stored, size = check_input(task, name, input, jar, host)
+    name, task = check_task(service, given)
+    jar, key, onDuplicate = (
+        caller.jar_of(service), options.key, options.onDuplicate)
+    kept = check_options(service, options)
+    stored, size = check_input(task, name, input, jar, service.host)
     holder = None
     keyed = key is not None or onDuplicate != 'keep'
     if keyed:
         holder, stands = _holder(service, key, onDuplicate, jar)
         if holder is not None and stands:
             return holder.id
-    job = _make(service, make, name, task, stored, size, priority, submitter)
+    job = _make(service, make, name, task, stored, size, kept)
     if keyed:
         if (holder is not None and not is_final(holder.status)
                 and holder.status != PROCESSING):
@@ -252,21 +222,20 @@ def add_one(service: TaskService, given: Any, input: Any,
 
 
 def add_many(service: TaskService, given: Any, inputs: Iterable[Any],
-             make: Callable[..., Job], place: Placer, priority: int,
-             runAs: Any = None) -> list[int]:
+             make: Callable[..., Job], place: Placer, options: Options
+             ) -> list[int]:
     """Add a job for each input; see ITaskService.addMany."""
-    name, task = check_task(service, given, priority)
+    name, task = check_task(service, given)
     if isinstance(inputs, (str, bytes, Mapping)):
         raise UsageError(f'inputs is a {type(inputs).__name__}; give a list '
                          f'with an input for each job')
     jar, host = caller.jar_of(service), service.host
-    submitter = find_submitter(service, host, runAs)
+    kept = check_options(service, options)
     inputs = list(inputs)
     packed, sizes = _check_inputs(task, name, inputs, jar, host)
     jobs: list[Job] = []
     for stored, size in zip(packed, sizes, strict=True):
-        job = _make(service, make, name, task, stored, size, priority,
-                    submitter)
+        job = _make(service, make, name, task, stored, size, kept)
         place(service.jobqueue, job, len(jobs))
         jobs.append(job)
     mark_input_at_commit(jar, *[
@@ -282,12 +251,11 @@ def add_many(service: TaskService, given: Any, inputs: Iterable[Any],
 
 
 def _make(service: TaskService, make: Callable[..., Job], name: str,
-          task: Any, input: Any, size: int, priority: int,
-          submitter: str | None) -> Job:
+          task: Any, input: Any, size: int, kept: dict[str, Any]) -> Job:
     jobid = service._generateId()
     values = {'input': payload.wrap(input, size),
-              'createdAt': service.clock.now(), 'priority': priority or None,
-              'submitter': submitter, 'shows': shown_keys(task)}
+              'createdAt': service.clock.now(), 'shows': shown_keys(task),
+              **kept}
     if make is Job:
         # Its constructor repeats checks that were made here, and takes half
         # of the time of an add.

@@ -8,6 +8,7 @@ from typing import Any
 
 from lovely.remotetask import events
 from lovely.remotetask.adding import jobs
+from lovely.remotetask.adding.options import find_submitter
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import InvalidTransition
@@ -39,7 +40,7 @@ def pause(service: TaskService, reason: Any) -> None:
     if queue.paused and reason is None:
         return
     queue.paused = True
-    queue.pausing = (jobs.find_submitter(service, service.host, None),
+    queue.pausing = (find_submitter(service, service.host, None),
                      service.clock.now(), reason)
 
 

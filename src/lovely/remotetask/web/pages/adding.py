@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask.adding.jobs import check_priority
+from lovely.remotetask.adding.options import check_priority
 from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import VIEW

@@ -1,0 +1,66 @@
+"""The options of a call that adds jobs: checked once, kept with each job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import NamedTuple
+
+from lovely.remotetask.bounds import shown
+from lovely.remotetask.errors import NotPermitted
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import MANAGE
+
+if TYPE_CHECKING:
+    from lovely.remotetask.interfaces import IHost
+    from lovely.remotetask.service import TaskService
+
+# The priorities that fit into a ready key.
+_PRIORITIES = range(-4, 4)
+
+
+class Options(NamedTuple):
+    """What ``add``, ``addMany`` and ``addCronJob`` were asked for beside task,
+    input and time, as it was given: see ITaskService.add.
+    """
+
+    priority: Any = 0
+    key: Any = None
+    onDuplicate: Any = 'keep'
+    runAs: Any = None
+
+
+def check_options(service: TaskService, options: Options) -> dict[str, Any]:
+    """The attributes of a job that keep these options, as ``put`` takes them.
+
+    Raises: UsageError; NotPermitted.
+    """
+    check_priority(options.priority)
+    return {
+        'priority': options.priority or None,
+        'submitter': find_submitter(service, service.host, options.runAs),
+    }
+
+
+def check_priority(priority: Any) -> None:
+    """Raise UsageError for a priority that does not fit into a key."""
+    if type(priority) is not int or priority not in _PRIORITIES:
+        raise UsageError(f'priority is {shown(priority)}; give a whole number '
+                         f'from {_PRIORITIES[0]} to {_PRIORITIES[-1]}')
+
+
+def find_submitter(service: TaskService, host: IHost, runAs: Any
+                   ) -> str | None:
+    """The principal as whom a job runs.  Raises: NotPermitted; UsageError."""
+    if runAs is None:
+        acting: str | None = host.submitter()
+        return acting
+    if not isinstance(runAs, str) or not runAs:
+        raise UsageError(f'runAs is {shown(runAs)}; give the id of a '
+                         f'principal as this host writes it, or SYSTEM')
+    if not host.permits(service, MANAGE):
+        raise NotPermitted(
+            f'adding a job that runs as {runAs!r:.80} needs the permission '
+            f'{MANAGE} on this service; without runAs it runs as the user '
+            f'who adds it')
+    return runAs

@@ -1,0 +1,63 @@
+"""The verbs of a service about schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+from typing import Any
+from typing import cast
+
+from lovely.remotetask.adding import steering
+from lovely.remotetask.adding.cron import add_cron
+from lovely.remotetask.adding.cron import edit_cron
+from lovely.remotetask.adding.options import Options
+
+if TYPE_CHECKING:
+    from lovely.remotetask.service import TaskService
+
+
+class ScheduleVerbs:
+    """See ITaskService: the part of a TaskService that is about schedules."""
+
+    def addCronJob(self, task: str | Callable[..., Any], input: Any = None,
+                   minute: Any = (), hour: Any = (), dayOfMonth: Any = (),
+                   month: Any = (), dayOfWeek: Any = (),
+                   delay: float | None = None, *, cron: str | None = None,
+                   every: float | None = None, at: datetime | None = None,
+                   timezone: str = 'UTC', missed: str = 'once',
+                   atMost: int | None = None, deadline: float | None = None,
+                   overlap: str = 'skip', priority: int = 0,
+                   key: str | None = None, onDuplicate: str = 'keep',
+                   runAs: str | None = None, enabled: bool = True) -> int:
+        """See ITaskService"""
+        return add_cron(_service(self), task, input, dict(
+            minute=minute, hour=hour, dayOfMonth=dayOfMonth, month=month,
+            dayOfWeek=dayOfWeek, delay=delay, cron=cron, every=every, at=at,
+            timezone=timezone, missed=missed, atMost=atMost, deadline=deadline,
+            overlap=overlap),
+            Options(priority, key, onDuplicate, runAs), enabled)
+
+    def runCronJob(self, jobid: int) -> bool:
+        """See ITaskService"""
+        return steering.run_schedule(_service(self), jobid)
+
+    def pauseCronJob(self, jobid: int) -> None:
+        """See ITaskService"""
+        steering.pause_schedule(_service(self), jobid)
+
+    def resumeCronJob(self, jobid: int) -> None:
+        """See ITaskService"""
+        steering.resume_schedule(_service(self), jobid)
+
+    def editCronJob(self, jobid: int, **changes: Any) -> None:
+        """See ITaskService"""
+        edit_cron(_service(self), jobid, changes)
+
+    def reschedule(self, jobid: int) -> None:
+        """See ITaskService"""
+        steering.reschedule(_service(self), jobid)
+
+
+def _service(verbs: ScheduleVerbs) -> TaskService:
+    return cast('TaskService', verbs)
