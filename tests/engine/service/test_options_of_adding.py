@@ -41,6 +41,7 @@ ARGUMENTS = {
     'runAt': (THEN, lambda job: getattr(job, 'scheduledAt', None) == THEN),
     'key': ('mine', lambda job: job.key == 'mine'),
     'runAs': (SYSTEM, lambda job: job.submitter == SYSTEM),
+    'concurrencyKey': ('one', lambda job: job.concurrencyKey == 'one'),
     'enabled': (False, lambda job: not getattr(job, 'enabled', True)),
     'minute': ((5,), calls_at(300)),
     'hour': ((3,), calls_at(3 * 3600)),

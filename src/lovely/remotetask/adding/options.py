@@ -10,6 +10,7 @@ from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MANAGE
+from lovely.remotetask.store.uniques import KEY_CHARS
 
 if TYPE_CHECKING:
     from lovely.remotetask.interfaces import IHost
@@ -28,6 +29,7 @@ class Options(NamedTuple):
     key: Any = None
     onDuplicate: Any = 'keep'
     runAs: Any = None
+    concurrencyKey: Any = None
 
 
 def check_options(service: TaskService, options: Options) -> dict[str, Any]:
@@ -39,6 +41,7 @@ def check_options(service: TaskService, options: Options) -> dict[str, Any]:
     return {
         'priority': options.priority or None,
         'submitter': find_submitter(service, service.host, options.runAs),
+        'concurrencyKey': _check_concurrency_key(options.concurrencyKey),
     }
 
 
@@ -47,6 +50,13 @@ def check_priority(priority: Any) -> None:
     if type(priority) is not int or priority not in _PRIORITIES:
         raise UsageError(f'priority is {shown(priority)}; give a whole number '
                          f'from {_PRIORITIES[0]} to {_PRIORITIES[-1]}')
+
+
+def _check_concurrency_key(key: Any) -> str | None:
+    if key is None or (isinstance(key, str) and 1 <= len(key) <= KEY_CHARS):
+        return key
+    raise UsageError(f'concurrencyKey is {shown(key)}; give a text of 1 to '
+                     f'{KEY_CHARS} characters')
 
 
 def find_submitter(service: TaskService, host: IHost, runAs: Any

@@ -93,6 +93,8 @@ class Chain:
             # ready writes lanes that others write.
             if queue.has_due(service.clock.now()):
                 return []
+            if self._worker.flow.is_due(queue):
+                return []
             if self._worker.makes_room(service):
                 return []
             self._worker.executor.notes.fold(

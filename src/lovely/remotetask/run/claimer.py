@@ -34,6 +34,7 @@ from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claim import claims_of
 from lovely.remotetask.run.executor import Executor
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.flow import Flow
 from lovely.remotetask.run.group import Group
 from lovely.remotetask.run.lacking import Look
 from lovely.remotetask.run.lane_shares import LaneShares
@@ -45,7 +46,7 @@ from lovely.remotetask.run.worker_id import Identity
 from lovely.remotetask.run.worker_id import here
 from lovely.remotetask.run.worker_id import manual_worker
 from lovely.remotetask.store.claiming import Able
-from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.store.workers import PROCESSOR
@@ -92,6 +93,7 @@ class Claimer:
         self._claiming = threading.Lock()
         self._lanes, self.suspects = LaneShares(), Suspects()
         self.lacking = self.executor.lacking
+        self.flow = Flow()
         # Seconds until the next look, where jobs wait that may not be claimed
         # now.
         self._pause: float | None = None
@@ -196,6 +198,7 @@ class Claimer:
             if jobid is None and (queue.paused or not (
                     any(True for _ in queue.ready.heads())
                     or queue.suspects or queue.missing
+                    or self.flow.is_due(queue)
                     or queue.has_due(service.clock.now()))):
                 return []
             # No slot is idle where an application runs jobs by processNext in
@@ -239,16 +242,22 @@ class Claimer:
     def _take_suspect(self, service: TaskService, slot: int, turn: Turn,
                       look: Look) -> list[Job] | None:
         """Claim a suspect; [] to claim nothing now, None: other jobs."""
-        queue = service.jobqueue
-        waited = self.suspects.waited(queue, look.able)
+        queue, now = service.jobqueue, service.clock.now()
+
+        def able(key: int, job: Job) -> bool:
+            return look.able(key, job) and queue.shut_gate(
+                job, self.flow.gates(job), now) is None
+
+        waited = self.suspects.waited(queue, able)
         if waited is None:
             return None
         if turn.take_alone() or waited > settings.SUSPECT_SECONDS:
             job = queue.claim_suspect(
-                self.identity.token(slot), service.clock.now(), look.able)
+                self.identity.token(slot), service.clock.now(), self.flow,
+                able)
             return None if job is None else [job]
         self._pause = PAUSE
-        if not self.suspects.wants_room(queue, look.able):
+        if not self.suspects.wants_room(queue, able):
             return None
         turn.keep_room()
         return []
@@ -259,13 +268,14 @@ class Claimer:
         """Claim jobs for one of these slots, in the current transaction."""
         queue, now = service.jobqueue, service.clock.now()
         slot = slots[0]
+        self.flow.see(queue, lambda name: self._found(service, name))
         if jobid is not None:
             job = queue.claim_this(jobid, self.identity.token(slot), now,
-                                   manual_worker().id, force)
+                                   manual_worker().id, self.flow, force)
             if job is None:
                 return []
             self.executor.notes.fold(queue, slot, now)
-            return claims_of([job], slot)
+            return claims_of([job], slot, self.flow)
         # Before the lanes are looked at: where another service was made at the
         # path, this worker has no slot there.
         queue.check_slot(self.identity.id, slot)
@@ -274,7 +284,7 @@ class Claimer:
         jobs = self._take_suspect(service, slot, turn, look)
         if jobs is None:
             jobs = queue.claim_next(
-                self.identity.tokens(slot), now,
+                self.identity.tokens(slot), now, self.flow,
                 self._lanes.may_take(queue, slots),
                 None if alone else self._fits(service), self._joins(look))
             # A suspect may have come in among the due ones.
@@ -286,17 +296,17 @@ class Claimer:
             self.executor.notes.fold(queue, slot, now)
         if look.rest is not None:
             self._pause = min(look.rest, self._pause or look.rest)
-        return claims_of(jobs, slot)
+        return claims_of(jobs, slot, self.flow)
 
     def take_ahead(self, service: TaskService, slot: int, cursor: ReadCursor
                    ) -> list[Claim]:
         """Claim the next jobs, in the commit that ends the running ones."""
         queue, now = service.jobqueue, service.clock.now()
         return claims_of(queue.claim_ahead(
-            self.identity.tokens(slot), now, cursor,
+            self.identity.tokens(slot), now, self.flow, cursor,
             lambda: self._lanes.may_take(queue, [slot], own_only=True),
             self._fits(service), self._joins(self._look(service, now), slot)
-            ), slot)
+            ), slot, self.flow)
 
     def makes_room(self, service: TaskService) -> bool:
         """Is no other job to be claimed, so that a suspect can run alone?"""
@@ -331,13 +341,15 @@ class Claimer:
 
         return joins
 
-    def _look(self, service: TaskService, now: float) -> Look:
-        def find(name: str) -> Any:
-            # A task may be registered in the site of the service.
-            with self.executor.host.running(service, None) as seen:
-                return self._find(seen, name)
+    def _found(self, service: TaskService, name: str) -> Any:
+        """The task of this name, as a run finds it, or None."""
+        # It may be registered in the site of the service.
+        with self.executor.host.running(service, None) as seen:
+            return self._find(seen, name)
 
-        return self.lacking.see(find, now)
+    def _look(self, service: TaskService, now: float) -> Look:
+        return self.lacking.see(
+            lambda name: self._found(service, name), now)
 
     def _note(self, claims: list[Claim]) -> None:
         for claim in claims:
@@ -346,6 +358,7 @@ class Claimer:
     def _forget(self, claims: Iterable[Claim]) -> None:
         for claim in claims:
             self.active.pop(claim.token, None)
+            self.flow.freed.update(claim.gates)
 
     @property
     def idle(self) -> bool:
@@ -355,8 +368,9 @@ class Claimer:
     @property
     def waits_for(self) -> float | None:
         """Seconds until a job may be taken that may not be now, or None."""
-        waits = [seconds for seconds in (self._lanes.waits_for, self._pause)
-                 if seconds is not None]
+        waits = [seconds for seconds in (
+            self._lanes.waits_for, self._pause, self.flow.rest)
+            if seconds is not None]
         return min(waits, default=None)
 
     def give_back(self, claim: Claim) -> bool:
@@ -364,5 +378,5 @@ class Claimer:
 
         Returns: False if it is not ours.
         """
-        self.active.pop(claim.token, None)
+        self._forget([claim])
         return self.executor.give_back(claim, begun=False)

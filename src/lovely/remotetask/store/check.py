@@ -294,6 +294,13 @@ def _look_at_keys(queue: JobQueue, part: str, start: str, limit: int,
                    else f'{following[0]}.{following[1] or ""}')
 
 
+def _look_at_gates(queue: JobQueue, part: str, start: str, limit: int,
+                   now: float) -> _Part:
+    queue.gates.load()
+    queue.limits._p_activate()
+    return [], None
+
+
 def _has_key(queue: JobQueue, key: str, jobid: int) -> bool:
     job = look(queue.jobs, jobid)
     return job is not None and (
@@ -306,6 +313,7 @@ def _has_key(queue: JobQueue, key: str, jobid: int) -> bool:
 _PARTS: dict[str, Callable[..., _Part]] = {
     **dict.fromkeys(LANES, _look_at_lanes),
     **dict.fromkeys(LOGS, _look_at_logs), 'claims': _look_at_claims,
+    'gates': _look_at_gates,
     'jobs': _look_at_jobs, 'keys': _look_at_keys}
 
 

@@ -28,6 +28,10 @@ from lovely.remotetask.store.log import Log
 
 Entries = list[tuple[int, int]]
 
+#: (worker id, slot, number): the worker and slot that run a job, and the
+#: number of the claim.  No two claims share a token.
+Token = tuple[str, int, int]
+
 
 def pack(entries: Entries) -> bytes:
     """Pairs of ints as one value.
@@ -146,6 +150,7 @@ class Slot(Persistent):
             self.progress = Progress()
         if self.history is None:
             self.history = History()
+
     def renew(self, name: str) -> bool:
         """Put an empty log in the place of one that has lost a record.
 

@@ -36,7 +36,8 @@ _RATE_LOOKS = 32
 def counted(queue: JobQueue) -> dict[str, int]:
     """See JobQueue.counts"""
     found = {name: len(getattr(queue, name)) for name in (
-        'suspects', 'waiting', 'missing', 'due', 'later', 'cancelled')}
+        'suspects', 'barred', 'waiting', 'missing', 'due', 'later',
+        'cancelled')}
     found['ready'] = queue.ready.count()
     for name in LOGS:
         found[name] = queue.count_ended(name)
@@ -48,8 +49,8 @@ def by_status(queue: JobQueue) -> dict[str, int]:
 
     Cost: O(lanes + slots); in some round trips to a server.
     """
-    lanes = (queue.suspects, queue.waiting, queue.missing, queue.due,
-             queue.later, queue.cancelled)
+    lanes = (queue.suspects, queue.barred, queue.waiting, queue.missing,
+             queue.due, queue.later, queue.cancelled)
     prefetch([*queue.ready.lengths, *(length for one in lanes
                                       for length in one.lengths)])
     queue.load_slots()
@@ -57,8 +58,8 @@ def by_status(queue: JobQueue) -> dict[str, int]:
                       for _, jobid in slot.claims.page()])
     number = counted(queue)
     return {
-        QUEUED: (number['ready'] + number['suspects'] + number['waiting']
-                 + number['missing']),
+        QUEUED: (number['ready'] + number['suspects'] + number['barred']
+                 + number['waiting'] + number['missing']),
         PROCESSING: sum(1 for _ in queue.running()),
         SCHEDULED: number['due'],
         STARTLATER: number['later'],

@@ -46,7 +46,7 @@ _LEAST_LOOKS = 100
 #: status -> the lanes in which such jobs stand, in the order of a listing.
 _LANES = {
     PROCESSING: ('running',),
-    QUEUED: ('suspects', 'ready', 'waiting', 'missing'),
+    QUEUED: ('suspects', 'ready', 'barred', 'waiting', 'missing'),
     DELAYED: ('due',),
     CRONJOB: ('due',),
     SCHEDULED: ('due',),
@@ -56,8 +56,8 @@ _LANES = {
     CANCELLED: ('cancelled',),
 }
 # Every lane in the order of a listing: running jobs first, ended ones last.
-_ALL = ('running', 'suspects', 'ready', 'waiting', 'missing', 'due', 'later',
-        'error', 'completed', 'cancelled')
+_ALL = ('running', 'suspects', 'ready', 'barred', 'waiting', 'missing', 'due',
+        'later', 'error', 'completed', 'cancelled')
 
 
 class Page(NamedTuple):
@@ -196,17 +196,19 @@ class QueueView:
     def __len__(self) -> int:
         counts = self._queue.counts()
         return sum(counts[name] for name in (
-            'waiting', 'missing', 'suspects', 'ready'))
+            'waiting', 'missing', 'barred', 'suspects', 'ready'))
 
     def __bool__(self) -> bool:
         return (self._queue.ready.any() or bool(self._queue.suspects)
-                or bool(self._queue.waiting) or bool(self._queue.missing))
+                or bool(self._queue.barred) or bool(self._queue.waiting)
+                or bool(self._queue.missing))
 
     def _jobs(self, backwards: bool) -> Iterator[Job]:
         queue = self._queue
         ready = queue.ready.down() if backwards else queue.ready.up()
         others = [lanes.down() if backwards else lanes.up()
-                  for lanes in (queue.waiting, queue.missing, queue.suspects)]
+                  for lanes in (queue.waiting, queue.missing, queue.barred,
+                                queue.suspects)]
         parts = [*((look(queue.jobs, jobid) for _, jobid in entries)
                    for entries in others), (job for _, job in ready)]
         for part in reversed(parts) if backwards else parts:

@@ -37,10 +37,11 @@ _PARTS = {
     'claims': ('the claims', f'{_RESTORE} remotetask show, tasks, pause and '
                              f'resume still answer'),
     'keys': ('the unique keys', _REPAIR),
+    'gates': ('the gates of limits', _REPAIR),
     'logs': ('the logs of jobs that are over', _REPAIR),
     **{name: (f'the lanes of jobs that are {text}', _REPAIR)
        for name, text in zip(LANES, (
-           'ready', 'suspects', 'waiting', 'missing a task', 'due',
+           'ready', 'suspects', 'barred', 'waiting', 'missing a task', 'due',
            'to start later', 'cancelled'), strict=True)},
 }
 _OTHER = ('an object beside the queue',
@@ -121,6 +122,8 @@ def _tops(service: TaskService) -> Iterator[tuple[bytes, str]]:
             yield queue.uniques, 'keys'
             yield queue.workers, 'workers'
             yield queue.slots, 'slots'
+            yield queue.gates, 'gates'
+            yield queue.limits, 'gates'
         with suppress(POSKeyError):
             for slot in queue.slots.values():
                 with suppress(POSKeyError):

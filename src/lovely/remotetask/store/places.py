@@ -20,7 +20,11 @@ from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import Job
 from lovely.remotetask.store import records
 from lovely.remotetask.store import states
+from lovely.remotetask.store.gates import Gate
+from lovely.remotetask.store.gates import Gates
+from lovely.remotetask.store.gates import names_of
 from lovely.remotetask.store.lanes import Lanes
+from lovely.remotetask.store.limits import Limits
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.order import next_moment
 from lovely.remotetask.store.order import ready_key
@@ -35,14 +39,14 @@ if TYPE_CHECKING:
 
 
 #: The names of the lanes of a queue.
-LANES = ('ready', 'suspects', 'waiting', 'missing', 'due', 'later',
+LANES = ('ready', 'suspects', 'barred', 'waiting', 'missing', 'due', 'later',
          'cancelled')
 
 
 # How many lanes there are of each; fewer than of ready jobs, for producers and
 # workers do not meet here.
-_COUNTS = {'suspects': 1, 'missing': 1, 'due': 16, 'waiting': 16, 'later': 16,
-           'cancelled': 16}
+_COUNTS = {'suspects': 1, 'barred': 1, 'missing': 1, 'due': 16, 'waiting': 16,
+           'later': 16, 'cancelled': 16}
 
 
 class Places(Workers):
@@ -54,6 +58,10 @@ class Places(Workers):
         # Jobs that ran when their worker died; one may have been the cause.
         # They are few, and keep the keys that they had among the ready ones.
         self.suspects = Lanes(_COUNTS['suspects'])
+        # Jobs that wait behind a gate: their order is that of their gate.
+        self.barred = Lanes(_COUNTS['barred'])
+        self.gates = Gates(jobs)
+        self.limits = Limits()
         # Jobs that no worker can run now, the longest missing first.
         self.missing = Lanes(_COUNTS['missing'])
         self.due = Lanes(_COUNTS['due'])
@@ -101,12 +109,14 @@ class Places(Workers):
 
         The jobs that stood in what is lost stand nowhere then; a check puts
         them back.
-        Arguments: ``name``, of lanes or logs, or ``keys``.
+        Arguments: ``name``, of lanes or logs, ``keys`` or ``gates``.
         Returns: was anything lost that is there now?
         Raises: POSKeyError where a slot, or the mapping of jobs, is lost, too.
         """
         if name == 'keys':
             return self._renew_keys()
+        if name == 'gates':
+            return self._renew_gates()
         if name in LOGS:
             return any([slot.renew(name) for slot in self.slots.values()])
         if name not in LANES:
@@ -118,6 +128,23 @@ class Places(Workers):
             setattr(self, name, Ready(self.jobs, self.slots)
                     if name == 'ready' else Lanes(_COUNTS[name]))
             return True
+
+    def _renew_gates(self) -> bool:
+        """Note anew which jobs run; limits that were set are lost."""
+        try:
+            self.limits._p_activate()
+            limits_lost = False
+        except POSKeyError:
+            self.limits, limits_lost = Limits(), True
+        if self.gates.is_whole():
+            return limits_lost
+        self.gates = Gates(self.jobs)
+        for number in self.slots:
+            for job in self.claimed(number):
+                if job.claim is not None:
+                    self.gates.enter([Gate(name) for name in names_of(job)],
+                                     job.id, job.claim, 0)
+        return True
 
     def _renew_keys(self) -> bool:
         try:
@@ -200,10 +227,12 @@ class Places(Workers):
 
     def enqueue(self, job: Job) -> None:
         """Make the job ready to run, behind its equals in priority."""
-        self.put_in(job, self._gate(job), ready_key(job.priority or 0, self),
-                    status=self._move(job, QUEUED))
+        self.put_in(
+            job, self._front(job),
+            ready_key(job.priority or 0, self, job.concurrencyKey),
+            status=self._move(job, QUEUED))
 
-    def _gate(self, job: Job) -> str:
+    def _front(self, job: Job) -> str:
         """The lanes in which a job waits for a thread."""
         return 'suspects' if job.interruptions else 'ready'
 

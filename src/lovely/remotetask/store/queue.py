@@ -31,9 +31,11 @@ from lovely.remotetask.store import counts
 from lovely.remotetask.store import listing
 from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
-from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.claims import Token
+from lovely.remotetask.store.gates import unbarred_key
 from lovely.remotetask.store.order import ready_key
 from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import look
 from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
@@ -89,7 +91,7 @@ class JobQueue(Claiming):
     def has_waiting(self, now: float) -> bool:
         """Could a job run at ``now``?  Writes nothing."""
         return (self.ready.any() or self.first_suspect() is not None
-                or self.has_due(now))
+                or bool(self.barred) or self.has_due(now))
 
     def pull(self, now: float) -> Job | None:
         """Take the next job out of the ready ones; due ones come in first.
@@ -103,6 +105,11 @@ class JobQueue(Claiming):
         for key, job in self._queued():
             self.ready.take(key)
             return job
+        # A run of its caller passes no gate: it runs one job after another.
+        for _, jobid in list(self.barred.up()):
+            barred = look(self.jobs, jobid)
+            if barred is not None and not isinstance(barred, UnreadableJob):
+                return barred
         return None
 
     # -- running --------------------------------------------------------------
@@ -135,8 +142,9 @@ class JobQueue(Claiming):
         """Mark a job as running under ``token``: see claiming.Token."""
         key = job.ready_key
         if job.position is not None:
-            key = (job.position[1] if job.position[0] in ('ready', 'suspects')
-                   else None)
+            name, at = job.position
+            key = (at if name in ('ready', 'suspects')
+                   else unbarred_key(at) if name == 'barred' else None)
             self.take_out(job)
         job.put(status=self._move(job, PROCESSING), claim=token,
                 position=None, ready_key=key, startedAt=now,
@@ -148,14 +156,14 @@ class JobQueue(Claiming):
         Arguments: ``begun``: False: the claim was no attempt: the task was not
         called, or its run has conflicted.
         """
-        key = (ready_key(job.priority or 0, self) if job.ready_key is None
-               else self.ready.beside(job.ready_key))
+        key = (ready_key(job.priority or 0, self, job.concurrencyKey)
+               if job.ready_key is None else self.ready.beside(job.ready_key))
         before: dict[str, Any] = _no_longer_missing(job) if begun else {}
         if not begun:
             before['attempts'] = (job.attempts or 1) - 1 or None
             if before['attempts'] is None:
                 before['startedAt'] = None
-        self.put_in(job, self._gate(job), key, claim=None,
+        self.put_in(job, self._front(job), key, claim=None,
                     status=self._move(job, QUEUED), **before)
 
     def give_back(self, job: Job, now: float) -> None:
@@ -321,8 +329,11 @@ class JobQueue(Claiming):
         if job.status is None or states.is_final(job.status):
             return False
         self._unnote_next(job)
+        ran = job.status == PROCESSING
         self.put_in(job, 'cancelled', time_key(SYSTEM_CLOCK.now()), claim=None,
                     status=self._move(job, CANCELLED))
+        if ran:
+            self.unbar_after([job.id])
         return True
 
     def forget(self, job: Job) -> None:

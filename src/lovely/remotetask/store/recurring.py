@@ -274,6 +274,7 @@ class Recurring(Places):
                 task=job.coming('task'), input=stored, createdAt=now,
                 priority=job.coming('priority') or None,
                 submitter=job.coming('submitter'), shows=job.coming('shows'),
+                concurrencyKey=job.concurrencyKey,
                 schedule=job.id, tick=key)
         self.jobs[run.id] = run
         self.enqueue(run)
@@ -282,7 +283,7 @@ class Recurring(Places):
         """Cancel the run of a schedule, and begin the next one."""
         self._begin_tick(job, key)
         if job.position is not None and job.position[0] in (
-                'ready', 'suspects'):
+                'ready', 'suspects', 'barred'):
             # It keeps its place: behind all others it might never run.
             return
         if job.status == PROCESSING:

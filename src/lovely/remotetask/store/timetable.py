@@ -207,7 +207,7 @@ class Timetable(Recurring):
             raise InvalidTransition(job.id, str(job.status), QUEUED)
         if job.status == PROCESSING or (
                 job.position is not None
-                and job.position[0] in ('ready', 'suspects')):
+                and job.position[0] in ('ready', 'suspects', 'barred')):
             return False
         job.put(anchor=None)
         self.enqueue(job)
