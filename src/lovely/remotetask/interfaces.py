@@ -124,6 +124,9 @@ class ITaskOptions(Interface):
     keyLimit = Attribute(
         'How many jobs of this task with the same concurrencyKey run at once; '
         'None: one.')
+    queue = Attribute(
+        'The name of the queue for jobs of this task that name none: 1 to 64 '
+        'ASCII letters, digits, "-" and "_"; None: ``default``.')
     on_error = Attribute(
         '``on_error(context, error)``, or None: called after each attempt '
         'that failed, in the transaction that stores the failure.  '
@@ -389,7 +392,8 @@ class ITaskService(IContained):
 
     def add(task, input=None, startLater=False, jobClass=None, *,
             priority=0, delay=None, runAt=None, key=None,
-            onDuplicate='keep', runAs=None, concurrencyKey=None):
+            onDuplicate='keep', runAs=None, concurrencyKey=None,
+            queue=None):
         """Add a job; it runs once your transaction has committed.
 
         Arguments: ``task`` (str), the name of a task, or the function that
@@ -411,7 +415,9 @@ class ITaskService(IContained):
         SYSTEM; or another one, as the host writes its principals;
         ``concurrencyKey`` (str, 1 to 200 characters): jobs with the same one
         run one after another, in the order in which they were added; or as
-        many at once as the ``keyLimit`` of the task says.
+        many at once as the ``keyLimit`` of the task says; ``queue`` (str), the
+        name of the queue, None: that of the task, or ``default``.  A queue is
+        made at its first job.
         Returns: the job's id (int); with ``'keep'`` or ``'any'`` that of the
         other one.
         Raises: ValueError('Task does not exist'); InputRejected with the
@@ -432,7 +438,7 @@ class ITaskService(IContained):
 
     def addMany(task, inputs, startLater=False, jobClass=None, *,
                 priority=0, delay=None, runAt=None, runAs=None,
-                concurrencyKey=None):
+                concurrencyKey=None, queue=None):
         """Add a job for each input; they run in the order of the inputs.
 
         Arguments: ``inputs``, an iterable; the others as ``add``, for all
@@ -449,7 +455,7 @@ class ITaskService(IContained):
                    every=None, at=None, timezone='UTC', missed='once',
                    atMost=None, deadline=None, overlap='skip', priority=0,
                    key=None, onDuplicate='keep', runAs=None, enabled=True,
-                   concurrencyKey=None):
+                   concurrencyKey=None, queue=None):
         """Add a job that runs at given times, or once after ``delay``.
 
         Arguments: tuples of int as ICronJob says, or one of ``cron``,
@@ -464,7 +470,8 @@ class ITaskService(IContained):
         a delay amid a run, which that run fulfils; ``'error'``; ``runAs`` as
         ``add``; ``enabled`` (bool), False: it does not run until
         ``resumeCronJob``.  An update leaves it as it is: an operator may have
-        paused the schedule; ``concurrencyKey`` as ``add``.
+        paused the schedule; ``concurrencyKey``,
+        ``queue`` as ``add``.
         Returns: the job's id (int), or that of the other one.
         Raises: ValueError('Task does not exist'); InvalidSchedule for times
         that never occur, more than one rule or none; ConfigurationError for

@@ -96,6 +96,8 @@ class Job(OwnAnnotations, Persistent):
     key = None          # type: str | None
     # jobs with the same one run one after another: see gates
     concurrencyKey = None       # type: str | None
+    # the name of its queue; None: the default one
+    queue = None        # type: str | None
     # the id of the schedule that has added it
     schedule = None     # type: int | None
     # the principal as whom it runs: a text that the host understands

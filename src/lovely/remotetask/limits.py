@@ -1,7 +1,10 @@
-"""Limits: how many jobs of a task, or with a key, run at once or begin."""
+"""Limits: how many jobs of a task, or with a key, run at once or begin; and
+the names of queues.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from typing import NamedTuple
 
@@ -49,3 +52,14 @@ def check_limit(limit: Any, rate: Any) -> Limit:
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and 1 <= value <= _MOST
+
+
+def check_queue(name: Any) -> None:
+    """Raise UsageError for what is no name of a queue; None: of the default
+    one.
+    """
+    # No dot: a cursor of a listing ends behind one.
+    if name is not None and not (isinstance(name, str) and re.fullmatch(
+            '[A-Za-z0-9_-]{1,64}', name, re.ASCII)):
+        raise UsageError(f'queue is {shown(name)}; give a name of 1 to 64 '
+                         f'ASCII letters, digits, "-" and "_"')

@@ -141,12 +141,13 @@ class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
             delay: float | None = None, runAt: datetime | None = None,
             key: str | None = None, onDuplicate: str = 'keep',
             runAs: str | None = None,
-            concurrencyKey: str | None = None) -> int:
+            concurrencyKey: str | None = None,
+            queue: str | None = None) -> int:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_one(
             self, task, input, jobClass or Job, place,
-            Options(priority, key, onDuplicate, runAs, concurrencyKey))
+            Options(priority, key, onDuplicate, runAs, concurrencyKey, queue))
 
     def addMany(self, task: str | Callable[..., Any], inputs: Iterable[Any],
                 startLater: bool = False,
@@ -154,12 +155,14 @@ class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
                 priority: int = 0, delay: float | None = None,
                 runAt: datetime | None = None,
                 runAs: str | None = None,
-                concurrencyKey: str | None = None) -> list[int]:
+                concurrencyKey: str | None = None,
+                queue: str | None = None) -> list[int]:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_many(self, task, inputs, jobClass or Job, place,
                              Options(priority, runAs=runAs,
-                                     concurrencyKey=concurrencyKey))
+                                     concurrencyKey=concurrencyKey,
+                                     queue=queue))
 
     # -- change ---------------------------------------------------------------
 

@@ -42,6 +42,7 @@ ARGUMENTS = {
     'key': ('mine', lambda job: job.key == 'mine'),
     'runAs': (SYSTEM, lambda job: job.submitter == SYSTEM),
     'concurrencyKey': ('one', lambda job: job.concurrencyKey == 'one'),
+    'queue': ('slow', lambda job: job.queue == 'slow'),
     'enabled': (False, lambda job: not getattr(job, 'enabled', True)),
     'minute': ((5,), calls_at(300)),
     'hour': ((3,), calls_at(3 * 3600)),

@@ -10,7 +10,10 @@ from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MANAGE
+from lovely.remotetask.limits import check_queue
+from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.uniques import KEY_CHARS
+from lovely.remotetask.task import task_option
 
 if TYPE_CHECKING:
     from lovely.remotetask.interfaces import IHost
@@ -30,9 +33,11 @@ class Options(NamedTuple):
     onDuplicate: Any = 'keep'
     runAs: Any = None
     concurrencyKey: Any = None
+    queue: Any = None
 
 
-def check_options(service: TaskService, options: Options) -> dict[str, Any]:
+def check_options(service: TaskService, task: Any, options: Options
+                  ) -> dict[str, Any]:
     """The attributes of a job that keep these options, as ``put`` takes them.
 
     Raises: UsageError; NotPermitted.
@@ -42,6 +47,8 @@ def check_options(service: TaskService, options: Options) -> dict[str, Any]:
         'priority': options.priority or None,
         'submitter': find_submitter(service, service.host, options.runAs),
         'concurrencyKey': _check_concurrency_key(options.concurrencyKey),
+        'queue': queue_named(task_option(task, 'queue')
+                             if options.queue is None else options.queue),
     }
 
 
@@ -57,6 +64,15 @@ def _check_concurrency_key(key: Any) -> str | None:
         return key
     raise UsageError(f'concurrencyKey is {shown(key)}; give a text of 1 to '
                      f'{KEY_CHARS} characters')
+
+
+def queue_named(name: Any) -> str | None:
+    """A queue as a job names it: None for the default one.
+
+    Raises: UsageError for what is no name of a queue.
+    """
+    check_queue(name)
+    return None if name == DEFAULT_QUEUE else name
 
 
 def find_submitter(service: TaskService, host: IHost, runAs: Any

@@ -13,13 +13,14 @@ from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.limits import check_limit
+from lovely.remotetask.limits import check_queue
 from lovely.remotetask.retry import RetryPolicy
 
 #: The options of a task that sets none: see ITaskOptions.
 _DEFAULTS: dict[str, Any] = {
     'retry': None, 'timeout': None, 'groupable': False, 'remote': None,
     'on_error': None, 'show': None, 'limit': None, 'rate': None,
-    'keyLimit': None}
+    'keyLimit': None, 'queue': None}
 
 
 def task_option(task: Any, name: str) -> Any:
@@ -92,6 +93,14 @@ def _is_rate(value: Any) -> bool:
     return _is_checked(None, value)
 
 
+def _is_queue(value: Any) -> bool:
+    try:
+        check_queue(value)
+    except UsageError:
+        return False
+    return True
+
+
 def _is_checked(limit: Any, rate: Any) -> bool:
     try:
         check_limit(limit, rate)
@@ -121,5 +130,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'rate': (_is_rate, 'a pair: how many jobs may begin, and in how many '
              'seconds'),
     'keyLimit': (_is_limit, _LIMIT),
+    'queue': (_is_queue, 'the name of a queue: 1 to 64 ASCII letters, '
+              'digits, "-" and "_"'),
     'show': (_is_shown, 'True, False, or a list of the keys that are shown'),
 }

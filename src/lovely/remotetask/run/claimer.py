@@ -37,7 +37,7 @@ from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.flow import Flow
 from lovely.remotetask.run.group import Group
 from lovely.remotetask.run.lacking import Look
-from lovely.remotetask.run.lane_shares import LaneShares
+from lovely.remotetask.run.served import Served
 from lovely.remotetask.run.suspects import PAUSE
 from lovely.remotetask.run.suspects import Suspects
 from lovely.remotetask.run.suspects import Turn
@@ -68,9 +68,9 @@ class Claimer:
     cancelled and retried, while the first one goes on; ``groups``, token
     of its first job -> Group, the jobs that run with one commit now;
     ``alone``, slot -> how many jobs it still finishes alone;
-    ``hasOthers`` (bool): its threads run jobs of other services, too;
-    ``sharedConflicts`` (int), how often a finish was repeated because a claim
-    in the same commit conflicted.
+    ``served`` (Served), the queues whose jobs it runs; ``hasOthers`` (bool):
+    its threads run jobs of other services, too; ``sharedConflicts`` (int), how
+    often a finish was repeated because a claim in the same commit conflicted.
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
@@ -91,7 +91,7 @@ class Claimer:
         # The slots that no thread uses now.
         self._idle: list[int] = []
         self._claiming = threading.Lock()
-        self._lanes, self.suspects = LaneShares(), Suspects()
+        self.served, self.suspects = Served(), Suspects()
         self.lacking = self.executor.lacking
         self.flow = Flow()
         # Seconds until the next look, where jobs wait that may not be claimed
@@ -129,7 +129,7 @@ class Claimer:
             service.jobs.load()
             self.executor.oid = service._p_oid
             queue.enroll(identity.id, life.announce(), life.needs_beat)
-            return [queue.take_slot(identity.id)
+            return [queue.take_slot(identity.id, self.served.queues)
                     for _ in range(self._threads)]
 
         # If the old id was retired, its slots are gone with it, and threads
@@ -196,7 +196,8 @@ class Claimer:
             # has_waiting(): the claim removes entries that a dead worker has
             # left in our lanes.
             if jobid is None and (queue.paused or not (
-                    any(True for _ in queue.ready.heads())
+                    any(True for ready in self.served.ready(queue)
+                        for _ in ready.heads())
                     or queue.suspects or queue.missing
                     or self.flow.is_due(queue)
                     or queue.has_due(service.clock.now()))):
@@ -204,7 +205,7 @@ class Claimer:
             # No slot is idle where an application runs jobs by processNext in
             # several threads.
             slots = tuple(self._idle) or (
-                queue.take_slot(self.identity.id),)
+                queue.take_slot(self.identity.id, self.served.queues),)
             return self._take(service, slots, jobid, alone, turn, force)
 
         check_opened_here(self.database)
@@ -225,7 +226,7 @@ class Claimer:
                 self._note(claims)
                 if claims[0].suspect:
                     turn.took(claims[0].token)
-                self._lanes.took(SYSTEM_CLOCK.monotonic() - began)
+                self.served.took(SYSTEM_CLOCK.monotonic() - began)
             self._say_what_is_lacking()
             return claims
 
@@ -245,8 +246,9 @@ class Claimer:
         queue, now = service.jobqueue, service.clock.now()
 
         def able(key: int, job: Job) -> bool:
-            return look.able(key, job) and queue.shut_gate(
-                job, self.flow.gates(job), now) is None
+            return (self.served.queues.has(job.queue) and look.able(key, job)
+                    and queue.shut_gate(
+                        job, self.flow.gates(job), now) is None)
 
         waited = self.suspects.waited(queue, able)
         if waited is None:
@@ -283,10 +285,15 @@ class Claimer:
         look.take_back(queue)
         jobs = self._take_suspect(service, slot, turn, look)
         if jobs is None:
-            jobs = queue.claim_next(
-                self.identity.tokens(slot), now, self.flow,
-                self._lanes.may_take(queue, slots),
-                None if alone else self._fits(service), self._joins(look))
+            jobs = []
+            for ready in self.served.ready(queue):
+                jobs = queue.claim_next(
+                    self.identity.tokens(slot), now, self.flow, ready,
+                    self.served.may_take(queue, ready, slots),
+                    None if alone else self._fits(service),
+                    self._joins(look))
+                if jobs:
+                    break
             # A suspect may have come in among the due ones.
             jobs = jobs or self._take_suspect(
                 service, slot, turn, look) or []
@@ -302,9 +309,11 @@ class Claimer:
                    ) -> list[Claim]:
         """Claim the next jobs, in the commit that ends the running ones."""
         queue, now = service.jobqueue, service.clock.now()
+        ready = queue.ready_of(queue.slots[slot].claims.queue)
         return claims_of(queue.claim_ahead(
             self.identity.tokens(slot), now, self.flow, cursor,
-            lambda: self._lanes.may_take(queue, [slot], own_only=True),
+            lambda: self.served.may_take(
+                queue, ready, [slot], own_only=True),
             self._fits(service), self._joins(self._look(service, now), slot)
             ), slot, self.flow)
 
@@ -313,7 +322,8 @@ class Claimer:
         if is_kept_from(self):
             return True
         look = self._look(service, service.clock.now())
-        return self.suspects.wants_room(service.jobqueue, look.able)
+        return self.suspects.wants_room(service.jobqueue, lambda key, job: (
+            self.served.queues.has(job.queue) and look.able(key, job)))
 
     def _fits(self, service: TaskService) -> Callable[[Job, int], bool]:
         crowd = self.executor.crowd
@@ -331,7 +341,9 @@ class Claimer:
         admits = self.executor.crowd.admits(slot)
 
         def joins(key: int, job: Job) -> bool:
-            if not look.able(key, job):
+            # A barred one may be of any queue.
+            if not (self.served.queues.has(job.queue)
+                    and look.able(key, job)):
                 return False
             if not admits(job.task):
                 # No event tells that more threads may run it.
@@ -349,7 +361,7 @@ class Claimer:
 
     def _look(self, service: TaskService, now: float) -> Look:
         return self.lacking.see(
-            lambda name: self._found(service, name), now)
+            lambda name: self._found(service, name), now, self.served.queues)
 
     def _note(self, claims: list[Claim]) -> None:
         for claim in claims:
@@ -369,7 +381,7 @@ class Claimer:
     def waits_for(self) -> float | None:
         """Seconds until a job may be taken that may not be now, or None."""
         waits = [seconds for seconds in (
-            self._lanes.waits_for, self._pause, self.flow.rest)
+            self.served.waits_for, self._pause, self.flow.rest)
             if seconds is not None]
         return min(waits, default=None)
 

@@ -37,12 +37,14 @@ class Flow:
 
     Attributes: ``freed``, the names of gates behind which the next job is to
     be looked for; ``rest``, in how many seconds to look again, None: no job is
-    barred.
+    barred; ``opens``, the moment (seconds since 1970) at which the rate of a
+    gate opens it, None: of none that the latest look has met.
     """
 
     def __init__(self) -> None:
         self.freed: set[str] = set()
         self.rest: float | None = None
+        self.opens: float | None = None
         self._find: Callable[[str], Any] = lambda name: None
         self._stored: dict[str, Any] | None = None
         # Name of a task -> its gate, and the limit of each of its keys.
@@ -56,7 +58,7 @@ class Flow:
         Arguments: ``find(name)``, the task of that name, or None.
         """
         now = SYSTEM_CLOCK.monotonic()
-        self._find, self.rest = find, None
+        self._find, self.rest, self.opens = find, None, None
         stored = queue.limits.stored
         if stored is not self._stored:
             self.freed.update(self._stored or ())
@@ -89,6 +91,7 @@ class Flow:
         """
         self.freed.discard(name)
         if opens != inf:
+            self.opens = min(opens, self.opens or inf)
             self._next_look = min(self._next_look, (
                 SYSTEM_CLOCK.monotonic() + max(0.0, opens - now)))
             self.rest = min(max(0.0, opens - now),

@@ -66,9 +66,7 @@ class Barring(Timetable):
         """
         for other in self.gates.running(gate.name):
             caller.read_current(self._p_jar, other)
-        if job.position is not None and job.position[0] == 'ready':
-            # Near the front, where a plain removal meets each add.
-            self.ready.take(job.position[1])
+        self.take_from_front(job)
         self.put_in(job, 'barred', barred_key(gate.name, key),
                     claim=None, status=self._move(job, QUEUED))
 
@@ -105,7 +103,7 @@ class Barring(Timetable):
         Arguments: ``key``, in ``barred``.
         """
         self.barred.pull(key)
-        self.put_in(job, 'ready',
+        self.put_in(job, self.ready_of(job.queue).place,
                     tagged(unbarred_key(key), job.concurrencyKey),
                     status=self._move(job, QUEUED))
 

@@ -35,6 +35,8 @@ from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.gates import Gate
 from lovely.remotetask.store.paging import Paging
+from lovely.remotetask.store.places import is_at_front
+from lovely.remotetask.store.ready import Ready
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
 from lovely.remotetask.store.states import is_final
@@ -108,8 +110,7 @@ class Claiming(Paging):
             if job.status != QUEUED:
                 self.enqueue(job)
             return job
-        ready = (job.status == QUEUED and job.position is not None
-                 and job.position[0] in ('ready', 'suspects'))
+        ready = job.status == QUEUED and is_at_front(job.position)
         return job if ready and not self.paused else None
 
     def claim_this(self, jobid: int, token: Token, now: float, mine: str,
@@ -134,13 +135,15 @@ class Claiming(Paging):
         return job
 
     def claim_next(self, tokens: Iterator[Token], now: float, flow: Flow,
+                   ready: Ready | None = None,
                    lanes: Collection[int] | None = None,
                    fits: Fits | None = None,
                    able: Able | None = None) -> list[Job]:
         """Claim the jobs that run next, and take them out of their lanes.
 
         Arguments: ``tokens``, an endless iterator; ``flow``, which knows their
-        gates: a job that has one is claimed alone; ``lanes``, the numbers of
+        gates: a job that has one is claimed alone; ``ready``, of the queue to
+        take from, None: of the default one; ``lanes``, the numbers of
         those to take from, None: all; ``fits``: may more than one job be
         claimed?  ``able``: jobs for which it says False are left where they
         stand.
@@ -149,12 +152,12 @@ class Claiming(Paging):
         Txn: writes lanes that others write, and so needs one of its own.
         """
         token = next(tokens)
-        slot = self._own(*token[:2])
+        slot, ready = self._own(*token[:2]), ready or self.ready
         self._make_due_ready(now)
         chosen: list[tuple[int, Job]] = []
         gates: tuple[Gate, ...] = ()
         passed = 0
-        for key, barred, job in self._next(lanes, flow, now):
+        for key, barred, job in self._next(ready, lanes, flow, now):
             if passed == _PASSED_JOBS:
                 break
             if able is not None and not able(key, job):
@@ -174,7 +177,7 @@ class Claiming(Paging):
             if chosen and not more:
                 break
             if barred is None:
-                self.ready.take(key)
+                ready.take(key)
             else:
                 self.barred.pull(barred)
             chosen.append((key, job))
@@ -183,21 +186,21 @@ class Claiming(Paging):
                 break
         if chosen:
             self._turn(slot, token[1], [(key, job.id) for key, job in chosen],
-                       ahead=False)
+                       ahead=False, ready=ready)
             self._start_all(chosen, token, tokens, now)
             self.gates.enter(gates, chosen[0][1].id, token, now)
         return [job for _, job in chosen]
 
-    def _next(self, lanes: Collection[int] | None, flow: Flow, now: float
-              ) -> Iterator[tuple[int, int | None, Job]]:
+    def _next(self, ready: Ready, lanes: Collection[int] | None, flow: Flow,
+              now: float) -> Iterator[tuple[int, int | None, Job]]:
         """The jobs to run next: (ready key, key in ``barred`` or None, job).
         """
-        ready: Iterator[tuple[int, int | None, Job]] = (
-            (key, None, job) for key, job in self._queued(lanes))
+        queued: Iterator[tuple[int, int | None, Job]] = (
+            (key, None, job) for key, job in self._queued(ready, lanes))
         if not flow.freed:
-            return ready
+            return queued
         names = sorted(flow.freed)[:_PASSED_JOBS]
-        return heapq.merge(ready, sorted(self.unbarred(
+        return heapq.merge(queued, sorted(self.unbarred(
             names, flow.gates, now,
             lambda name, opens: flow.stay(name, opens, now)), key=_first),
             key=_first)
@@ -278,7 +281,8 @@ class Claiming(Paging):
         """
         token = next(tokens)
         slot = self._own(*token[:2])
-        ready, moment = self.ready, SYSTEM_CLOCK.monotonic()
+        ready = self.ready_of(slot.claims.queue)
+        moment = SYSTEM_CLOCK.monotonic()
         turns = not cursor.is_current(ready, lanes, moment)
         if turns:
             cursor.look(ready, lanes(), moment)
@@ -311,19 +315,19 @@ class Claiming(Paging):
             if turns:
                 self._turn(slot, token[1], [
                     *((key, job.id) for key, job in chosen), *cursor.plan],
-                    ahead=True)
+                    ahead=True, ready=ready)
             self._start_all(chosen, token, tokens, now)
         return [job for _, job in chosen]
 
-    def _queued(self, lanes: Collection[int] | None = None
+    def _queued(self, ready: Ready, lanes: Collection[int] | None = None
                 ) -> Iterator[tuple[int, Job]]:
         """The jobs to run next, with their keys; the caller may take each.
 
         On its way it removes the entries of jobs that are gone.
         """
         left: set[int] | None = None
-        for key, jobid in self.ready.entries(lanes):
-            stands = self.ready.stands(key, jobid)
+        for key, jobid in ready.entries(lanes):
+            stands = ready.stands(key, jobid)
             if stands is None:
                 continue
             job = self.jobs[jobid] if stands else None
@@ -331,11 +335,11 @@ class Claiming(Paging):
                 yield key, job
                 continue
             if left is None:
-                left = self.ready.all_left()
+                left = ready.all_left()
             if key not in left:
                 # ``del service.jobs[id]`` leaves the entry behind, and so
                 # does a status that was assigned from outside.
-                self.ready.take(key)
+                ready.take(key)
                 if job is not None:
                     self.rehome(job)
 

@@ -38,7 +38,7 @@ def counted(queue: JobQueue) -> dict[str, int]:
     found = {name: len(getattr(queue, name)) for name in (
         'suspects', 'barred', 'waiting', 'missing', 'due', 'later',
         'cancelled')}
-    found['ready'] = queue.ready.count()
+    found['ready'] = sum(ready.count() for ready in queue.all_ready())
     for name in LOGS:
         found[name] = queue.count_ended(name)
     return found
@@ -51,8 +51,9 @@ def by_status(queue: JobQueue) -> dict[str, int]:
     """
     lanes = (queue.suspects, queue.barred, queue.waiting, queue.missing,
              queue.due, queue.later, queue.cancelled)
-    prefetch([*queue.ready.lengths, *(length for one in lanes
-                                      for length in one.lengths)])
+    prefetch([length for ready in queue.all_ready()
+              for length in ready.lengths])
+    prefetch([length for one in lanes for length in one.lengths])
     queue.load_slots()
     load(queue.jobs, [jobid for slot in queue.slots.values()
                       for _, jobid in slot.claims.page()])
@@ -74,7 +75,8 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
     number = by_status(queue)
     prefetch([tree for lanes in (queue.suspects, queue.waiting, queue.missing,
                                  queue.due) for tree in lanes.trees])
-    oldest = queue.ready.oldest()
+    oldest = min((moment for ready in queue.all_ready()
+                  if (moment := ready.oldest()) is not None), default=None)
     suspect = queue.suspects.first()
     if suspect is not None:
         moment = ready_time(suspect[0])

@@ -73,7 +73,8 @@ def told(service: TaskService, error: BaseException) -> str:
 
 def described(service: TaskService, oid: bytes) -> str:
     """What is lost with this record, and what to do about it."""
-    name, cure = _PARTS.get(part_of(service, oid) or '', _OTHER)
+    name, cure = _PARTS.get(
+        (part_of(service, oid) or '').partition('/')[0], _OTHER)
     return (f'a record of this service is lost: {oid_repr(oid)}, of {name}; '
             f'{cure}')
 
@@ -117,8 +118,8 @@ def _tops(service: TaskService) -> Iterator[tuple[bytes, str]]:
         with suppress(POSKeyError):
             yield service.jobs._tree, 'jobs'
         with suppress(POSKeyError):
-            for name in LANES:
-                yield getattr(queue, name), name
+            for name in queue.lane_names():
+                yield queue.lanes(name), name
             yield queue.uniques, 'keys'
             yield queue.workers, 'workers'
             yield queue.slots, 'slots'

@@ -9,6 +9,7 @@ from lovely.remotetask.store.claims import Entries
 from lovely.remotetask.store.claims import Slot
 from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.lanes import prefetch
+from lovely.remotetask.store.ready import Ready
 from lovely.remotetask.store.records import ghosts
 from lovely.remotetask.store.workers import Retired
 
@@ -37,14 +38,25 @@ class Paging(Barring):
                 prefetch(cold)
 
     def _turn(self, slot: Slot, number: int, entries: Entries,
-              ahead: bool) -> None:
-        """Give a slot a new page, before the jobs on it are started."""
+              ahead: bool, ready: Ready | None = None) -> None:
+        """Give a slot a new page, before the jobs on it are started.
+
+        Arguments: ``ready``, of which queue they are, None: it does not
+        matter, for they were taken out of their lanes.
+        Txn: where that is another queue, the lanes of the one before are
+        written.
+        """
         carried = self._carried(number)
         self._close(slot, number)
+        queue = slot.claims.queue
+        if ready is not None and ready.queue != queue:
+            self.ready_of(queue).remove_left(slot.claims.left)
+            slot.claims.leave_nothing()
+            queue = ready.queue
         chosen = {jobid for _, jobid in entries}
         slot.claims.turn(
             [*(entry for entry in carried if entry[1] not in chosen),
-             *entries], ahead)
+             *entries], ahead, queue)
         ids = slot.claims.ids
         if ids is None or self.jobs.free(ids) is None:
             slot.claims.ids = self.jobs.reserve(KEY_RANDOM.randrange)
@@ -60,7 +72,8 @@ class Paging(Barring):
 
     def _close(self, slot: Slot, number: int) -> None:
         self.log_ended(number)
-        slot.claims.leave(self.ready.left_of(slot.claims))
+        slot.claims.leave(
+            self.ready_of(slot.claims.queue).left_of(slot.claims))
 
     def log_ended(self, number: int) -> None:
         """Note in a slot's log the jobs that its page has completed.
@@ -81,6 +94,6 @@ class Paging(Barring):
 
     def _end_page(self, slot: Slot, number: int, carried: Entries) -> None:
         self._close(slot, number)
-        self.ready.remove_left(slot.claims.left)
-        slot.claims.turn(carried, ahead=False)
+        self.ready_of(slot.claims.queue).remove_left(slot.claims.left)
+        slot.claims.turn(carried, ahead=False, queue=slot.claims.queue)
         slot.claims.leave_nothing()

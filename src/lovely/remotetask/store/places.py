@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
+from BTrees.OOBTree import OOBTree
 from ZODB.POSException import POSKeyError
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from lovely.remotetask.store.blocks import Blocks
 
 
-#: The names of the lanes of a queue.
+#: The names of the lanes of each queue; see ``lane_names`` for the others.
 LANES = ('ready', 'suspects', 'barred', 'waiting', 'missing', 'due', 'later',
          'cancelled')
 
@@ -49,12 +50,25 @@ _COUNTS = {'suspects': 1, 'barred': 1, 'missing': 1, 'due': 16, 'waiting': 16,
            'later': 16, 'cancelled': 16}
 
 
+def is_at_front(position: tuple[str, Any] | None) -> bool:
+    """Does a job that stands there wait for a thread, or behind a gate?"""
+    return position is not None and (
+        position[0] in ('suspects', 'barred') or is_ready(position))
+
+
+def is_ready(position: tuple[str, Any] | None) -> bool:
+    """Does a job that stands there wait among the ready ones of its queue?"""
+    return position is not None and position[0].startswith('ready')
+
+
 class Places(Workers):
     """The lanes of a queue, beside the logs of its slots."""
 
     def __init__(self, jobs: Blocks) -> None:
         super().__init__(jobs)
         self.ready = Ready(jobs, self.slots)
+        # Those of the queues that have a name, made at their first job.
+        self.named: OOBTree[str, Ready] = OOBTree()
         # Jobs that ran when their worker died; one may have been the cause.
         # They are few, and keep the keys that they had among the ready ones.
         self.suspects = Lanes(_COUNTS['suspects'])
@@ -70,12 +84,40 @@ class Places(Workers):
         self.cancelled = Lanes(_COUNTS['cancelled'])
         self.uniques = UniqueKeys()
 
-    def waits_at(self, key: int, jobid: int) -> bool:
-        return self.ready.holds(key, jobid)
+    def ready_of(self, queue: str | None) -> Ready:
+        """The jobs of a queue that wait for a thread.
+
+        Arguments: ``queue``, its name; None: the default one.
+        Txn: makes a named one at its first use; two that do so at the same
+        moment conflict.
+        """
+        if queue is None:
+            return self.ready
+        found = self.named.get(queue)
+        if found is None:
+            found = self.named[queue] = Ready(self.jobs, self.slots, queue)
+        return found
+
+    def all_ready(self) -> list[Ready]:
+        """The jobs that wait for a thread, of each queue."""
+        return [self.ready, *self.named.values()]
+
+    def lanes(self, place: str) -> Any:
+        """The lanes of this name, one of ``lane_names``.  Raises: KeyError."""
+        if place in LANES:
+            return getattr(self, place)
+        return self.named[place.removeprefix('ready/')]
+
+    def lane_names(self) -> list[str]:
+        """The names of all lanes of this queue."""
+        return [*LANES, *(f'ready/{name}' for name in self.named)]
+
+    def waits_at(self, queue: str | None, key: int, jobid: int) -> bool:
+        return self.ready_of(queue).holds(key, jobid)
 
     def put_in(self, job: Job, name: str, key: int, **values: Any) -> None:
         self.take_out(job)
-        key = getattr(self, name).insert(key, job.id)
+        key = self.lanes(name).insert(key, job.id)
         job.put(position=(name, key), **values)
 
     def check_owned(self, job: Job) -> None:
@@ -94,6 +136,15 @@ class Places(Workers):
         if job.position is not None:
             self.discard(job.position, job.id)
 
+    def take_from_front(self, job: Job) -> None:
+        """Take a job out of the ready ones that a claim has met there.
+
+        Near the front a plain removal meets each add.
+        """
+        if job.position is not None and is_ready(job.position):
+            with suppress(KeyError):
+                self.lanes(job.position[0]).take(job.position[1])
+
     def discard(self, position: tuple[str, Any], jobid: int) -> None:
         """Remove an entry, if it still is this job's."""
         name, key = position
@@ -102,7 +153,8 @@ class Places(Workers):
             if slot is not None:
                 getattr(slot, name).discard(key[1], jobid)
         else:
-            getattr(self, name).discard(key, jobid)
+            with suppress(KeyError):
+                self.lanes(name).discard(key, jobid)
 
     def renew(self, name: str) -> bool:
         """Let nothing of these lanes, logs or keys be lost any more.
@@ -119,12 +171,16 @@ class Places(Workers):
             return self._renew_gates()
         if name in LOGS:
             return any([slot.renew(name) for slot in self.slots.values()])
-        if name not in LANES:
+        if name not in self.lane_names():
             return False
         try:
-            return bool(getattr(self, name).renew())
+            return bool(self.lanes(name).renew())
         except POSKeyError:
             # The record that holds the lanes together.
+            if name not in LANES:
+                queue = name.removeprefix('ready/')
+                self.named[queue] = Ready(self.jobs, self.slots, queue)
+                return True
             setattr(self, name, Ready(self.jobs, self.slots)
                     if name == 'ready' else Lanes(_COUNTS[name]))
             return True
@@ -202,8 +258,8 @@ class Places(Workers):
         records.forget(self.jobs, jobid)
 
     def _drop_entries(self, jobid: int) -> None:
-        for name in LANES:
-            for key, found in getattr(self, name).entries_up():
+        for name in self.lane_names():
+            for key, found in self.lanes(name).entries_up():
                 if found == jobid:
                     self.discard((name, key), jobid)
                     break
@@ -234,7 +290,8 @@ class Places(Workers):
 
     def _front(self, job: Job) -> str:
         """The lanes in which a job waits for a thread."""
-        return 'suspects' if job.interruptions else 'ready'
+        return ('suspects' if job.interruptions
+                else self.ready_of(job.queue).place)
 
     def shelve(self, job: Job) -> None:
         """Keep the job back until ``startJob``."""

@@ -33,7 +33,11 @@ from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
 from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.gates import unbarred_key
+from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.order import ready_key
+from lovely.remotetask.store.places import is_at_front
+from lovely.remotetask.store.places import is_ready
+from lovely.remotetask.store.ready import Ready
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
 from lovely.remotetask.store.selection import Selection
@@ -90,8 +94,9 @@ class JobQueue(Claiming):
 
     def has_waiting(self, now: float) -> bool:
         """Could a job run at ``now``?  Writes nothing."""
-        return (self.ready.any() or self.first_suspect() is not None
-                or bool(self.barred) or self.has_due(now))
+        return (any(ready.any() for ready in self.all_ready())
+                or self.first_suspect() is not None or bool(self.barred)
+                or self.has_due(now))
 
     def pull(self, now: float) -> Job | None:
         """Take the next job out of the ready ones; due ones come in first.
@@ -102,9 +107,10 @@ class JobQueue(Claiming):
         suspect = self._next_suspect()
         if suspect is not None:
             return suspect
-        for key, job in self._queued():
-            self.ready.take(key)
-            return job
+        for ready in sorted(self.all_ready(), key=_by_first_key):
+            for key, job in self._queued(ready):
+                ready.take(key)
+                return job
         # A run of its caller passes no gate: it runs one job after another.
         for _, jobid in list(self.barred.up()):
             barred = look(self.jobs, jobid)
@@ -143,8 +149,8 @@ class JobQueue(Claiming):
         key = job.ready_key
         if job.position is not None:
             name, at = job.position
-            key = (at if name in ('ready', 'suspects')
-                   else unbarred_key(at) if name == 'barred' else None)
+            key = (unbarred_key(at) if name == 'barred'
+                   else at if is_at_front(job.position) else None)
             self.take_out(job)
         job.put(status=self._move(job, PROCESSING), claim=token,
                 position=None, ready_key=key, startedAt=now,
@@ -157,7 +163,8 @@ class JobQueue(Claiming):
         called, or its run has conflicted.
         """
         key = (ready_key(job.priority or 0, self, job.concurrencyKey)
-               if job.ready_key is None else self.ready.beside(job.ready_key))
+               if job.ready_key is None
+               else self.ready_of(job.queue).beside(job.ready_key))
         before: dict[str, Any] = _no_longer_missing(job) if begun else {}
         if not begun:
             before['attempts'] = (job.attempts or 1) - 1 or None
@@ -287,9 +294,7 @@ class JobQueue(Claiming):
         """
         # No later: the clock may have been ahead.
         since = min(job.missing_since or now, now)
-        if job.position is not None and job.position[0] == 'ready':
-            # Near the front, where a plain removal meets each add.
-            self.ready.take(job.position[1])
+        self.take_from_front(job)
         self.put_in(job, 'missing', time_key(since), missing_since=since,
                     claim=None, status=self._move(job, QUEUED),
                     error=tuple(failure), errors=job.past_errors(failure))
@@ -311,7 +316,7 @@ class JobQueue(Claiming):
             self._take_edit(job)
         if begins:
             self.schedule(job, now)
-        elif job.position is None or job.position[0] != 'ready':
+        elif not is_ready(job.position):
             self.enqueue(job)
 
     def cancel(self, job: Job) -> bool:
@@ -380,6 +385,11 @@ class JobQueue(Claiming):
              ) -> listing.Page:
         """See listing.page"""
         return listing.page(self, status, selection, start, limit, seconds)
+
+
+def _by_first_key(ready: Ready) -> int:
+    key = ready.first_key
+    return LAST if key is None else key
 
 
 def _no_longer_missing(job: Job) -> dict[str, Any]:
