@@ -40,8 +40,9 @@ from lovely.remotetask.run import threads
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.failing import BACKOFF_LAST
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.finder import cure
+from lovely.remotetask.run.served import serves
 from lovely.remotetask.run.worker import Worker
-from lovely.remotetask.store.records import is_damaged
 from lovely.remotetask.store.workers import LOOP
 
 if TYPE_CHECKING:
@@ -75,7 +76,12 @@ ERROR_MARKER = object()
 
 @implementer(IProcessor)
 class SimpleProcessor:
-    """Runs one job at a time.  See IProcessor"""
+    """Runs one job at a time.  See IProcessor
+
+    Arguments: ``waitTime`` (seconds), how often it looks for jobs where no
+    notification reaches it; ``queues``, the names of the queues whose jobs it
+    runs, None: all; ``notQueues``, but for these.
+    """
 
     #: The IHost that runs the jobs; None: that of the path, or else that of
     #: the thread that makes the processor.
@@ -88,7 +94,9 @@ class SimpleProcessor:
     wakeEvent: wakeup.WakeEvent | None = None
 
     def __init__(self, db: DB, servicePath: Sequence[str],
-                 waitTime: float = 1.0) -> None:
+                 waitTime: float = 1.0, *,
+                 queues: Sequence[str] | None = None,
+                 notQueues: Sequence[str] = ()) -> None:
         self.db = db
         self.servicePath = servicePath
         # Refused here, in the caller's thread: the loop would end by it.
@@ -98,6 +106,7 @@ class SimpleProcessor:
         self.host = (self.host or getattr(servicePath, 'host', None)
                      or current_host())
         self.worker = Worker(db, servicePath, self.host)
+        self.worker.served.queues = serves(queues, notQueues)
         self._claims: dict[int, Claim] = {}
         self._thread: threading.Thread | None = None
         self._listener = wakeup.listen(self.worker.home, self.wakeEvent)
@@ -328,14 +337,6 @@ class SimpleProcessor:
 
     def _wind_up(self) -> None:
         """Called when the loop has ended."""
-
-
-def cure(error: Exception, path: Sequence[str]) -> str:
-    """What helps a service with this error, as the end of a message."""
-    return (f'. A record of service {show(path)} is lost or damaged, and ZODB '
-            f'has logged which: run remotetask check --repair, and restore '
-            f'from a backup what that cannot mend'
-            if is_damaged(error) else '')
 
 
 class MultiProcessor(SimpleProcessor):

@@ -315,7 +315,7 @@ class Claimer:
             lambda: self.served.may_take(
                 queue, ready, [slot], own_only=True),
             self._fits(service), self._joins(self._look(service, now), slot)
-            ), slot, self.flow)
+            ), slot)
 
     def makes_room(self, service: TaskService) -> bool:
         """Is no other job to be claimed, so that a suspect can run alone?"""

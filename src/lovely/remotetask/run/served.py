@@ -3,17 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING
+from typing import Any
 
+from lovely.remotetask.bounds import shown
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.limits import check_queue
 from lovely.remotetask.run.lane_shares import LaneShares
 from lovely.remotetask.store.claims import ALL_QUEUES
+from lovely.remotetask.store.claims import Serves
 from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.ready import Ready
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.queue import JobQueue
+
+
+def serves(queues: Any, notQueues: Any) -> Serves:
+    """The queues of a worker, as its options name them.
+
+    Arguments: ``queues``, the names of those that it serves, None: all;
+    ``notQueues``, but for these.
+    Raises: UsageError.
+    """
+    only = None if queues is None else tuple(_names(queues))
+    found = Serves(only, tuple(_names(notQueues)))
+    if only is not None and not any(map(found.has, only)):
+        raise UsageError('this worker serves no queue: name at least one of '
+                         'those that are not excluded')
+    return found
+
+
+def _names(names: Any) -> Any:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise UsageError(f'{shown(names)} are no queues: give a list of names')
+    names = list(names)
+    for name in names:
+        check_queue(name)
+    return names
 
 
 class Served:
