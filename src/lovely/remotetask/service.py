@@ -22,6 +22,7 @@ from lovely.remotetask import processor
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.options import Options
+from lovely.remotetask.adding.verbs import FlowVerbs
 from lovely.remotetask.adding.verbs import ScheduleVerbs
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import is_moment
@@ -65,7 +66,7 @@ __all__ = ['TaskService', 'make_service', 'bootStrapSubscriber',
 
 # mypy-zope knows no IContained: zope.location ships no types.
 @implementer(ITaskService)  # type: ignore[misc]
-class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
+class TaskService(ScheduleVerbs, FlowVerbs, OwnAnnotations, Persistent):
     """See ITaskService
 
     Attributes beyond the interface: ``jobqueue``, the JobQueue behind
@@ -210,13 +211,6 @@ class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
         """See ITaskService"""
         jobs.retry(self, self._job(jobid))
 
-    def pause(self, reason: str | None = None) -> None:
-        """See ITaskService"""
-        steering.pause(self, reason)
-
-    def resume(self, *, keepJobs: bool = False) -> None:
-        """See ITaskService"""
-        steering.resume(self, keepJobs)
 
     # -- look -----------------------------------------------------------------
 

@@ -69,14 +69,17 @@ def _shelve(queue: JobQueue, job: Job, number: int) -> None:
     queue.shelve(job)
 
 
-def _check_moment(runAt: Any) -> float:
-    """The seconds since 1970 of a runAt.  Raises: UsageError."""
-    if not isinstance(runAt, datetime) or runAt.tzinfo is None:
-        raise UsageError(f'runAt is {shown(runAt)}; give an aware datetime, '
+def check_moment(value: Any, name: str) -> float:
+    """The seconds since 1970 of an argument of this name.
+
+    Raises: UsageError for what is no aware datetime.
+    """
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise UsageError(f'{name} is {shown(value)}; give an aware datetime, '
                          f'one with a time zone')
-    when = seconds_of(runAt)
+    when = seconds_of(value)
     if when is None:
-        raise UsageError(f'runAt is {shown(runAt)}; give {MOMENT}')
+        raise UsageError(f'{name} is {shown(value)}; give {MOMENT}')
     return when
 
 
@@ -98,7 +101,7 @@ def placer(startLater: bool, delay: float | None, runAt: datetime | None,
         return _shelve
     # Jobs of equal moments run in any order, and those of one call must not.
     if runAt is not None:
-        when = _check_moment(runAt)
+        when = check_moment(runAt, 'runAt')
         return lambda queue, job, number: queue.schedule_at(
             job, when + number * APART)
     check_delay(delay)

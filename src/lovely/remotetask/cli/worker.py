@@ -153,7 +153,8 @@ class _Work:
         def look(service: TaskService) -> tuple[list[str], bool]:
             refuse_old(service)
             service.jobs.load()
-            return list(service.getAvailableTasks()), service.jobqueue.paused
+            resting = service.jobqueue.pause_now(service.clock.now())
+            return list(service.getAvailableTasks()), resting is not None
 
         try:
             tasks, paused = visit(database, path, host, look, writes=False)

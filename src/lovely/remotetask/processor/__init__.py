@@ -67,8 +67,7 @@ _BROKEN_FIRST = 0.1
 __all__ = ['ERROR_MARKER', 'THREAD_STARTUP_WAIT', 'MultiProcessor',
            'ProcessorPublication', 'ProcessorRequest', 'SimpleProcessor']
 
-# Kept for applications that import it.  No thread sleeps for it any more: that
-# kept MultiProcessor below 20 jobs per second.
+# Applications import it.  No thread sleeps for it any more.
 THREAD_STARTUP_WAIT = 0.05
 
 ERROR_MARKER = object()
@@ -78,9 +77,8 @@ ERROR_MARKER = object()
 class SimpleProcessor:
     """Runs one job at a time.  See IProcessor
 
-    Arguments: ``waitTime`` (seconds), how often it looks for jobs where no
-    notification reaches it; ``queues``, the names of the queues whose jobs it
-    runs, None: all; ``notQueues``, but for these.
+    Arguments: ``waitTime`` (seconds), how often it looks where no notification
+    comes; ``queues``, ``notQueues``, see run.served.serves.
     """
 
     #: The IHost that runs the jobs; None: that of the path, or else that of
@@ -311,8 +309,10 @@ class SimpleProcessor:
         if self._listener.watch(queue):
             return 0.0          # no notification of it could come until now
         comes = [float('inf')]
-        if not queue.paused:
-            now = service.clock.now()
+        now = service.clock.now()
+        comes += [max(pause.until - now, _DUE_FLOOR)
+                  for pause in queue.pauses(now) if pause.until is not None]
+        if queue.pause_now(now) is None:
             comes += [max(moment - now, _DUE_FLOOR)
                       for moment in queue.comes(now)]
             # The owner of a lane may be too busy for the jobs there.
@@ -327,8 +327,7 @@ class SimpleProcessor:
     def _work(self) -> bool:
         """Run jobs; False: there was none to run."""
         if type(self).processNext is not SimpleProcessor.processNext:
-            # The processor of an application that counts or wraps its jobs in
-            # processNext.
+            # An application's, which counts or wraps its jobs in processNext.
             return self.processNext()
         claims = self.worker.claim_some()
         if claims:

@@ -56,24 +56,29 @@ class Served:
         self.queues = ALL_QUEUES
         self._shares: dict[str | None, LaneShares] = {}
 
-    def ready(self, queue: JobQueue) -> list[Ready]:
-        """The ready jobs of these queues: first those of which the next job
-        is to run first.
+    def ready(self, queue: JobQueue, now: float) -> list[Ready]:
+        """The ready jobs of these queues, as far as they do not rest: first
+        those of which the next job is to run first.
         """
-        if not queue.named:
-            return [queue.ready] if self.queues.has(None) else []
-        firsts = [(ready.first_key, ready) for ready in queue.all_ready()
-                  if self.queues.has(ready.queue)]
+        found = [ready for ready in queue.all_ready()
+                 if self.queues.has(ready.queue) and ready.pause(now) is None]
+        if len(found) < 2:
+            return found
+        firsts = [(ready.first_key, ready) for ready in found]
         return [ready for _, ready in sorted(
             ((LAST if key is None else key, ready) for key, ready in firsts),
             key=itemgetter(0))]
 
-    def has_others(self, queue: JobQueue, slot: int) -> bool:
-        """Are there jobs of other queues than the one of a slot's page?"""
+    def has_others(self, queue: JobQueue, slot: int, now: float) -> bool:
+        """Is the queue of a slot's page not the only one with jobs?
+
+        Also if that one rests by now.
+        """
         own = queue.slots[slot].claims.queue
-        return bool(queue.named) and any(
-            ready.queue != own and ready.first_key is not None
-            for ready in self.ready(queue))
+        return queue.ready_of(own).pause(now) is not None or (
+            bool(queue.named) and any(
+                ready.queue != own and ready.first_key is not None
+                for ready in self.ready(queue, now)))
 
     def may_take(self, queue: JobQueue, ready: Ready, slots: Sequence[int],
                  own_only: bool = False) -> Collection[int] | None:
