@@ -58,6 +58,9 @@ NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
 #: What ``add`` may do about another job with its key: see ``onDuplicate``.
 ON_DUPLICATE = ('keep', 'any', 'replace', 'error')
 #: The same of ``addCronJob``.
+#: How long a job has its unique key, for an add with that key.
+KEY_UNTIL = ('ended', 'started')
+
 ON_DUPLICATE_CRON = ('keep', 'update', 'error')
 
 #: The largest number of jobs in one page of ``listJobs``.
@@ -393,7 +396,7 @@ class ITaskService(IContained):
     def add(task, input=None, startLater=False, jobClass=None, *,
             priority=0, delay=None, runAt=None, key=None,
             onDuplicate='keep', runAs=None, concurrencyKey=None,
-            queue=None):
+            queue=None, keyUntil='ended'):
         """Add a job; it runs once your transaction has committed.
 
         Arguments: ``task`` (str), the name of a task, or the function that
@@ -416,8 +419,10 @@ class ITaskService(IContained):
         ``concurrencyKey`` (str, 1 to 200 characters): jobs with the same one
         run one after another, in the order in which they were added; or as
         many at once as the ``keyLimit`` of the task says; ``queue`` (str), the
-        name of the queue, None: that of the task, or ``default``.  A queue is
-        made at its first job.
+        name of the queue, None: that of the task, or ``default``; a queue is
+        made at its first job; ``keyUntil``: ``'started'``: a job that runs
+        already keeps no key from this add: for work that has to be done once
+        more after each change.
         Returns: the job's id (int); with ``'keep'`` or ``'any'`` that of the
         other one.
         Raises: ValueError('Task does not exist'); InputRejected with the
@@ -438,12 +443,15 @@ class ITaskService(IContained):
 
     def addMany(task, inputs, startLater=False, jobClass=None, *,
                 priority=0, delay=None, runAt=None, runAs=None,
-                concurrencyKey=None, queue=None):
+                concurrencyKey=None, queue=None, keys=None,
+                onDuplicate='keep', keyUntil='ended'):
         """Add a job for each input; they run in the order of the inputs.
 
-        Arguments: ``inputs``, an iterable; the others as ``add``, for all
-        jobs alike.
-        Returns: the ids, a list of int in the order of the inputs.
+        Arguments: ``inputs``, an iterable; ``keys``, an iterable with a unique
+        key for each of them, or None; the others as ``add``, for all jobs
+        alike.
+        Returns: the ids, a list of int in the order of the inputs; of a key
+        that another job keeps that one's.
         Raises: as ``add``; InputRejected names all inputs that are refused,
         by their ``indexes`` (list of int).  Nothing is stored then.
         Txn: joins the caller's, all or nothing.

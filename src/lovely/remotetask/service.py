@@ -143,12 +143,13 @@ class TaskService(ScheduleVerbs, FlowVerbs, OwnAnnotations, Persistent):
             key: str | None = None, onDuplicate: str = 'keep',
             runAs: str | None = None,
             concurrencyKey: str | None = None,
-            queue: str | None = None) -> int:
+            queue: str | None = None, keyUntil: str = 'ended') -> int:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_one(
             self, task, input, jobClass or Job, place,
-            Options(priority, key, onDuplicate, runAs, concurrencyKey, queue))
+            Options(priority, key, onDuplicate, runAs, concurrencyKey, queue,
+                    keyUntil))
 
     def addMany(self, task: str | Callable[..., Any], inputs: Iterable[Any],
                 startLater: bool = False,
@@ -157,13 +158,14 @@ class TaskService(ScheduleVerbs, FlowVerbs, OwnAnnotations, Persistent):
                 runAt: datetime | None = None,
                 runAs: str | None = None,
                 concurrencyKey: str | None = None,
-                queue: str | None = None) -> list[int]:
+                queue: str | None = None, keys: Iterable[str] | None = None,
+                onDuplicate: str = 'keep', keyUntil: str = 'ended'
+                ) -> list[int]:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_many(self, task, inputs, jobClass or Job, place,
-                             Options(priority, runAs=runAs,
-                                     concurrencyKey=concurrencyKey,
-                                     queue=queue))
+                             Options(priority, keys, onDuplicate, runAs,
+                                     concurrencyKey, queue, keyUntil))
 
     # -- change ---------------------------------------------------------------
 

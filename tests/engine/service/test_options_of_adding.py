@@ -42,6 +42,7 @@ ARGUMENTS = {
     'key': ('mine', lambda job: job.key == 'mine'),
     'runAs': (SYSTEM, lambda job: job.submitter == SYSTEM),
     'concurrencyKey': ('one', lambda job: job.concurrencyKey == 'one'),
+    'keys': (['mine'], lambda job: job.key == 'mine'),
     'queue': ('slow', lambda job: job.queue == 'slow'),
     'enabled': (False, lambda job: not getattr(job, 'enabled', True)),
     'minute': ((5,), calls_at(300)),
@@ -84,7 +85,8 @@ def arguments():
         names = list(inspect.signature(
             getattr(TaskService, method)).parameters)
         for name in names[1:]:
-            if name != 'onDuplicate':
+            # See test_unique_keys.
+            if name not in ('onDuplicate', 'keyUntil'):
                 yield method, name
 
 

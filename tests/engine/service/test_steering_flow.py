@@ -74,10 +74,8 @@ def test_a_rate_by_the_clock_of_the_service(service, worker, clock):
     assert worker() is None
     clock.advance(5)
     assert [worker(), worker(), worker()] == [*jobs[2:4], None]
-    # As after a clock that was wrong by a day.
+    # A clock that was ahead by a day shuts no gate for a day.
     clock.advance(-86400)
-    assert worker() is None
-    clock.advance(70)
     assert worker() == jobs[4]
 
 
@@ -161,7 +159,7 @@ def test_a_pause_ends_by_itself(service, worker, clock, queue):
     ({'queue': 'unknown'}, "no queue 'unknown'"),
     ({'queue': 'a b'}, "queue is 'a b'"),
     ({'resumeAt': datetime(2000, 1, 1, tzinfo=UTC)}, 'to come'),
-    ({'resumeAt': datetime(2100, 1, 1)}, 'aware'),      # noqa: DTZ001
+    ({'resumeAt': datetime(2100, 1, 1)}, 'aware'),
     ({'resumeAt': 5}, 'resumeAt is 5'),
 ])
 def test_pauses_that_cannot_be(service, worker, options, named):

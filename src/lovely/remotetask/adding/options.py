@@ -34,6 +34,7 @@ class Options(NamedTuple):
     runAs: Any = None
     concurrencyKey: Any = None
     queue: Any = None
+    keyUntil: Any = 'ended'
 
 
 def check_options(service: TaskService, task: Any, options: Options
