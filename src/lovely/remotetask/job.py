@@ -102,6 +102,8 @@ class Job(OwnAnnotations, Persistent):
     shows = None        # type: tuple[str, ...] | None
     # why it rests, where it has not failed
     rests = None        # type: str | None
+    # what its runs have reached so far: store/checkpoint.py
+    checkpoint = None   # type: Any
     recurring = False
     # of a recurring job that has been ready: the key in ``due`` by which its
     # latest scheduled run became so

@@ -33,6 +33,8 @@ from lovely.remotetask.log import log
 from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.retry import NO_RETRY
 from lovely.remotetask.retry import RetryPolicy
+from lovely.remotetask.run.checkpoints import Checkpoints
+from lovely.remotetask.run.loading import load_input
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import task_option
@@ -61,10 +63,6 @@ class TaskMissing(WrongWorker):
     """No task has the name that the job asks for."""
 
 
-class ClassMissing(WrongWorker):
-    """A class of the input is not there; another release may have it."""
-
-
 def find_task(service: TaskService, host: IHost, name: str) -> Any:
     """The task utility of a job; raises TaskMissing."""
     task = host.task(service, service.taskInterface, name)
@@ -73,41 +71,18 @@ def find_task(service: TaskService, host: IHost, name: str) -> Any:
     return task
 
 
-def load_input(service: TaskService, host: IHost, job: Job) -> Any:
-    """A job's input, as the task gets it.
-
-    Raises: ClassMissing; TaskError where it cannot be loaded otherwise.
-    """
-    try:
-        value = job.input
-        broken = payload.find_broken(value)
-    except TransientError:
-        raise
-    except Exception as error:
-        # ZODB raises an error that does not name the cause.
-        reason = error.__cause__ or error.__context__ or error
-        text = f'cannot load input: {type(reason).__name__}: {reason}; '
-        if isinstance(reason, ImportError | AttributeError):
-            raise ClassMissing(
-                text + 'install what brings its class') from error
-        raise TaskError(
-            text + 'mend its class, then retry the job') from error
-    if broken is not None:
-        raise ClassMissing(
-            f'cannot load input: there is no class {broken} any more; install '
-            f'what brings it, or give it its old name')
-    return host.unpack(service, value)
-
-
 def call_task(task: Any, service: TaskService, host: IHost, job: Job,
               is_stopping: Callable[[], bool] = lambda: False,
               is_ours: Callable[[], bool] = lambda: True,
-              tell: Callable[[context.Told], None] | None = None
+              tell: Callable[[context.Told], None] | None = None,
+              checkpoints: Checkpoints | None = None
               ) -> tuple[Any, int]:
     """Run the task of a job and check what it returned.
 
     Arguments: ``task`` (ITask): see find_task; ``is_stopping``, ``is_ours``:
-    asked by currentJob().cancelled; ``tell``, called with each progress.
+    asked by currentJob().cancelled; ``tell``, called with each progress;
+    ``checkpoints``, of the run, None: they are stored with the caller's
+    transaction.
     Returns: the output and about how long it is (bytes).
     Raises: what the task raises; TaskError for a result that does not fit
     its schema or cannot be stored.
@@ -116,11 +91,16 @@ def call_task(task: Any, service: TaskService, host: IHost, job: Job,
     # processes.
     limit = (None if getattr(task, 'limits_itself', False)
              else task_option(task, 'timeout'))
+    checkpoints = checkpoints or Checkpoints(service, job)
     current = context.JobContext(
-        service, job, limit, is_stopping, is_ours, tell)
+        service, job, limit, is_stopping, is_ours, tell, checkpoints)
     input = load_input(service, host, job)
     with context.running(current):
-        output = _in_own_context(task, service, job.id, input)
+        try:
+            output = _in_own_context(task, service, job.id, input)
+        finally:
+            checkpoints.close()
+    checkpoints.check()
     if current.timedOut:
         raise current.timeout()
     schema = getattr(task, 'outputSchema', None)
@@ -184,7 +164,8 @@ def log_failure(error: BaseException) -> None:
 def failed_context(service: TaskService, job: Job) -> context.JobContext:
     """What currentJob() gives once a run has failed."""
     current = context.JobContext(
-        service, job, None, lambda: False, lambda: True)
+        service, job, None, lambda: False, lambda: True,
+        checkpoints=Checkpoints(service, job, over=True))
     _ = current.idempotencyKey          # while the job's connection is open
     return current
 

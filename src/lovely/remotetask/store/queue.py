@@ -217,6 +217,8 @@ class JobQueue(Claiming):
                       missing_since=None)
         if job.conflicts or job.stops:
             values.update(conflicts=None, stops=None)
+        if job.checkpoint is not None and status != ERROR:
+            values.update(checkpoint=None)
         if job.recurring:
             self._note_end(job, status, now, values['error'])
             if self._goes_on(job):

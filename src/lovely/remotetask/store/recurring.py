@@ -293,7 +293,7 @@ class Recurring(Places):
 
     def _begin_tick(self, job: Job, key: int | None) -> None:
         """Let a scheduled run begin: what was counted is of another one."""
-        job.put(tick=key, attempts=None, failures=None)
+        job.put(tick=key, attempts=None, failures=None, checkpoint=None)
         self._take_edit(job)
 
     def _take_edit(self, job: Job) -> None:
