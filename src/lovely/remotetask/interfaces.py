@@ -630,13 +630,16 @@ class ITaskService(IContained):
         Cost: O(limit + log n).
         """
 
-    def retryJob(jobid):
+    def retryJob(jobid, *, anew=False):
         """Queue a job that failed or was cancelled once more.
 
         One that waits for another attempt is ready at once.  Of a schedule,
         whose latest run has failed, that run is queued.
+        Arguments: ``anew`` (bool): True: the job forgets its checkpoint and
+        the results of its steps, and begins at the beginning; False: it goes
+        on from them: see ``checkpoint`` of currentJob().
         Raises: JobNotFound; InvalidTransition, naming both states;
-        DuplicateJob where another job, not over, has got its key.
+        DuplicateJob where another job, not over, has got its key; UsageError.
         Txn: the caller commits.
         """
 

@@ -200,9 +200,9 @@ class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
         """See ITaskService"""
         return steering.cancel(self, jobids)
 
-    def retryJob(self, jobid: int) -> None:
+    def retryJob(self, jobid: int, *, anew: bool = False) -> None:
         """See ITaskService"""
-        jobs.retry(self, self._job(jobid))
+        jobs.retry(self, self._job(jobid), anew)
 
     def pause(self, reason: str | None = None) -> None:
         """See ITaskService"""

@@ -288,7 +288,7 @@ class JobQueue(Claiming):
                     claim=None, status=self._move(job, QUEUED),
                     error=tuple(failure), errors=job.past_errors(failure))
 
-    def retry(self, job: Job, now: float) -> None:
+    def retry(self, job: Job, now: float, anew: bool = False) -> None:
         """Queue a failed or cancelled job once more; see retryJob."""
         self.check_owned(job)
         # A schedule whose latest run has failed: that one runs once more.
@@ -301,6 +301,8 @@ class JobQueue(Claiming):
             check_next(job.id, job.next_run(now))
         job.put(failures=0, interruptions=0, missing_since=None, anchor=None,
                 conflicts=None, stops=None)
+        if anew:
+            job.put(checkpoint=None)
         if failed:
             self._take_edit(job)
         if begins:
