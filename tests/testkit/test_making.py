@@ -245,7 +245,7 @@ def test_steps_are_recorded_and_those_that_a_test_gives_are_not_called():
 
 def test_a_run_of_a_stub_has_checkpoints(components):
     service = TaskServiceStub()
-    with stand_in(task(name='walk')(lambda most: walk(most))):
+    with stand_in(walk, 'walk'):
         jobid = service.add('walk', 3)
         service.process()
     assert service.getResult(jobid) == [0, 1, 2]

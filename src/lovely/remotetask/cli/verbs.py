@@ -17,6 +17,7 @@ from lovely.remotetask.cli.output import error_of
 from lovely.remotetask.cli.output import print_json
 from lovely.remotetask.cli.output import print_pairs
 from lovely.remotetask.cli.output import print_table
+from lovely.remotetask.cli.output import checkpoint_text
 from lovely.remotetask.cli.output import progress_text
 from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.cli.seconds import Seconds
@@ -160,6 +161,8 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
     runs = job.pop('runs', ())
     if 'progress' in job:
         job['progress'] = progress_text(job['progress'])
+    if 'checkpoint' in job:
+        job['checkpoint'] = checkpoint_text(job['checkpoint'])
     job['error'] = error_of(job) or None
     del job['errorType']
     for name, value in job.items():

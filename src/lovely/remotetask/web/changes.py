@@ -208,13 +208,16 @@ def can_retry(service: TaskService, jobid: int) -> bool:
     return found.status in RETRIED or place in ('waiting', ERROR)
 
 
-def retry(service: TaskService, jobid: object) -> None:
+def retry(service: TaskService, jobid: object, anew: Any = False) -> None:
     """Queue a job once more that failed or was cancelled.
 
-    Raises: JobNotFound; InvalidTransition.
+    Arguments: ``anew``, as ITaskService.retryJob has it.
+    Raises: JobNotFound; InvalidTransition; UsageError.
     Txn: the caller commits.
     """
-    service.retryJob(job_id(jobid))
+    # A subclass that was written before may not know the option.
+    options = {} if anew is False else {'anew': anew}
+    service.retryJob(job_id(jobid), **options)
 
 
 def start_now(service: TaskService, jobid: object) -> None:

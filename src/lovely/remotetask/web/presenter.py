@@ -216,7 +216,23 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
         answer, found.input, keys))
     _put_payload(answer, 'output', lambda: _put(
         answer, 'output', found.output))
+    _put_checkpoint(answer, getattr(found, 'checkpoint', None))
     return answer
+
+
+def _put_checkpoint(answer: dict[str, Any], record: Any) -> None:
+    """Put what a job has reached into an answer, where it has a checkpoint."""
+    if record is None:
+        return
+    reached = answer['checkpoint'] = {}
+    with suppress(*UNREADABLE):
+        reached |= {
+            'at': iso(record.at), 'count': record.count,
+            'steps': record.stepCount, 'latestStep': record.latestStep}
+    _put_payload(reached, 'cursor', lambda: _put(
+        reached, 'cursor', record.cursor()))
+    for place in reached.pop('bytes', ()):
+        answer.setdefault('bytes', []).append(f'/checkpoint{place}')
 
 
 def _put_payload(answer: dict[str, Any], name: str,

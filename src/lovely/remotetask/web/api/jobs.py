@@ -26,7 +26,7 @@ from lovely.remotetask.web.api.calls import Answer
 from lovely.remotetask.web.api.calls import Call
 from lovely.remotetask.web.api.calls import arguments
 from lovely.remotetask.web.api.calls import check_query
-from lovely.remotetask.web.api.calls import nothing
+from lovely.remotetask.web.api.calls import some
 from lovely.remotetask.web.requests import Refused
 from lovely.remotetask.web.selecting import PARAMETERS
 
@@ -150,17 +150,20 @@ def named(service: TaskService, name: str, add: Callable[[], Any]) -> Any:
             ) from None
 
 
-def change(function: Callable[[TaskService, object], None]
+def change(function: Callable[..., None], *options: str
            ) -> Callable[[Call], object]:
-    """A function that changes one job, and answers with its status."""
+    """A function that changes one job, and answers with its status.
+
+    Arguments: ``options``, the keys that the body may have.
+    """
     def change(call: Call) -> object:
-        nothing(call.body())
+        given = some(call.body(), *options)
         jobid = call.jobid
 
         def change_in(service: TaskService) -> dict[str, Any]:
             # Raises JobNotFound; cancel() itself is silent about unknown ids.
             presenter.status(service, jobid)
-            function(service, jobid)
+            function(service, jobid, **given)
             try:
                 return {'id': jobid,
                         'status': presenter.status(service, jobid)}

@@ -94,6 +94,9 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'Job': _object(
         ('id', 'status'), **_SUMMARY, input={}, output={}, inputNote=_TEXT,
         outputNote=_TEXT, bytes=_list(_TEXT), runs=_list({'type': 'object'}),
+        checkpoint=_object(
+            at=_MOMENT, count=_WHOLE, steps=_WHOLE, latestStep=_MAYBE_TEXT,
+            cursor={}, cursorNote=_TEXT),
         errors=_list(_object(
             type=_TEXT, message=_TEXT, traceback=_MAYBE_TEXT, attempt=_WHOLE,
             time=_MOMENT))),
@@ -112,6 +115,10 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'AddedMany': _object(('ids',), ids=_list(_ID)),
     'Changed': _object(('id', 'status'), id=_ID, status=_TEXT, deleted=_YES),
     'Nothing': _closed(),
+    'Retry': _closed(anew={
+        **_YES, 'default': False,
+        'description': 'Forget the checkpoint and the steps of the job, and '
+                       'begin at the beginning.'}),
     'Pause': _closed(reason={'type': ['string', 'null'], 'minLength': 1,
                              'maxLength': 200}),
     'NewSchedule': _closed(

@@ -43,12 +43,33 @@ def show(request: Request, part: str) -> frame.Page:
             'outcome': words.badge(one['outcome']), 'error': one['error']}
             for one in found.get('runs', ())],
         'facts': _facts(found),
-        'payloads': [_payload(found, name) for name in ('input', 'output')],
+        'payloads': [
+            _payload(found, 'input'),
+            *([_payload(found['checkpoint'], 'cursor')]
+              if _has_cursor(found) else ()),
+            _payload(found, 'output')],
         'can_retry': found['retry'],
         'can_cancel': status not in FINAL,
         'can_remove': status in FINAL,
         'can_start': status in _WAITING or found['waitsFor'] is not None,
     })
+
+
+def _has_cursor(job: dict[str, Any]) -> bool:
+    """Has the job a cursor?  One with steps alone has none."""
+    reached = job.get('checkpoint', {})
+    return reached.get('cursor') is not None or 'cursorNote' in reached
+
+
+def _reached(job: dict[str, Any]) -> list[tuple[str, str]]:
+    reached = job.get('checkpoint', {})
+    if 'count' not in reached:
+        return []
+    facts = [('Checkpoints', words.number(reached['count']))]
+    if reached['steps']:
+        facts.append(('Steps', f'{words.number(reached["steps"])}, the last '
+                               f'of them {reached["latestStep"]}'))
+    return facts
 
 
 def _facts(job: dict[str, Any]) -> list[tuple[str, str]]:
@@ -61,6 +82,7 @@ def _facts(job: dict[str, Any]) -> list[tuple[str, str]]:
         ('Priority', str(job['priority'])),
         ('Key', '–' if job['key'] is None else str(job['key'])),
         ('Added by', job['submitter'] or '–'),
+        *_reached(job),
     ]
 
 
