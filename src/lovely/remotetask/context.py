@@ -111,6 +111,22 @@ class JobContext:
         return self._service
 
     @property
+    def ownRetry(self) -> Any:
+        """How the job was added to be tried again: an int, or an IRetryPolicy.
+
+        None: as its task has it.
+        """
+        return self._job.retry
+
+    @property
+    def ownTimeout(self) -> float | None:
+        """The time limit (seconds) with which the job was added.
+
+        None: that of its task.
+        """
+        return self._job.timeout
+
+    @property
     def timedOut(self) -> bool:
         """Has the task's time limit passed?"""
         return (self._until is not None

@@ -113,8 +113,8 @@ class ITaskOptions(Interface):
         '``remotetask show``: a list or tuple of str; False: none, and '
         'nothing of an input that is no mapping; None, True: all.  What it '
         'names by then is noted with each job that is added.  It hides '
-        'nothing else: a result, a progress and the errors of a task show '
-        'what the task has put into them.')
+        'nothing else: a result, a progress, a cursor and the errors of a '
+        'task show what the task has put into them.')
     on_error = Attribute(
         '``on_error(context, error)``, or None: called after each attempt '
         'that failed, in the transaction that stores the failure.  '
@@ -231,6 +231,12 @@ class IJob(Interface):
         max=3,
         required=False,
         default=0)
+
+    retry = Attribute(
+        'How it was added to be tried again: an int or an IRetryPolicy; '
+        'None: as its task has it.')
+    timeout = Attribute(
+        'How long (seconds) a run of it may last; None: as its task has it.')
 
     submitter = TextLine(
         title='Submitter',
@@ -380,7 +386,7 @@ class ITaskService(IContained):
 
     def add(task, input=None, startLater=False, jobClass=None, *,
             priority=0, delay=None, runAt=None, key=None,
-            onDuplicate='keep', runAs=None):
+            onDuplicate='keep', runAs=None, retry=None, timeout=None):
         """Add a job; it runs once your transaction has committed.
 
         Arguments: ``task`` (str), the name of a task, or the function that
@@ -399,7 +405,9 @@ class ITaskService(IContained):
         other one is cancelled, or, if it is running already, goes on without
         the key, and with its run a schedule ends; ``'error'``; ``runAs``
         (str), the principal as whom the job runs: None, the one who acts now;
-        SYSTEM; or another one, as the host writes its principals.
+        SYSTEM; or another one, as the host writes its principals;
+        ``retry`` (int or IRetryPolicy, which has to pickle) and ``timeout``
+        (seconds), of this job: None, as its task has them: see ITaskOptions.
         Returns: the job's id (int); with ``'keep'`` or ``'any'`` that of the
         other one.
         Raises: ValueError('Task does not exist'); InputRejected with the
@@ -419,7 +427,8 @@ class ITaskService(IContained):
         """
 
     def addMany(task, inputs, startLater=False, jobClass=None, *,
-                priority=0, delay=None, runAt=None, runAs=None):
+                priority=0, delay=None, runAt=None, runAs=None, retry=None,
+                timeout=None):
         """Add a job for each input; they run in the order of the inputs.
 
         Arguments: ``inputs``, an iterable; the others as ``add``, for all
@@ -435,7 +444,8 @@ class ITaskService(IContained):
                    month=(), dayOfWeek=(), delay=None, *, cron=None,
                    every=None, at=None, timezone='UTC', missed='once',
                    atMost=None, deadline=None, overlap='skip', priority=0,
-                   key=None, onDuplicate='keep', runAs=None, enabled=True):
+                   key=None, onDuplicate='keep', runAs=None, enabled=True,
+                   retry=None, timeout=None):
         """Add a job that runs at given times, or once after ``delay``.
 
         Arguments: tuples of int as ICronJob says, or one of ``cron``,
@@ -446,9 +456,10 @@ class ITaskService(IContained):
         ``onDuplicate``, what becomes of that job: ``'keep'``, it stays as it
         is, and a difference of the schedules is logged as a WARNING, once in
         each process; ``'update'``, it gets the task, input, schedule,
-        priority and principal of this call, as by ``editCronJob``, and also
-        a delay amid a run, which that run fulfils; ``'error'``; ``runAs`` as
-        ``add``; ``enabled`` (bool), False: it does not run until
+        priority, principal, retry and timeout of this call, as by
+        ``editCronJob``, and also a delay amid a run, which that run fulfils;
+        ``'error'``; ``runAs``, ``retry``, ``timeout`` as ``add``;
+        ``enabled`` (bool), False: it does not run until
         ``resumeCronJob``.  An update leaves it as it is: an operator may have
         paused the schedule.
         Returns: the job's id (int), or that of the other one.
@@ -512,8 +523,9 @@ class ITaskService(IContained):
     def editCronJob(jobid, **changes):
         """Change a cron job; what is not named stays as it is.
 
-        Arguments: ``changes``, of ``task``, ``input``, ``priority``, ``runAs``
-        and the words of the schedule, as ``addCronJob`` takes them.  Each rule
+        Arguments: ``changes``, of ``task``, ``input``, ``priority``,
+        ``runAs``, ``retry``, ``timeout`` and the words of the schedule, as
+        ``addCronJob`` takes them.  Each rule
         takes the place of the one that was there.  It goes on to run as the
         same principal, unless ``runAs`` is given, and stays paused if it was.
         A run that is under way goes on as it began, with its further attempts;

@@ -37,6 +37,7 @@ from lovely.remotetask.fields.packing import unpack
 from lovely.remotetask.fields.runs import Run
 from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IJob
+from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.plan import TIMES
 from lovely.remotetask.schedule.plan import Planned
@@ -81,6 +82,10 @@ class Job(OwnAnnotations, Persistent):
     # (worker id, slot, number): whose run this is
     claim = None        # type: tuple[str, int, int] | None
     failures = 0        # attempts charged to the task since its last success
+    # seconds that a run may take, where the job has a limit of its own
+    timeout = None      # type: float | None
+    # an IRetryPolicy of the application that is its own: see retry
+    policy = None       # type: Any
     conflicts = 0       # how often it has conflicted since, in tens
     # seconds to wait once
     delay = None        # type: float | None
@@ -224,6 +229,10 @@ class Job(OwnAnnotations, Persistent):
             tuple(value) if isinstance(value, Failure) else value)
 
     @property
+    def retry(self) -> Any:
+        return _retry(self.__dict__.get('retry'), self.policy)
+
+    @property
     def errors(self) -> list[Failure]:
         earlier = self.__dict__.get('errors', ())
         latest = self.error
@@ -276,12 +285,27 @@ class Job(OwnAnnotations, Persistent):
         return (payload.unwrap(edit[name]) if name in edit
                 else getattr(self, name))
 
+    def kept(self, name: str) -> Any:
+        """The same as ``put`` takes it; ``retry`` is kept as plain data."""
+        edit = self.of_next('edit', {})
+        return edit[name] if name in edit else self.__dict__.get(name)
+
+    def coming_retry(self) -> Any:
+        """See IJob.retry, of the next run of a schedule."""
+        return _retry(self.kept('retry'), self.kept('policy'))
+
     def __repr__(self) -> str:
         name = f'{self.__class__.__name__} {self.id!r}'
         # Without a database, as in a stub, it is 0.5.2's: doctests of
         # applications print the jobs of stubs.
         return (f'<{name}>' if self._p_jar is None
                 else f'<{name} {self.task!r} {self.status}>')
+
+
+def _retry(stored: Any, policy: Any) -> Any:
+    """What IJob.retry gives, of what is stored."""
+    return (policy if stored is None else
+            RetryPolicy(*stored) if type(stored) is tuple else stored)
 
 
 @implementer(ICronJob)

@@ -12,12 +12,12 @@ from lovely.remotetask.cli.backends import Backend
 from lovely.remotetask.cli.backends import verb
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.output import PAUSED
+from lovely.remotetask.cli.output import checkpoint_text
 from lovely.remotetask.cli.output import command_streams
 from lovely.remotetask.cli.output import error_of
 from lovely.remotetask.cli.output import print_json
 from lovely.remotetask.cli.output import print_pairs
 from lovely.remotetask.cli.output import print_table
-from lovely.remotetask.cli.output import checkpoint_text
 from lovely.remotetask.cli.output import progress_text
 from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.cli.seconds import Seconds
@@ -35,6 +35,7 @@ from lovely.remotetask.texts import MESSAGE_CHARS
 from lovely.remotetask.texts import cut
 from lovely.remotetask.texts import indented
 from lovely.remotetask.texts import one_line
+from lovely.remotetask.texts import retry_text
 from lovely.remotetask.texts import some_lines
 from lovely.remotetask.web.plain import read_json
 
@@ -68,11 +69,16 @@ _HAVE = {status: ('createdAt', 'scheduledAt')
               default='keep', show_default=True,
               help='With --key: keep that other job (any: also where it is '
                    'over), replace it, or fail.')
+@click.option('--retry', type=click.IntRange(min=0), metavar='N',
+              help='Try it again N times; default: as its task has it.')
+@click.option('--time-limit', type=Seconds(), metavar='SECONDS',
+              help='A run may last so long; default: as its task has it.')
 @verb(tasks=True)
 def add_command(task: str, input: str | None, wait: bool,
                 timeout: float | None, priority: int, delay: float | None,
-                key: str | None, on_duplicate: str, backend: Backend,
-                as_json: bool) -> None:
+                key: str | None, on_duplicate: str, retry: int | None,
+                time_limit: float | None, backend: Backend, as_json: bool
+                ) -> None:
     """Add a job for TASK with the input JSON ("-" reads it from standard
     input) and print its id, or with --wait its result."""
     if timeout is not None and not wait:
@@ -87,6 +93,10 @@ def add_command(task: str, input: str | None, wait: bool,
     if key is not None:
         request['key'] = key
         request['onDuplicate'] = on_duplicate
+    if retry is not None:
+        request['retry'] = retry
+    if time_limit is not None:
+        request['timeout'] = time_limit
     if wait:
         backend.check_waiting()
     answer = backend.post('jobs', request)
@@ -161,6 +171,8 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
     runs = job.pop('runs', ())
     if 'progress' in job:
         job['progress'] = progress_text(job['progress'])
+    if isinstance(job['retry'], dict):
+        job['retry'] = retry_text(job['retry'])
     if 'checkpoint' in job:
         job['checkpoint'] = checkpoint_text(job['checkpoint'])
     job['error'] = error_of(job) or None

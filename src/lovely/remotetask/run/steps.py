@@ -87,10 +87,7 @@ def call_task(task: Any, service: TaskService, host: IHost, job: Job,
     Raises: what the task raises; TaskError for a result that does not fit
     its schema or cannot be stored.
     """
-    # A command keeps its limit by itself, and takes a moment longer to end its
-    # processes.
-    limit = (None if getattr(task, 'limits_itself', False)
-             else task_option(task, 'timeout'))
+    limit = limit_of(task, job)
     checkpoints = checkpoints or Checkpoints(service, job)
     current = context.JobContext(
         service, job, limit, is_stopping, is_ours, tell, checkpoints)
@@ -112,6 +109,20 @@ def call_task(task: Any, service: TaskService, host: IHost, job: Job,
         return output, payload.check(output, caller.jar_of(service))
     except InputRejected as reason:
         raise TaskError(f'the result cannot be stored: {reason}') from reason
+
+
+def limit_of(task: Any, job: Job) -> float | None:
+    """How long a run of a job may take (seconds), where we watch it.
+
+    Its own limit counts before that of its task.
+    """
+    # A command keeps its limit by itself, and takes a moment longer to end its
+    # processes.
+    if getattr(task, 'limits_itself', False):
+        return None
+    limit: float | None = (task_option(task, 'timeout')
+                           if job.timeout is None else job.timeout)
+    return limit
 
 
 def _with_own_decimals(task: Any, *arguments: Any) -> Any:
@@ -207,16 +218,17 @@ class Verdict(NamedTuple):
     until: float | None = None
 
 
-def policy_of(task: Any, error: BaseException, host: IHost) -> Any:
-    """The retry policy (IRetryPolicy) for an error of a task.
+def policy_of(task: Any, job: Job, error: BaseException, host: IHost) -> Any:
+    """The retry policy (IRetryPolicy) for an error of a run.
 
+    That of the job counts before that of its task.
     Raises: UsageError for a number that is none of retries.
     """
-    own = task_option(task, 'retry')
+    own = task_option(task, 'retry') if job.retry is None else job.retry
     if own is None:
         # A task that took too long does so again, and an error of these
-        # classes comes again: only the task's own policy may say that it is to
-        # be tried once more.
+        # classes comes again: only a policy of the job's or the task's own may
+        # say that it is to be tried once more.
         final = isinstance(error, JobTimeout) or host.cannot_heal(error)
         return NO_RETRY if final else DEFAULT_POLICY
     # The class of an application may have a number, as @task takes it.

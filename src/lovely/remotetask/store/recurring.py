@@ -268,13 +268,13 @@ class Recurring(Places):
     def _add_run(self, job: CronJob, key: int, now: float) -> None:
         """Add a job that does what the schedule does, beside its run."""
         run = Job.__new__(Job)
-        stored = job.of_next('edit', {}).get(
-            'input', job.__dict__.get('input'))
         run.put(id=self.jobs.draw_id(local(self.jobs), self.jobs.end - 1),
-                task=job.coming('task'), input=stored, createdAt=now,
+                task=job.coming('task'), createdAt=now,
                 priority=job.coming('priority') or None,
                 submitter=job.coming('submitter'), shows=job.coming('shows'),
-                schedule=job.id, tick=key)
+                schedule=job.id, tick=key, **{
+                    name: job.kept(name)
+                    for name in ('input', 'retry', 'policy', 'timeout')})
         self.jobs[run.id] = run
         self.enqueue(run)
 

@@ -32,6 +32,7 @@ def add_schedule(service: TaskService, task: object, input: object = None,
                  key: object = None, onDuplicate: object = 'keep',
                  enabled: object = True, priority: object = 0,
                  delay: object = None, made: bool = False,
+                 retry: object = None, timeout: object = None,
                  **fields: object) -> int:
     """Add a schedule for a caller outside of the application.
 
@@ -44,7 +45,8 @@ def add_schedule(service: TaskService, task: object, input: object = None,
     Txn: the caller commits.
     """
     given: dict[str, Any] = {'key': key, 'onDuplicate': onDuplicate,
-                             'enabled': enabled, 'priority': priority}
+                             'enabled': enabled, 'priority': priority,
+                             **_own(retry, timeout)}
     if delay is not None:
         given['delay'] = _delay(delay)
     name, input = _check_added(service, task, input, priority, made)
@@ -70,6 +72,7 @@ def edit_schedule(service: TaskService, jobid: object, version: object = None,
         del given['task']
     fields = {name: given.pop(name) for name in (*FIELDS, *PLANNED)
               if name in given}
+    _own(given.get('retry'), None)
     changes: dict[str, Any] = {**given, **_times(fields)}
     if given.get('delay') is not None:
         changes['delay'] = _delay(given['delay'])
@@ -135,14 +138,25 @@ def _delay(value: object) -> Any:
     return value
 
 
+def _own(retry: object, timeout: object) -> dict[str, Any]:
+    """The options of a job's own that are given."""
+    if retry is not None and type(retry) is not int:
+        raise UsageError(f'retry has to be a number of retries, '
+                         f'not {retry!r:.80}')
+    return {name: value for name, value in (
+        ('retry', retry), ('timeout', timeout)) if value is not None}
+
+
 def add(service: TaskService, task: object, input: object = None,
         priority: object = 0, delay: object = None, key: object = None,
-        onDuplicate: object = 'keep', made: bool = False) -> int:
+        onDuplicate: object = 'keep', made: bool = False,
+        retry: object = None, timeout: object = None) -> int:
     """Add a job for a caller outside of the application.
 
     Arguments: ``task`` (str); ``input``, plain data; ``priority`` (int,
     -4..3); ``delay``, seconds or None; ``key``, ``onDuplicate``: see
-    ITaskService.add; ``made``: see add_schedule.
+    ITaskService.add; ``made``: see add_schedule; ``retry`` (int), ``timeout``
+    (seconds), or None: for callers with the permission to manage alone.
     Returns: the job's id.
     Raises: ValueError('Task does not exist'), also for a task that is not
     remote: a caller outside must not learn that there is one; InputRejected;
@@ -163,6 +177,7 @@ def add(service: TaskService, task: object, input: object = None,
         options['key'] = key
     if onDuplicate != 'keep':
         options['onDuplicate'] = onDuplicate
+    options |= _own(retry, timeout)
     return int(service.add(name, input, **options))
 
 

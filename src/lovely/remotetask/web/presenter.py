@@ -35,6 +35,7 @@ from lovely.remotetask.task import task_option
 from lovely.remotetask.texts import describe
 from lovely.remotetask.web import hiding
 from lovely.remotetask.web import plain
+from lovely.remotetask.web import reached
 from lovely.remotetask.web import selecting
 from lovely.remotetask.web.xmlrpc_faults import ILLEGAL
 
@@ -115,13 +116,14 @@ def schedule_of(service: TaskService, jobid: object,
     found = steering.schedule_of(service, job_id(jobid), or_delay=True)
     answer = _schedule(service, found)
     answer |= {'task': found.coming('task'),
-               'priority': found.coming('priority')}
+               'priority': found.coming('priority'),
+               **reached.own(found.coming_retry(), found.kept('timeout'))}
     keys = hiding.keys_of(service, answer['task'], found.coming('shows'))
     _put_payload(answer, 'input', lambda: _put_input(
         answer, found.coming('input'), keys))
     parts = [answer.get(name) for name in (
         'task', 'input', 'inputNote', 'schedule', 'plan', 'delay',
-        'priority')]
+        'priority', 'retry', 'timeout')]
     answer['nextRuns'] = []
     # This process may lack its time zone, or the extra [cron].
     with suppress(InvalidSchedule, ConfigurationError):
@@ -207,6 +209,8 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     service.getStatus(jobid)    # raises JobNotFound
     found: Any = look(service.jobs, jobid)
     answer = _row(service, found)
+    answer |= reached.own(getattr(found, 'retry', None),
+                          getattr(found, 'timeout', None))
     answer['errors'] = [_failure(one) for one in found.errors]
     if getattr(found, 'ends', None) is not None:
         with suppress(*UNREADABLE):
@@ -216,23 +220,14 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
         answer, found.input, keys))
     _put_payload(answer, 'output', lambda: _put(
         answer, 'output', found.output))
-    _put_checkpoint(answer, getattr(found, 'checkpoint', None))
+    record = getattr(found, 'checkpoint', None)
+    if record is not None:
+        told = answer['checkpoint'] = reached.facts(record)
+        _put_payload(told, 'cursor', lambda: _put(
+            told, 'cursor', record.cursor()))
+        for place in told.pop('bytes', ()):
+            answer.setdefault('bytes', []).append(f'/checkpoint{place}')
     return answer
-
-
-def _put_checkpoint(answer: dict[str, Any], record: Any) -> None:
-    """Put what a job has reached into an answer, where it has a checkpoint."""
-    if record is None:
-        return
-    reached = answer['checkpoint'] = {}
-    with suppress(*UNREADABLE):
-        reached |= {
-            'at': iso(record.at), 'count': record.count,
-            'steps': record.stepCount, 'latestStep': record.latestStep}
-    _put_payload(reached, 'cursor', lambda: _put(
-        reached, 'cursor', record.cursor()))
-    for place in reached.pop('bytes', ()):
-        answer.setdefault('bytes', []).append(f'/checkpoint{place}')
 
 
 def _put_payload(answer: dict[str, Any], name: str,

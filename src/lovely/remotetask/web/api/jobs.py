@@ -13,6 +13,7 @@ from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import TaskNotFound
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store.records import look
@@ -37,7 +38,11 @@ if TYPE_CHECKING:
 LIST = ('status', *PARAMETERS, 'start', 'limit')
 
 #: The keys of a job that is added.
-ADD = ('task', 'input', 'priority', 'delay', 'key', 'onDuplicate')
+ADD = ('task', 'input', 'priority', 'delay', 'key', 'onDuplicate', 'retry',
+       'timeout')
+
+# Those with which a job holds a worker for as long, and as often, as it likes.
+_MANAGED = ('retry', 'timeout')
 
 # As long as the key of a job may be.
 _LONGEST_KEY = 200
@@ -74,7 +79,7 @@ def list_some(call: Call) -> object:
 
 def add(call: Call) -> object:
     """Add a job; a request that is sent again with its key adds nothing."""
-    options = arguments(call.body(), *ADD)
+    options = _permitted(call, arguments(call.body(), *ADD))
     again = call.headers.get('idempotency-key')
     if again is not None:
         return _add_once(call, options, again)
@@ -87,6 +92,13 @@ def add(call: Call) -> object:
 
     made: Any = call.run(run, True)
     return Answer(made, 201, f'jobs/{made["id"]}')
+
+
+def _permitted(call: Call, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of an add.  Raises: Refused for some without Manage."""
+    if any(options.get(name) is not None for name in _MANAGED):
+        call.demand(MANAGE)
+    return options
 
 
 def _add_once(call: Call, options: dict[str, Any], again: str) -> object:
@@ -122,7 +134,8 @@ def _add_once(call: Call, options: dict[str, Any], again: str) -> object:
 
 def add_many(call: Call) -> object:
     """Add a job for each input, all of them or none."""
-    options = arguments(call.body(), 'task', 'inputs', 'priority', 'delay')
+    options = _permitted(call, arguments(
+        call.body(), 'task', 'inputs', 'priority', 'delay', *_MANAGED))
     inputs = options.pop('inputs', None)
     if not isinstance(inputs, list) or not 0 < len(inputs) <= MOST_ADDED:
         raise UsageError(f'inputs has to be a list of 1 to {MOST_ADDED} '

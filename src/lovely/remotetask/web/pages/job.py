@@ -8,6 +8,7 @@ from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.texts import retry_text
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.pages import frame
@@ -61,6 +62,15 @@ def _has_cursor(job: dict[str, Any]) -> bool:
     return reached.get('cursor') is not None or 'cursorNote' in reached
 
 
+def _own(job: dict[str, Any]) -> list[tuple[str, str]]:
+    facts = []
+    if job['retry'] is not None:
+        facts.append(('Retries', retry_text(job['retry'])))
+    if job['timeout'] is not None:
+        facts.append(('Time limit', f'{job["timeout"]:g} s'))
+    return facts
+
+
 def _reached(job: dict[str, Any]) -> list[tuple[str, str]]:
     reached = job.get('checkpoint', {})
     if 'count' not in reached:
@@ -82,6 +92,7 @@ def _facts(job: dict[str, Any]) -> list[tuple[str, str]]:
         ('Priority', str(job['priority'])),
         ('Key', '–' if job['key'] is None else str(job['key'])),
         ('Added by', job['submitter'] or '–'),
+        *_own(job),
         *_reached(job),
     ]
 
