@@ -115,6 +115,18 @@ class ITaskOptions(Interface):
         'names by then is noted with each job that is added.  It hides '
         'nothing else: a result, a progress, a cursor and the errors of a '
         'task show what the task has put into them.')
+    limit = Attribute(
+        'How many jobs of this task run at once, in all workers together: a '
+        'whole number from 1 on; None: any number.')
+    rate = Attribute(
+        'How many jobs of this task begin in a span of time: ``(number, '
+        'seconds)``; None: any number.')
+    keyLimit = Attribute(
+        'How many jobs of this task with the same concurrencyKey run at once; '
+        'None: one.')
+    queue = Attribute(
+        'The name of the queue for jobs of this task that name none: 1 to 64 '
+        'ASCII letters, digits, "-" and "_"; None: ``default``.')
     on_error = Attribute(
         '``on_error(context, error)``, or None: called after each attempt '
         'that failed, in the transaction that stores the failure.  '
@@ -386,7 +398,8 @@ class ITaskService(IContained):
 
     def add(task, input=None, startLater=False, jobClass=None, *,
             priority=0, delay=None, runAt=None, key=None,
-            onDuplicate='keep', runAs=None, retry=None, timeout=None):
+            onDuplicate='keep', runAs=None, concurrencyKey=None,
+            queue=None, retry=None, timeout=None):
         """Add a job; it runs once your transaction has committed.
 
         Arguments: ``task`` (str), the name of a task, or the function that
@@ -406,8 +419,13 @@ class ITaskService(IContained):
         the key, and with its run a schedule ends; ``'error'``; ``runAs``
         (str), the principal as whom the job runs: None, the one who acts now;
         SYSTEM; or another one, as the host writes its principals;
-        ``retry`` (int or IRetryPolicy, which has to pickle) and ``timeout``
-        (seconds), of this job: None, as its task has them: see ITaskOptions.
+        ``concurrencyKey`` (str, 1 to 200 characters): jobs with the same one
+        run one after another, in the order in which they were added; or as
+        many at once as the ``keyLimit`` of the task says; ``queue`` (str), the
+        name of the queue, None: that of the task, or ``default``.  A queue is
+        made at its first job; ``retry`` (int or IRetryPolicy, which has to
+        pickle) and ``timeout`` (seconds), of this job: None, as its task has
+        them: see ITaskOptions.
         Returns: the job's id (int); with ``'keep'`` or ``'any'`` that of the
         other one.
         Raises: ValueError('Task does not exist'); InputRejected with the
@@ -427,8 +445,8 @@ class ITaskService(IContained):
         """
 
     def addMany(task, inputs, startLater=False, jobClass=None, *,
-                priority=0, delay=None, runAt=None, runAs=None, retry=None,
-                timeout=None):
+                priority=0, delay=None, runAt=None, runAs=None,
+                concurrencyKey=None, queue=None, retry=None, timeout=None):
         """Add a job for each input; they run in the order of the inputs.
 
         Arguments: ``inputs``, an iterable; the others as ``add``, for all
@@ -445,7 +463,7 @@ class ITaskService(IContained):
                    every=None, at=None, timezone='UTC', missed='once',
                    atMost=None, deadline=None, overlap='skip', priority=0,
                    key=None, onDuplicate='keep', runAs=None, enabled=True,
-                   retry=None, timeout=None):
+                   concurrencyKey=None, queue=None, retry=None, timeout=None):
         """Add a job that runs at given times, or once after ``delay``.
 
         Arguments: tuples of int as ICronJob says, or one of ``cron``,
@@ -461,7 +479,8 @@ class ITaskService(IContained):
         ``'error'``; ``runAs``, ``retry``, ``timeout`` as ``add``;
         ``enabled`` (bool), False: it does not run until
         ``resumeCronJob``.  An update leaves it as it is: an operator may have
-        paused the schedule.
+        paused the schedule; ``concurrencyKey``,
+        ``queue`` as ``add``.
         Returns: the job's id (int), or that of the other one.
         Raises: ValueError('Task does not exist'); InvalidSchedule for times
         that never occur, more than one rule or none; ConfigurationError for

@@ -37,7 +37,7 @@ from lovely.remotetask.fields.packing import unpack
 from lovely.remotetask.fields.runs import Run
 from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IJob
-from lovely.remotetask.retry import RetryPolicy
+from lovely.remotetask.retry import of_stored
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.plan import TIMES
 from lovely.remotetask.schedule.plan import Planned
@@ -99,6 +99,10 @@ class Job(OwnAnnotations, Persistent):
     stops = 0           # how often in a row its worker was stopped in order
     # its unique key
     key = None          # type: str | None
+    # jobs with the same one run one after another: see gates
+    concurrencyKey = None       # type: str | None
+    # the name of its queue; None: the default one
+    queue = None        # type: str | None
     # the id of the schedule that has added it
     schedule = None     # type: int | None
     # the principal as whom it runs: a text that the host understands
@@ -230,7 +234,7 @@ class Job(OwnAnnotations, Persistent):
 
     @property
     def retry(self) -> Any:
-        return _retry(self.__dict__.get('retry'), self.policy)
+        return of_stored(self.__dict__.get('retry'), self.policy)
 
     @property
     def errors(self) -> list[Failure]:
@@ -290,22 +294,12 @@ class Job(OwnAnnotations, Persistent):
         edit = self.of_next('edit', {})
         return edit[name] if name in edit else self.__dict__.get(name)
 
-    def coming_retry(self) -> Any:
-        """See IJob.retry, of the next run of a schedule."""
-        return _retry(self.kept('retry'), self.kept('policy'))
-
     def __repr__(self) -> str:
         name = f'{self.__class__.__name__} {self.id!r}'
         # Without a database, as in a stub, it is 0.5.2's: doctests of
         # applications print the jobs of stubs.
         return (f'<{name}>' if self._p_jar is None
                 else f'<{name} {self.task!r} {self.status}>')
-
-
-def _retry(stored: Any, policy: Any) -> Any:
-    """What IJob.retry gives, of what is stored."""
-    return (policy if stored is None else
-            RetryPolicy(*stored) if type(stored) is tuple else stored)
 
 
 @implementer(ICronJob)

@@ -140,25 +140,29 @@ class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
             jobClass: Callable[..., Any] | None = None, *, priority: int = 0,
             delay: float | None = None, runAt: datetime | None = None,
             key: str | None = None, onDuplicate: str = 'keep',
-            runAs: str | None = None, retry: Any = None,
+            runAs: str | None = None, concurrencyKey: str | None = None,
+            queue: str | None = None, retry: Any = None,
             timeout: float | None = None) -> int:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_one(
             self, task, input, jobClass or Job, place,
-            Options(priority, key, onDuplicate, runAs, retry, timeout))
+            Options(priority, key, onDuplicate, runAs, concurrencyKey, queue,
+                    retry, timeout))
 
     def addMany(self, task: str | Callable[..., Any], inputs: Iterable[Any],
                 startLater: bool = False,
                 jobClass: Callable[..., Any] | None = None, *,
                 priority: int = 0, delay: float | None = None,
                 runAt: datetime | None = None, runAs: str | None = None,
+                concurrencyKey: str | None = None, queue: str | None = None,
                 retry: Any = None, timeout: float | None = None) -> list[int]:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
-        return jobs.add_many(self, task, inputs, jobClass or Job, place,
-                             Options(priority, runAs=runAs, retry=retry,
-                                     timeout=timeout))
+        return jobs.add_many(
+            self, task, inputs, jobClass or Job, place,
+            Options(priority, None, 'keep', runAs, concurrencyKey, queue,
+                    retry, timeout))
 
     # -- change ---------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from lovely.remotetask import payload
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.options import Options
-from lovely.remotetask.adding.options import check_options
 from lovely.remotetask.adding.options import check_priority
 from lovely.remotetask.adding.options import check_retry
 from lovely.remotetask.adding.options import check_timeout
@@ -178,7 +177,10 @@ def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
     if isinstance(job, UnreadableJob) or not isinstance(job, CronJob):
         raise DuplicateJob(job.key, job.id)
     _change(service, job, wanted, input, {
-        **check_options(service, options), 'priority': options.priority})
+        'priority': options.priority,
+        'submitter': find_submitter(service, service.host, options.runAs),
+        **check_retry(service, options.retry),
+        'timeout': check_timeout(options.timeout)})
     return job.id
 
 

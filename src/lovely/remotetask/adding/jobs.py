@@ -197,7 +197,7 @@ def add_one(service: TaskService, given: Any, input: Any,
     name, task = check_task(service, given)
     jar, key, onDuplicate = (
         caller.jar_of(service), options.key, options.onDuplicate)
-    kept = check_options(service, options)
+    kept = check_options(service, task, options)
     stored, size = check_input(task, name, input, jar, service.host)
     holder = None
     keyed = key is not None or onDuplicate != 'keep'
@@ -230,7 +230,7 @@ def add_many(service: TaskService, given: Any, inputs: Iterable[Any],
         raise UsageError(f'inputs is a {type(inputs).__name__}; give a list '
                          f'with an input for each job')
     jar, host = caller.jar_of(service), service.host
-    kept = check_options(service, options)
+    kept = check_options(service, task, options)
     inputs = list(inputs)
     packed, sizes = _check_inputs(task, name, inputs, jar, host)
     jobs: list[Job] = []

@@ -17,7 +17,11 @@ from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import IRetryPolicy
+from lovely.remotetask.limits import check_queue
 from lovely.remotetask.retry import RetryPolicy
+from lovely.remotetask.store.claims import DEFAULT_QUEUE
+from lovely.remotetask.store.uniques import KEY_CHARS
+from lovely.remotetask.task import task_option
 
 if TYPE_CHECKING:
     from lovely.remotetask.interfaces import IHost
@@ -36,11 +40,14 @@ class Options(NamedTuple):
     key: Any = None
     onDuplicate: Any = 'keep'
     runAs: Any = None
+    concurrencyKey: Any = None
+    queue: Any = None
     retry: Any = None
     timeout: Any = None
 
 
-def check_options(service: TaskService, options: Options) -> dict[str, Any]:
+def check_options(service: TaskService, task: Any, options: Options
+                  ) -> dict[str, Any]:
     """The attributes of a job that keep these options, as ``put`` takes them.
 
     Raises: UsageError; NotPermitted.
@@ -49,6 +56,9 @@ def check_options(service: TaskService, options: Options) -> dict[str, Any]:
     return {
         'priority': options.priority or None,
         'submitter': find_submitter(service, service.host, options.runAs),
+        'concurrencyKey': _check_concurrency_key(options.concurrencyKey),
+        'queue': queue_named(task_option(task, 'queue')
+                             if options.queue is None else options.queue),
         **check_retry(service, options.retry),
         'timeout': check_timeout(options.timeout),
     }
@@ -95,6 +105,22 @@ def check_priority(priority: Any) -> None:
     if type(priority) is not int or priority not in _PRIORITIES:
         raise UsageError(f'priority is {shown(priority)}; give a whole number '
                          f'from {_PRIORITIES[0]} to {_PRIORITIES[-1]}')
+
+
+def _check_concurrency_key(key: Any) -> str | None:
+    if key is None or (isinstance(key, str) and 1 <= len(key) <= KEY_CHARS):
+        return key
+    raise UsageError(f'concurrencyKey is {shown(key)}; give a text of 1 to '
+                     f'{KEY_CHARS} characters')
+
+
+def queue_named(name: Any) -> str | None:
+    """A queue as a job names it: None for the default one.
+
+    Raises: UsageError for what is no name of a queue.
+    """
+    check_queue(name)
+    return None if name == DEFAULT_QUEUE else name
 
 
 def find_submitter(service: TaskService, host: IHost, runAs: Any

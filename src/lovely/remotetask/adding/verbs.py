@@ -30,14 +30,17 @@ class ScheduleVerbs:
                    overlap: str = 'skip', priority: int = 0,
                    key: str | None = None, onDuplicate: str = 'keep',
                    runAs: str | None = None, enabled: bool = True,
-                   retry: Any = None, timeout: float | None = None) -> int:
+                   concurrencyKey: str | None = None,
+                   queue: str | None = None, retry: Any = None,
+                   timeout: float | None = None) -> int:
         """See ITaskService"""
         return add_cron(_service(self), task, input, dict(
             minute=minute, hour=hour, dayOfMonth=dayOfMonth, month=month,
             dayOfWeek=dayOfWeek, delay=delay, cron=cron, every=every, at=at,
             timezone=timezone, missed=missed, atMost=atMost, deadline=deadline,
             overlap=overlap),
-            Options(priority, key, onDuplicate, runAs, retry, timeout),
+            Options(priority, key, onDuplicate, runAs, concurrencyKey, queue,
+                    retry, timeout),
             enabled)
 
     def runCronJob(self, jobid: int) -> bool:

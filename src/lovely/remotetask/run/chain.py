@@ -93,6 +93,9 @@ class Chain:
             # ready writes lanes that others write.
             if queue.has_due(service.clock.now()):
                 return []
+            if (self._worker.flow.is_due(queue)
+                    or self._worker.served.has_others(queue, self._slot)):
+                return []
             if self._worker.makes_room(service):
                 return []
             self._worker.executor.notes.fold(

@@ -21,6 +21,7 @@ from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run import conflicts
 from lovely.remotetask.run.broken_off import Memory
 from lovely.remotetask.run.broken_off import Note
+from lovely.remotetask.run.flow import Flow
 from lovely.remotetask.run.steps import HookFailed
 from lovely.remotetask.run.steps import call_hook
 from lovely.remotetask.run.steps import call_task
@@ -30,7 +31,7 @@ from lovely.remotetask.run.steps import judge
 from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.run.worker_id import manual_worker
-from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.task import task_option
 
@@ -85,7 +86,10 @@ def claim(service: TaskService, now: float) -> Job | None:
                  liveness.for_database(jar.db()).announce(), beats=False)
     slots = queue.slots_of(worker.id)
     slot = slots[0] if slots else queue.take_slot(worker.id)
-    taken = queue.claim_next(worker.tokens(slot), now)
+    flow = Flow()
+    flow.see(queue, lambda name: service.host.task(
+        service, service.taskInterface, name))
+    taken = queue.claim_next(worker.tokens(slot), now, flow)
     return taken[0] if taken else None
 
 

@@ -82,10 +82,11 @@ def step(queue: JobQueue, start: str | None, limit: int, now: float
     Txn: reads; each call may have one of its own.
     """
     part, _, at = (start or f'{LANES[0]}:').partition(':')
+    parts = _parts(queue)
     try:
-        if part not in _PARTS:
+        if part not in parts:
             raise _BadStart
-        found, following = _PARTS[part](queue, part, at, limit, now)
+        found, following = parts[part](queue, part, at, limit, now)
     except POSKeyError as error:
         # What is behind it in this part cannot be reached.
         found, following = [Finding(LOST, u64(error.args[0]), part)], None
@@ -94,7 +95,7 @@ def step(queue: JobQueue, start: str | None, limit: int, now: float
                          f'"next" of the answer before') from None
     if following is not None:
         return found, f'{part}:{following}'
-    names = list(_PARTS)
+    names = list(parts)
     behind = names[names.index(part) + 1:]
     return found, f'{behind[0]}:' if behind else None
 
@@ -185,8 +186,8 @@ def _is_listed(queue: JobQueue, job: Job) -> bool:
     if job.position is None:
         return False
     name, key = job.position
-    if name in LANES:
-        return bool(getattr(queue, name).holds(key, job.id))
+    if name not in LOGS:
+        return _holds(queue, name, key, job.id)
     number, moment = key
     slot = queue.slots.get(number)
     return slot is not None and (
@@ -202,7 +203,12 @@ def _is_placed(queue: JobQueue, job: Job) -> bool:
     if job.position is None:
         return False
     name, key = job.position
-    return name in LANES and bool(getattr(queue, name).holds(key, job.id))
+    return name not in LOGS and _holds(queue, name, key, job.id)
+
+
+def _holds(queue: JobQueue, place: str, key: int, jobid: int) -> bool:
+    return (place in queue.lane_names()
+            and bool(queue.lanes(place).holds(key, jobid)))
 
 
 def _look_at_jobs(queue: JobQueue, part: str, start: str, limit: int,
@@ -231,7 +237,7 @@ def _look_at_claims(queue: JobQueue, part: str, start: str, limit: int,
 
 def _look_at_lanes(queue: JobQueue, part: str, start: str, limit: int,
                    now: float) -> _Part:
-    lanes, (at, _, end) = getattr(queue, part), start.partition('~')
+    lanes, (at, _, end) = queue.lanes(part), start.partition('~')
     first, last = _number(at), _number(end)
     for length in lanes.lengths:
         length()            # it may be lost, too
@@ -273,8 +279,8 @@ def _is_entry(queue: JobQueue, place: tuple[str, Any], jobid: int) -> bool:
     if isinstance(job, UnreadableJob):
         return True
     name, key = place
-    if name == 'ready':
-        return job is not None or key in queue.ready.all_left()
+    if name.startswith('ready'):
+        return job is not None or key in queue.lanes(name).all_left()
     if job is None:
         return False
     if (name == 'due' and job.next is not None
@@ -294,19 +300,29 @@ def _look_at_keys(queue: JobQueue, part: str, start: str, limit: int,
                    else f'{following[0]}.{following[1] or ""}')
 
 
+def _look_at_gates(queue: JobQueue, part: str, start: str, limit: int,
+                   now: float) -> _Part:
+    queue.gates.load()
+    queue.limits._p_activate()
+    return [], None
+
+
 def _has_key(queue: JobQueue, key: str, jobid: int) -> bool:
     job = look(queue.jobs, jobid)
     return job is not None and (
         job.key == key or isinstance(job, UnreadableJob))
 
 
-#: The parts of a look: their names begin a ``start``.  Jobs come behind lanes
-#: and logs: where a lost record of these has been replaced, its jobs stand
-#: nowhere, and that is found then.
-_PARTS: dict[str, Callable[..., _Part]] = {
-    **dict.fromkeys(LANES, _look_at_lanes),
-    **dict.fromkeys(LOGS, _look_at_logs), 'claims': _look_at_claims,
-    'jobs': _look_at_jobs, 'keys': _look_at_keys}
+def _parts(queue: JobQueue) -> dict[str, Callable[..., _Part]]:
+    """The parts of a look: their names begin a ``start``.
+
+    Jobs come behind lanes and logs: where a lost record of these has been
+    replaced, its jobs stand nowhere, and that is found then.
+    """
+    return {**dict.fromkeys(queue.lane_names(), _look_at_lanes),
+            **dict.fromkeys(LOGS, _look_at_logs), 'claims': _look_at_claims,
+            'gates': _look_at_gates, 'jobs': _look_at_jobs,
+            'keys': _look_at_keys}
 
 
 class _BadStart(Exception):

@@ -36,8 +36,9 @@ _RATE_LOOKS = 32
 def counted(queue: JobQueue) -> dict[str, int]:
     """See JobQueue.counts"""
     found = {name: len(getattr(queue, name)) for name in (
-        'suspects', 'waiting', 'missing', 'due', 'later', 'cancelled')}
-    found['ready'] = queue.ready.count()
+        'suspects', 'barred', 'waiting', 'missing', 'due', 'later',
+        'cancelled')}
+    found['ready'] = sum(ready.count() for ready in queue.all_ready())
     for name in LOGS:
         found[name] = queue.count_ended(name)
     return found
@@ -48,17 +49,18 @@ def by_status(queue: JobQueue) -> dict[str, int]:
 
     Cost: O(lanes + slots); in some round trips to a server.
     """
-    lanes = (queue.suspects, queue.waiting, queue.missing, queue.due,
-             queue.later, queue.cancelled)
-    prefetch([*queue.ready.lengths, *(length for one in lanes
-                                      for length in one.lengths)])
+    lanes = (queue.suspects, queue.barred, queue.waiting, queue.missing,
+             queue.due, queue.later, queue.cancelled)
+    prefetch([length for ready in queue.all_ready()
+              for length in ready.lengths])
+    prefetch([length for one in lanes for length in one.lengths])
     queue.load_slots()
     load(queue.jobs, [jobid for slot in queue.slots.values()
                       for _, jobid in slot.claims.page()])
     number = counted(queue)
     return {
-        QUEUED: (number['ready'] + number['suspects'] + number['waiting']
-                 + number['missing']),
+        QUEUED: (number['ready'] + number['suspects'] + number['barred']
+                 + number['waiting'] + number['missing']),
         PROCESSING: sum(1 for _ in queue.running()),
         SCHEDULED: number['due'],
         STARTLATER: number['later'],
@@ -73,7 +75,8 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
     number = by_status(queue)
     prefetch([tree for lanes in (queue.suspects, queue.waiting, queue.missing,
                                  queue.due) for tree in lanes.trees])
-    oldest = queue.ready.oldest()
+    oldest = min((moment for ready in queue.all_ready()
+                  if (moment := ready.oldest()) is not None), default=None)
     suspect = queue.suspects.first()
     if suspect is not None:
         moment = ready_time(suspect[0])

@@ -31,9 +31,15 @@ from lovely.remotetask.store import counts
 from lovely.remotetask.store import listing
 from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
-from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.claims import Token
+from lovely.remotetask.store.gates import unbarred_key
+from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.order import ready_key
+from lovely.remotetask.store.places import is_at_front
+from lovely.remotetask.store.places import is_ready
+from lovely.remotetask.store.ready import Ready
 from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import look
 from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
@@ -88,7 +94,8 @@ class JobQueue(Claiming):
 
     def has_waiting(self, now: float) -> bool:
         """Could a job run at ``now``?  Writes nothing."""
-        return (self.ready.any() or self.first_suspect() is not None
+        return (any(ready.any() for ready in self.all_ready())
+                or self.first_suspect() is not None or bool(self.barred)
                 or self.has_due(now))
 
     def pull(self, now: float) -> Job | None:
@@ -100,9 +107,15 @@ class JobQueue(Claiming):
         suspect = self._next_suspect()
         if suspect is not None:
             return suspect
-        for key, job in self._queued():
-            self.ready.take(key)
-            return job
+        for ready in sorted(self.all_ready(), key=_by_first_key):
+            for key, job in self._queued(ready):
+                ready.take(key)
+                return job
+        # A run of its caller passes no gate: it runs one job after another.
+        for _, jobid in list(self.barred.up()):
+            barred = look(self.jobs, jobid)
+            if barred is not None and not isinstance(barred, UnreadableJob):
+                return barred
         return None
 
     # -- running --------------------------------------------------------------
@@ -135,8 +148,9 @@ class JobQueue(Claiming):
         """Mark a job as running under ``token``: see claiming.Token."""
         key = job.ready_key
         if job.position is not None:
-            key = (job.position[1] if job.position[0] in ('ready', 'suspects')
-                   else None)
+            name, at = job.position
+            key = (unbarred_key(at) if name == 'barred'
+                   else at if is_at_front(job.position) else None)
             self.take_out(job)
         job.put(status=self._move(job, PROCESSING), claim=token,
                 position=None, ready_key=key, startedAt=now,
@@ -148,14 +162,15 @@ class JobQueue(Claiming):
         Arguments: ``begun``: False: the claim was no attempt: the task was not
         called, or its run has conflicted.
         """
-        key = (ready_key(job.priority or 0, self) if job.ready_key is None
-               else self.ready.beside(job.ready_key))
+        key = (ready_key(job.priority or 0, self, job.concurrencyKey)
+               if job.ready_key is None
+               else self.ready_of(job.queue).beside(job.ready_key))
         before: dict[str, Any] = _no_longer_missing(job) if begun else {}
         if not begun:
             before['attempts'] = (job.attempts or 1) - 1 or None
             if before['attempts'] is None:
                 before['startedAt'] = None
-        self.put_in(job, self._gate(job), key, claim=None,
+        self.put_in(job, self._front(job), key, claim=None,
                     status=self._move(job, QUEUED), **before)
 
     def give_back(self, job: Job, now: float) -> None:
@@ -217,7 +232,7 @@ class JobQueue(Claiming):
                       missing_since=None)
         if job.conflicts or job.stops:
             values.update(conflicts=None, stops=None)
-        if job.checkpoint is not None and status != ERROR:
+        if status != ERROR and job.checkpoint is not None:
             values.update(checkpoint=None)
         if job.recurring:
             self._note_end(job, status, now, values['error'])
@@ -281,9 +296,7 @@ class JobQueue(Claiming):
         """
         # No later: the clock may have been ahead.
         since = min(job.missing_since or now, now)
-        if job.position is not None and job.position[0] == 'ready':
-            # Near the front, where a plain removal meets each add.
-            self.ready.take(job.position[1])
+        self.take_from_front(job)
         self.put_in(job, 'missing', time_key(since), missing_since=since,
                     claim=None, status=self._move(job, QUEUED),
                     error=tuple(failure), errors=job.past_errors(failure))
@@ -307,7 +320,7 @@ class JobQueue(Claiming):
             self._take_edit(job)
         if begins:
             self.schedule(job, now)
-        elif job.position is None or job.position[0] != 'ready':
+        elif not is_ready(job.position):
             self.enqueue(job)
 
     def cancel(self, job: Job) -> bool:
@@ -325,8 +338,11 @@ class JobQueue(Claiming):
         if job.status is None or states.is_final(job.status):
             return False
         self._unnote_next(job)
+        ran = job.status == PROCESSING
         self.put_in(job, 'cancelled', time_key(SYSTEM_CLOCK.now()), claim=None,
                     status=self._move(job, CANCELLED))
+        if ran:
+            self.unbar_after([job.id])
         return True
 
     def forget(self, job: Job) -> None:
@@ -373,6 +389,11 @@ class JobQueue(Claiming):
              ) -> listing.Page:
         """See listing.page"""
         return listing.page(self, status, selection, start, limit, seconds)
+
+
+def _by_first_key(ready: Ready) -> int:
+    key = ready.first_key
+    return LAST if key is None else key
 
 
 def _no_longer_missing(job: Job) -> dict[str, Any]:

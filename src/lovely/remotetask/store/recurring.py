@@ -46,6 +46,7 @@ from lovely.remotetask.log import log
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.store.local import local
 from lovely.remotetask.store.places import Places
+from lovely.remotetask.store.places import is_at_front
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
@@ -272,6 +273,7 @@ class Recurring(Places):
                 task=job.coming('task'), createdAt=now,
                 priority=job.coming('priority') or None,
                 submitter=job.coming('submitter'), shows=job.coming('shows'),
+                concurrencyKey=job.concurrencyKey, queue=job.queue,
                 schedule=job.id, tick=key, **{
                     name: job.kept(name)
                     for name in ('input', 'retry', 'policy', 'timeout')})
@@ -281,8 +283,7 @@ class Recurring(Places):
     def _begin_anew(self, job: CronJob, key: int, now: float) -> None:
         """Cancel the run of a schedule, and begin the next one."""
         self._begin_tick(job, key)
-        if job.position is not None and job.position[0] in (
-                'ready', 'suspects'):
+        if is_at_front(job.position):
             # It keeps its place: behind all others it might never run.
             return
         if job.status == PROCESSING:

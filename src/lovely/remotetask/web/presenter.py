@@ -23,6 +23,7 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.job import CronJob
+from lovely.remotetask.retry import of_stored
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.store import listing
@@ -117,7 +118,9 @@ def schedule_of(service: TaskService, jobid: object,
     answer = _schedule(service, found)
     answer |= {'task': found.coming('task'),
                'priority': found.coming('priority'),
-               **reached.own(found.coming_retry(), found.kept('timeout'))}
+               **reached.own(of_stored(
+                   found.kept('retry'), found.kept('policy')),
+                   found.kept('timeout'))}
     keys = hiding.keys_of(service, answer['task'], found.coming('shows'))
     _put_payload(answer, 'input', lambda: _put_input(
         answer, found.coming('input'), keys))
