@@ -85,7 +85,7 @@ class Job(OwnAnnotations, Persistent):
     # seconds that a run may take, where the job has a limit of its own
     timeout = None      # type: float | None
     # an IRetryPolicy of the application that is its own: see retry
-    policy = None       # type: Any
+    ownPolicy = None    # type: Any
     conflicts = 0       # how often it has conflicted since, in tens
     # seconds to wait once
     delay = None        # type: float | None
@@ -234,7 +234,7 @@ class Job(OwnAnnotations, Persistent):
 
     @property
     def retry(self) -> Any:
-        return of_stored(self.__dict__.get('retry'), self.policy)
+        return of_stored(self.__dict__.get('retry'), self.ownPolicy)
 
     @property
     def errors(self) -> list[Failure]:

@@ -71,14 +71,14 @@ def check_retry(service: TaskService, retry: Any) -> dict[str, Any]:
     Raises: UsageError.
     """
     if retry is None:
-        return {'retry': None, 'policy': None}
+        return {'retry': None, 'ownPolicy': None}
     if type(retry) is int:
         RetryPolicy(retry)
-        return {'retry': retry, 'policy': None}
+        return {'retry': retry, 'ownPolicy': None}
     if type(retry) is RetryPolicy:
         # Not the object: a record with it could not be read by a release that
         # keeps the class elsewhere.
-        return {'retry': astuple(retry), 'policy': None}
+        return {'retry': astuple(retry), 'ownPolicy': None}
     if not IRetryPolicy.providedBy(retry):
         raise UsageError(f'retry is {shown(retry)}; give a number of retries '
                          f'(int, from 0 on), an IRetryPolicy, or None: as the '
@@ -88,7 +88,7 @@ def check_retry(service: TaskService, retry: Any) -> dict[str, Any]:
     except InputRejected as reason:
         raise UsageError(f'retry is {shown(retry)}, which cannot be stored '
                          f'with the job: it {reason}') from reason
-    return {'retry': None, 'policy': retry}
+    return {'retry': None, 'ownPolicy': retry}
 
 
 def check_timeout(timeout: Any) -> float | None:

@@ -276,7 +276,7 @@ class Recurring(Places):
                 concurrencyKey=job.concurrencyKey, queue=job.queue,
                 schedule=job.id, tick=key, **{
                     name: job.kept(name)
-                    for name in ('input', 'retry', 'policy', 'timeout')})
+                    for name in ('input', 'retry', 'ownPolicy', 'timeout')})
         self.jobs[run.id] = run
         self.enqueue(run)
 

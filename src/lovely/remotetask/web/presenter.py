@@ -119,7 +119,7 @@ def schedule_of(service: TaskService, jobid: object,
     answer |= {'task': found.coming('task'),
                'priority': found.coming('priority'),
                **reached.own(of_stored(
-                   found.kept('retry'), found.kept('policy')),
+                   found.kept('retry'), found.kept('ownPolicy')),
                    found.kept('timeout'))}
     keys = hiding.keys_of(service, answer['task'], found.coming('shows'))
     _put_payload(answer, 'input', lambda: _put_input(
