@@ -28,7 +28,7 @@ def show(request: Request, part: str) -> frame.Page:
     jobid = int(part)
     found: Any = request.run(lambda service: {
         **presenter.job(service, jobid),
-        'retry': changes.can_retry(service, jobid)}, False)
+        'canRetry': changes.can_retry(service, jobid)}, False)
     status = found['status']
     return frame.Page('job', f'Job {jobid}', 'jobs', {
         'job': row(found),
@@ -49,7 +49,7 @@ def show(request: Request, part: str) -> frame.Page:
             *([_payload(found['checkpoint'], 'cursor')]
               if _has_cursor(found) else ()),
             _payload(found, 'output')],
-        'can_retry': found['retry'],
+        'can_retry': found['canRetry'],
         'can_cancel': status not in FINAL,
         'can_remove': status in FINAL,
         'can_start': status in _WAITING or found['waitsFor'] is not None,
