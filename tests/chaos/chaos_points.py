@@ -1,12 +1,12 @@
 """The named points of the protocol at which a worker can kill itself.
 
 ``claim`` the commit of a claim; ``started`` JobStarted; ``in-task``;
-``own`` a task's own commit; ``checkpoint`` that of one; ``hook`` the guard in the before-commit hook;
-``finish``, ``fail`` the commit of a run; ``vote``, ``tpc-finish`` inside of
-it, before and after the database's part; ``chain`` the same where it claims
-the next job, too; ``group`` the commit of several jobs; ``sweep`` what removes
-claimed jobs from their lanes; ``give-back``, ``leave``, ``retire``,
-``enroll``, ``beat``.
+``own`` a task's own commit; ``checkpoint`` that of one; ``hook`` the guard in
+the before-commit hook; ``finish``, ``fail`` the commit of a run; ``vote``,
+``tpc-finish`` inside of it, before and after the database's part; ``chain``
+the same where it claims the next job, too; ``group`` the commit of several jobs;
+``sweep`` what removes claimed jobs from their lanes; ``give-back``, ``leave``,
+``retire``, ``enroll``, ``beat``.
 """
 
 import os

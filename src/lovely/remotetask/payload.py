@@ -291,7 +291,7 @@ def unseal(stored: bytes | Payload) -> Any:
 
     Persistent objects in it are those of the connection.
     """
-    if type(stored) is bytes:
+    if isinstance(stored, bytes):
         return pickle.loads(stored)
     # What the code before has made of it in memory is forgotten; a record
     # that is not committed yet stays.

@@ -40,7 +40,9 @@ class Fruit(Persistent):
 def task(components):
     """Registers ``function(context, input)`` as a task that is tried again at
     once; its options."""
-    def task(function, name='works', retry=RetryPolicy(9, base=0), **options):
+    again = RetryPolicy(9, base=0)
+
+    def task(function, name='works', retry=again, **options):
         provideUtility(FunctionTask(
             lambda service, jobid, input: function(currentJob(), input),
             retry=retry, **options), ITask, name)

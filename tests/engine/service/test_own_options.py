@@ -128,8 +128,8 @@ def test_a_command_keeps_the_limit_of_its_job(world, components):
 def test_a_command_is_tried_again_as_its_job_says(world, components, tmp_path):
     told = tmp_path / 'told'
     provideUtility(CommandTask(
-        [sys.executable, '-c', 'import sys; open(sys.argv[1], "a").write("x"); '
-         'sys.exit(3)', str(told)]), ITask, 'fails')
+        [sys.executable, '-c', 'import sys; open(sys.argv[1], "a").write('
+         '"x"); sys.exit(3)', str(told)]), ITask, 'fails')
     world.add('fails')
     world.add('fails', retry=RetryPolicy(2, base=0))
     world.drain()
