@@ -53,6 +53,9 @@ class Backend(Protocol):
     def check_waiting(self) -> None:
         """Raise Failure where waiting for a job would never end."""
 
+    def is_live(self) -> bool:
+        """Does a later request see what others have done meanwhile?"""
+
 
 class DatabaseBackend:
     """Answers from an open database.  See Backend
@@ -93,6 +96,13 @@ class DatabaseBackend:
                 'no worker can open this database as long as this command '
                 'has it open, so waiting is of no use',
                 'leave out --wait, or share the database by ZEO')
+
+    def is_live(self) -> bool:
+        """See Backend"""
+        from lovely.remotetask.peers.liveness import ExclusiveStorage
+
+        return not ExclusiveStorage(
+            self._path.home or self._database).available
 
     def _respond(self, method: str, path: str, query: dict[str, str],
                  body: bytes) -> Any:

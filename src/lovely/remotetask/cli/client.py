@@ -74,6 +74,10 @@ class Client:
     def check_waiting(self) -> None:
         """See Backend: a server has workers."""
 
+    def is_live(self) -> bool:
+        """See Backend"""
+        return True
+
     def _request(self, method: str, path: str, body: bytes | None) -> Any:
         headers = {'Accept': 'application/json'}
         if body is not None:
