@@ -4,9 +4,9 @@
 ``own`` a task's own commit; ``checkpoint`` that of one; ``hook`` the guard in
 the before-commit hook; ``finish``, ``fail`` the commit of a run; ``vote``,
 ``tpc-finish`` inside of it, before and after the database's part; ``chain``
-the same where it claims the next job, too; ``group`` the commit of several jobs;
-``sweep`` what removes claimed jobs from their lanes; ``give-back``, ``leave``,
-``retire``, ``enroll``, ``beat``.
+the same where it claims the next job, too; ``group`` the commit of several
+jobs; ``sweep`` what removes claimed jobs from their lanes; ``give-back``,
+``leave``, ``retire``, ``enroll``, ``beat``.
 """
 
 import os

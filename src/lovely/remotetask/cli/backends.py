@@ -56,6 +56,10 @@ class Backend(Protocol):
     def is_live(self) -> bool:
         """Does a later request see what others have done meanwhile?"""
 
+    def renew(self) -> None:
+        """After a Failure: a server that was started again has another token.
+        """
+
 
 class DatabaseBackend:
     """Answers from an open database.  See Backend
@@ -99,10 +103,16 @@ class DatabaseBackend:
 
     def is_live(self) -> bool:
         """See Backend"""
-        from lovely.remotetask.peers.liveness import ExclusiveStorage
+        from ZODB.FileStorage import FileStorage
 
-        return not ExclusiveStorage(
-            self._path.home or self._database).available
+        from lovely.remotetask.peers.storages import innermost
+
+        # One that is opened to read only never looks at its file again.
+        storage = innermost((self._path.home or self._database).storage)
+        return not (isinstance(storage, FileStorage) and storage.isReadOnly())
+
+    def renew(self) -> None:
+        """See Backend; a database connects anew by itself."""
 
     def _respond(self, method: str, path: str, query: dict[str, str],
                  body: bytes) -> Any:

@@ -98,6 +98,7 @@ def top_command(interval: float, once: bool, backend: Backend, as_json: bool
             except Failure as error:
                 # It may be about to be started again.
                 trouble = str(error)
+                backend.renew()
     except KeyboardInterrupt:
         return      # the way to end it
 
@@ -149,7 +150,7 @@ def frame(now: Look, before: Look | None, columns: int | None,
     if lines is not None:
         room = max(lines - len(head) - 2, 2)
         # Failures get what the workers leave, and a third at least.
-        least = min(len(failures), max(room // 3, 2))
+        least = min(len(failures), max(room // 3, 3))
         workers = _some(workers, max(room - least, 2))
         failures = _some(failures, max(room - len(workers), 2))
     found = [*head, Line(''), *workers, Line(''), *failures]
@@ -222,7 +223,7 @@ def _workers(now: Look) -> list[Line]:
             {'fg': 'red'} if live is False else {'bold': True}))
         found += [_running(job, progress.get(job['id']))
                   for job in worker['jobs']]
-        found += [Line(one_line(f'  stuck: job {job["id"]} {job["why"]}'),
+        found += [Line(_indented(f'  stuck: job {job["id"]} {job["why"]}'),
                        {'fg': 'red'}) for job in worker['stuck']]
     return found
 
