@@ -57,6 +57,7 @@ PARTS = {
     'lovely.remotetask.store.paging.Paging',
     'lovely.remotetask.store.places.Places',
     'lovely.remotetask.store.recurring.Recurring',
+    'lovely.remotetask.store.resting.Resting',
     'lovely.remotetask.store.timetable.Timetable',
 }
 

@@ -19,6 +19,9 @@ class Never:
     def delay(self, failures, rng):
         return None
 
+    def __repr__(self):
+        return 'Never()'
+
 
 def ask(site, method, path, data=None, **options):
     answer = site.ask(method, f'api/v1/{path}', body=None if data is None

@@ -22,6 +22,7 @@ from lovely.remotetask import processor
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.options import Options
+from lovely.remotetask.adding.verbs import FlowVerbs
 from lovely.remotetask.adding.verbs import ScheduleVerbs
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import is_moment
@@ -65,7 +66,7 @@ __all__ = ['TaskService', 'make_service', 'bootStrapSubscriber',
 
 # mypy-zope knows no IContained: zope.location ships no types.
 @implementer(ITaskService)  # type: ignore[misc]
-class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
+class TaskService(ScheduleVerbs, FlowVerbs, OwnAnnotations, Persistent):
     """See ITaskService
 
     Attributes beyond the interface: ``jobqueue``, the JobQueue behind
@@ -141,14 +142,14 @@ class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
             delay: float | None = None, runAt: datetime | None = None,
             key: str | None = None, onDuplicate: str = 'keep',
             runAs: str | None = None, concurrencyKey: str | None = None,
-            queue: str | None = None, retry: Any = None,
-            timeout: float | None = None) -> int:
+            queue: str | None = None, keyUntil: str = 'ended',
+            retry: Any = None, timeout: float | None = None) -> int:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_one(
             self, task, input, jobClass or Job, place,
             Options(priority, key, onDuplicate, runAs, concurrencyKey, queue,
-                    retry, timeout))
+                    keyUntil, retry, timeout))
 
     def addMany(self, task: str | Callable[..., Any], inputs: Iterable[Any],
                 startLater: bool = False,
@@ -156,13 +157,15 @@ class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
                 priority: int = 0, delay: float | None = None,
                 runAt: datetime | None = None, runAs: str | None = None,
                 concurrencyKey: str | None = None, queue: str | None = None,
-                retry: Any = None, timeout: float | None = None) -> list[int]:
+                keys: Iterable[str] | None = None, onDuplicate: str = 'keep',
+                keyUntil: str = 'ended', retry: Any = None,
+                timeout: float | None = None) -> list[int]:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_many(
             self, task, inputs, jobClass or Job, place,
-            Options(priority, None, 'keep', runAs, concurrencyKey, queue,
-                    retry, timeout))
+            Options(priority, keys, onDuplicate, runAs, concurrencyKey, queue,
+                    keyUntil, retry, timeout))
 
     # -- change ---------------------------------------------------------------
 
@@ -210,13 +213,6 @@ class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
         """See ITaskService"""
         jobs.retry(self, self._job(jobid), anew)
 
-    def pause(self, reason: str | None = None) -> None:
-        """See ITaskService"""
-        steering.pause(self, reason)
-
-    def resume(self, *, keepJobs: bool = False) -> None:
-        """See ITaskService"""
-        steering.resume(self, keepJobs)
 
     # -- look -----------------------------------------------------------------
 

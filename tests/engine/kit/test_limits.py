@@ -96,7 +96,7 @@ def test_jobs_of_one_key_run_in_the_order_of_their_add(world):
         for number in range(15, 20) for key in keys]
     assert set(world.until_over(*jobs)) == {'completed'}
     assert meter.most == dict.fromkeys(keys, 1)
-    assert meter.order == dict.fromkeys(keys, list(range(20)))
+    assert meter.order == {key: list(range(20)) for key in keys}
 
 
 def test_a_key_may_have_a_limit_of_its_own(world):

@@ -148,6 +148,9 @@ class Local:
     def delay(self, failures, rng):
         return None
 
+    def __repr__(self):
+        return 'Local()'
+
 
 @pytest.mark.parametrize('method', ['add', 'addMany', 'addCronJob'])
 @pytest.mark.parametrize('options, reason', [

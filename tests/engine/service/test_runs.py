@@ -12,10 +12,10 @@ from lovely.remotetask.cli import main
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import TaskError
-from lovely.remotetask.run.flow import Flow
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import NO_RETRY
+from lovely.remotetask.run.flow import Flow
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.web import presenter
 

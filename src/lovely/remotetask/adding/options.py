@@ -42,6 +42,7 @@ class Options(NamedTuple):
     runAs: Any = None
     concurrencyKey: Any = None
     queue: Any = None
+    keyUntil: Any = 'ended'
     retry: Any = None
     timeout: Any = None
 
@@ -56,7 +57,7 @@ def check_options(service: TaskService, task: Any, options: Options
     return {
         'priority': options.priority or None,
         'submitter': find_submitter(service, service.host, options.runAs),
-        'concurrencyKey': _check_concurrency_key(options.concurrencyKey),
+        'concurrencyKey': check_concurrency_key(options.concurrencyKey),
         'queue': queue_named(task_option(task, 'queue')
                              if options.queue is None else options.queue),
         **check_retry(service, options.retry),
@@ -107,7 +108,9 @@ def check_priority(priority: Any) -> None:
                          f'from {_PRIORITIES[0]} to {_PRIORITIES[-1]}')
 
 
-def _check_concurrency_key(key: Any) -> str | None:
+def check_concurrency_key(key: Any) -> str | None:
+    """A concurrencyKey, or None.  Raises: UsageError for what cannot be one.
+    """
     if key is None or (isinstance(key, str) and 1 <= len(key) <= KEY_CHARS):
         return key
     raise UsageError(f'concurrencyKey is {shown(key)}; give a text of 1 to '

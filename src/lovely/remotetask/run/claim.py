@@ -45,9 +45,13 @@ def no_claim(quick: bool) -> AbstractContextManager[ClaimNext | None]:
     return nullcontext()
 
 
-def claims_of(jobs: Iterable[Job], slot: int, flow: Flow) -> list[Claim]:
-    """The claims of jobs that a slot has just claimed."""
+def claims_of(jobs: Iterable[Job], slot: int, flow: Flow | None = None
+              ) -> list[Claim]:
+    """The claims of jobs that a slot has just claimed.
+
+    Arguments: ``flow``, None: they have no gates.
+    """
     return [Claim(job.id, job.claim, slot, job.task, job.interruptions > 0,
-                  job.attempts or 1,
+                  job.attempts or 1, () if flow is None else
                   tuple([gate.name for gate in flow.gates(job)]))
             for job in jobs if job.claim is not None]

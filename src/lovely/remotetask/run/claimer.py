@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from lovely.remotetask.interfaces import IHost
     from lovely.remotetask.service import TaskService
+    from lovely.remotetask.store.queue import JobQueue
 
 
 class Claimer:
@@ -190,17 +191,17 @@ class Claimer:
     def _claim(self, jobid: int | None, alone: bool, force: bool = False
                ) -> list[Claim]:
         def take(service: TaskService) -> list[Claim]:
-            queue = service.jobqueue
+            queue, moment = service.jobqueue, service.clock.now()
             self._pause = None
             # A look writes nothing, so an idle worker commits nothing.  Not
             # has_waiting(): the claim removes entries that a dead worker has
             # left in our lanes.
-            if jobid is None and (queue.paused or not (
-                    any(True for ready in self.served.ready(queue)
+            if jobid is None and (queue.pause_now(moment) or not (
+                    any(True for ready in self.served.ready(queue, moment)
                         for _ in ready.heads())
                     or queue.suspects or queue.missing
-                    or self.flow.is_due(queue)
-                    or queue.has_due(service.clock.now()))):
+                    or self.flow.is_due(queue, moment)
+                    or queue.has_due(moment))):
                 return []
             # No slot is idle where an application runs jobs by processNext in
             # several threads.
@@ -246,7 +247,7 @@ class Claimer:
         queue, now = service.jobqueue, service.clock.now()
 
         def able(key: int, job: Job) -> bool:
-            return (self.served.queues.has(job.queue) and look.able(key, job)
+            return (self._runs(queue, job, now) and look.able(key, job)
                     and queue.shut_gate(
                         job, self.flow.gates(job), now) is None)
 
@@ -270,7 +271,7 @@ class Claimer:
         """Claim jobs for one of these slots, in the current transaction."""
         queue, now = service.jobqueue, service.clock.now()
         slot = slots[0]
-        self.flow.see(queue, lambda name: self._found(service, name))
+        self.flow.see(queue, lambda name: self._found(service, name), now)
         if jobid is not None:
             job = queue.claim_this(jobid, self.identity.token(slot), now,
                                    manual_worker().id, self.flow, force)
@@ -286,7 +287,7 @@ class Claimer:
         jobs = self._take_suspect(service, slot, turn, look)
         if jobs is None:
             jobs = []
-            for ready in self.served.ready(queue):
+            for ready in self.served.ready(queue, now):
                 jobs = queue.claim_next(
                     self.identity.tokens(slot), now, self.flow, ready,
                     self.served.may_take(queue, ready, slots),
@@ -315,15 +316,21 @@ class Claimer:
             lambda: self.served.may_take(
                 queue, ready, [slot], own_only=True),
             self._fits(service), self._joins(self._look(service, now), slot)
-            ), slot, self.flow)
+            ), slot)
 
     def makes_room(self, service: TaskService) -> bool:
         """Is no other job to be claimed, so that a suspect can run alone?"""
         if is_kept_from(self):
             return True
-        look = self._look(service, service.clock.now())
-        return self.suspects.wants_room(service.jobqueue, lambda key, job: (
-            self.served.queues.has(job.queue) and look.able(key, job)))
+        queue, now = service.jobqueue, service.clock.now()
+        look = self._look(service, now)
+        return self.suspects.wants_room(queue, lambda key, job: (
+            self._runs(queue, job, now) and look.able(key, job)))
+
+    def _runs(self, queue: JobQueue, job: Job, now: float) -> bool:
+        """Does this worker run jobs of that queue now?"""
+        return (self.served.queues.has(job.queue)
+                and queue.ready_of(job.queue).pause(now) is None)
 
     def _fits(self, service: TaskService) -> Callable[[Job, int], bool]:
         crowd = self.executor.crowd
@@ -364,8 +371,7 @@ class Claimer:
             lambda name: self._found(service, name), now, self.served.queues)
 
     def _note(self, claims: list[Claim]) -> None:
-        for claim in claims:
-            self.active[claim.token] = claim
+        self.active.update({claim.token: claim for claim in claims})
 
     def _forget(self, claims: Iterable[Claim]) -> None:
         for claim in claims:

@@ -51,7 +51,8 @@ def run_here(service: TaskService, host: IHost, now: float,
     moment that the service has looked at.
     """
     queue = service.jobqueue
-    if jobid is None and (queue.paused or not queue.has_waiting(now)):
+    if jobid is None and (queue.pause_now(now)
+                          or not queue.has_waiting(now)):
         return False
     # Before the pull, so that a rollback puts the job back to its place.
     undo = _Undo(caller.jar_of(service))
@@ -79,7 +80,7 @@ def claim(service: TaskService, now: float) -> Job | None:
     Returns: the job; None: there is none, or the queue is paused.
     """
     queue = service.jobqueue
-    if queue.paused:
+    if queue.pause_now(now) or queue.ready.pause(now):
         return None
     worker, jar = manual_worker(), caller.jar_of(service)
     queue.enroll(worker.id, () if jar is None else
@@ -88,7 +89,7 @@ def claim(service: TaskService, now: float) -> Job | None:
     slot = slots[0] if slots else queue.take_slot(worker.id)
     flow = Flow()
     flow.see(queue, lambda name: service.host.task(
-        service, service.taskInterface, name))
+        service, service.taskInterface, name), now)
     taken = queue.claim_next(worker.tokens(slot), now, flow)
     return taken[0] if taken else None
 

@@ -36,66 +36,91 @@ class Flow:
     """Knows the gates of a service's jobs, and which ones may be open.
 
     Attributes: ``freed``, the names of gates behind which the next job is to
-    be looked for; ``rest``, in how many seconds to look again, None: no job is
-    barred; ``opens``, the moment (seconds since 1970) at which the rate of a
-    gate opens it, None: of none that the latest look has met.
+    be looked for.
     """
 
     def __init__(self) -> None:
         self.freed: set[str] = set()
-        self.rest: float | None = None
-        self.opens: float | None = None
         self._find: Callable[[str], Any] = lambda name: None
         self._stored: dict[str, Any] | None = None
         # Name of a task -> its gate, and the limit of each of its keys.
         self._tasks: dict[str, tuple[Gate | None, int | None]] = {}
         self._until = self._next_look = 0.0
         self._start: int | None = None
+        # Name of a gate -> when its rate opens it (seconds since 1970).
+        self._opening: dict[str, float] = {}
+        # Were jobs barred at the latest look, and at what moment was that?
+        self._barred, self._now = False, 0.0
 
-    def see(self, queue: JobQueue, find: Callable[[str], Any]) -> None:
+    def see(self, queue: JobQueue, find: Callable[[str], Any], now: float
+            ) -> None:
         """Begin a transaction that claims.
 
-        Arguments: ``find(name)``, the task of that name, or None.
+        Arguments: ``find(name)``, the task of that name, or None; ``now``,
+        seconds since 1970.
         """
-        now = SYSTEM_CLOCK.monotonic()
-        self._find, self.rest, self.opens = find, None, None
+        moment = SYSTEM_CLOCK.monotonic()
+        back = now < self._now
+        self._find, self._now = find, now
         stored = queue.limits.stored
         if stored is not self._stored:
-            self.freed.update(self._stored or ())
-            self.freed.update(stored)
+            self.freed.update(self._stored or (), stored)
             self._stored = stored
             self._tasks.clear()
-        if now > self._until:
-            self._until = now + _REMEMBER_SECONDS
+        if moment > self._until:
+            self._until = moment + _REMEMBER_SECONDS
             self._tasks.clear()
-        if not queue.barred:
+        self._barred = bool(queue.barred)
+        if not self._barred:
             self.freed.clear()
+            self._opening.clear()
             return
-        self.rest = max(0.0, self._next_look - now)
-        if not self.rest:
-            # Of a worker that was killed, or a limit that is another one.
-            self._next_look, self.rest = now + _LOOK_SECONDS, _LOOK_SECONDS
+        opened = [name for name, opens in self._opening.items()
+                  if opens <= now or back]
+        self.freed.update(opened)
+        for name in opened:
+            del self._opening[name]
+        if moment >= self._next_look:
+            # For the jobs of a worker that was killed.
+            self._next_look = moment + _LOOK_SECONDS
             names, self._start = queue.barred_names(self._start, _LOOK_GATES)
             self.freed.update(names)
 
-    def is_due(self, queue: JobQueue) -> bool:
+    def is_due(self, queue: JobQueue, now: float) -> bool:
         """May a job that is barred run by now?"""
         return bool(queue.barred) and (
-            bool(self.freed) or SYSTEM_CLOCK.monotonic() >= self._next_look)
+            bool(self.freed) or queue.limits.stored is not self._stored
+            or SYSTEM_CLOCK.monotonic() >= self._next_look
+            or now < self._now      # the clock has gone back
+            or (self.opens is not None and self.opens <= now))
 
-    def stay(self, name: str, opens: float, now: float) -> None:
+    @property
+    def opens(self) -> float | None:
+        """When the rate of a gate opens it that the latest looks have met
+        (seconds since 1970), or None.
+        """
+        return min(self._opening.values(), default=None)
+
+    @property
+    def rest(self) -> float | None:
+        """In how many seconds to look again; None: no job is barred."""
+        if not self._barred:
+            return None
+        waits = [self._next_look - SYSTEM_CLOCK.monotonic()]
+        if self.opens is not None:
+            waits.append(self.opens - self._now)
+        return max(0.0, min(waits))
+
+    def stay(self, name: str, opens: float) -> None:
         """Note that a gate lets none pass for now.
 
         Arguments: ``opens``, the moment (seconds since 1970) from which it
         does; inf: when a job ends.
         """
         self.freed.discard(name)
+        self._barred = True
         if opens != inf:
-            self.opens = min(opens, self.opens or inf)
-            self._next_look = min(self._next_look, (
-                SYSTEM_CLOCK.monotonic() + max(0.0, opens - now)))
-            self.rest = min(max(0.0, opens - now),
-                            _LOOK_SECONDS if self.rest is None else self.rest)
+            self._opening[name] = opens
 
     def gates(self, job: Job) -> tuple[Gate, ...]:
         """The gates that a job has to pass; empty for most."""

@@ -3,17 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING
+from typing import Any
 
+from lovely.remotetask.bounds import shown
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.limits import check_queue
 from lovely.remotetask.run.lane_shares import LaneShares
 from lovely.remotetask.store.claims import ALL_QUEUES
+from lovely.remotetask.store.claims import Serves
 from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.ready import Ready
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.queue import JobQueue
+
+
+def serves(queues: Any, notQueues: Any) -> Serves:
+    """The queues of a worker, as its options name them.
+
+    Arguments: ``queues``, the names of those that it serves, None: all;
+    ``notQueues``, but for these.
+    Raises: UsageError.
+    """
+    only = None if queues is None else tuple(_names(queues))
+    found = Serves(only, tuple(_names(notQueues)))
+    if only is not None and not any(map(found.has, only)):
+        raise UsageError('this worker serves no queue: name at least one of '
+                         'those that are not excluded')
+    return found
+
+
+def _names(names: Any) -> Any:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise UsageError(f'{shown(names)} are no queues: give a list of names')
+    names = list(names)
+    for name in names:
+        check_queue(name)
+    return names
 
 
 class Served:
@@ -26,24 +56,29 @@ class Served:
         self.queues = ALL_QUEUES
         self._shares: dict[str | None, LaneShares] = {}
 
-    def ready(self, queue: JobQueue) -> list[Ready]:
-        """The ready jobs of these queues: first those of which the next job
-        is to run first.
+    def ready(self, queue: JobQueue, now: float) -> list[Ready]:
+        """The ready jobs of these queues, as far as they do not rest: first
+        those of which the next job is to run first.
         """
-        if not queue.named:
-            return [queue.ready] if self.queues.has(None) else []
-        firsts = [(ready.first_key, ready) for ready in queue.all_ready()
-                  if self.queues.has(ready.queue)]
+        found = [ready for ready in queue.all_ready()
+                 if self.queues.has(ready.queue) and ready.pause(now) is None]
+        if len(found) < 2:
+            return found
+        firsts = [(ready.first_key, ready) for ready in found]
         return [ready for _, ready in sorted(
             ((LAST if key is None else key, ready) for key, ready in firsts),
             key=itemgetter(0))]
 
-    def has_others(self, queue: JobQueue, slot: int) -> bool:
-        """Are there jobs of other queues than the one of a slot's page?"""
+    def has_others(self, queue: JobQueue, slot: int, now: float) -> bool:
+        """Is the queue of a slot's page not the only one with jobs?
+
+        Also if that one rests by now.
+        """
         own = queue.slots[slot].claims.queue
-        return bool(queue.named) and any(
-            ready.queue != own and ready.first_key is not None
-            for ready in self.ready(queue))
+        return queue.ready_of(own).pause(now) is not None or (
+            bool(queue.named) and any(
+                ready.queue != own and ready.first_key is not None
+                for ready in self.ready(queue, now)))
 
     def may_take(self, queue: JobQueue, ready: Ready, slots: Sequence[int],
                  own_only: bool = False) -> Collection[int] | None:

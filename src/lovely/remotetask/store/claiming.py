@@ -64,7 +64,7 @@ class Flow(Protocol):
     def gates(self, job: Job) -> tuple[Gate, ...]:
         """The gates that a job has to pass."""
 
-    def stay(self, name: str, opens: float, now: float) -> None:
+    def stay(self, name: str, opens: float) -> None:
         """Note that a gate lets none pass until then."""
 
 
@@ -75,8 +75,6 @@ class Claiming(Paging):
         # JobQueue has these: a claim starts jobs, and the end of a worker
         # puts its jobs back.
         def start(self, job: Job, token: Token, now: float) -> None: ...
-
-        paused: bool
 
         def give_back(self, job: Job, now: float) -> None: ...
 
@@ -111,7 +109,7 @@ class Claiming(Paging):
                 self.enqueue(job)
             return job
         ready = job.status == QUEUED and is_at_front(job.position)
-        return job if ready and not self.paused else None
+        return job if ready and not self.rests(job.queue, now) else None
 
     def claim_this(self, jobid: int, token: Token, now: float, mine: str,
                    flow: Flow, force: bool = False) -> Job | None:
@@ -201,9 +199,7 @@ class Claiming(Paging):
             return queued
         names = sorted(flow.freed)[:_PASSED_JOBS]
         return heapq.merge(queued, sorted(self.unbarred(
-            names, flow.gates, now,
-            lambda name, opens: flow.stay(name, opens, now)), key=_first),
-            key=_first)
+            names, flow.gates, now, flow.stay), key=_first), key=_first)
 
     def _passes(self, key: int, job: Job, gates: tuple[Gate, ...],
                 flow: Flow, now: float) -> bool:
@@ -211,7 +207,7 @@ class Claiming(Paging):
         shut = self.shut_gate(job, gates, now)
         if shut is not None:
             gate, opens = shut
-            flow.stay(gate.name, opens, now)
+            flow.stay(gate.name, opens)
         else:
             earlier = self.gate_of_earlier(job, key, gates)
             if earlier is None:

@@ -20,9 +20,11 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.order import ready_time
+from lovely.remotetask.store.pauses import Pause
 from lovely.remotetask.store.records import load
 from lovely.remotetask.store.records import look
 
@@ -95,8 +97,7 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
         'errorPerMinute': _rate(queue, 'error', now),
         **totals(queue),
         'workers': len(queue.workers),
-        'paused': queue.paused,
-        **_pausing(queue),
+        **_pausing(queue, now),
         'reruns': queue.reruns(),
     }
 
@@ -115,9 +116,20 @@ def totals(queue: JobQueue) -> dict[str, int]:
                                 for number in queue.slots) for name in LOGS}
 
 
-def _pausing(queue: JobQueue) -> dict[str, str | None]:
-    by, since, why = (queue.paused and queue.pausing) or (None, None, None)
-    return {'pausedBy': by, 'pausedAt': iso(since), 'pauseReason': why}
+def queues(queue: JobQueue, now: float) -> list[dict[str, Any]]:
+    """See ITaskService.listQueues"""
+    return [{'name': ready.queue or DEFAULT_QUEUE, 'ready': ready.count(),
+             **_told(ready.pause(now))} for ready in queue.all_ready()]
+
+
+def _pausing(queue: JobQueue, now: float) -> dict[str, Any]:
+    return _told(queue.pause_now(now))
+
+
+def _told(pause: Pause | None) -> dict[str, Any]:
+    by, since, why, until = pause or Pause()
+    return {'paused': pause is not None, 'pausedBy': by,
+            'pausedAt': iso(since), 'pauseReason': why, 'resumeAt': iso(until)}
 
 
 def _rate(queue: JobQueue, name: str, now: float) -> float:

@@ -180,8 +180,10 @@ def _up_to(begun: tuple[int, tuple[int, ...]] | tuple[()], current: int
            ) -> tuple[int, tuple[int, ...]]:
     """The counts of the slices up to the current one."""
     last, counts = begun or (current, (0,) * (_SLICES + 1))
-    # A clock that has gone back far does not shut the gate for that long.
-    last = min(last, current + _SLICES)
+    if last > current + _SLICES:
+        # A clock has gone back by more than the span: what it has counted
+        # would shut the gate for that long.
+        last, counts = current, (0,) * (_SLICES + 1)
     current = max(current, last)
     counts = (*counts, *(0,) * min(current - last, _SLICES + 1))
     return current, counts[-_SLICES - 1:]

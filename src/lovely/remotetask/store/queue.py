@@ -62,13 +62,9 @@ class JobQueue(Claiming):
     #: The form of all that is stored of a queue: lanes, slots, logs.
     FORM = 1
 
-    paused = False
     # The oid that an import had where it was exported; None: it is no import,
     # or has been resumed.
     origin = None   # type: bytes | None
-    # Who has paused it (a text that the host understands), when (seconds since
-    # 1970) and why.  None: it is not paused, or an earlier release did it.
-    pausing = None  # type: tuple[str | None, float, str | None] | None
     # None: settings.POISON.  No annotation: see job.
     poison = None   # type: int | None
 
@@ -108,6 +104,8 @@ class JobQueue(Claiming):
         if suspect is not None:
             return suspect
         for ready in sorted(self.all_ready(), key=_by_first_key):
+            if ready.pause(now) is not None:
+                continue
             for key, job in self._queued(ready):
                 ready.take(key)
                 return job
@@ -392,8 +390,7 @@ class JobQueue(Claiming):
 
 
 def _by_first_key(ready: Ready) -> int:
-    key = ready.first_key
-    return LAST if key is None else key
+    return LAST if ready.first_key is None else ready.first_key
 
 
 def _no_longer_missing(job: Job) -> dict[str, Any]:

@@ -31,6 +31,8 @@ from lovely.remotetask.store.lanes import down
 from lovely.remotetask.store.lanes import first_key
 from lovely.remotetask.store.lanes import prefetch_ends
 from lovely.remotetask.store.order import ready_time
+from lovely.remotetask.store.pauses import Pause
+from lovely.remotetask.store.pauses import pause_of
 
 if TYPE_CHECKING:
     from BTrees.IOBTree import IOBTree
@@ -54,6 +56,8 @@ class Ready(Persistent):
     # The types stand in comments: see job.
     queue = None        # type: str | None
     place = 'ready'     # type: str
+    # The Pause of this queue alone, as a plain tuple, or None.
+    pausing = None      # type: tuple[object, ...] | None
 
     def __init__(self, jobs: Blocks, slots: IOBTree[Slot],
                  queue: str | None = None) -> None:
@@ -68,6 +72,14 @@ class Ready(Persistent):
         for slot in self._slots.values():
             if slot.claims.queue == self.queue:
                 yield slot.claims
+
+    def pause(self, now: float) -> Pause | None:
+        """By which this queue rests now; None: its jobs are run.
+
+        Beside a pause of the whole service: see JobQueue.pause_now.
+        """
+        found = pause_of(self.pausing)
+        return found if found is not None and found.holds(now) else None
 
     def insert(self, key: int, jobid: int) -> int:
         """Add an entry; returns the key it got: see Lanes.insert."""

@@ -45,9 +45,9 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.log import log
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.store.local import local
-from lovely.remotetask.store.places import Places
 from lovely.remotetask.store.places import is_at_front
 from lovely.remotetask.store.records import UNREADABLE
+from lovely.remotetask.store.resting import Resting
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
 # By how much (seconds) the clocks of two machines may differ.
@@ -67,7 +67,7 @@ _told: set[tuple[int, str]] = set()
 _MOST_TOLD = 1000
 
 
-class Recurring(Places):
+class Recurring(Resting):
     """Knows the times of jobs that run again, and lets them come."""
 
     # -- the next time --------------------------------------------------------

@@ -218,10 +218,12 @@ class _Worker(Worker):
         """When a next job may be claimed (seconds since 1970), or None."""
         def find(connection: Connection) -> float | None:
             service = self.executor.service(connection)
-            if service.jobqueue.paused:
-                return None
-            now = service.clock.now()
-            comes = service.jobqueue.comes(now)
+            queue, now = service.jobqueue, service.clock.now()
+            comes = [pause.until for pause in queue.pauses(now)
+                     if pause.until is not None]
+            if queue.pause_now(now) is not None:
+                return min(comes, default=None)
+            comes += queue.comes(now)
             if self.pause is not None:
                 comes.append(now + self.pause)
             if self.flow.opens is not None:

@@ -15,6 +15,8 @@ from lovely.remotetask.peers.forks import call_after_fork
 
 
 class _Lanes(Protocol):
+    _p_oid: bytes
+
     @property
     def lengths(self) -> Sequence[Length]: ...
 
@@ -26,6 +28,9 @@ class Queue(Protocol):
 
     @property
     def named(self) -> Persistent: ...
+
+    @property
+    def limits(self) -> Persistent: ...
 
     def all_ready(self) -> Sequence[_Lanes]: ...
 
@@ -41,7 +46,8 @@ class Queue(Protocol):
 
 def oids_of(queue: Queue) -> frozenset[bytes]:
     """The objects of which one is written whenever there is new work."""
-    return frozenset((queue._p_oid, queue.named._p_oid, *(
+    return frozenset((queue._p_oid, queue.named._p_oid, queue.limits._p_oid, *(
+        ready._p_oid for ready in queue.all_ready()), *(
         length._p_oid for lanes in (
             *queue.all_ready(), queue.suspects, queue.due, queue.waiting)
         for length in lanes.lengths)))

@@ -38,11 +38,8 @@ if TYPE_CHECKING:
 LIST = ('status', *PARAMETERS, 'start', 'limit')
 
 #: The keys of a job that is added.
-ADD = ('task', 'input', 'priority', 'delay', 'key', 'onDuplicate', 'retry',
-       'timeout')
-
-# Those with which a job holds a worker for as long, and as often, as it likes.
-_MANAGED = ('retry', 'timeout')
+ADD = ('task', 'input', 'priority', 'delay', 'key', 'onDuplicate', 'keyUntil',
+       *changes.MORE, *changes.OWN)
 
 # As long as the key of a job may be.
 _LONGEST_KEY = 200
@@ -96,7 +93,8 @@ def add(call: Call) -> object:
 
 def _permitted(call: Call, options: dict[str, Any]) -> dict[str, Any]:
     """The options of an add.  Raises: Refused for some without Manage."""
-    if any(options.get(name) is not None for name in _MANAGED):
+    # With these a job holds a worker for as long, and as often, as it likes.
+    if any(options.get(name) is not None for name in changes.OWN):
         call.demand(MANAGE)
     return options
 
@@ -135,7 +133,8 @@ def _add_once(call: Call, options: dict[str, Any], again: str) -> object:
 def add_many(call: Call) -> object:
     """Add a job for each input, all of them or none."""
     options = _permitted(call, arguments(
-        call.body(), 'task', 'inputs', 'priority', 'delay', *_MANAGED))
+        call.body(), 'task', 'inputs', 'priority', 'delay', *changes.MORE,
+        *changes.OWN))
     inputs = options.pop('inputs', None)
     if not isinstance(inputs, list) or not 0 < len(inputs) <= MOST_ADDED:
         raise UsageError(f'inputs has to be a list of 1 to {MOST_ADDED} '
