@@ -184,6 +184,9 @@ class Terminal:
 
     def __init__(self, arguments, environ, cwd):
         self.fd, slave = pty.openpty()
+        # pytest-xdist sets them, and they count before the terminal's own.
+        environ = {name: value for name, value in environ.items()
+                   if name not in ('COLUMNS', 'LINES')}
         ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 20, 100, 0, 0))
         self.process = subprocess.Popen(
             [sys.executable, '-m', 'lovely.remotetask.cli',

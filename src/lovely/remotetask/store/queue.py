@@ -215,7 +215,7 @@ class JobQueue(Claiming):
         """
         past = ({'errors': job.past_errors(), 'rests': None}
                 if job.failures or job.rests else {})
-        self._end(job, COMPLETED, now, slot, error=None,
+        self._end(job, COMPLETED, now, slot, error=None, checkpoint=None,
                   output=payload.wrap(output, size), **past)
 
     def fail(self, job: Job, failure: Failure, now: float,
@@ -230,8 +230,6 @@ class JobQueue(Claiming):
                       missing_since=None)
         if job.conflicts or job.stops:
             values.update(conflicts=None, stops=None)
-        if status != ERROR and job.checkpoint is not None:
-            values.update(checkpoint=None)
         if job.recurring:
             self._note_end(job, status, now, values['error'])
             if self._goes_on(job):
@@ -278,8 +276,7 @@ class JobQueue(Claiming):
             'rests': reason or None, 'anchor': now, 'stops': None}
         values |= _no_longer_missing(job)
         if failure is not None:
-            values |= {'error': tuple(failure),
-                       'errors': job.past_errors(failure),
+            values |= {'error': tuple(failure), 'errors': job.past_errors(failure),
                        'failures': job.failures + charged}
         if charged:
             # The task has ended by itself: it has killed no worker this time.
@@ -311,9 +308,8 @@ class JobQueue(Claiming):
             # Before the first write: a schedule may have no next time.
             check_next(job.id, job.next_run(now))
         job.put(failures=0, interruptions=0, missing_since=None, anchor=None,
-                conflicts=None, stops=None)
-        if anew:
-            job.put(checkpoint=None)
+                conflicts=None, stops=None,
+                checkpoint=None if anew else job.checkpoint)
         if failed:
             self._take_edit(job)
         if begins:
