@@ -272,11 +272,11 @@ class JobQueue(Claiming):
         moment, however the clock is set meanwhile; ``reason``, why it waits
         where it has not failed.
         """
-        values: dict[str, Any] = {
+        values: dict[str, Any] = _no_longer_missing(job) | {
             'rests': reason or None, 'anchor': now, 'stops': None}
-        values |= _no_longer_missing(job)
         if failure is not None:
-            values |= {'error': tuple(failure), 'errors': job.past_errors(failure),
+            values |= {'error': tuple(failure),
+                       'errors': job.past_errors(failure),
                        'failures': job.failures + charged}
         if charged:
             # The task has ended by itself: it has killed no worker this time.
