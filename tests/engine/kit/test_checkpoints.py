@@ -7,7 +7,9 @@ import pytest
 
 from lovely.remotetask.context import currentJob
 from lovely.remotetask.errors import LeaseLost
+from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.store.workers import PROCESSOR
+from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 30
 
@@ -174,19 +176,19 @@ def test_jobs_that_a_task_adds_are_there_with_its_checkpoint(world, register):
     def follows(input):
         ran.append(input)
 
-    @register
-    def adds(input):
+    def adds(service, jobid, input):
         job = currentJob()
         for item in range(job.cursor or 0, 3):
-            job.service.add('follows', item)
+            service.add('follows', item)
             job.checkpoint(item + 1)
         if job.attempt == 1:
-            job.service.add('follows', 'lost')
+            service.add('follows', 'lost')
             raise ValueError('the first attempt')
 
-    world.add('adds')
-    world.drain()
-    world.until(lambda service: service.stats()['completed'] == 3)
+    register(FunctionTask(adds, retry=RetryPolicy(1, base=0)), 'adds')
+    jobid = world.add('adds')
+    assert world.drain() == 2 + 3
+    assert world.status(jobid) == 'completed'
     assert sorted(ran) == [0, 1, 2]
 
 
