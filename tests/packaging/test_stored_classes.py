@@ -26,6 +26,7 @@ STORED = {
     'lovely.remotetask.fields.runs.LatestRuns',
     'lovely.remotetask.service.TaskService',
     'lovely.remotetask.store.blocks.Blocks',
+    'lovely.remotetask.store.checkpoint.Checkpoint',
     'lovely.remotetask.store.claims.Claims',
     'lovely.remotetask.store.claims.Left',
     'lovely.remotetask.store.claims.Progress',

@@ -116,8 +116,8 @@ class ITaskOptions(Interface):
         '``remotetask show``: a list or tuple of str; False: none, and '
         'nothing of an input that is no mapping; None, True: all.  What it '
         'names by then is noted with each job that is added.  It hides '
-        'nothing else: a result, a progress and the errors of a task show '
-        'what the task has put into them.')
+        'nothing else: a result, a progress, a cursor and the errors of a '
+        'task show what the task has put into them.')
     limit = Attribute(
         'How many jobs of this task run at once, in all workers together: a '
         'whole number from 1 on; None: any number.')
@@ -246,6 +246,12 @@ class IJob(Interface):
         max=3,
         required=False,
         default=0)
+
+    retry = Attribute(
+        'How it was added to be tried again: an int or an IRetryPolicy; '
+        'None: as its task has it.')
+    timeout = Attribute(
+        'How long (seconds) a run of it may last; None: as its task has it.')
 
     submitter = TextLine(
         title='Submitter',
@@ -396,7 +402,7 @@ class ITaskService(IContained):
     def add(task, input=None, startLater=False, jobClass=None, *,
             priority=0, delay=None, runAt=None, key=None,
             onDuplicate='keep', runAs=None, concurrencyKey=None,
-            queue=None, keyUntil='ended'):
+            queue=None, keyUntil='ended', retry=None, timeout=None):
         """Add a job; it runs once your transaction has committed.
 
         Arguments: ``task`` (str), the name of a task, or the function that
@@ -422,7 +428,9 @@ class ITaskService(IContained):
         name of the queue, None: that of the task, or ``default``; a queue is
         made at its first job; ``keyUntil``: ``'started'``: a job that runs
         already keeps no key from this add: for work that has to be done once
-        more after each change.
+        more after each change; ``retry`` (int or IRetryPolicy, which has to
+        pickle) and ``timeout`` (seconds), of this job: None, as its task has
+        them: see ITaskOptions.
         Returns: the job's id (int); with ``'keep'`` or ``'any'`` that of the
         other one.
         Raises: ValueError('Task does not exist'); InputRejected with the
@@ -444,7 +452,8 @@ class ITaskService(IContained):
     def addMany(task, inputs, startLater=False, jobClass=None, *,
                 priority=0, delay=None, runAt=None, runAs=None,
                 concurrencyKey=None, queue=None, keys=None,
-                onDuplicate='keep', keyUntil='ended'):
+                onDuplicate='keep', keyUntil='ended', retry=None,
+                timeout=None):
         """Add a job for each input; they run in the order of the inputs.
 
         Arguments: ``inputs``, an iterable; ``keys``, an iterable with a unique
@@ -463,7 +472,7 @@ class ITaskService(IContained):
                    every=None, at=None, timezone='UTC', missed='once',
                    atMost=None, deadline=None, overlap='skip', priority=0,
                    key=None, onDuplicate='keep', runAs=None, enabled=True,
-                   concurrencyKey=None, queue=None):
+                   concurrencyKey=None, queue=None, retry=None, timeout=None):
         """Add a job that runs at given times, or once after ``delay``.
 
         Arguments: tuples of int as ICronJob says, or one of ``cron``,
@@ -474,9 +483,10 @@ class ITaskService(IContained):
         ``onDuplicate``, what becomes of that job: ``'keep'``, it stays as it
         is, and a difference of the schedules is logged as a WARNING, once in
         each process; ``'update'``, it gets the task, input, schedule,
-        priority and principal of this call, as by ``editCronJob``, and also
-        a delay amid a run, which that run fulfils; ``'error'``; ``runAs`` as
-        ``add``; ``enabled`` (bool), False: it does not run until
+        priority, principal, retry and timeout of this call, as by
+        ``editCronJob``, and also a delay amid a run, which that run fulfils;
+        ``'error'``; ``runAs``, ``retry``, ``timeout`` as ``add``;
+        ``enabled`` (bool), False: it does not run until
         ``resumeCronJob``.  An update leaves it as it is: an operator may have
         paused the schedule; ``concurrencyKey``,
         ``queue`` as ``add``.
@@ -541,8 +551,9 @@ class ITaskService(IContained):
     def editCronJob(jobid, **changes):
         """Change a cron job; what is not named stays as it is.
 
-        Arguments: ``changes``, of ``task``, ``input``, ``priority``, ``runAs``
-        and the words of the schedule, as ``addCronJob`` takes them.  Each rule
+        Arguments: ``changes``, of ``task``, ``input``, ``priority``,
+        ``runAs``, ``retry``, ``timeout`` and the words of the schedule, as
+        ``addCronJob`` takes them.  Each rule
         takes the place of the one that was there.  It goes on to run as the
         same principal, unless ``runAs`` is given, and stays paused if it was.
         A run that is under way goes on as it began, with its further attempts;
@@ -659,13 +670,16 @@ class ITaskService(IContained):
         Cost: O(limit + log n).
         """
 
-    def retryJob(jobid):
+    def retryJob(jobid, *, anew=False):
         """Queue a job that failed or was cancelled once more.
 
         One that waits for another attempt is ready at once.  Of a schedule,
         whose latest run has failed, that run is queued.
+        Arguments: ``anew`` (bool): True: the job forgets its checkpoint and
+        the results of its steps, and begins at the beginning; False: it goes
+        on from them: see ``checkpoint`` of currentJob().
         Raises: JobNotFound; InvalidTransition, naming both states;
-        DuplicateJob where another job, not over, has got its key.
+        DuplicateJob where another job, not over, has got its key; UsageError.
         Txn: the caller commits.
         """
 

@@ -32,15 +32,16 @@ class ScheduleVerbs:
                    key: str | None = None, onDuplicate: str = 'keep',
                    runAs: str | None = None, enabled: bool = True,
                    concurrencyKey: str | None = None,
-                   queue: str | None = None) -> int:
+                   queue: str | None = None, retry: Any = None,
+                   timeout: float | None = None) -> int:
         """See ITaskService"""
         return add_cron(_service(self), task, input, dict(
             minute=minute, hour=hour, dayOfMonth=dayOfMonth, month=month,
             dayOfWeek=dayOfWeek, delay=delay, cron=cron, every=every, at=at,
             timezone=timezone, missed=missed, atMost=atMost, deadline=deadline,
             overlap=overlap),
-            Options(priority, key, onDuplicate, runAs, concurrencyKey, queue),
-            enabled)
+            Options(priority, key, onDuplicate, runAs, concurrencyKey, queue,
+                    retry=retry, timeout=timeout), enabled)
 
     def runCronJob(self, jobid: int) -> bool:
         """See ITaskService"""
