@@ -18,6 +18,7 @@ import zope.event
 
 from lovely.remotetask.edge.db import Session
 from lovely.remotetask.events import JobStarted
+from lovely.remotetask.run import monitor
 from lovely.remotetask.run.chain import Chain
 from lovely.remotetask.run.executor import Executor
 from lovely.remotetask.run.group import Group
@@ -230,15 +231,15 @@ def install(points):
             at('give-back-before')
 
     @_wrap(JobQueue, 'retire')
-    def retire(original, self, worker, now, charged):
-        jobs = original(self, worker, now, charged)
+    def retire(original, self, worker, now, charged, **options):
+        jobs = original(self, worker, now, charged, **options)
         if jobs:
             at('retire-before' if charged else 'leave-before')
         return jobs
 
-    @_wrap(Monitor, '_rescue')
-    def _rescue(original, self, *args):
-        original(self, *args)
+    @_wrap(monitor, 'rescue')
+    def rescue(original, worker, *args):
+        original(worker, *args)
         at('retire-after')
 
     @_wrap(Worker, 'leave')

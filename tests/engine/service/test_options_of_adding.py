@@ -30,6 +30,10 @@ def calls_at(seconds):
     return lambda job: job.timeOfNextCall(0) == seconds
 
 
+def followed(job):
+    return [one['on'] for one in job.followUps]
+
+
 #: What is given, and what is true of the job then, and not without it.
 ARGUMENTS = {
     'task': ('other', lambda job: job.task == 'other'),
@@ -41,6 +45,8 @@ ARGUMENTS = {
     'runAt': (THEN, lambda job: getattr(job, 'scheduledAt', None) == THEN),
     'key': ('mine', lambda job: job.key == 'mine'),
     'runAs': (SYSTEM, lambda job: job.submitter == SYSTEM),
+    'onSuccess': ('other', lambda job: 'success' in followed(job)),
+    'onFailure': ('other', lambda job: 'failure' in followed(job)),
     'enabled': (False, lambda job: not getattr(job, 'enabled', True)),
     'minute': ((5,), calls_at(300)),
     'hour': ((3,), calls_at(3 * 3600)),

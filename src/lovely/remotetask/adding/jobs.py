@@ -8,15 +8,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 
 from lovely.remotetask import events
 from lovely.remotetask import payload
+from lovely.remotetask.adding import following
+from lovely.remotetask.adding.checks import check_input
+from lovely.remotetask.adding.checks import check_inputs
+from lovely.remotetask.adding.checks import check_task
+from lovely.remotetask.adding.checks import violations_of
 from lovely.remotetask.adding.options import Options
 from lovely.remotetask.adding.options import check_options
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import seconds_of
 from lovely.remotetask.bounds import shown
-from lovely.remotetask.declaring.decorated import name_of
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected
@@ -28,23 +33,14 @@ from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.schedule.rule import check_delay
 from lovely.remotetask.store.states import is_final
 from lovely.remotetask.store.uniques import check_key
-from lovely.remotetask.task import check_against
-from lovely.remotetask.task import misfits
 from lovely.remotetask.task import parameters
 from lovely.remotetask.task import shown_keys
-from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
 
-    from lovely.remotetask.interfaces import IHost
     from lovely.remotetask.service import TaskService
     from lovely.remotetask.store.queue import JobQueue
-
-# Of how many refused inputs an error message gives the reason, and how much
-# (characters) of each.
-_REASONS = 20
-_REASON_CHARS = 200
 
 
 #: ``place(queue, job, number)`` puts a job into the queue; ``number`` counts
@@ -111,80 +107,6 @@ def placer(startLater: bool, delay: float | None, runAt: datetime | None,
     return wait
 
 
-# --- what is refused ---------------------------------------------------------
-
-def check_task(service: TaskService, given: Any) -> tuple[str, Any]:
-    """The name and the task that a name, or a decorated function, stands for.
-
-    Raises: ValueError.
-    """
-    name = name_of(given)
-    task = service._task(name)
-    if task is None:
-        error = service._no_task(name)
-        if given is not name:
-            error.add_note(
-                f'{name!r}, which {given!r} declares, is not registered here: '
-                f'scan its module where the application starts '
-                f'(lovely.remotetask.task.scan)')
-        raise error
-    return name, task
-
-
-def check_input(task: Any, name: str, input: Any, jar: Connection | None,
-                host: IHost) -> tuple[Any, int]:
-    """The input as it is stored, and about how long it is (bytes).
-
-    Raises: InputRejected.
-    """
-    misfit, violations = _violations(task, input)
-    if violations:
-        raise InputRejected(
-            f'the input does not fit the {misfit} of task {name!r}: '
-            + '; '.join(violations), violations=violations)
-    try:
-        packed = host.pack(input)
-        return packed, payload.check(packed, jar)
-    except InputRejected as reason:
-        raise InputRejected(
-            f'the input for task {name!r} {reason}') from reason
-
-
-def _violations(task: Any, input: Any) -> tuple[str, list[str]]:
-    """What an input does not fit, and a sentence for each violation."""
-    wrong = misfits(task, input)
-    schema = getattr(task, 'inputSchema', None)
-    found = wrong + ([] if schema is None else check_against(
-        schema, input, shown_keys(task)))
-    # A parameter that is missing may be a key of the schema, too.
-    return ('parameters' if wrong else 'inputSchema',
-            list(dict.fromkeys(found)))
-
-
-def _check_inputs(task: Any, name: str, inputs: list[Any],
-                  jar: Connection | None, host: IHost
-                  ) -> tuple[list[Any], list[int]]:
-    packed, sizes, refused = [], [], []
-    for index, input in enumerate(inputs):
-        try:
-            stored, size = check_input(task, name, input, jar, host)
-            packed.append(stored)
-            sizes.append(size)
-        except InputRejected as reason:
-            refused.append((index, str(reason)))
-    if refused:
-        reasons = some(
-            refused, _REASONS, '; ',
-            lambda one: f'[{one[0]}] {one[1]:.{_REASON_CHARS}}')
-        if len(refused) > _REASONS:
-            reasons += ", see the error's indexes"
-        raise InputRejected(
-            f'{len(refused)} of {len(inputs)} inputs are refused, and nothing '
-            f'is stored: {reasons}',
-            indexes=[index for index, _ in refused])
-    return packed, sizes
-
-
 # --- the jobs ----------------------------------------------------------------
 
 def add_one(service: TaskService, given: Any, input: Any,
@@ -198,6 +120,7 @@ def add_one(service: TaskService, given: Any, input: Any,
     jar, key, onDuplicate = (
         caller.jar_of(service), options.key, options.onDuplicate)
     kept = check_options(service, options)
+    follow(service, options, kept)
     stored, size = check_input(task, name, input, jar, service.host)
     holder = None
     keyed = key is not None or onDuplicate != 'keep'
@@ -231,23 +154,68 @@ def add_many(service: TaskService, given: Any, inputs: Iterable[Any],
                          f'with an input for each job')
     jar, host = caller.jar_of(service), service.host
     kept = check_options(service, options)
+    follow(service, options, kept)
     inputs = list(inputs)
-    packed, sizes = _check_inputs(task, name, inputs, jar, host)
+    packed, sizes = check_inputs(task, name, inputs, jar, host)
+    return [job.id for job in store_all(service, [
+        Wanted(name, task, input, stored, size, place, kept)
+        for input, stored, size in zip(inputs, packed, sizes, strict=True)],
+        make)]
+
+
+class Wanted(NamedTuple):
+    """A job that is to be added, once it was checked.
+
+    Attributes: ``name``, ``task``, see check_task; ``input``, as it was given;
+    ``stored``, ``size``, see check_input; ``place``, see placer; ``kept``,
+    further attributes, as ``put`` takes them.
+    """
+
+    name: str
+    task: Any
+    input: Any
+    stored: Any
+    size: int
+    place: Placer
+    kept: dict[str, Any]
+
+
+def store_all(service: TaskService, wanted: list[Wanted],
+              make: Callable[..., Job] = Job) -> list[Job]:
+    """Store jobs that were checked, and put them into the queue."""
+    jar = caller.jar_of(service)
     jobs: list[Job] = []
-    for stored, size in zip(packed, sizes, strict=True):
-        job = _make(service, make, name, task, stored, size, kept)
-        place(service.jobqueue, job, len(jobs))
+    # In this order, and not in the one of a set of tasks.
+    checked: dict[int, tuple[Any, list[Job]]] = {}
+    for one in wanted:
+        job = _make(service, make, one.name, one.task, one.stored, one.size,
+                    one.kept)
+        one.place(service.jobqueue, job, len(jobs))
         jobs.append(job)
+        if one.stored is one.input and type(one.stored) not in _FIXED:
+            checked.setdefault(id(one.task), (one.task, []))[1].append(job)
     mark_input_at_commit(jar, *[
-        job for job, stored in zip(jobs, packed, strict=True)
-        if type(stored) not in _FIXED])
-    check_input_at_commit(service, task, jar, *[
-        job for job, stored, input in zip(jobs, packed, inputs, strict=True)
-        if stored is input and type(stored) not in _FIXED])
+        job for job, one in zip(jobs, wanted, strict=True)
+        if type(one.stored) not in _FIXED])
+    for task, of_task in checked.values():
+        check_input_at_commit(service, task, jar, *of_task)
     notify_after_commit(service, jar)
     for job in jobs:
         events.notify(events.JobAdded(service, job))
-    return [job.id for job in jobs]
+    return jobs
+
+
+def follow(service: TaskService, options: Options, kept: dict[str, Any]
+           ) -> None:
+    """Put what is to follow a job into the attributes that keep its options.
+
+    Raises: see following.edges_of.
+    """
+    if (options.onSuccess is None and options.onFailure is None
+            and options.policy is None):
+        return
+    kept['edges'] = following.edges_of(
+        service, options.onSuccess, options.onFailure, options.policy)
 
 
 def _make(service: TaskService, make: Callable[..., Job], name: str,
@@ -357,7 +325,7 @@ def _check_again(added: tuple[TaskService, Any, Job]) -> None:
     # A savepoint may have been rolled back, or the job be over by now.
     if service.jobs.get(job.id) is not job or is_final(job.status):
         return
-    misfit, violations = _violations(task, job.coming('input'))
+    misfit, violations = violations_of(task, job.coming('input'))
     if violations:
         raise InputRejected(
             f'the input of job {job.id} was changed after it was added, and '

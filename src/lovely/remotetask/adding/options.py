@@ -22,12 +22,17 @@ _PRIORITIES = range(-4, 4)
 class Options(NamedTuple):
     """What ``add``, ``addMany`` and ``addCronJob`` were asked for beside task,
     input and time, as it was given: see ITaskService.add.
+
+    Attributes: ``policy``, that of a chain, see follow.Call.
     """
 
     priority: Any = 0
     key: Any = None
     onDuplicate: Any = 'keep'
     runAs: Any = None
+    onSuccess: Any = None
+    onFailure: Any = None
+    policy: Any = None
 
 
 def check_options(service: TaskService, options: Options) -> dict[str, Any]:

@@ -1,17 +1,20 @@
-"""The verbs of a service about schedules."""
+"""The verbs of a service about schedules, chains and groups."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import cast
 
+from lovely.remotetask.adding import groups
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.cron import add_cron
 from lovely.remotetask.adding.cron import edit_cron
 from lovely.remotetask.adding.options import Options
+from lovely.remotetask.follow import STOP
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -29,14 +32,16 @@ class ScheduleVerbs:
                    atMost: int | None = None, deadline: float | None = None,
                    overlap: str = 'skip', priority: int = 0,
                    key: str | None = None, onDuplicate: str = 'keep',
-                   runAs: str | None = None, enabled: bool = True) -> int:
+                   runAs: str | None = None, enabled: bool = True,
+                   onSuccess: Any = None, onFailure: Any = None) -> int:
         """See ITaskService"""
         return add_cron(_service(self), task, input, dict(
             minute=minute, hour=hour, dayOfMonth=dayOfMonth, month=month,
             dayOfWeek=dayOfWeek, delay=delay, cron=cron, every=every, at=at,
             timezone=timezone, missed=missed, atMost=atMost, deadline=deadline,
             overlap=overlap),
-            Options(priority, key, onDuplicate, runAs), enabled)
+            Options(priority, key, onDuplicate, runAs, onSuccess=onSuccess,
+                    onFailure=onFailure), enabled)
 
     def runCronJob(self, jobid: int) -> bool:
         """See ITaskService"""
@@ -59,5 +64,33 @@ class ScheduleVerbs:
         steering.reschedule(_service(self), jobid)
 
 
-def _service(verbs: ScheduleVerbs) -> TaskService:
+class FollowVerbs:
+    """See ITaskService: the part of a TaskService that is about jobs which
+    come after others.
+    """
+
+    def addChain(self, calls: Iterable[Any], *, policy: str = STOP) -> int:
+        """See ITaskService"""
+        return groups.add_chain(_service(self), calls, policy)
+
+    def addGroup(self, calls: Iterable[Any], then: Any = None, *,
+                 policy: str = STOP, runAs: str | None = None) -> int:
+        """See ITaskService"""
+        return groups.add_group(_service(self), calls, then, policy, runAs)
+
+    def getGroup(self, group: Any) -> dict[str, Any]:
+        """See ITaskService"""
+        return groups.get_group(_service(self), group)
+
+    def listGroups(self, start: str | None = None, limit: int = 50
+                   ) -> tuple[list[dict[str, Any]], str | None]:
+        """See ITaskService"""
+        return groups.list_groups(_service(self), start, limit)
+
+    def cancelGroup(self, group: Any) -> int:
+        """See ITaskService"""
+        return groups.cancel_group(_service(self), group)
+
+
+def _service(verbs: ScheduleVerbs | FollowVerbs) -> TaskService:
     return cast('TaskService', verbs)

@@ -196,6 +196,8 @@ class Claimer:
             if jobid is None and (queue.paused or not (
                     any(True for _ in queue.ready.heads())
                     or queue.suspects or queue.missing
+                    or any(queue.slots[slot].claims.held
+                           for slot in self._idle if slot in queue.slots)
                     or queue.has_due(service.clock.now()))):
                 return []
             # No slot is idle where an application runs jobs by processNext in

@@ -28,6 +28,7 @@ from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.store import states
+from lovely.remotetask.store.following import is_held
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.places import LANES
@@ -200,7 +201,7 @@ def _is_placed(queue: JobQueue, job: Job) -> bool:
         key = job.next_key()
         return key is not None and queue.due.holds(key, job.id)
     if job.position is None:
-        return False
+        return job.follows is not None and is_held(queue, job.id)
     name, key = job.position
     return name in LANES and bool(getattr(queue, name).holds(key, job.id))
 

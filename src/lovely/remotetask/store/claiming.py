@@ -34,6 +34,7 @@ from lovely.remotetask.store import records
 from lovely.remotetask.store.claims import Entries
 from lovely.remotetask.store.claims import Slot
 from lovely.remotetask.store.cursor import ReadCursor
+from lovely.remotetask.store.following import place_held
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import ghosts
@@ -72,7 +73,7 @@ class Claiming(Timetable):
         def give_back(self, job: Job, now: float) -> None: ...
 
         def interrupt(self, job: Job, now: float,
-                      share: float = 1) -> None: ...
+                      share: float = 1) -> list[Job]: ...
 
     # -- a claim --------------------------------------------------------------
 
@@ -137,6 +138,7 @@ class Claiming(Timetable):
         """
         token = next(tokens)
         slot = self._own(*token[:2])
+        place_held(self, token[1], now)
         self._make_due_ready(now)
         chosen: list[tuple[int, Job]] = []
         passed = 0
@@ -358,11 +360,13 @@ class Claiming(Timetable):
 
     # -- the end of a worker --------------------------------------------------
 
-    def retire(self, worker: str, now: float, charged: bool) -> list[int]:
+    def retire(self, worker: str, now: float, charged: bool,
+               added: list[Job] | None = None) -> list[int]:
         """Take a worker out: put its jobs back, free its slots.
 
         Arguments: ``charged``: True if it died, so that its jobs count an
-        interruption.
+        interruption; ``added``, a list to which the jobs are added that
+        follow those which end so.
         Returns: the ids of the jobs.
         Txn: writes the claims of its slots: a claim of the worker at the same
         time conflicts.
@@ -372,6 +376,7 @@ class Claiming(Timetable):
             slot = self.slots[number]
             found += self.claimed(number)
             held = self.held(number)
+            place_held(self, number, now)
             # The next owner of the slot has no entries left in the lanes.
             self._end_page(slot, number, [])
             slot.owner = None
@@ -380,7 +385,9 @@ class Claiming(Timetable):
         for job in found:
             if charged:
                 # Which of several has killed it is not known.
-                self.interrupt(job, now, 1 / len(found))
+                followers = self.interrupt(job, now, 1 / len(found))
+                if added is not None:
+                    added += followers
             else:
                 self.give_back(job, now)
         return [job.id for job in found]

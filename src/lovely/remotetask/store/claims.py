@@ -65,8 +65,12 @@ class Claims(Persistent):
     removal of their entries; ``left`` (tuple of Left), the entries that
     earlier pages have left in the lanes; ``taken`` (int), how many they are;
     ``ids``, (first, end), the ids for jobs that tasks of the slot add, in a
-    block that is there before the tasks start.
+    block that is there before the tasks start; ``held`` (tuple of int), the
+    jobs that follow long runs of the slot and stand in no lane yet: see
+    following.
     """
+
+    held: tuple[int, ...] = ()
 
     def __init__(self) -> None:
         self._page = b''

@@ -274,7 +274,7 @@ class Recurring(Places):
                 task=job.coming('task'), input=stored, createdAt=now,
                 priority=job.coming('priority') or None,
                 submitter=job.coming('submitter'), shows=job.coming('shows'),
-                schedule=job.id, tick=key)
+                edges=job.edges, schedule=job.id, tick=key)
         self.jobs[run.id] = run
         self.enqueue(run)
 

@@ -1,0 +1,398 @@
+"""Batches: jobs that were added as a group, and what comes after all of them.
+
+A job that ends writes nothing here: a record that all jobs of a group write
+would let them conflict.  Threads look instead, from the last job to the
+first, and go on where the look before has met a job that is not over; when
+none is left, one short transaction counts them, closes the batch and adds
+what follows.  Two that close it at once write its record, and one conflicts.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+from typing import Any
+
+import BTrees
+from persistent import Persistent
+
+from lovely.remotetask import payload
+from lovely.remotetask.bounds import shown
+from lovely.remotetask.bounds import whole
+from lovely.remotetask.edge.clock import time_key
+from lovely.remotetask.errors import InputRejected
+from lovely.remotetask.errors import InvalidCursor
+from lovely.remotetask.fields.edges import Edges
+from lovely.remotetask.fields.edges import Link
+from lovely.remotetask.follow import STOP
+from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import COMPLETED
+from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.log import log
+from lovely.remotetask.store import records
+from lovely.remotetask.store.blocks import Blocks
+from lovely.remotetask.store.following import make
+from lovely.remotetask.store.following import place
+from lovely.remotetask.store.lanes import LAST
+from lovely.remotetask.store.lanes import SENT
+from lovely.remotetask.store.lanes import Lanes
+from lovely.remotetask.store.local import local
+from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import look
+from lovely.remotetask.store.states import is_final
+
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.store.queue import JobQueue
+
+#: The states of a group: its jobs are not over; all are; a job was deleted
+#: that had not completed, and what follows never comes.  Or it was CANCELLED.
+OPEN, DONE, BROKEN = 'open', 'done', 'broken'
+
+#: How a job of a group has ended that is deleted, and left no word of it.
+GONE = 'gone'
+
+#: How the jobs of a group may have ended.
+ENDS = (COMPLETED, ERROR, CANCELLED, GONE)
+
+# One letter for each job of a group, once it was deleted.
+_LETTERS = {COMPLETED: b'c', ERROR: b'e', CANCELLED: b'x'}
+_ENDS = {letter[0]: end for end, letter in _LETTERS.items()}
+
+# How many jobs of a group are loaded in one round trip.
+_AHEAD = 100
+
+# Fewer than of ready jobs: producers of groups seldom meet.
+_LANES = 4
+
+
+class Batch(Persistent):
+    """Jobs that were added together.
+
+    Attributes: ``id`` (int); ``state``, OPEN, DONE, BROKEN or
+    CANCELLED; ``of`` (int), how
+    many jobs; ``policy``, see follow.POLICIES; ``edges``, what follows, see
+    Edges, or None; ``priority``, ``submitter``, of what follows; ``createdAt``
+    and ``endedAt``, seconds since 1970; ``then``, the id of the job that has
+    followed; ``stuck``, why it could not be added; ``ends``, how its jobs had
+    ended when it did: end -> int; ``key``, its place among the open ones.
+    """
+
+    state = OPEN
+    then: int | None = None
+    stuck: str | None = None
+    ends: dict[str, int] | None = None
+    endedAt: float | None = None
+    # How the jobs had ended that are deleted, a letter for each job.
+    _deleted = b''
+
+    def __init__(self, id: int, of: int, policy: str, edges: Any,
+                 submitter: str | None, now: float) -> None:
+        self.id, self.of, self.policy = id, of, policy
+        self.edges, self.submitter, self.createdAt = edges, submitter, now
+        self.key = 0
+        self._jobs: Any = b''
+
+    def set_jobs(self, ids: list[int]) -> None:
+        """Note the ids of its jobs, in their order."""
+        packed = struct.pack(f'<{len(ids)}q', *ids)
+        self._jobs = payload.wrap(packed, len(packed))
+
+    def jobs(self) -> tuple[int, ...]:
+        """The ids of its jobs, also of those that are deleted."""
+        packed = payload.unwrap(self._jobs)
+        return struct.unpack(f'<{len(packed) // 8}q', packed)
+
+    def job_at(self, number: int) -> int:
+        """The id of one of its jobs."""
+        return int(struct.unpack_from(
+            '<q', payload.unwrap(self._jobs), 8 * number)[0])
+
+    def is_deleted(self) -> bool:
+        """Are all of its jobs deleted?"""
+        return bool(self._deleted) and 0 not in self._deleted
+
+    def note_deleted(self, number: int, end: str) -> None:
+        """Note how a job had ended that is about to be deleted."""
+        letters = bytearray(self._deleted or bytes(self.of))
+        letters[number:number + 1] = _LETTERS[end]
+        self._deleted = bytes(letters)
+
+    def end_of_deleted(self, number: int) -> str:
+        """How a job had ended that is deleted."""
+        letter = self._deleted[number] if self._deleted else 0
+        return _ENDS.get(letter, GONE)
+
+
+class Batches(Persistent):
+    """The batches of a queue.
+
+    Attributes: ``all``, a mapping id -> Batch; ``open``, the lanes of those
+    that are not over, moment -> id.
+    """
+
+    def __init__(self) -> None:
+        self.all: Any = Blocks(BTrees.family32)
+        self.open = Lanes(_LANES)
+
+    def add(self, of: int, policy: str, edges: Any, submitter: str | None,
+            now: float) -> Batch:
+        """A new batch, for jobs that are about to be added."""
+        found = Batch(self.all.draw_id(local(self.all), self.all.end - 1),
+                      of, policy, edges, submitter, now)
+        self.all[found.id] = found
+        found.key = self.open.insert(time_key(now), found.id)
+        return found
+
+    def end(self, batch: Batch, state: str, now: float) -> None:
+        """Let a batch be over."""
+        self.open.discard(batch.key, batch.id)
+        batch.state, batch.endedAt = state, now
+
+
+def batch_of(queue: JobQueue, number: Any) -> Batch | None:
+    """The batch of this id, or None."""
+    if queue.batches is None:
+        return None
+    found: Batch | None = queue.batches.all.get(number)
+    return found
+
+
+def forget(queue: JobQueue, job: Job) -> None:
+    """Note, for its group, how a job has ended that is about to be deleted."""
+    assert job.member is not None
+    batch = batch_of(queue, job.member[0])
+    if batch is None or job.status not in _LETTERS:
+        return
+    batch.note_deleted(job.member[1], job.status)
+    if batch.is_deleted() and batch.state != OPEN:
+        # Nothing leads to it any more.
+        del queue.batches.all[batch.id]
+
+
+# --- looking -----------------------------------------------------------------
+
+def _end_of(queue: JobQueue, batch: Batch, number: int, jobid: int
+            ) -> tuple[str, bool]:
+    """How a job of a group has ended, OPEN if it has not; is it deleted?"""
+    job = look(queue.jobs, jobid)
+    if isinstance(job, UnreadableJob):
+        return OPEN, False      # another process may be able to read it
+    if job is None or job.member != (batch.id, number):
+        # Deleted; its id may have been given once more.
+        return batch.end_of_deleted(number), True
+    return (str(job.status) if is_final(job.status) else OPEN), False
+
+
+def _is_awaited(queue: JobQueue, batch: Batch, number: int, jobid: int
+                ) -> bool:
+    """Does a job keep its group open?"""
+    end, deleted = _end_of(queue, batch, number, jobid)
+    if end == OPEN:
+        return True
+    # What has failed may be retried, and goes on then.
+    return batch.policy == STOP and end != COMPLETED and not deleted
+
+
+def left(queue: JobQueue, batch: Batch, before: int | None, limit: int
+         ) -> tuple[int, bool]:
+    """How many jobs of a group may not be over, from its first one on.
+
+    Arguments: ``before``, what the look before has found; ``limit``, at how
+    many it looks.
+    Returns: that number, 0 where nothing keeps the group open; and True if
+    the last of them does keep it open, False if the look has come no further.
+    Cost: O(1) where the job of the look before still does, else O(limit).
+    """
+    number = batch.of if before is None else before
+    if number == 0 or _is_awaited(
+            queue, batch, number - 1, batch.job_at(number - 1)):
+        return number, number > 0
+    number -= 1
+    jobs, last = batch.jobs(), max(0, number - limit)
+    while number > last:
+        first = max(last, number - _AHEAD)
+        records.load(queue.jobs, jobs[first:number])
+        while number > first:
+            if _is_awaited(queue, batch, number - 1, jobs[number - 1]):
+                return number, True
+            number -= 1
+    return number, False
+
+
+def counted(queue: JobQueue, batch: Batch, limit: int
+            ) -> tuple[dict[str, int], int, int]:
+    """How the jobs of a group have ended: end -> int, OPEN among them.
+
+    Arguments: ``limit``, at how many it looks, from the first one on.
+    Returns: that, at how many it has looked, and how many of them are deleted
+    that had not completed.
+    """
+    ends = dict.fromkeys((*ENDS, OPEN), 0)
+    jobs, broken = batch.jobs()[:limit], 0
+    for first in range(0, len(jobs), _AHEAD):
+        part = jobs[first:first + _AHEAD]
+        records.load(queue.jobs, part)
+        for number, jobid in enumerate(part, first):
+            end, deleted = _end_of(queue, batch, number, jobid)
+            ends[end] += 1
+            broken += deleted and end != COMPLETED
+    return ends, len(jobs), broken
+
+
+# --- the end -----------------------------------------------------------------
+
+def close(queue: JobQueue, number: int, now: float) -> list[Job] | None:
+    """Close a group whose jobs are over, and add what follows.
+
+    Returns: the jobs that are added; None: it is not to be closed, or was.
+    Txn: a short one of its own; writes the batch and what an add writes.
+    Cost: O(jobs of the group).
+    """
+    batch = batch_of(queue, number)
+    if batch is None or batch.state != OPEN or queue.batches is None:
+        return None
+    # All of them once more, in this very snapshot: what a thread remembers of
+    # its looks decides nothing.
+    ends, _, broken = counted(queue, batch, batch.of)
+    if ends.pop(OPEN):
+        return None
+    state = DONE
+    if batch.policy == STOP and ends[COMPLETED] < batch.of:
+        if not broken:
+            return None         # they may be retried
+        state = BROKEN
+    queue.batches.end(batch, state, now)
+    batch.ends = ends
+    if batch.is_deleted():
+        del queue.batches.all[batch.id]
+    if state == BROKEN:
+        log.error('group %s: a job that had not completed is deleted; what '
+                  'was to follow never comes', batch.id)
+        return []
+    return [] if batch.edges is None else _follow(queue, batch, now)
+
+
+def close_here(queue: JobQueue, job: Job, now: float) -> list[Job]:
+    """Close the group of a job that ends in the caller's transaction, if it
+    was the last one.
+
+    Returns: the jobs that are added.
+    """
+    batch = None if job.member is None else batch_of(queue, job.member[0])
+    if batch is None or batch.state != OPEN:
+        return []
+    # A mere hint: what it tells may have been rolled back.
+    hints = local(batch)
+    hints.left, waits = left(queue, batch, hints.left, batch.of)
+    if waits:
+        return []
+    hints.left = None
+    return close(queue, batch.id, now) or []
+
+
+def _follow(queue: JobQueue, batch: Batch, now: float) -> list[Job]:
+    edges = Edges(*batch.edges)
+    assert edges.success is not None and batch.ends is not None
+    result = {'group': batch.id, 'of': batch.of, 'jobs': list(batch.jobs()),
+              **batch.ends}
+    try:
+        job = make(queue, edges, edges.success, result, now, None,
+                   submitter=batch.submitter, after=batch.id)
+    except InputRejected as error:
+        batch.stuck = f'its input, which holds the result, {error}'
+        log.error('group %s is done, and what follows it is stuck: %s',
+                  batch.id, batch.stuck)
+        return []
+    place(queue, job, now)
+    batch.then = job.id
+    return [job]
+
+
+def cancel(queue: JobQueue, batch: Batch, now: float) -> Iterator[Job]:
+    """Cancel a group: its jobs that are not over, and what follows.
+
+    Gives: each job that is cancelled; the caller takes them all.
+    """
+    if queue.batches is not None and batch.state == OPEN:
+        queue.batches.end(batch, CANCELLED, now)
+    for number, jobid in enumerate(batch.jobs()):
+        job = look(queue.jobs, jobid)
+        if (job is not None and not isinstance(job, UnreadableJob)
+                and job.member == (batch.id, number) and queue.cancel(job)):
+            yield job
+    then = None if batch.then is None else look(queue.jobs, batch.then)
+    if (then is not None and not isinstance(then, UnreadableJob)
+            and then.after == batch.id and queue.cancel(then)):
+        yield then
+
+
+def cancel_open(queue: JobQueue, now: float) -> None:
+    """Let no group of a copied queue be followed by anything.
+
+    The original's are: each effect would come twice.
+    """
+    if queue.batches is not None:
+        for _, number in list(queue.batches.open.up()):
+            batch = batch_of(queue, number)
+            if batch is not None:
+                queue.batches.end(batch, CANCELLED, now)
+
+
+def check_start(start: Any) -> int | None:
+    """The key of a ``start`` of ``page``.  Raises: InvalidCursor."""
+    if start is None:
+        return None
+    key = whole(start, SENT + 1, LAST) if isinstance(start, str) else None
+    if key is None:
+        raise InvalidCursor(f'{shown(start)} is no start of a list of groups; '
+                            f'use the one that came with the page before')
+    return key
+
+
+# --- what people see ---------------------------------------------------------
+
+def page(queue: JobQueue, start: int | None, limit: int
+         ) -> tuple[list[Batch], int | None]:
+    """The groups that are not over, the newest first.
+
+    Arguments: ``start``, what the call before returned, at first None.
+    Returns: those, and the ``start`` of the next call, None at the end.
+    """
+    if queue.batches is None:
+        return [], None
+    found = list(islice(queue.batches.open.down(start), limit + 1))
+    batches = (batch_of(queue, number) for _, number in found[:limit])
+    return ([batch for batch in batches if batch is not None],
+            found[limit][0] if len(found) > limit else None)
+
+
+def row(queue: JobQueue, batch: Batch, limit: int) -> dict[str, Any]:
+    """A group, in plain data; see ITaskService.getGroup."""
+    looked = batch.of
+    if batch.ends is not None:
+        ends = {**batch.ends, OPEN: 0}
+    else:
+        ends, looked, _ = counted(queue, batch, limit)
+    failed = ends[ERROR] + ends[CANCELLED] + ends[GONE]
+    state, note = batch.state, batch.stuck
+    if state == OPEN and batch.policy == STOP and failed:
+        state, note = 'stuck', (
+            f'{failed} of its jobs have failed or were cancelled: what '
+            f'follows comes when they are retried and complete')
+    elif state == BROKEN:
+        note = ('a job that had not completed is deleted: what was to follow '
+                'never comes')
+    edges = None if batch.edges is None else Edges(*batch.edges)
+    then = None
+    if edges is not None and edges.success is not None:
+        then = Link(*payload.unwrap(edges.links)[edges.success]).task
+    return {
+        'id': batch.id, 'state': 'stuck' if batch.stuck else state,
+        'policy': batch.policy, 'of': batch.of,
+        **{end: ends[end] for end in (*ENDS, OPEN)}, 'looked': looked,
+        'createdAt': batch.createdAt, 'endedAt': batch.endedAt,
+        'task': then, 'then': batch.then, 'note': note,
+        'submitter': batch.submitter}
