@@ -6,7 +6,8 @@
 it, before and after the database's part; ``chain`` the same where it claims
 the next job, too; ``group`` the commit of several jobs; ``sweep`` what removes
 claimed jobs from their lanes; ``give-back``, ``leave``, ``retire``,
-``enroll``, ``beat``.
+``enroll``, ``beat``; ``place`` what puts the follow-up of a long run into the
+lanes; ``close`` the commit that closes a group.
 """
 
 import os
@@ -21,10 +22,12 @@ from lovely.remotetask.events import JobStarted
 from lovely.remotetask.run import monitor
 from lovely.remotetask.run.chain import Chain
 from lovely.remotetask.run.executor import Executor
+from lovely.remotetask.run.followers import Followers
 from lovely.remotetask.run.group import Group
 from lovely.remotetask.run.guard import Guard
 from lovely.remotetask.run.monitor import Monitor
 from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.store import batches
 from lovely.remotetask.store.queue import JobQueue
 
 #: Inside of the two phases of a commit.
@@ -37,7 +40,8 @@ POINTS = (
     'finish-before', *PHASES, 'finish-after', 'chain-before', 'chain-after',
     'group-before', 'group-after', 'sweep-before', 'sweep-after',
     'fail-before', 'fail-after', 'give-back-before', 'give-back-after',
-    'leave-before', 'leave-after', 'retire-before', 'retire-after', 'beat')
+    'leave-before', 'leave-after', 'retire-before', 'retire-after', 'beat',
+    'place-before', 'place-after', 'close-before', 'close-after')
 
 
 class Points:
@@ -241,6 +245,24 @@ def install(points):
     def rescue(original, worker, *args):
         original(worker, *args)
         at('retire-after')
+
+    @_wrap(Followers, 'place')
+    def place(original, self, slot):
+        at('place-before')
+        original(self, slot)
+        at('place-after')
+
+    @_wrap(batches, 'close')
+    def close(original, *args):
+        added = original(*args)
+        if added:
+            at('close-before')
+        return added
+
+    @_wrap(Followers, '_close')
+    def _close(original, self, number):
+        original(self, number)
+        at('close-after')
 
     @_wrap(Worker, 'leave')
     def leave(original, self):
