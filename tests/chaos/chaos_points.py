@@ -254,15 +254,17 @@ def install(points):
 
     @_wrap(batches, 'close')
     def close(original, *args):
-        added = original(*args)
+        left, added = original(*args)
         if added:
             at('close-before')
-        return added
+        return left, added
 
     @_wrap(Followers, '_close')
-    def _close(original, self, number):
-        original(self, number)
-        at('close-after')
+    def _close(original, self, *args):
+        left = original(self, *args)
+        if left == 0:
+            at('close-after')
+        return left
 
     @_wrap(Worker, 'leave')
     def leave(original, self):

@@ -87,7 +87,7 @@ def add_group(service: TaskService, calls: Iterable[Any], then: Any,
         one.kept['member'] = batch.id, number
     batch.set_jobs([job.id for job in jobs.store_all(service, wanted)])
     if not wanted:
-        tell(service, batches.close(queue, batch.id, now) or [])
+        tell(service, batches.close(queue, batch.id, None, now)[1])
     return batch.id
 
 

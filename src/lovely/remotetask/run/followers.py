@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 # groups of those that they have ended.
 _EVERY = 0.25
 
-# At how many jobs of a group one snapshot looks.
-_LOOKS = 1000
-
 # At how many open groups a round of the monitor looks.
 _GROUPS = 10
 
@@ -67,7 +64,7 @@ class Followers:
         self._finder = finder
         # Groups of which a thread here has ended a job since the last look.
         self._ended: set[int] = set()
-        # Group -> what the latest look has found, see batches.left.
+        # Group -> how many of its jobs were left, see batches.close.
         self._left: dict[int, int] = {}
         self._looked = SYSTEM_CLOCK.monotonic()
         self._looking = threading.Lock()
@@ -138,16 +135,12 @@ class Followers:
 
     def _look_at(self, number: int) -> None:
         """Look at a group, and close it if it is over; never raises."""
+        before = self._left.get(number)
         try:
-            while (found := self._find(number)) is not None:
-                left, waits = found
-                if waits:
-                    self._remember(number, left)
-                    return
-                if left == 0:
-                    self._close(number)
-                    break
-                self._remember(number, left)
+            if db.read(self._finder.database, lambda connection: (
+                    self._waits(connection, number, before))):
+                return
+            left = self._close(number, before)
         except ServiceGone:
             return
         except Exception as error:
@@ -157,35 +150,37 @@ class Followers:
                 log.error('group %s cannot be looked at: %s', number,
                           describe(error), exc_info=error)
             return
-        self._left.pop(number, None)
         self._broken.discard(number)
-
-    def _remember(self, number: int, left: int) -> None:
+        if left == 0:
+            self._left.pop(number, None)
+            return
         if number not in self._left and len(self._left) >= _MOST:
             self._left.pop(next(iter(self._left)))
         self._left[number] = left
 
-    def _find(self, number: int) -> tuple[int, bool] | None:
-        """See batches.left; None: the group is over, or gone."""
-        def find(connection: Connection) -> tuple[int, bool] | None:
-            queue = self._finder.by_oid(connection).jobqueue
-            batch = batches.batch_of(queue, number)
-            if batch is None or batch.state != batches.OPEN:
-                return None
-            return batches.left(queue, batch, self._left.get(number), _LOOKS)
+    def _waits(self, connection: Connection, number: int, before: int | None
+               ) -> bool:
+        queue = self._finder.by_oid(connection).jobqueue
+        batch = batches.batch_of(queue, number)
+        return (batch is not None and batch.state == batches.OPEN
+                and batches.is_awaited(queue, batch, before))
 
-        return db.read(self._finder.database, find)
+    def _close(self, number: int, before: int | None) -> int:
+        """Close a group if it is over; see batches.close.
 
-    def _close(self, number: int) -> None:
+        Returns: how many of its jobs are left.
+        """
         host = self._finder.host
 
-        def close(service: TaskService) -> bool:
+        def close(service: TaskService) -> tuple[int, bool]:
             with host.running(service, None) as seen:
-                added = batches.close(
-                    seen.jobqueue, number, service.clock.now())
-                for job in added or ():
+                left, added = batches.close(
+                    seen.jobqueue, number, before, service.clock.now())
+                for job in added:
                     events.notify(events.JobAdded(seen, job))
-                return bool(added)
+                return left, bool(added)
 
-        if self._finder.write(close, 'remotetask group', moved=True):
+        left, added = self._finder.write(close, 'remotetask group', moved=True)
+        if added:
             wakeup.notify(self._finder.home)
+        return left

@@ -1,10 +1,10 @@
 """Batches: jobs that were added as a group, and what comes after all of them.
 
 A job that ends writes nothing here: a record that all jobs of a group write
-would let them conflict.  Threads look instead, from the last job to the
-first, and go on where the look before has met a job that is not over; when
-none is left, one short transaction counts them, closes the batch and adds
-what follows.  Two that close it at once write its record, and one conflicts.
+would let them conflict.  Threads look instead, at one job alone as long as
+that is not over.  Then a short transaction looks at all, and if none is left
+closes the batch and adds what follows.  Two that close it at once write its
+record, and one conflicts.
 """
 
 from __future__ import annotations
@@ -186,93 +186,96 @@ def _end_of(queue: JobQueue, batch: Batch, number: int, jobid: int
     return (str(job.status) if is_final(job.status) else OPEN), False
 
 
-def _is_awaited(queue: JobQueue, batch: Batch, number: int, jobid: int
-                ) -> bool:
-    """Does a job keep its group open?"""
-    end, deleted = _end_of(queue, batch, number, jobid)
+def _keeps_open(batch: Batch, end: str, deleted: bool) -> bool:
+    """Does a job of which _end_of says this keep its group open?"""
     if end == OPEN:
         return True
     # What has failed may be retried, and goes on then.
     return batch.policy == STOP and end != COMPLETED and not deleted
 
 
-def left(queue: JobQueue, batch: Batch, before: int | None, limit: int
-         ) -> tuple[int, bool]:
-    """How many jobs of a group may not be over, from its first one on.
+def is_awaited(queue: JobQueue, batch: Batch, before: int | None) -> bool:
+    """Does the job that the look before has met still keep a group open?
 
-    Arguments: ``before``, what the look before has found; ``limit``, at how
-    many it looks.
-    Returns: that number, 0 where nothing keeps the group open; and True if
-    the last of them does keep it open, False if the look has come no further.
-    Cost: O(1) where the job of the look before still does, else O(limit).
+    Arguments: ``before``, how many jobs of the group were left then; None:
+    all, and then it is the last one, which mostly runs last.
+    Cost: O(1).
     """
     number = batch.of if before is None else before
-    if number == 0 or _is_awaited(
-            queue, batch, number - 1, batch.job_at(number - 1)):
-        return number, number > 0
-    number -= 1
-    jobs, last = batch.jobs(), max(0, number - limit)
-    while number > last:
-        first = max(last, number - _AHEAD)
-        records.load(queue.jobs, jobs[first:number])
-        while number > first:
-            if _is_awaited(queue, batch, number - 1, jobs[number - 1]):
-                return number, True
-            number -= 1
-    return number, False
+    return number > 0 and _keeps_open(batch, *_end_of(
+        queue, batch, number - 1, batch.job_at(number - 1)))
 
 
 def counted(queue: JobQueue, batch: Batch, limit: int
-            ) -> tuple[dict[str, int], int, int]:
+            ) -> tuple[dict[str, int], int]:
     """How the jobs of a group have ended: end -> int, OPEN among them.
 
     Arguments: ``limit``, at how many it looks, from the first one on.
-    Returns: that, at how many it has looked, and how many of them are deleted
-    that had not completed.
+    Returns: that, and at how many it has looked.
     """
     ends = dict.fromkeys((*ENDS, OPEN), 0)
-    jobs, broken = batch.jobs()[:limit], 0
+    jobs = batch.jobs()[:limit]
     for first in range(0, len(jobs), _AHEAD):
         part = jobs[first:first + _AHEAD]
         records.load(queue.jobs, part)
         for number, jobid in enumerate(part, first):
-            end, deleted = _end_of(queue, batch, number, jobid)
-            ends[end] += 1
-            broken += deleted and end != COMPLETED
-    return ends, len(jobs), broken
+            ends[_end_of(queue, batch, number, jobid)[0]] += 1
+    return ends, len(jobs)
 
 
 # --- the end -----------------------------------------------------------------
 
-def close(queue: JobQueue, number: int, now: float) -> list[Job] | None:
-    """Close a group whose jobs are over, and add what follows.
+def close(queue: JobQueue, number: int, before: int | None, now: float
+          ) -> tuple[int, list[Job]]:
+    """Close a group if its jobs are over, and add what follows.
 
-    Returns: the jobs that are added; None: it is not to be closed, or was.
-    Txn: a short one of its own; writes the batch and what an add writes.
-    Cost: O(jobs of the group).
+    All jobs are looked at in this very snapshot: what a thread remembers says
+    where to begin, and decides nothing.
+    Arguments: ``before``, how many jobs were left at the look before.
+    Returns: how many are left, from the first one on, the last of which keeps
+    it open, 0: none; and the jobs that are added.
+    Txn: a short one of its own; if the group is closed, writes its batch and
+    what an add writes.
+    Cost: O(jobs of the group) where it is closed.
     """
     batch = batch_of(queue, number)
     if batch is None or batch.state != OPEN or queue.batches is None:
-        return None
-    # All of them once more, in this very snapshot: what a thread remembers of
-    # its looks decides nothing.
-    ends, _, broken = counted(queue, batch, batch.of)
-    if ends.pop(OPEN):
-        return None
-    state = DONE
-    if batch.policy == STOP and ends[COMPLETED] < batch.of:
-        if not broken:
-            return None         # they may be retried
-        state = BROKEN
-    queue.batches.end(batch, state, now)
+        return 0, []
+    ends, broken = dict.fromkeys(ENDS, 0), 0
+    for index, end, deleted in _from(
+            queue, batch, batch.of if before is None else before):
+        if _keeps_open(batch, end, deleted):
+            return index + 1, []
+        ends[end] += 1
+        broken += deleted and end != COMPLETED
+    is_broken = bool(broken) and batch.policy == STOP
+    queue.batches.end(batch, BROKEN if is_broken else DONE, now)
     batch.ends = ends
     if batch.is_deleted():
         del queue.batches.all[batch.id]
-    if state == BROKEN:
+    if is_broken:
         log.error('group %s: a job that had not completed is deleted; what '
                   'was to follow never comes', batch.id)
-        return []
-    return [] if batch.edges is None else _follow(queue, batch, now)
+        return 0, []
+    return 0, [] if batch.edges is None else _follow(queue, batch, now)
+
+
+def _from(queue: JobQueue, batch: Batch, before: int
+          ) -> Iterator[tuple[int, str, bool]]:
+    """How all jobs of a group have ended: from one backwards, then the rest.
+
+    Gives: which job, and what _end_of says of it; lazy.
+    """
+    jobs = batch.jobs()
+    for first, number in ((0, before), (before, batch.of)):
+        ahead = 1       # it may be the only one that is looked at
+        while number > first:
+            last = max(first, number - ahead)
+            records.load(queue.jobs, jobs[last:number])
+            while number > last:
+                number -= 1
+                yield number, *_end_of(queue, batch, number, jobs[number])
+            ahead = _AHEAD
 
 
 def close_here(queue: JobQueue, job: Job, now: float) -> list[Job]:
@@ -286,11 +289,10 @@ def close_here(queue: JobQueue, job: Job, now: float) -> list[Job]:
         return []
     # A mere hint: what it tells may have been rolled back.
     hints = local(batch)
-    hints.left, waits = left(queue, batch, hints.left, batch.of)
-    if waits:
+    if is_awaited(queue, batch, hints.left):
         return []
-    hints.left = None
-    return close(queue, batch.id, now) or []
+    hints.left, added = close(queue, batch.id, hints.left, now)
+    return added
 
 
 def _follow(queue: JobQueue, batch: Batch, now: float) -> list[Job]:
@@ -375,7 +377,7 @@ def row(queue: JobQueue, batch: Batch, limit: int) -> dict[str, Any]:
     if batch.ends is not None:
         ends = {**batch.ends, OPEN: 0}
     else:
-        ends, looked, _ = counted(queue, batch, limit)
+        ends, looked = counted(queue, batch, limit)
     failed = ends[ERROR] + ends[CANCELLED] + ends[GONE]
     state, note = batch.state, batch.stuck
     if state == OPEN and batch.policy == STOP and failed:
