@@ -151,7 +151,7 @@ def test_nothing_need_follow(service, run, tasks):
 
 
 def test_many_jobs_take_several_looks(service, run, tasks, monkeypatch):
-    monkeypatch.setattr('lovely.remotetask.store.batches._AHEAD', 3)
+    monkeypatch.setattr('lovely.remotetask.store.batches.AHEAD', 3)
     service.addGroup([Call('part', number, priority=number % 8 - 4)
                       for number in range(100)], THEN)
     run()

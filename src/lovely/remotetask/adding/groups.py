@@ -26,6 +26,7 @@ from lovely.remotetask.follow import Call
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.job import Job
 from lovely.remotetask.run.followers import tell
+from lovely.remotetask.store import batch_views
 from lovely.remotetask.store import batches
 from lovely.remotetask.store.batches import Batch
 from lovely.remotetask.store.batches import Batches
@@ -144,14 +145,14 @@ def list_groups(service: TaskService, start: Any, limit: int
     if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
         raise UsageError(f'limit is {shown(limit)}; give a whole number from '
                          f'1 to {MAX_PAGE}')
-    found, behind = batches.page(
-        service.jobqueue, batches.check_start(start), limit)
+    found, behind = batch_views.page(
+        service.jobqueue, batch_views.check_start(start), limit)
     return ([_shown(service, batch, _LOOKS_OF_LIST) for batch in found],
             None if behind is None else str(behind))
 
 
 def _shown(service: TaskService, batch: Batch, limit: int) -> dict[str, Any]:
-    row = batches.row(service.jobqueue, batch, limit)
+    row = batch_views.row(service.jobqueue, batch, limit)
     return {**row, 'createdAt': iso(row['createdAt']),
             'endedAt': iso(row['endedAt'])}
 

@@ -21,6 +21,7 @@ from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.store import batch_views
 from lovely.remotetask.store import batches
 from lovely.remotetask.store.following import place_held
 from lovely.remotetask.texts import describe
@@ -124,7 +125,7 @@ class Followers:
         """The open groups at which a round of the monitor is to look."""
         if queue.batches is None:
             return []
-        found, self._start = batches.page(queue, self._start, _GROUPS)
+        found, self._start = batch_views.page(queue, self._start, _GROUPS)
         return [batch.id for batch in found]
 
     def look_at(self, numbers: Iterable[int]) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from itertools import islice
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -19,13 +18,9 @@ import BTrees
 from persistent import Persistent
 
 from lovely.remotetask import payload
-from lovely.remotetask.bounds import shown
-from lovely.remotetask.bounds import whole
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import InputRejected
-from lovely.remotetask.errors import InvalidCursor
 from lovely.remotetask.fields.edges import Edges
-from lovely.remotetask.fields.edges import Link
 from lovely.remotetask.follow import STOP
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
@@ -35,8 +30,6 @@ from lovely.remotetask.store import records
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.following import make
 from lovely.remotetask.store.following import place
-from lovely.remotetask.store.lanes import LAST
-from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.store.lanes import Lanes
 from lovely.remotetask.store.local import local
 from lovely.remotetask.store.records import UnreadableJob
@@ -61,8 +54,8 @@ ENDS = (COMPLETED, ERROR, CANCELLED, GONE)
 _LETTERS = {COMPLETED: b'c', ERROR: b'e', CANCELLED: b'x'}
 _ENDS = {letter[0]: end for end, letter in _LETTERS.items()}
 
-# How many jobs of a group are loaded in one round trip.
-_AHEAD = 100
+#: How many jobs of a group are loaded in one round trip.
+AHEAD = 100
 
 # Fewer than of ready jobs: producers of groups seldom meet.
 _LANES = 4
@@ -174,7 +167,7 @@ def forget(queue: JobQueue, job: Job) -> None:
 
 # --- looking -----------------------------------------------------------------
 
-def _end_of(queue: JobQueue, batch: Batch, number: int, jobid: int
+def end_of(queue: JobQueue, batch: Batch, number: int, jobid: int
             ) -> tuple[str, bool]:
     """How a job of a group has ended, OPEN if it has not; is it deleted?"""
     job = look(queue.jobs, jobid)
@@ -187,7 +180,7 @@ def _end_of(queue: JobQueue, batch: Batch, number: int, jobid: int
 
 
 def _keeps_open(batch: Batch, end: str, deleted: bool) -> bool:
-    """Does a job of which _end_of says this keep its group open?"""
+    """Does a job of which end_of says this keep its group open?"""
     if end == OPEN:
         return True
     # What has failed may be retried, and goes on then.
@@ -202,25 +195,8 @@ def is_awaited(queue: JobQueue, batch: Batch, before: int | None) -> bool:
     Cost: O(1).
     """
     number = batch.of if before is None else before
-    return number > 0 and _keeps_open(batch, *_end_of(
+    return number > 0 and _keeps_open(batch, *end_of(
         queue, batch, number - 1, batch.job_at(number - 1)))
-
-
-def counted(queue: JobQueue, batch: Batch, limit: int
-            ) -> tuple[dict[str, int], int]:
-    """How the jobs of a group have ended: end -> int, OPEN among them.
-
-    Arguments: ``limit``, at how many it looks, from the first one on.
-    Returns: that, and at how many it has looked.
-    """
-    ends = dict.fromkeys((*ENDS, OPEN), 0)
-    jobs = batch.jobs()[:limit]
-    for first in range(0, len(jobs), _AHEAD):
-        part = jobs[first:first + _AHEAD]
-        records.load(queue.jobs, part)
-        for number, jobid in enumerate(part, first):
-            ends[_end_of(queue, batch, number, jobid)[0]] += 1
-    return ends, len(jobs)
 
 
 # --- the end -----------------------------------------------------------------
@@ -264,7 +240,7 @@ def _from(queue: JobQueue, batch: Batch, before: int
           ) -> Iterator[tuple[int, str, bool]]:
     """How all jobs of a group have ended: from one backwards, then the rest.
 
-    Gives: which job, and what _end_of says of it; lazy.
+    Gives: which job, and what end_of says of it; lazy.
     """
     jobs = batch.jobs()
     for first, number in ((0, before), (before, batch.of)):
@@ -274,8 +250,8 @@ def _from(queue: JobQueue, batch: Batch, before: int
             records.load(queue.jobs, jobs[last:number])
             while number > last:
                 number -= 1
-                yield number, *_end_of(queue, batch, number, jobs[number])
-            ahead = _AHEAD
+                yield number, *end_of(queue, batch, number, jobs[number])
+            ahead = AHEAD
 
 
 def close_here(queue: JobQueue, job: Job, now: float) -> list[Job]:
@@ -341,60 +317,3 @@ def cancel_open(queue: JobQueue, now: float) -> None:
             batch = batch_of(queue, number)
             if batch is not None:
                 queue.batches.end(batch, CANCELLED, now)
-
-
-def check_start(start: Any) -> int | None:
-    """The key of a ``start`` of ``page``.  Raises: InvalidCursor."""
-    if start is None:
-        return None
-    key = whole(start, SENT + 1, LAST) if isinstance(start, str) else None
-    if key is None:
-        raise InvalidCursor(f'{shown(start)} is no start of a list of groups; '
-                            f'use the one that came with the page before')
-    return key
-
-
-# --- what people see ---------------------------------------------------------
-
-def page(queue: JobQueue, start: int | None, limit: int
-         ) -> tuple[list[Batch], int | None]:
-    """The groups that are not over, the newest first.
-
-    Arguments: ``start``, what the call before returned, at first None.
-    Returns: those, and the ``start`` of the next call, None at the end.
-    """
-    if queue.batches is None:
-        return [], None
-    found = list(islice(queue.batches.open.down(start), limit + 1))
-    batches = (batch_of(queue, number) for _, number in found[:limit])
-    return ([batch for batch in batches if batch is not None],
-            found[limit][0] if len(found) > limit else None)
-
-
-def row(queue: JobQueue, batch: Batch, limit: int) -> dict[str, Any]:
-    """A group, in plain data; see ITaskService.getGroup."""
-    looked = batch.of
-    if batch.ends is not None:
-        ends = {**batch.ends, OPEN: 0}
-    else:
-        ends, looked = counted(queue, batch, limit)
-    failed = ends[ERROR] + ends[CANCELLED] + ends[GONE]
-    state, note = batch.state, batch.stuck
-    if state == OPEN and batch.policy == STOP and failed:
-        state, note = 'stuck', (
-            f'{failed} of its jobs have failed or were cancelled: what '
-            f'follows comes when they are retried and complete')
-    elif state == BROKEN:
-        note = ('a job that had not completed is deleted: what was to follow '
-                'never comes')
-    edges = None if batch.edges is None else Edges(*batch.edges)
-    then = None
-    if edges is not None and edges.success is not None:
-        then = Link(*payload.unwrap(edges.links)[edges.success]).task
-    return {
-        'id': batch.id, 'state': 'stuck' if batch.stuck else state,
-        'policy': batch.policy, 'of': batch.of,
-        **{end: ends[end] for end in (*ENDS, OPEN)}, 'looked': looked,
-        'createdAt': batch.createdAt, 'endedAt': batch.endedAt,
-        'task': then, 'then': batch.then, 'note': note,
-        'submitter': batch.submitter}

@@ -208,6 +208,7 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     found: Any = look(service.jobs, jobid)
     answer = _row(service, found)
     answer['errors'] = [_failure(one) for one in found.errors]
+    answer |= _others(found)
     if getattr(found, 'ends', None) is not None:
         with suppress(*UNREADABLE):
             answer['runs'] = [_run(run) for run in found.runs]
@@ -216,6 +217,16 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
         answer, found.input, keys))
     _put_payload(answer, 'output', lambda: _put(
         answer, 'output', found.output))
+    return answer
+
+
+def _others(job: Any) -> dict[str, Any]:
+    """What a job follows, what follows it, and which group it is of."""
+    answer: dict[str, Any] = {
+        'follows': job.follows, 'group': job.group, 'followUps': []}
+    # A long chain has a record of its own.
+    with suppress(*UNREADABLE):
+        answer['followUps'] = job.followUps
     return answer
 
 
