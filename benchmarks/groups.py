@@ -65,6 +65,12 @@ def timed(database, add, task):
     return time.perf_counter() - began
 
 
+def ratio(plain, group, which):
+    """The median of what each round takes more."""
+    return round(statistics.median(
+        b[which] / a[which] for a, b in zip(plain, group, strict=True)), 3)
+
+
 def measure(database, path):
     edge.write(database, lambda connection: make_service(
         connection.root(), 'tasks', TaskService))
@@ -88,10 +94,8 @@ def measure(database, path):
             found[task] = {
                 'jobs_per_second': round(JOBS / statistics.median(
                     one[0] for one in plain)),
-                'time_ratio': round(statistics.median(
-                    b[0] / a[0] for a, b in zip(plain, group)), 3),
-                'bytes_ratio': round(statistics.median(
-                    b[1] / a[1] for a, b in zip(plain, group)), 3)}
+                'time_ratio': ratio(plain, group, 0),
+                'bytes_ratio': ratio(plain, group, 1)}
     finally:
         thread.running = False
         processor._listener.wake_event.set()

@@ -241,6 +241,13 @@ def test_a_call_says_what_the_chain_does_not(service, run, tasks):
     assert tasks.told == ['comes']
 
 
+def test_the_last_call_of_a_chain_may_have_a_policy(service, run, tasks):
+    service.addChain([Call('bad', 1, policy='continue'),
+                      Call('echo', 2, policy='continue')])
+    run()
+    assert tasks.told == [2]
+
+
 def test_a_long_chain_is_stored_once(service, tasks):
     service.addChain([Call('echo', 'x' * 100)] * 2 + [
         Call('echo', RESULT) for _ in range(998)])

@@ -5,11 +5,13 @@ import threading
 
 import pytest
 import transaction
+import zope.event
 
 from lovely.remotetask.errors import GroupNotFound
 from lovely.remotetask.errors import InvalidCursor
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.events import JobAdded
 from lovely.remotetask.follow import RESULT
 from lovely.remotetask.follow import Call
 from lovely.remotetask.interfaces import SYSTEM
@@ -390,7 +392,7 @@ def test_the_monitor_finds_what_a_killed_thread_has_not_looked_at(
     assert len(service.jobs) == 25
     for _ in range(3):
         # Each round looks at ten of them.
-        followers.look_at(followers.open(service.jobqueue))
+        followers.look_at(followers.over(service.jobqueue))
     transaction.begin()
     assert {service.getGroup(group)['state'] for group in groups} == {'done'}
 
@@ -434,6 +436,45 @@ def test_a_group_that_cannot_be_read_keeps_no_other_open(
     followers.look_at([bad])
     transaction.begin()
     assert service.getGroup(bad)['state'] == 'done'
+
+
+def test_a_subscriber_that_fails_keeps_no_group_open(
+        application, service, tasks, log):
+    def fails(event):
+        if isinstance(event, JobAdded) and event.job.after is not None:
+            raise RuntimeError('by a subscriber')
+
+    group = service.addGroup(parts(1), THEN)
+    transaction.commit()
+    zope.event.subscribers.append(fails)
+    try:
+        processor = SimpleProcessor(application.db, ['tasks'])
+        while processor.processNext():
+            pass
+        transaction.begin()
+        assert service.getGroup(group)['state'] == 'open'
+        processor.worker.executor.followers.look_at([group])
+    finally:
+        zope.event.subscribers.remove(fails)
+    transaction.begin()
+    assert service.getGroup(group)['state'] == 'done'
+
+
+def test_a_stuck_group_costs_an_idle_worker_no_transaction(
+        application, service, tasks, monkeypatch):
+    group = service.addGroup(['bad', *parts(3)], THEN)
+    transaction.commit()
+    processor = SimpleProcessor(application.db, ['tasks'])
+    while processor.processNext():
+        pass
+    transaction.begin()
+    followers = processor.worker.executor.followers
+    assert service.getGroup(group)['state'] == 'stuck'
+    assert followers.over(service.jobqueue) == []
+    tasks.fails = False
+    service.retryJob(service.getGroup(group)['jobs'][0])
+    service.processNext()
+    assert service.getGroup(group)['state'] == 'done'
 
 
 # --- cancel, copy, list ------------------------------------------------------

@@ -61,6 +61,9 @@ def add_chain(service: TaskService, calls: Iterable[Any], policy: Any) -> int:
                     f'the chain is to follow it: leave one of them out')
             call = replace(call, onSuccess=behind,
                            policy=call.policy or policy)
+        elif call.onSuccess is None:
+            # Nothing follows the last one that could stop.
+            call = replace(call, policy=None)
         behind = call
     assert behind is not None
     following.check_call(behind)

@@ -12,10 +12,13 @@ import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from transaction.interfaces import TransientError
+
 from lovely.remotetask import events
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.losses import is_of_storage
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.run.finder import Finder
     from lovely.remotetask.service import TaskService
+    from lovely.remotetask.store.batches import Batch
     from lovely.remotetask.store.queue import JobQueue
 
 # How often (seconds) a process whose threads have jobs to run looks at the
@@ -121,18 +125,40 @@ class Followers:
             if not idle:
                 return
 
-    def open(self, queue: JobQueue) -> list[int]:
-        """The open groups at which a round of the monitor is to look."""
+    def over(self, queue: JobQueue) -> list[int]:
+        """The groups that may be over, among some of the open ones.
+
+        Each call looks at others, in the snapshot of its caller.
+        Cost: O(1).
+        """
         if queue.batches is None:
             return []
         found, self._start = batch_views.page(queue, self._start, _GROUPS)
-        return [batch.id for batch in found]
+        return [batch.id for batch in found if self._may_be_over(queue, batch)]
+
+    def _may_be_over(self, queue: JobQueue, batch: Batch) -> bool:
+        try:
+            return not batches.is_awaited(
+                queue, batch, self._left.get(batch.id))
+        except Exception as error:
+            self._log(batch.id, error)
+            return False
 
     def look_at(self, numbers: Iterable[int]) -> None:
         """Look at these groups; never raises."""
         for number in numbers:
             with self._looking:
                 self._look_at(number)
+
+    def _log(self, number: int, error: Exception) -> None:
+        """Log why a group cannot be looked at, once; a later look may."""
+        if is_of_storage(error, None) or isinstance(error, TransientError):
+            # The loop of the worker meets the same fault, and logs it.
+            trace.debug('group %s: the database does not answer', number)
+        elif number not in self._broken:
+            self._broken.add(number)
+            log.error('group %s cannot be looked at: %s', number,
+                      describe(error), exc_info=error)
 
     def _look_at(self, number: int) -> None:
         """Look at a group, and close it if it is over; never raises."""
@@ -146,10 +172,7 @@ class Followers:
             return
         except Exception as error:
             # The monitor tries it again.
-            if number not in self._broken:
-                self._broken.add(number)
-                log.error('group %s cannot be looked at: %s', number,
-                          describe(error), exc_info=error)
+            self._log(number, error)
             return
         self._broken.discard(number)
         if left == 0:
@@ -172,12 +195,14 @@ class Followers:
         Returns: how many of its jobs are left.
         """
         host = self._finder.host
+        # A subscriber that fails must not keep a group open for ever.
+        telling = number not in self._broken
 
         def close(service: TaskService) -> tuple[int, bool]:
             with host.running(service, None) as seen:
                 left, added = batches.close(
                     seen.jobqueue, number, before, service.clock.now())
-                for job in added:
+                for job in added if telling else ():
                     events.notify(events.JobAdded(seen, job))
                 return left, bool(added)
 

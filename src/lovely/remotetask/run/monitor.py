@@ -314,9 +314,9 @@ class Monitor:
 
     def _see(self, worker: Worker, service: TaskService
              ) -> tuple[tuple[list[str], list[int], list[int]], list[int]]:
-        """Who and what is to be rescued, and which groups are open."""
+        """Who and what is to be rescued, and which groups may be over."""
         return (self._find(worker, service),
-                worker.executor.followers.open(service.jobqueue))
+                worker.executor.followers.over(service.jobqueue))
 
     def _find(self, worker: Worker, service: TaskService
               ) -> tuple[list[str], list[int], list[int]]:
