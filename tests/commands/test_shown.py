@@ -13,6 +13,7 @@ from ZODB.FileStorage import FileStorage
 from lovely.remotetask.commands import CommandTask
 from lovely.remotetask.context import Told
 from lovely.remotetask.job import Job
+from lovely.remotetask.run.flow import Flow
 from lovely.remotetask.service import make_service
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import TaskError
@@ -192,7 +193,7 @@ def test_show_tells_how_far_a_job_has_come(database, register):
         queue = service.jobqueue
         queue.enroll('loop:here:1:x', (), beats=True)
         token = ('loop:here:1:x', queue.take_slot('loop:here:1:x'), 1)
-        queue.claim_next(iter([token, token]), service.clock.now())
+        queue.claim_next(iter([token, token]), service.clock.now(), Flow())
         queue.note_progress(token, Told(1041, 12000, 'page\n41', 0.0))
 
     jobs = []

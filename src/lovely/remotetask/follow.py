@@ -49,12 +49,12 @@ class Call:
     RESULT may stand.  It is copied when the call is given to a service: what
     is changed later does not count.
     ``priority`` (int): None takes that of the job before; ``delay``, seconds
-    that it waits when its turn has come; ``onSuccess``, ``onFailure``: what
-    follows it in turn, each a Call, the name of a task or a decorated
-    function; ``policy``, what becomes of ``onSuccess`` when this one fails for
-    good: ``'stop'``, it waits until a retry has completed, or
-    ``'continue'``, it comes with None for RESULT.  None is what the chain
-    says, else ``'stop'``.
+    that it waits when its turn has come; ``queue``, ``concurrencyKey``, as
+    ``add`` takes them; ``onSuccess``, ``onFailure``: what follows it in turn,
+    each a Call, the name of a task or a decorated function; ``policy``, what
+    becomes of ``onSuccess`` when this one fails for good: ``'stop'``, it waits
+    until a retry has completed, or ``'continue'``, it comes with None for
+    RESULT.  None is what the chain says, else ``'stop'``.
     """
 
     task: str | Callable[..., Any]
@@ -64,6 +64,8 @@ class Call:
     onSuccess: Any = None
     onFailure: Any = None
     policy: str | None = None
+    queue: str | None = None
+    concurrencyKey: str | None = None
 
     def __repr__(self) -> str:
         # What follows may be a thousand calls deep.

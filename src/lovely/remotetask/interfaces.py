@@ -58,6 +58,9 @@ NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
 #: What ``add`` may do about another job with its key: see ``onDuplicate``.
 ON_DUPLICATE = ('keep', 'any', 'replace', 'error')
 #: The same of ``addCronJob``.
+#: How long a job has its unique key, for an add with that key.
+KEY_UNTIL = ('ended', 'started')
+
 ON_DUPLICATE_CRON = ('keep', 'update', 'error')
 
 #: The largest number of jobs in one page of ``listJobs``.
@@ -115,6 +118,18 @@ class ITaskOptions(Interface):
         'names by then is noted with each job that is added.  It hides '
         'nothing else: a result, a progress and the errors of a task show '
         'what the task has put into them.')
+    limit = Attribute(
+        'How many jobs of this task run at once, in all workers together: a '
+        'whole number from 1 on; None: any number.')
+    rate = Attribute(
+        'How many jobs of this task begin in a span of time: ``(number, '
+        'seconds)``; None: any number.')
+    keyLimit = Attribute(
+        'How many jobs of this task with the same concurrencyKey run at once; '
+        'None: one.')
+    queue = Attribute(
+        'The name of the queue for jobs of this task that name none: 1 to 64 '
+        'ASCII letters, digits, "-" and "_"; None: ``default``.')
     on_error = Attribute(
         '``on_error(context, error)``, or None: called after each attempt '
         'that failed, in the transaction that stores the failure.  '
@@ -395,7 +410,8 @@ class ITaskService(IContained):
 
     def add(task, input=None, startLater=False, jobClass=None, *,
             priority=0, delay=None, runAt=None, key=None,
-            onDuplicate='keep', runAs=None, onSuccess=None, onFailure=None):
+            onDuplicate='keep', runAs=None, concurrencyKey=None,
+            queue=None, keyUntil='ended', onSuccess=None, onFailure=None):
         """Add a job; it runs once your transaction has committed.
 
         Arguments: ``task`` (str), the name of a task, or the function that
@@ -415,12 +431,18 @@ class ITaskService(IContained):
         the key, and with its run a schedule ends; ``'error'``; ``runAs``
         (str), the principal as whom the job runs: None, the one who acts now;
         SYSTEM; or another one, as the host writes its principals;
-        ``onSuccess``, ``onFailure``: what follows the job once it is
-        completed, or has failed for good, each a ``follow.Call``, the name of
-        a task or a decorated function.  It is added in the commit that ends
-        the job, for the submitter of the job, and not where that is cancelled.
-        A retry that completes is followed by ``onSuccess``; each final failure
-        by ``onFailure``.
+        ``concurrencyKey`` (str, 1 to 200 characters): jobs with the same one
+        run one after another, in the order in which they were added; or as
+        many at once as the ``keyLimit`` of the task says; ``queue`` (str), the
+        name of the queue, None: that of the task, or ``default``; a queue is
+        made at its first job; ``keyUntil``: ``'started'``: a job that runs
+        already keeps no key from this add: for work that has to be done once
+        more after each change; ``onSuccess``, ``onFailure``: what follows the
+        job once it is completed, or has failed for good, each a
+        ``follow.Call``, the name of a task or a decorated function.  It is
+        added in the commit that ends the job, for the submitter of the job,
+        and not where that is cancelled.  A retry that completes is followed by
+        ``onSuccess``; each final failure by ``onFailure``.
         Returns: the job's id (int); with ``'keep'`` or ``'any'`` that of the
         other one.
         Raises: ValueError('Task does not exist'); InputRejected with the
@@ -443,13 +465,17 @@ class ITaskService(IContained):
 
     def addMany(task, inputs, startLater=False, jobClass=None, *,
                 priority=0, delay=None, runAt=None, runAs=None,
-                onSuccess=None, onFailure=None):
+                concurrencyKey=None, queue=None, keys=None,
+                onDuplicate='keep', keyUntil='ended', onSuccess=None,
+                onFailure=None):
         """Add a job for each input; they run in the order of the inputs.
 
-        Arguments: ``inputs``, an iterable; the others as ``add``, for all
-        jobs alike: each of them is followed by what follows.  ``addGroup``
-        adds what comes after all of them.
-        Returns: the ids, a list of int in the order of the inputs.
+        Arguments: ``inputs``, an iterable; ``keys``, an iterable with a unique
+        key for each of them, or None; the others as ``add``, for all jobs
+        alike: each of them is followed by what follows.  ``addGroup`` adds
+        what comes after all of them.
+        Returns: the ids, a list of int in the order of the inputs; of a key
+        that another job keeps that one's.
         Raises: as ``add``; InputRejected names all inputs that are refused,
         by their ``indexes`` (list of int).  Nothing is stored then.
         Txn: joins the caller's, all or nothing.
@@ -461,7 +487,8 @@ class ITaskService(IContained):
                    every=None, at=None, timezone='UTC', missed='once',
                    atMost=None, deadline=None, overlap='skip', priority=0,
                    key=None, onDuplicate='keep', runAs=None, enabled=True,
-                   onSuccess=None, onFailure=None):
+                   concurrencyKey=None, queue=None, onSuccess=None,
+                   onFailure=None):
         """Add a job that runs at given times, or once after ``delay``.
 
         Arguments: tuples of int as ICronJob says, or one of ``cron``,
@@ -476,7 +503,8 @@ class ITaskService(IContained):
         a delay amid a run, which that run fulfils; ``'error'``; ``runAs`` as
         ``add``; ``enabled`` (bool), False: it does not run until
         ``resumeCronJob``.  An update leaves it as it is: an operator may have
-        paused the schedule; ``onSuccess``, ``onFailure`` as ``add``: each run
+        paused the schedule; ``concurrencyKey``,
+        ``queue`` as ``add``; ``onSuccess``, ``onFailure`` as ``add``: each run
         is followed by them.
         Returns: the job's id (int), or that of the other one.
         Raises: ValueError('Task does not exist'); InvalidSchedule for times
@@ -742,25 +770,73 @@ class ITaskService(IContained):
         Txn: the caller commits.
         """
 
-    def pause(reason=None):
+    def pause(reason=None, *, queue=None, resumeAt=None):
         """Let the workers start no further job.
 
-        ``stats()`` tells who has paused the queue, when and why.
-        Arguments: ``reason`` (str, 1 to 200 characters), or None.  Of a queue
-        that is paused already, a reason takes the place of what was noted.
-        Raises: UsageError for any other reason; nothing is stored then.
+        ``stats()`` tells who has paused them, when, why and until when.
+        Arguments: ``reason`` (str, 1 to 200 characters), or None; ``queue``
+        (str), the name of the one that rests, None: all; ``resumeAt`` (aware
+        datetime), when jobs are started again, None: by ``resume`` alone.
+        Where they rest already, a reason or a moment takes the place of what
+        was noted.
+        Raises: UsageError for any other reason, for a queue that there is not,
+        and for a moment that is not to come; nothing is stored then.
         Txn: the caller commits.
         """
 
-    def resume(*, keepJobs=False):
+    def resume(*, keepJobs=False, queue=None):
         """Undo ``pause``; let a copy or an import run jobs.
+
+        What was paused for one queue stays paused when all are resumed.
 
         Arguments: ``keepJobs`` (bool), for a service that ``importFile`` of a
         ZODB connection has brought: True keeps the jobs that were not over
         when it was exported; False cancels them, for the original runs them.
-        Where the copy was settled when it was made, it changes nothing.
+        Where the copy was settled when it was made, it changes nothing;
+        ``queue`` (str), the name of the one that was paused, None: all.
+        Raises: UsageError for a queue that there is not.
         Txn: the caller commits.
         Cost: flat; of such a service once O(jobs that are not over).
+        """
+
+    def listQueues():
+        """The queues of this service.
+
+        Returns: a list of dicts, ``default`` first: ``name`` (str); ``ready``
+        (int), how many jobs wait for a thread; ``paused`` and the like as
+        ``stats()`` has them, of this queue alone.
+        Cost: O(lanes of all queues).
+        """
+
+    def setLimit(task=None, *, key=None, limit=None, rate=None):
+        """Limit how many jobs of a task, or with a concurrencyKey, run.
+
+        It takes the place of what the code says, at once and in all workers.
+        Arguments: ``task``, as ``add`` takes it, or ``key`` (str, 1 to 200
+        characters); ``limit`` (int, from 1 on), how many run at once, and
+        ``rate`` (number, seconds), how many begin in each span of that length;
+        None: any number.
+        Raises: UsageError for what is no such number, and for both or none of
+        task and key; nothing is stored then.
+        Txn: the caller commits.
+        """
+
+    def unsetLimit(task=None, *, key=None):
+        """Let the code decide again: undo ``setLimit``.
+
+        Arguments, Raises, Txn: as ``setLimit``.
+        """
+
+    def listLimits():
+        """The limits that hold, as this process knows the tasks.
+
+        Returns: a list of dicts: ``kind``, ``task`` or ``key``; ``name``;
+        ``limit`` (int) and ``rate`` ([number, seconds]), or None; ``set``
+        (bool), by ``setLimit``, and not by the code; ``running`` (int);
+        ``waiting`` (int, at most 1,000), how many jobs it keeps back.  Of the
+        keys without a limit of their own those are listed for which jobs wait,
+        at most 100.
+        Cost: O(limits, and the jobs that run under them).
         """
 
     def stats():
@@ -778,9 +854,10 @@ class ITaskService(IContained):
         that have been cleaned: they never fall (direct runs of schedules do
         not count); ``workers`` (int);
         ``paused`` (bool); ``pausedBy``, the principal as the host writes it
-        (str), ``pausedAt`` (ISO 8601) and ``pauseReason`` (str), each None
-        where it is not known; ``reruns``, name of a task -> how often its jobs
-        ran again because of a conflict, in the workers that are there now.
+        (str), ``pausedAt``, ``resumeAt`` (ISO 8601) and ``pauseReason`` (str),
+        each None where it is not known; ``reruns``, name of a task -> how
+        often its jobs ran again because of a conflict, in the workers that
+        are there now.
         Cost: flat.
         """
 

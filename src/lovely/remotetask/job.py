@@ -97,6 +97,10 @@ class Job(Following, OwnAnnotations, Persistent):
     stops = 0           # how often in a row its worker was stopped in order
     # its unique key
     key = None          # type: str | None
+    # jobs with the same one run one after another: see gates
+    concurrencyKey = None       # type: str | None
+    # the name of its queue; None: the default one
+    queue = None        # type: str | None
     # the id of the schedule that has added it
     schedule = None     # type: int | None
     # the principal as whom it runs: a text that the host understands

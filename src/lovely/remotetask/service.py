@@ -22,6 +22,7 @@ from lovely.remotetask import processor
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.options import Options
+from lovely.remotetask.adding.verbs import FlowVerbs
 from lovely.remotetask.adding.verbs import FollowVerbs
 from lovely.remotetask.adding.verbs import ScheduleVerbs
 from lovely.remotetask.bounds import MOMENT
@@ -66,7 +67,8 @@ __all__ = ['TaskService', 'make_service', 'bootStrapSubscriber',
 
 # mypy-zope knows no IContained: zope.location ships no types.
 @implementer(ITaskService)  # type: ignore[misc]
-class TaskService(ScheduleVerbs, FollowVerbs, OwnAnnotations, Persistent):
+class TaskService(ScheduleVerbs, FlowVerbs, FollowVerbs, OwnAnnotations,
+                  Persistent):
     """See ITaskService
 
     Attributes beyond the interface: ``jobqueue``, the JobQueue behind
@@ -141,28 +143,33 @@ class TaskService(ScheduleVerbs, FollowVerbs, OwnAnnotations, Persistent):
             jobClass: Callable[..., Any] | None = None, *, priority: int = 0,
             delay: float | None = None, runAt: datetime | None = None,
             key: str | None = None, onDuplicate: str = 'keep',
-            runAs: str | None = None, onSuccess: Any = None,
-            onFailure: Any = None) -> int:
+            runAs: str | None = None,
+            concurrencyKey: str | None = None,
+            queue: str | None = None, keyUntil: str = 'ended',
+            onSuccess: Any = None, onFailure: Any = None) -> int:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_one(
             self, task, input, jobClass or Job, place,
-            Options(priority, key, onDuplicate, runAs, onSuccess=onSuccess,
-                    onFailure=onFailure))
+            Options(priority, key, onDuplicate, runAs, concurrencyKey, queue,
+                    keyUntil, onSuccess, onFailure))
 
     def addMany(self, task: str | Callable[..., Any], inputs: Iterable[Any],
                 startLater: bool = False,
                 jobClass: Callable[..., Any] | None = None, *,
                 priority: int = 0, delay: float | None = None,
                 runAt: datetime | None = None,
-                runAs: str | None = None, onSuccess: Any = None,
-                onFailure: Any = None) -> list[int]:
+                runAs: str | None = None,
+                concurrencyKey: str | None = None,
+                queue: str | None = None, keys: Iterable[str] | None = None,
+                onDuplicate: str = 'keep', keyUntil: str = 'ended',
+                onSuccess: Any = None, onFailure: Any = None) -> list[int]:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_many(self, task, inputs, jobClass or Job, place,
-                             Options(priority, runAs=runAs,
-                                     onSuccess=onSuccess,
-                                     onFailure=onFailure))
+                             Options(priority, keys, onDuplicate, runAs,
+                                     concurrencyKey, queue, keyUntil,
+                                     onSuccess, onFailure))
 
     # -- change ---------------------------------------------------------------
 
@@ -210,13 +217,6 @@ class TaskService(ScheduleVerbs, FollowVerbs, OwnAnnotations, Persistent):
         """See ITaskService"""
         jobs.retry(self, self._job(jobid))
 
-    def pause(self, reason: str | None = None) -> None:
-        """See ITaskService"""
-        steering.pause(self, reason)
-
-    def resume(self, *, keepJobs: bool = False) -> None:
-        """See ITaskService"""
-        steering.resume(self, keepJobs)
 
     # -- look -----------------------------------------------------------------
 

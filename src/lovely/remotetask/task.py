@@ -26,21 +26,19 @@ from zope.schema import getFieldsInOrder
 from zope.schema.fieldproperty import FieldProperty
 from zope.schema.interfaces import IField
 
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.declaring import venusian
 from lovely.remotetask.declaring.decorated import TaskFunction
 from lovely.remotetask.declaring.decorated import WholeTaskFunction
 from lovely.remotetask.declaring.decorated import mark
 from lovely.remotetask.declaring.decorated import marks
+from lovely.remotetask.declaring.options import set_options
+from lovely.remotetask.declaring.options import shown_keys
+from lovely.remotetask.declaring.options import task_option
 from lovely.remotetask.declaring.signatures import Signature
 from lovely.remotetask.declaring.signatures import signature_of
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import TaskError
-from lovely.remotetask.errors import UsageError
-from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.interfaces import ITask
-from lovely.remotetask.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -52,32 +50,6 @@ _R = TypeVar('_R')
 __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
            'scan', 'marks', 'task_option', 'shown_keys', 'set_options',
            'check_against', 'parameters', 'misfits']
-
-#: The options of a task that sets none: see ITaskOptions.
-_DEFAULTS: dict[str, Any] = {
-    'retry': None, 'timeout': None, 'groupable': False, 'remote': None,
-    'on_error': None, 'show': None}
-
-
-def task_option(task: Any, name: str) -> Any:
-    """An option of a task: the one place that knows the defaults.
-
-    Arguments: ``task`` (ITask, or None for one that is missing); ``name``, a
-    name of ITaskOptions.
-    """
-    return getattr(task, name, _DEFAULTS[name])
-
-
-def shown_keys(task: Any) -> tuple[str, ...] | None:
-    """The keys of a task's inputs that may be shown; None: all of it.
-
-    Arguments: ``task`` (ITask, or None for one that is missing).
-    """
-    show = task_option(task, 'show')
-    # Classes of applications may have an attribute of this name, too.
-    if not _is_shown(show) or show is True:
-        return None
-    return tuple(show or ())
 
 
 @implementer(ITask)
@@ -183,71 +155,6 @@ def misfits(task: Any, input: Any) -> list[str]:
     return [] if signature is None else signature.violations(
         input, quotes=shown_keys(task) is None)
 
-
-def set_options(made: Any, options: dict[str, Any]) -> None:
-    """Give a task options, all of them or none.
-
-    Arguments: ``options``, names and values of ITaskOptions; ``inputSchema``
-    and ``outputSchema`` count as such.
-    Raises: TypeError for a name or value that cannot be one.
-    """
-    if 'limit' in options:
-        # Nothing enforces it yet: four threads would run four at once.
-        raise TypeError(
-            'the task option limit does not exist yet: leave it out, and '
-            'bound how many jobs run at once by the threads of the workers')
-    unknown = set(options) - {*_CHECKS, 'inputSchema', 'outputSchema'}
-    if unknown:
-        raise TypeError(
-            f'unknown task option {", ".join(sorted(unknown))}; there are '
-            f'{", ".join(sorted(_CHECKS))}, inputSchema and outputSchema')
-    if type(options.get('retry')) is int:
-        try:
-            options = {**options, 'retry': RetryPolicy(options['retry'])}
-        except UsageError as error:
-            raise TypeError(f'the task option retry: {error}') from error
-    for name, value in options.items():
-        allowed, wanted = _CHECKS.get(name, (_is_schema, _SCHEMA))
-        if value is not None and not allowed(value):
-            raise TypeError(
-                f'the task option {name} is {shown(value)}; it must be '
-                f'{wanted}, or None')
-    for name, value in options.items():
-        # A list may be changed by its owner afterwards.
-        setattr(made, name, tuple(value) if isinstance(
-            value, list | set | frozenset) else value)
-
-
-def _is_schema(value: Any) -> bool:
-    return IField.providedBy(value) or IInterface.providedBy(value)
-
-
-def _is_number(value: Any) -> bool:
-    return is_seconds(value) and value > 0
-
-
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_shown(value: Any) -> bool:
-    return _is_flag(value) or (
-        isinstance(value, list | tuple | set | frozenset)
-        and all(isinstance(name, str) for name in value))
-
-
-_SCHEMA = 'a zope.schema field or an interface'
-
-# None means the default: see task_option.
-_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    'retry': (IRetryPolicy.providedBy, 'a number of retries, or an '
-              'IRetryPolicy'),
-    'timeout': (_is_number, 'a number of seconds'),
-    'groupable': (_is_flag, 'True or False'),
-    'remote': (_is_flag, 'True or False'),
-    'on_error': (callable, 'a function on_error(context, error)'),
-    'show': (_is_shown, 'True, False, or a list of the keys that are shown'),
-}
 
 @overload
 def task(name: Callable[[Any, int, _I], _R], /

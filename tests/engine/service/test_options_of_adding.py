@@ -47,6 +47,9 @@ ARGUMENTS = {
     'runAs': (SYSTEM, lambda job: job.submitter == SYSTEM),
     'onSuccess': ('other', lambda job: 'success' in followed(job)),
     'onFailure': ('other', lambda job: 'failure' in followed(job)),
+    'concurrencyKey': ('one', lambda job: job.concurrencyKey == 'one'),
+    'keys': (['mine'], lambda job: job.key == 'mine'),
+    'queue': ('slow', lambda job: job.queue == 'slow'),
     'enabled': (False, lambda job: not getattr(job, 'enabled', True)),
     'minute': ((5,), calls_at(300)),
     'hour': ((3,), calls_at(3 * 3600)),
@@ -88,7 +91,8 @@ def arguments():
         names = list(inspect.signature(
             getattr(TaskService, method)).parameters)
         for name in names[1:]:
-            if name != 'onDuplicate':
+            # See test_unique_keys.
+            if name not in ('onDuplicate', 'keyUntil'):
                 yield method, name
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from lovely.remotetask import payload
 from lovely.remotetask.adding import checks
-from lovely.remotetask.adding.options import check_priority
+from lovely.remotetask.adding.options import Options
+from lovely.remotetask.adding.options import check_options
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import InputRejected
@@ -166,7 +167,11 @@ class _Links:
                  ) -> Link:
         service = self._service
         name, task = checks.check_task(service, call.task)
-        check_call(call)
+        kept = kept_of(service, task, call)
+        if call.priority is None:
+            del kept['priority']
+        # It runs for the submitter of the job before.
+        del kept['submitter']
         jar, host = caller.jar_of(service), service.host
         blank, holds = filled(call.input, None)
         if holds:
@@ -185,8 +190,8 @@ class _Links:
         self.size += (min(size, payload.INLINE_BYTES) + _LINK_BYTES
                       + len(name))
         return Link(
-            name, payload.wrap(payload.copied(stored), size), call.priority,
-            call.delay, shown_keys(task), success, failure,
+            name, payload.wrap(payload.copied(stored), size),
+            {**kept, 'shows': shown_keys(task)}, call.delay, success, failure,
             call.policy or STOP)
 
 
@@ -198,11 +203,22 @@ def _short(place: str) -> str:
     return f'{names[-1]} of call {len(names) - 1} behind the first'
 
 
-def check_call(call: Call) -> None:
-    """Raise UsageError, InvalidSchedule for numbers that cannot be."""
-    if call.priority is not None:
-        check_priority(call.priority)
+def options_of(call: Call) -> Options:
+    """What ``add`` would be asked for, for a job of this call."""
+    return Options(
+        0 if call.priority is None else call.priority,
+        concurrencyKey=call.concurrencyKey, queue=call.queue,
+        onSuccess=call.onSuccess, onFailure=call.onFailure,
+        policy=call.policy)
+
+
+def kept_of(service: TaskService, task: Any, call: Call) -> dict[str, Any]:
+    """The attributes of the job of a call, as ``put`` takes them.
+
+    Raises: UsageError, InvalidSchedule for what cannot be.
+    """
     if call.delay is not None:
         check_delay(call.delay)
     if call.policy is not None:
         check_policy(call.policy)
+    return check_options(service, task, options_of(call))

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 
 from lovely.remotetask import events
 from lovely.remotetask.adding import checks
 from lovely.remotetask.adding import following
 from lovely.remotetask.adding import jobs
-from lovely.remotetask.adding.options import Options
 from lovely.remotetask.adding.options import find_submitter
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
@@ -66,12 +66,26 @@ def add_chain(service: TaskService, calls: Iterable[Any], policy: Any) -> int:
             call = replace(call, policy=None)
         behind = call
     assert behind is not None
-    following.check_call(behind)
     return jobs.add_one(
         service, behind.task, behind.input, Job,
         jobs.placer(False, behind.delay, None, service.clock.now),
-        Options(priority=behind.priority or 0, onSuccess=behind.onSuccess,
-                onFailure=behind.onFailure, policy=behind.policy))
+        following.options_of(behind))
+
+
+class _Wanted(NamedTuple):
+    """A job that is to be added, once it was checked.
+
+    Attributes: ``stored``, ``size``, see check_input; ``place``, see placer;
+    ``kept``, further attributes, as ``put`` takes them.
+    """
+
+    name: str
+    task: Any
+    input: Any
+    stored: Any
+    size: int
+    place: jobs.Placer
+    kept: dict[str, Any]
 
 
 def add_group(service: TaskService, calls: Iterable[Any], then: Any,
@@ -87,9 +101,15 @@ def add_group(service: TaskService, calls: Iterable[Any], then: Any,
     if queue.batches is None:
         queue.batches = Batches()
     batch = queue.batches.add(len(wanted), policy, edges, submitter, now)
+    added = []
     for number, one in enumerate(wanted):
-        one.kept['member'] = batch.id, number
-    batch.set_jobs([job.id for job in jobs.store_all(service, wanted)])
+        job = jobs.make_job(
+            service, Job, one.name, one.task, one.stored, one.size,
+            {**one.kept, 'member': (batch.id, number)})
+        one.place(queue, job, number)
+        added.append(jobs.Added(job, one.task, one.stored, one.input))
+    jobs.tell_all(service, added)
+    batch.set_jobs([one.job.id for one in added])
     if not wanted:
         tell(service, batches.close(queue, batch.id, None, now)[1])
     return batch.id
@@ -110,12 +130,12 @@ def _calls(given: Any) -> list[Call]:
 
 
 def _wanted(service: TaskService, call: Call, number: int,
-            submitter: str | None) -> jobs.Wanted:
+            submitter: str | None) -> _Wanted:
     try:
         name, task = checks.check_task(service, call.task)
-        following.check_call(call)
-        edges = following.edges_of(
-            service, call.onSuccess, call.onFailure, call.policy)
+        kept = {**following.kept_of(service, task, call),
+                'submitter': submitter}
+        jobs.follow(service, following.options_of(call), kept)
         stored, size = checks.check_input(
             task, name, call.input, caller.jar_of(service), service.host)
         place = jobs.placer(False, call.delay, None, service.clock.now)
@@ -123,9 +143,7 @@ def _wanted(service: TaskService, call: Call, number: int,
         error.add_note(f'this is about calls[{number}], task '
                        f'{shown(call.task)}')
         raise
-    return jobs.Wanted(name, task, call.input, stored, size, place, {
-        'priority': call.priority or None, 'submitter': submitter,
-        'edges': edges})
+    return _Wanted(name, task, call.input, stored, size, place, kept)
 
 
 def _batch(service: TaskService, number: Any) -> Batch:

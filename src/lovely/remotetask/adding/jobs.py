@@ -17,6 +17,9 @@ from lovely.remotetask.adding.checks import check_input
 from lovely.remotetask.adding.checks import check_inputs
 from lovely.remotetask.adding.checks import check_task
 from lovely.remotetask.adding.checks import violations_of
+from lovely.remotetask.adding.keys import check_keys
+from lovely.remotetask.adding.keys import find_holder
+from lovely.remotetask.adding.keys import take_key
 from lovely.remotetask.adding.options import Options
 from lovely.remotetask.adding.options import check_options
 from lovely.remotetask.bounds import MOMENT
@@ -26,13 +29,10 @@ from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
-from lovely.remotetask.interfaces import ON_DUPLICATE
-from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.schedule.rule import check_delay
 from lovely.remotetask.store.states import is_final
-from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.task import parameters
 from lovely.remotetask.task import shown_keys
 
@@ -65,14 +65,17 @@ def _shelve(queue: JobQueue, job: Job, number: int) -> None:
     queue.shelve(job)
 
 
-def _check_moment(runAt: Any) -> float:
-    """The seconds since 1970 of a runAt.  Raises: UsageError."""
-    if not isinstance(runAt, datetime) or runAt.tzinfo is None:
-        raise UsageError(f'runAt is {shown(runAt)}; give an aware datetime, '
+def check_moment(value: Any, name: str) -> float:
+    """The seconds since 1970 of an argument of this name.
+
+    Raises: UsageError for what is no aware datetime.
+    """
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise UsageError(f'{name} is {shown(value)}; give an aware datetime, '
                          f'one with a time zone')
-    when = seconds_of(runAt)
+    when = seconds_of(value)
     if when is None:
-        raise UsageError(f'runAt is {shown(runAt)}; give {MOMENT}')
+        raise UsageError(f'{name} is {shown(value)}; give {MOMENT}')
     return when
 
 
@@ -94,7 +97,7 @@ def placer(startLater: bool, delay: float | None, runAt: datetime | None,
         return _shelve
     # Jobs of equal moments run in any order, and those of one call must not.
     if runAt is not None:
-        when = _check_moment(runAt)
+        when = check_moment(runAt, 'runAt')
         return lambda queue, job, number: queue.schedule_at(
             job, when + number * APART)
     check_delay(delay)
@@ -117,23 +120,20 @@ def add_one(service: TaskService, given: Any, input: Any,
     input)``, the factory; ``place``, see placer.
     """
     name, task = check_task(service, given)
-    jar, key, onDuplicate = (
-        caller.jar_of(service), options.key, options.onDuplicate)
-    kept = check_options(service, options)
+    jar, key = caller.jar_of(service), options.key
+    kept = check_options(service, task, options)
     follow(service, options, kept)
     stored, size = check_input(task, name, input, jar, service.host)
     holder = None
-    keyed = key is not None or onDuplicate != 'keep'
+    keyed = (key is not None or options.onDuplicate != 'keep'
+             or options.keyUntil != 'ended')
     if keyed:
-        holder, stands = _holder(service, key, onDuplicate, jar)
+        holder, stands = find_holder(service, key, options, jar)
         if holder is not None and stands:
             return holder.id
-    job = _make(service, make, name, task, stored, size, kept)
+    job = make_job(service, make, name, task, stored, size, kept)
     if keyed:
-        if (holder is not None and not is_final(holder.status)
-                and holder.status != PROCESSING):
-            service.cancel(holder.id)
-        service.jobqueue.uniques.take(key, job, holder)
+        take_key(service, key, job, holder)
     place(service.jobqueue, job, 0)
     if type(stored) not in _FIXED:
         mark_input_at_commit(jar, job)
@@ -147,62 +147,66 @@ def add_one(service: TaskService, given: Any, input: Any,
 def add_many(service: TaskService, given: Any, inputs: Iterable[Any],
              make: Callable[..., Job], place: Placer, options: Options
              ) -> list[int]:
-    """Add a job for each input; see ITaskService.addMany."""
+    """Add a job for each input; see ITaskService.addMany.
+
+    Arguments: as ``add_one``; the ``key`` of ``options`` is a list of keys.
+    """
     name, task = check_task(service, given)
     if isinstance(inputs, (str, bytes, Mapping)):
         raise UsageError(f'inputs is a {type(inputs).__name__}; give a list '
                          f'with an input for each job')
     jar, host = caller.jar_of(service), service.host
-    kept = check_options(service, options)
+    kept = check_options(service, task, options)
     follow(service, options, kept)
     inputs = list(inputs)
     packed, sizes = check_inputs(task, name, inputs, jar, host)
-    return [job.id for job in store_all(service, [
-        Wanted(name, task, input, stored, size, place, kept)
-        for input, stored, size in zip(inputs, packed, sizes, strict=True)],
-        make)]
+    keys = check_keys(service, options, len(inputs), jar)
+    ids: list[int] = []
+    added: list[Added] = []
+    for stored, size, input, key in zip(packed, sizes, inputs, keys,
+                                        strict=True):
+        holder = None
+        if key is not None:
+            holder, stands = find_holder(service, key, options, jar)
+            if holder is not None and stands:
+                ids.append(holder.id)
+                continue
+        job = make_job(service, make, name, task, stored, size, kept)
+        if key is not None:
+            take_key(service, key, job, holder)
+        place(service.jobqueue, job, len(added))
+        ids.append(job.id)
+        added.append(Added(job, task, stored, input))
+    tell_all(service, added)
+    return ids
 
 
-class Wanted(NamedTuple):
-    """A job that is to be added, once it was checked.
-
-    Attributes: ``name``, ``task``, see check_task; ``input``, as it was given;
-    ``stored``, ``size``, see check_input; ``place``, see placer; ``kept``,
-    further attributes, as ``put`` takes them.
+class Added(NamedTuple):
+    """A job that was added, with its ``task``, its input as it is ``stored``,
+    and as it was given.
     """
 
-    name: str
+    job: Job
     task: Any
-    input: Any
     stored: Any
-    size: int
-    place: Placer
-    kept: dict[str, Any]
+    input: Any
 
 
-def store_all(service: TaskService, wanted: list[Wanted],
-              make: Callable[..., Job] = Job) -> list[Job]:
-    """Store jobs that were checked, and put them into the queue."""
+def tell_all(service: TaskService, added: list[Added]) -> None:
+    """Let the inputs of many jobs be as they are at commit; tell of the jobs.
+    """
     jar = caller.jar_of(service)
-    jobs: list[Job] = []
-    # In this order, and not in the one of a set of tasks.
+    changing = [one for one in added if type(one.stored) not in _FIXED]
+    mark_input_at_commit(jar, *[one.job for one in changing])
     checked: dict[int, tuple[Any, list[Job]]] = {}
-    for one in wanted:
-        job = _make(service, make, one.name, one.task, one.stored, one.size,
-                    one.kept)
-        one.place(service.jobqueue, job, len(jobs))
-        jobs.append(job)
-        if one.stored is one.input and type(one.stored) not in _FIXED:
-            checked.setdefault(id(one.task), (one.task, []))[1].append(job)
-    mark_input_at_commit(jar, *[
-        job for job, one in zip(jobs, wanted, strict=True)
-        if type(one.stored) not in _FIXED])
-    for task, of_task in checked.values():
-        check_input_at_commit(service, task, jar, *of_task)
+    for one in changing:
+        if one.stored is one.input:
+            checked.setdefault(id(one.task), (one.task, []))[1].append(one.job)
+    for task, jobs in checked.values():
+        check_input_at_commit(service, task, jar, *jobs)
     notify_after_commit(service, jar)
-    for job in jobs:
-        events.notify(events.JobAdded(service, job))
-    return jobs
+    for one in added:
+        events.notify(events.JobAdded(service, one.job))
 
 
 def follow(service: TaskService, options: Options, kept: dict[str, Any]
@@ -218,7 +222,7 @@ def follow(service: TaskService, options: Options, kept: dict[str, Any]
         service, options.onSuccess, options.onFailure, options.policy)
 
 
-def _make(service: TaskService, make: Callable[..., Job], name: str,
+def make_job(service: TaskService, make: Callable[..., Job], name: str,
           task: Any, input: Any, size: int, kept: dict[str, Any]) -> Job:
     jobid = service._generateId()
     values = {'input': payload.wrap(input, size),
@@ -239,32 +243,6 @@ def _make(service: TaskService, make: Callable[..., Job], name: str,
         job.put(**values)
     service.jobs[job.id] = job
     return job
-
-
-def _holder(service: TaskService, key: Any, onDuplicate: Any,
-            jar: Connection | None) -> tuple[Job | None, bool]:
-    """The job that has this key, and whether it keeps it.
-
-    Where it does, no job is added.
-    Returns: the holder, or None; True: it keeps the key.
-    Raises: UsageError; DuplicateJob.
-    """
-    check_key(key)
-    if onDuplicate not in ON_DUPLICATE:
-        raise UsageError(f'onDuplicate is {shown(onDuplicate)}; one of '
-                         f'{", ".join(map(repr, ON_DUPLICATE))}')
-    holder = service.jobqueue.uniques.holder(key, service.jobs)
-    if holder is None or (
-            is_final(holder.status) and onDuplicate != 'any'):
-        return holder, False
-    if onDuplicate == 'error':
-        raise DuplicateJob(key, holder.id)
-    if onDuplicate in ('keep', 'any'):
-        # The holder must not begin or end before this transaction commits: its
-        # run is to see what this transaction has written.
-        caller.read_current(jar, service.jobs[holder.id])
-        return holder, True
-    return holder, False
 
 
 def retry(service: TaskService, job: Job) -> None:

@@ -10,6 +10,10 @@ from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MANAGE
+from lovely.remotetask.limits import check_queue
+from lovely.remotetask.store.claims import DEFAULT_QUEUE
+from lovely.remotetask.store.uniques import KEY_CHARS
+from lovely.remotetask.task import task_option
 
 if TYPE_CHECKING:
     from lovely.remotetask.interfaces import IHost
@@ -30,12 +34,16 @@ class Options(NamedTuple):
     key: Any = None
     onDuplicate: Any = 'keep'
     runAs: Any = None
+    concurrencyKey: Any = None
+    queue: Any = None
+    keyUntil: Any = 'ended'
     onSuccess: Any = None
     onFailure: Any = None
     policy: Any = None
 
 
-def check_options(service: TaskService, options: Options) -> dict[str, Any]:
+def check_options(service: TaskService, task: Any, options: Options
+                  ) -> dict[str, Any]:
     """The attributes of a job that keep these options, as ``put`` takes them.
 
     Raises: UsageError; NotPermitted.
@@ -44,6 +52,9 @@ def check_options(service: TaskService, options: Options) -> dict[str, Any]:
     return {
         'priority': options.priority or None,
         'submitter': find_submitter(service, service.host, options.runAs),
+        'concurrencyKey': check_concurrency_key(options.concurrencyKey),
+        'queue': queue_named(task_option(task, 'queue')
+                             if options.queue is None else options.queue),
     }
 
 
@@ -52,6 +63,24 @@ def check_priority(priority: Any) -> None:
     if type(priority) is not int or priority not in _PRIORITIES:
         raise UsageError(f'priority is {shown(priority)}; give a whole number '
                          f'from {_PRIORITIES[0]} to {_PRIORITIES[-1]}')
+
+
+def check_concurrency_key(key: Any) -> str | None:
+    """A concurrencyKey, or None.  Raises: UsageError for what cannot be one.
+    """
+    if key is None or (isinstance(key, str) and 1 <= len(key) <= KEY_CHARS):
+        return key
+    raise UsageError(f'concurrencyKey is {shown(key)}; give a text of 1 to '
+                     f'{KEY_CHARS} characters')
+
+
+def queue_named(name: Any) -> str | None:
+    """A queue as a job names it: None for the default one.
+
+    Raises: UsageError for what is no name of a queue.
+    """
+    check_queue(name)
+    return None if name == DEFAULT_QUEUE else name
 
 
 def find_submitter(service: TaskService, host: IHost, runAs: Any

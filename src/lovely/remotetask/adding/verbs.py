@@ -1,4 +1,6 @@
-"""The verbs of a service about schedules, chains and groups."""
+"""The verbs of a service about schedules, the flow of its jobs, and jobs that
+follow others.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import cast
 
+from lovely.remotetask.adding import flow
 from lovely.remotetask.adding import groups
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.cron import add_cron
@@ -33,15 +36,18 @@ class ScheduleVerbs:
                    overlap: str = 'skip', priority: int = 0,
                    key: str | None = None, onDuplicate: str = 'keep',
                    runAs: str | None = None, enabled: bool = True,
-                   onSuccess: Any = None, onFailure: Any = None) -> int:
+                   concurrencyKey: str | None = None,
+                   queue: str | None = None, onSuccess: Any = None,
+                   onFailure: Any = None) -> int:
         """See ITaskService"""
         return add_cron(_service(self), task, input, dict(
             minute=minute, hour=hour, dayOfMonth=dayOfMonth, month=month,
             dayOfWeek=dayOfWeek, delay=delay, cron=cron, every=every, at=at,
             timezone=timezone, missed=missed, atMost=atMost, deadline=deadline,
             overlap=overlap),
-            Options(priority, key, onDuplicate, runAs, onSuccess=onSuccess,
-                    onFailure=onFailure), enabled)
+            Options(priority, key, onDuplicate, runAs, concurrencyKey, queue,
+                    onSuccess=onSuccess, onFailure=onFailure),
+            enabled)
 
     def runCronJob(self, jobid: int) -> bool:
         """See ITaskService"""
@@ -92,5 +98,38 @@ class FollowVerbs:
         return groups.cancel_group(_service(self), group)
 
 
-def _service(verbs: ScheduleVerbs | FollowVerbs) -> TaskService:
+class FlowVerbs:
+    """See ITaskService: the part about pauses, queues and limits."""
+
+    def pause(self, reason: str | None = None, *, queue: str | None = None,
+              resumeAt: datetime | None = None) -> None:
+        """See ITaskService"""
+        steering.pause(_service(self), reason, queue, resumeAt)
+
+    def resume(self, *, keepJobs: bool = False, queue: str | None = None
+               ) -> None:
+        """See ITaskService"""
+        steering.resume(_service(self), keepJobs, queue)
+
+    def listQueues(self) -> list[dict[str, Any]]:
+        """See ITaskService"""
+        return flow.list_queues(_service(self))
+
+    def setLimit(self, task: str | Callable[..., Any] | None = None, *,
+                 key: str | None = None, limit: int | None = None,
+                 rate: tuple[int, float] | None = None) -> None:
+        """See ITaskService"""
+        flow.set_limit(_service(self), task, key, limit, rate)
+
+    def unsetLimit(self, task: str | Callable[..., Any] | None = None, *,
+                   key: str | None = None) -> None:
+        """See ITaskService"""
+        flow.unset_limit(_service(self), task, key)
+
+    def listLimits(self) -> list[dict[str, Any]]:
+        """See ITaskService"""
+        return flow.list_limits(_service(self))
+
+
+def _service(verbs: ScheduleVerbs | FlowVerbs | FollowVerbs) -> TaskService:
     return cast('TaskService', verbs)

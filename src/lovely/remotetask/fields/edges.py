@@ -24,15 +24,15 @@ EDGE_STATES = (ADDED, WAITS, STUCK, OFF) = ('added', 'waits', 'stuck', 'off')
 class Link(NamedTuple):
     """A call that follows; new fields go to the end, and none is taken out.
 
-    Attributes: ``success``, ``failure``, the numbers of the links that follow
+    Attributes: ``kept``, attributes of the job that it becomes, as ``put``
+    takes them; ``success``, ``failure``, the numbers of the links that follow
     it, or None; the others as those of follow.Call.
     """
 
     task: str
     input: Any = None
-    priority: int | None = None
+    kept: dict[str, Any] = {}       # noqa: RUF012 (never changed in place)
     delay: float | None = None
-    shows: tuple[str, ...] | None = None
     success: int | None = None
     failure: int | None = None
     policy: str = STOP

@@ -154,10 +154,11 @@ def batch_of(queue: JobQueue, number: Any) -> Batch | None:
 
 
 def forget(queue: JobQueue, job: Job) -> None:
-    """Note, for its group, how a job has ended that is about to be deleted."""
-    assert job.member is not None
+    """Note for its group, if any, how a job has ended that is deleted."""
+    if job.member is None or job.status not in _LETTERS:
+        return
     batch = batch_of(queue, job.member[0])
-    if batch is None or job.status not in _LETTERS:
+    if batch is None:
         return
     batch.note_deleted(job.member[1], job.status)
     if batch.is_deleted() and batch.state != OPEN:

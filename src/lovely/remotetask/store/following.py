@@ -120,11 +120,9 @@ def make(queue: Timetable, edges: Edges, number: int, result: Any, now: float,
     job = Job.__new__(Job)
     job.put(id=queue.jobs.draw_id(local(queue.jobs), queue.jobs.end - 1),
             task=link.task, input=payload.wrap(input, size), createdAt=now,
-            priority=(priority if link.priority is None else link.priority
-                      ) or None,
-            shows=link.shows, delay=link.delay,
+            delay=link.delay, filled=holds or None,
             edges=None if behind is None else tuple(behind),
-            filled=holds or None, **values)
+            **{'priority': priority, **link.kept, **values})
     queue.jobs[job.id] = job
     return job
 

@@ -32,10 +32,17 @@ from lovely.remotetask.store import counts
 from lovely.remotetask.store import listing
 from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
-from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.following import follow
+from lovely.remotetask.store.gates import unbarred_key
+from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.order import ready_key
+from lovely.remotetask.store.places import is_at_front
+from lovely.remotetask.store.places import is_ready
+from lovely.remotetask.store.places import no_longer_missing
+from lovely.remotetask.store.ready import Ready
 from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import look
 from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
@@ -58,15 +65,10 @@ class JobQueue(Claiming):
     #: The form of all that is stored of a queue: lanes, slots, logs.
     FORM = 1
 
-    paused = False
     # The oid that an import had where it was exported; None: it is no import,
     # or has been resumed.
     origin = None   # type: bytes | None
-    # Who has paused it (a text that the host understands), when (seconds since
-    # 1970) and why.  None: it is not paused, or an earlier release did it.
-    pausing = None  # type: tuple[str | None, float, str | None] | None
-    # Batches; None: no group was ever added.
-    batches = None  # type: Any
+    batches = None  # type: Any     # Batches, once a group was added
     # None: settings.POISON.  No annotation: see job.
     poison = None   # type: int | None
 
@@ -92,7 +94,8 @@ class JobQueue(Claiming):
 
     def has_waiting(self, now: float) -> bool:
         """Could a job run at ``now``?  Writes nothing."""
-        return (self.ready.any() or self.first_suspect() is not None
+        return (any(ready.any() for ready in self.all_ready())
+                or self.first_suspect() is not None or bool(self.barred)
                 or self.has_due(now))
 
     def pull(self, now: float) -> Job | None:
@@ -104,9 +107,17 @@ class JobQueue(Claiming):
         suspect = self._next_suspect()
         if suspect is not None:
             return suspect
-        for key, job in self._queued():
-            self.ready.take(key)
-            return job
+        for ready in sorted(self.all_ready(), key=_by_first_key):
+            if ready.pause(now) is not None:
+                continue
+            for key, job in self._queued(ready):
+                ready.take(key)
+                return job
+        # A run of its caller passes no gate: it runs one job after another.
+        for _, jobid in list(self.barred.up()):
+            barred = look(self.jobs, jobid)
+            if barred is not None and not isinstance(barred, UnreadableJob):
+                return barred
         return None
 
     # -- running --------------------------------------------------------------
@@ -139,8 +150,9 @@ class JobQueue(Claiming):
         """Mark a job as running under ``token``: see claiming.Token."""
         key = job.ready_key
         if job.position is not None:
-            key = (job.position[1] if job.position[0] in ('ready', 'suspects')
-                   else None)
+            name, at = job.position
+            key = (unbarred_key(at) if name == 'barred'
+                   else at if is_at_front(job.position) else None)
             self.take_out(job)
         job.put(status=self._move(job, PROCESSING), claim=token,
                 position=None, ready_key=key, startedAt=now,
@@ -152,14 +164,15 @@ class JobQueue(Claiming):
         Arguments: ``begun``: False: the claim was no attempt: the task was not
         called, or its run has conflicted.
         """
-        key = (ready_key(job.priority or 0, self) if job.ready_key is None
-               else self.ready.beside(job.ready_key))
-        before: dict[str, Any] = _no_longer_missing(job) if begun else {}
+        key = (ready_key(job.priority or 0, self, job.concurrencyKey)
+               if job.ready_key is None
+               else self.ready_of(job.queue).beside(job.ready_key))
+        before: dict[str, Any] = no_longer_missing(job) if begun else {}
         if not begun:
             before['attempts'] = (job.attempts or 1) - 1 or None
             if before['attempts'] is None:
                 before['startedAt'] = None
-        self.put_in(job, self._gate(job), key, claim=None,
+        self.put_in(job, self._front(job), key, claim=None,
                     status=self._move(job, QUEUED), **before)
 
     def give_back(self, job: Job, now: float) -> None:
@@ -203,8 +216,7 @@ class JobQueue(Claiming):
 
         Arguments: ``size``, about how long the output's pickle is (bytes);
         ``slot`` (int), whose log notes it: the caller's own, 0 for direct
-        processing; ``holds``: the run was long, and what follows is to be
-        placed by place_held, behind its commit.
+        processing; ``holds``: the run was long; see following.
         Returns: the jobs that are added because they follow it.
         """
         past = ({'errors': job.past_errors(), 'rests': None}
@@ -272,7 +284,7 @@ class JobQueue(Claiming):
         """
         values: dict[str, Any] = {
             'rests': reason or None, 'anchor': now, 'stops': None}
-        values |= _no_longer_missing(job)
+        values |= no_longer_missing(job)
         if failure is not None:
             values |= {'error': tuple(failure),
                        'errors': job.past_errors(failure),
@@ -290,9 +302,7 @@ class JobQueue(Claiming):
         """
         # No later: the clock may have been ahead.
         since = min(job.missing_since or now, now)
-        if job.position is not None and job.position[0] == 'ready':
-            # Near the front, where a plain removal meets each add.
-            self.ready.take(job.position[1])
+        self.take_from_front(job)
         self.put_in(job, 'missing', time_key(since), missing_since=since,
                     claim=None, status=self._move(job, QUEUED),
                     error=tuple(failure), errors=job.past_errors(failure))
@@ -314,7 +324,7 @@ class JobQueue(Claiming):
             self._take_edit(job)
         if begins:
             self.schedule(job, now)
-        elif job.position is None or job.position[0] != 'ready':
+        elif not is_ready(job.position):
             self.enqueue(job)
 
     def cancel(self, job: Job) -> bool:
@@ -332,8 +342,11 @@ class JobQueue(Claiming):
         if job.status is None or states.is_final(job.status):
             return False
         self._unnote_next(job)
+        ran = job.status == PROCESSING
         self.put_in(job, 'cancelled', time_key(SYSTEM_CLOCK.now()), claim=None,
                     status=self._move(job, CANCELLED))
+        if ran:
+            self.unbar_after([job.id])
         return True
 
     def forget(self, job: Job) -> None:
@@ -341,8 +354,7 @@ class JobQueue(Claiming):
         self._unnote_next(job)
         self.take_out(job)
         self.uniques.release(job)
-        if job.member is not None:
-            batches.forget(self, job)
+        batches.forget(self, job)
 
     def clean(self, status: str) -> None:
         """Delete all jobs with this final status.  Cost: O(such jobs)."""
@@ -384,12 +396,5 @@ class JobQueue(Claiming):
         return listing.page(self, status, selection, start, limit, seconds)
 
 
-def _no_longer_missing(job: Job) -> dict[str, Any]:
-    """What is stored of a job that has run: its task was there.
-
-    A job that kept the moment would fail at once where another worker lacks
-    its task, days later, as if it had been missing all the time.
-    """
-    if job.missing_since is None:
-        return {}
-    return {'missing_since': None, 'error': None}
+def _by_first_key(ready: Ready) -> int:
+    return LAST if ready.first_key is None else ready.first_key

@@ -293,7 +293,8 @@ def jobs(service: TaskService, status: str | None = None,
 
 def paused(service: TaskService) -> dict[str, bool]:
     """What an answer says of a queue that is paused; of others, nothing."""
-    return {'paused': True} if service.jobqueue.paused else {}
+    resting = service.jobqueue.pause_now(service.clock.now())
+    return {} if resting is None else {'paused': True}
 
 
 def _row(service: TaskService, job: Job) -> dict[str, Any]:
