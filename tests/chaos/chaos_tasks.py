@@ -89,6 +89,9 @@ MAY_LACK = ('slow', 'shared', 'flaky', 'again', 'ticks')
 #: How long (seconds) ``long`` takes; set by the worker.
 LONG = 2.0
 
+#: How many jobs of ``metered`` run at once.
+LIMIT = 3
+
 #: Called with the name of a point in a task.
 at = [lambda name: None]
 
@@ -344,6 +347,14 @@ def holds_commits(service, jobid, input):
     _transfer(service, input)
 
 
+def metered(service, jobid, input):
+    """Say when a run begins and ends, by a clock that all processes share."""
+    key = input.get('key', '')
+    say[0](f'begin {jobid} {key} {time.monotonic()}')
+    pause(input['seconds'])
+    say[0](f'end {jobid} {key} {time.monotonic()}')
+
+
 def register(lacks=None):
     """Make the tasks known in this process, but for the one it ``lacks``."""
     policy = RetryPolicy(2, base=0.05, cap=0.1)
@@ -355,6 +366,8 @@ def register(lacks=None):
     provideUtility(FunctionTask(transfer, retry=policy), ITask, name='hot')
     provideUtility(FunctionTask(again, retry=RetryPolicy(8, base=0.0)), ITask,
                    name='again')
+    provideUtility(FunctionTask(metered, retry=policy, limit=LIMIT), ITask,
+                   name='metered')
     for function, name in ((transfer, 'shared'), (fails, 'shared_fails')):
         provideUtility(FunctionTask(function, retry=policy, groupable=True),
                        ITask, name=name)

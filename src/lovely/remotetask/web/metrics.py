@@ -67,6 +67,10 @@ def serve(request: Request, part: str) -> Response:
                      'X-Content-Type-Options': 'nosniff'})
 
 
+# Of how many queues figures are told: each is a series of its own.
+_MOST_QUEUES = 100
+
+
 def _look(service: TaskService) -> dict[str, Any]:
     stats, told = presenter.stats(service), kept.of(service)
     for outcome in OUTCOMES:
@@ -77,6 +81,8 @@ def _look(service: TaskService) -> dict[str, Any]:
     return {'stats': stats,
             'lag': schedule_lag(queue, service.clock.now()),
             'groups': batch_views.count_open(queue),
+            'queues': service.listQueues()[:_MOST_QUEUES],
+            'barred': len(queue.barred),
             'ever': _never_less(told.setdefault('ever', {}),
                                 figures.ever(queue)),
             'workers': roster.workers(service)['workers'],
@@ -144,6 +150,16 @@ class _Figures:
             'remotetask_groups_open', 'Groups of jobs that are not over, '
             'stuck ones among them.', value=self._found['groups'])
         yield from self._workers()
+        yield self._gauge(
+            'remotetask_queue_ready', 'Jobs that wait for a thread.', 'queue',
+            {one['name']: one['ready'] for one in self._found['queues']})
+        yield self._gauge(
+            'remotetask_queue_paused', '1 while workers start no job of this '
+            'queue.', 'queue', {one['name']: int(one['paused'])
+                                for one in self._found['queues']})
+        yield self._gauge(
+            'remotetask_jobs_barred', 'Jobs that a limit or a rate keeps '
+            'back.', value=self._found['barred'])
         yield self._gauge('remotetask_paused', '1 while workers start no '
                           'job.', value=int(stats['paused']))
         info = core.GaugeMetricFamily(

@@ -26,6 +26,7 @@ from lovely.remotetask.job import CronJob
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.store import listing
+from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.counts import by_status
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
@@ -328,6 +329,8 @@ def summary(job: Job) -> dict[str, Any]:
         'priority': job.priority,
         'submitter': job.submitter,
         'key': job.key,
+        'queue': job.queue or DEFAULT_QUEUE,
+        'concurrencyKey': job.concurrencyKey,
         'error': None if error is None else str(error),
         'errorType': None if error is None else getattr(
             error, 'type', type(error).__name__),
@@ -341,8 +344,13 @@ def _failure(error: Any) -> dict[str, Any]:
 
 
 def _why_it_waits(job: Job) -> str | None:
-    """Why a job waits for a later attempt, or None."""
-    if not job.position or job.position[0] != 'waiting':
+    """Why a job waits although threads may be free, or None."""
+    place = job.position[0] if job.position else None
+    if place == 'barred':
+        return ('others of its task' if job.concurrencyKey is None
+                else 'others of its task or concurrencyKey') + (
+            ' run, or have begun lately: see the limits')
+    if place != 'waiting':
         return None
     error = job.error
     return job.rests or (None if error is None else str(error))
@@ -356,6 +364,16 @@ def counts(service: TaskService) -> dict[str, int]:
 def stats(service: TaskService) -> dict[str, Any]:
     """See ITaskService.stats.  Cost: flat."""
     return dict(service.stats())
+
+
+def queues(service: TaskService) -> dict[str, Any]:
+    """See ITaskService.listQueues"""
+    return {'queues': service.listQueues()}
+
+
+def limits(service: TaskService) -> dict[str, Any]:
+    """See ITaskService.listLimits"""
+    return {'limits': service.listLimits()}
 
 
 def total(service: TaskService) -> int:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 LIST = ('status', *PARAMETERS, 'start', 'limit')
 
 #: The keys of a job that is added.
-ADD = ('task', 'input', 'priority', 'delay', 'key', 'onDuplicate')
+ADD = ('task', 'input', 'priority', 'delay', 'key', 'onDuplicate', 'keyUntil',
+       *changes.MORE)
 
 # As long as the key of a job may be.
 _LONGEST_KEY = 200
@@ -122,7 +123,8 @@ def _add_once(call: Call, options: dict[str, Any], again: str) -> object:
 
 def add_many(call: Call) -> object:
     """Add a job for each input, all of them or none."""
-    options = arguments(call.body(), 'task', 'inputs', 'priority', 'delay')
+    options = arguments(call.body(), 'task', 'inputs', 'priority', 'delay',
+                        *changes.MORE)
     inputs = options.pop('inputs', None)
     if not isinstance(inputs, list) or not 0 < len(inputs) <= MOST_ADDED:
         raise UsageError(f'inputs has to be a list of 1 to {MOST_ADDED} '

@@ -12,6 +12,7 @@ from lovely.remotetask.fields.edges import EDGE_STATES
 from lovely.remotetask.follow import POLICIES
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.interfaces import KEY_UNTIL
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
@@ -66,6 +67,11 @@ def _list(of: object) -> dict[str, Any]:
     return {'type': 'array', 'items': of}
 
 
+_LIMIT = {'type': ['integer', 'null'], 'minimum': 1}
+_RATE = {'type': ['array', 'null'], 'items': {'type': 'number'},
+         'minItems': 2, 'maxItems': 2}
+_MORE = {'queue': _MAYBE_TEXT, 'concurrencyKey': _MAYBE_TEXT}
+
 _SELECTION = {**{name: _MAYBE_TEXT for name in NAMES},
               **{name: _MOMENT for name in MOMENTS}}
 
@@ -73,7 +79,8 @@ _SUMMARY = {
     'id': _ID, 'task': _MAYBE_TEXT, 'status': _TEXT, 'createdAt': _MOMENT,
     'startedAt': _MOMENT, 'completedAt': _MOMENT, 'scheduledAt': _MOMENT,
     'waitsFor': _MAYBE_TEXT, 'attempts': _WHOLE, 'priority': _WHOLE,
-    'submitter': _MAYBE_TEXT, 'key': {}, 'error': _MAYBE_TEXT,
+    'submitter': _MAYBE_TEXT, 'key': {}, 'queue': _TEXT,
+    'concurrencyKey': _MAYBE_TEXT, 'error': _MAYBE_TEXT,
     'errorType': _MAYBE_TEXT, 'enabled': _YES, 'progress': {'type': 'object'}}
 
 _PLAN: dict[str, Any] = {
@@ -123,22 +130,34 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         paused=_YES),
     'NewJob': _closed(
         ('task',), task=_TEXT, input={}, priority=_PRIORITY, delay=_DELAY,
-        key=_MAYBE_TEXT,
-        onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE)}),
+        key=_MAYBE_TEXT, keyUntil={'type': 'string', 'enum': list(KEY_UNTIL)},
+        onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE)}, **_MORE),
     'NewJobs': _closed(
         ('task', 'inputs'), task=_TEXT, inputs={
             'type': 'array', 'minItems': 1, 'maxItems': MOST_ADDED},
-        priority=_PRIORITY, delay=_DELAY),
+        priority=_PRIORITY, delay=_DELAY, **_MORE),
     'Added': _object(('id', 'status'), id=_ID, status=_TEXT, paused=_YES),
     'AddedMany': _object(('ids',), ids=_list(_ID)),
     'Changed': _object(('id', 'status'), id=_ID, status=_TEXT, deleted=_YES),
     'Nothing': _closed(),
     'Pause': _closed(reason={'type': ['string', 'null'], 'minLength': 1,
-                             'maxLength': 200}),
+                             'maxLength': 200}, queue=_MAYBE_TEXT,
+                     resumeAt=_MAYBE_TEXT),
+    'Resume': _closed(queue=_MAYBE_TEXT),
+    'NewLimit': _closed(task=_MAYBE_TEXT, key=_MAYBE_TEXT, limit=_LIMIT,
+                        rate=_RATE),
+    'WhichLimit': _closed(task=_MAYBE_TEXT, key=_MAYBE_TEXT),
+    'Limits': _object(('limits',), limits=_list(_object(
+        ('kind', 'name', 'set', 'running', 'waiting'), kind=_TEXT, name=_TEXT,
+        limit=_LIMIT, rate=_RATE, set=_YES, running=_WHOLE, waiting=_WHOLE))),
+    'Queues': _object(('queues',), queues=_list(_object(
+        ('name', 'ready', 'paused'), name=_TEXT, ready=_WHOLE, paused=_YES,
+        pausedBy=_MAYBE_TEXT, pausedAt=_MAYBE_TEXT, pauseReason=_MAYBE_TEXT,
+        resumeAt=_MAYBE_TEXT))),
     'NewSchedule': _closed(
         ('task',), **_PLAN, key=_MAYBE_TEXT,
         onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE_CRON)},
-        enabled=_YES),
+        enabled=_YES, **_MORE),
     'EditedSchedule': _closed(version=_MAYBE_TEXT, **_PLAN),
     'Schedule': _object(
         ('id', 'status', 'version'), **_SCHEDULE, input={}, inputNote=_TEXT,

@@ -132,6 +132,18 @@ ROUTES: dict[str, dict[str, Route]] = {
         'POST': Route(MANAGE, whole.pause, 'Let the workers start no more '
                       'jobs.', 'Paused', 'Pause')},
     'resume': {
-        'POST': Route(MANAGE, whole.do(changes.resume), 'Let the workers '
-                      'start jobs again.', 'Paused', 'Nothing')},
+        'POST': Route(MANAGE, whole.resume, 'Let the workers start jobs '
+                      'again.', 'Paused', 'Resume')},
+    'queues': {
+        'GET': Route(VIEW, whole.look(presenter.queues), 'The queues, and how '
+                     'many jobs are ready in each.', 'Queues')},
+    'limits': {
+        'GET': Route(VIEW, whole.look(presenter.limits), 'The limits that '
+                     'hold, and how many jobs they keep back.', 'Limits'),
+        'POST': Route(MANAGE, whole.set_limit, 'Limit how many jobs of a '
+                      'task, or with a concurrencyKey, run.', 'Limits',
+                      'NewLimit')},
+    'limits/unset': {
+        'POST': Route(MANAGE, whole.unset_limit, 'Let the code say again how '
+                      'many jobs run.', 'Limits', 'WhichLimit')},
 }

@@ -36,7 +36,7 @@ MOST_RUNS = 1000
 EDIT = ('version', 'task', 'input', *FIELDS, 'delay', *PLANNED, 'priority')
 
 #: The keys of a schedule that is added.
-ADD = (*EDIT[1:], 'key', 'onDuplicate', 'enabled')
+ADD = (*EDIT[1:], 'key', 'onDuplicate', 'enabled', *changes.MORE)
 
 
 def list_some(call: Call) -> object:

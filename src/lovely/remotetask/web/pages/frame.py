@@ -73,6 +73,8 @@ DONE = {
     'enabled': ('1 schedule goes on.', '{} schedules go on.'),
     'paused': ('Workers start no more jobs.', ''),
     'resumed': ('Workers start jobs again.', ''),
+    'limited': ('The limit holds from now on.', ''),
+    'unlimited': ('The code says again how many jobs run.', ''),
     'none': ('No jobs were selected.', ''),
 }
 #: The same of the jobs at which nothing could be done.

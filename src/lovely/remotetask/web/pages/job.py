@@ -67,6 +67,9 @@ def _facts(job: dict[str, Any]) -> list[tuple[str, str]]:
         ('Attempts', words.number(job['attempts'])),
         ('Priority', str(job['priority'])),
         ('Key', '–' if job['key'] is None else str(job['key'])),
+        ('Queue', job['queue']),
+        *([('Concurrency key', job['concurrencyKey'])]
+          if job['concurrencyKey'] else []),
         ('Added by', job['submitter'] or '–'),
     ]
 
