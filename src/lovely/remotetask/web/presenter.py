@@ -35,6 +35,7 @@ from lovely.remotetask.task import shown_keys
 from lovely.remotetask.task import task_option
 from lovely.remotetask.texts import describe
 from lovely.remotetask.web import hiding
+from lovely.remotetask.web import others
 from lovely.remotetask.web import plain
 from lovely.remotetask.web import selecting
 from lovely.remotetask.web.xmlrpc_faults import ILLEGAL
@@ -209,7 +210,7 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     found: Any = look(service.jobs, jobid)
     answer = _row(service, found)
     answer['errors'] = [_failure(one) for one in found.errors]
-    answer |= _others(found)
+    answer |= others.of(found)
     if getattr(found, 'ends', None) is not None:
         with suppress(*UNREADABLE):
             answer['runs'] = [_run(run) for run in found.runs]
@@ -218,16 +219,6 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
         answer, found.input, keys))
     _put_payload(answer, 'output', lambda: _put(
         answer, 'output', found.output))
-    return answer
-
-
-def _others(job: Any) -> dict[str, Any]:
-    """What a job follows, what follows it, and which group it is of."""
-    answer: dict[str, Any] = {
-        'follows': job.follows, 'group': job.group, 'followUps': []}
-    # A long chain has a record of its own.
-    with suppress(*UNREADABLE):
-        answer['followUps'] = job.followUps
     return answer
 
 
