@@ -38,6 +38,26 @@ def test_filled_leaves_the_original_as_it_is():
     assert original == {'a': [RESULT]}
 
 
+def test_filled_looks_once_at_what_is_shared_or_contains_itself():
+    knot = [RESULT]
+    knot += [knot, knot]
+    found, held = filled(knot, 7)
+    assert held and found[0] == 7 and found[1] is knot
+    shared = [RESULT]
+    for _ in range(40):
+        shared = [shared, shared]
+    assert filled(shared, 7)[1]
+
+
+def test_filled_goes_no_deeper_than_an_input_is_weighed():
+    value = RESULT
+    for _ in range(51):
+        value = [value]
+    assert filled(value, 7) == (value, False)
+    with pytest.raises(InputRejected, match='contains RESULT'):
+        payload.check(filled(value, 7)[0])
+
+
 @pytest.mark.parametrize('module', [pickle, zodbpickle])
 @pytest.mark.parametrize('protocol', [2, 3])
 def test_a_result_stays_the_same_object_in_pickles(module, protocol):

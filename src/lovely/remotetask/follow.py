@@ -72,22 +72,29 @@ class Call:
         return f'<{type(self).__name__} {self.task!r}>'
 
 
-def filled(value: Any, result: Any, depth: int = _DEPTH) -> tuple[Any, bool]:
+def filled(value: Any, result: Any) -> tuple[Any, bool]:
     """A copy of a plain value, its RESULTs replaced; and whether it had any.
 
-    What is no dict, list or tuple by its exact type stays as it is.
+    What is no dict, list or tuple by its exact type stays as it is, and so
+    does what is nested deeper than 50.
     """
+    return _filled(value, result, {}, _DEPTH)
+
+
+def _filled(value: Any, result: Any, memo: dict[int, tuple[Any, bool]],
+            depth: int) -> tuple[Any, bool]:
     if value is RESULT:
         return result, True
     kind = type(value)
     if depth == 0 or kind not in (dict, list, tuple):
         return value, False
-    found = False
-    parts = []
-    for part in (value.values() if kind is dict else value):
-        part, there = filled(part, result, depth - 1)
-        parts.append(part)
-        found = found or there
-    if kind is dict:
-        return dict(zip(value, parts, strict=True)), found
-    return kind(parts), found
+    if id(value) not in memo:
+        # In a container that contains itself, the inner one stays as it is.
+        memo[id(value)] = value, False
+        parts = [_filled(part, result, memo, depth - 1) for part in (
+            value.values() if kind is dict else value)]
+        new = [part for part, _ in parts]
+        memo[id(value)] = (
+            dict(zip(value, new, strict=True)) if kind is dict else kind(new),
+            any(found for _, found in parts))
+    return memo[id(value)]

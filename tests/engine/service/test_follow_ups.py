@@ -1,5 +1,6 @@
 """What follows a job: when it comes, with what input, and when it does not."""
 
+import threading
 from collections import Counter
 from contextlib import suppress
 
@@ -10,7 +11,9 @@ from persistent import Persistent
 from zope.schema import Dict
 from zope.schema import TextLine
 
+from lovely.remotetask import payload
 from lovely.remotetask import settings
+from lovely.remotetask.context import currentJob
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import TaskError
@@ -20,6 +23,7 @@ from lovely.remotetask.events import JobFinished
 from lovely.remotetask.follow import RESULT
 from lovely.remotetask.follow import Call
 from lovely.remotetask.interfaces import SYSTEM
+from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.store import check
 from lovely.remotetask.task import FunctionTask
@@ -172,6 +176,46 @@ def test_a_call_may_wait_and_have_its_own_priority(service, run, clock, tasks):
     clock.advance(61)
     run()
     assert service.getStatus(job.id) == 'completed'
+
+
+def test_a_call_has_the_queue_and_key_of_its_own_or_its_task(
+        service, register):
+    register(FunctionTask(lambda input: input, queue='heavy'), 'big')
+    first = service.addChain([
+        Call('echo', queue='slow', concurrencyKey='one'),
+        Call('big', concurrencyKey='two'), Call('big', queue='default'),
+        'echo'])
+    service.process()
+    found, job = [], service.jobs[first]
+    while job is not None:
+        found.append((job.queue, job.concurrencyKey))
+        job = next(iter(followers(service, job.id)), None)
+    assert found == [('slow', 'one'), ('heavy', 'two'), (None, None),
+                     (None, None)]
+
+
+def test_jobs_that_follow_pass_the_gates_of_limits(world, register):
+    """With one key they run one after another, as added ones do."""
+    running, most = [], []
+
+    def work(input):
+        key = currentJob().service.jobs[currentJob().id].concurrencyKey
+        running.append(key)
+        most.append(running.count('one'))
+        # Others get the processor.
+        pause.wait(0.002)
+        running.remove(key)
+
+    pause = threading.Event()
+    register(FunctionTask(work), 'work')
+    world.do(lambda service: service.addMany(
+        'work', range(20), onSuccess=Call('work', concurrencyKey='one')))
+    world.start(factory=MultiProcessor, maxThreads=4)
+    world.until(lambda service: service.stats()['completed'] == 40)
+    keys = world.see(lambda service: [
+        job.concurrencyKey for job in service.jobs.values()])
+    assert sorted(map(str, keys)) == ['None'] * 20 + ['one'] * 20
+    assert max(most) == 1
 
 
 def test_poison_is_followed_as_a_failure(world, register):
@@ -343,6 +387,23 @@ def test_parameters_are_checked_then_too(service, run, register):
     assert followers(service, right)[0].output == 3
     job, = followers(service, wrong)
     assert job.status == 'error' and 'third' in str(job.error)
+
+
+def test_what_follows_may_be_lost_and_the_job_ends(
+        application, service, lose_record, tasks):
+    jobid = service.add('echo', 1, onSuccess=Call('echo', 'x' * 5000),
+                        onFailure=Call('echo', 'y' * 5000))
+    transaction.commit()
+    record = payload.unwrap(service.jobs[jobid].edges[0])[0][1]
+    lose_record(application.db.storage, record._p_oid)
+    application.db.cacheMinimize()
+    assert SimpleProcessor(application.db, ['tasks']).processNext()
+    transaction.begin()
+    job = service.jobs[jobid]
+    assert job.status == 'completed' and len(service.jobs) == 1
+    row = job.followUps[0]
+    assert row['state'] == 'stuck'
+    assert row['note'].startswith('what follows cannot be read: POSKeyError')
 
 
 # --- schedules ---------------------------------------------------------------
