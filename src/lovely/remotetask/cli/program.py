@@ -24,6 +24,7 @@ COMMANDS = {
     'retry': 'lovely.remotetask.cli.many',
     'clean': 'lovely.remotetask.cli.many',
     'cron': 'lovely.remotetask.cli.cron',
+    'group': 'lovely.remotetask.cli.group',
     'check': 'lovely.remotetask.cli.admin',
     'stats': 'lovely.remotetask.cli.admin',
     'workers': 'lovely.remotetask.cli.admin',
