@@ -115,6 +115,11 @@ class ITaskOptions(Interface):
         'names by then is noted with each job that is added.  It hides '
         'nothing else: a result, a progress and the errors of a task show '
         'what the task has put into them.')
+    keep = Attribute(
+        'For how long jobs of this task are kept once they are over: seconds '
+        '(number greater than 0) or a timedelta, in place of what the service '
+        'says about days and count; None: as the service keeps them.  A '
+        'worker notes it when it starts.')
     on_error = Attribute(
         '``on_error(context, error)``, or None: called after each attempt '
         'that failed, in the transaction that stores the failure.  '
@@ -546,6 +551,30 @@ class ITaskService(IContained):
         ones.
         Cost: O(jobs removed).
         Source: 0.5.2.
+        """
+
+    def getRetention():
+        """How long jobs that are over are kept, if no task says otherwise.
+
+        Returns: status (completed, error, cancelled) -> {'days': number or
+        None, 'count': int or None}: a job is removed once that many days have
+        passed since its end, or once that many of its status have ended later
+        and are still there; None: that is no reason.  A service that nobody
+        has told otherwise keeps completed jobs for 7 days, the newest 100,000
+        of them, others for 90 days, 10,000 of each status.
+        """
+
+    def setRetention(status, **changes):
+        """Say how long jobs that are over are kept.
+
+        Workers remove the others by themselves, some at a time: within about
+        a minute (PRUNE_SECONDS).  A task has its own age by its option
+        ``keep``.
+        Arguments: ``status``, one that is final; ``days``, a number greater
+        than 0 or None; ``count``, a whole number from 1 on or None; what is
+        not given stays.
+        Raises: UsageError; nothing is changed then.
+        Txn: the caller commits.
         """
 
     def cancel(jobid):

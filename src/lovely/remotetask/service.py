@@ -47,6 +47,7 @@ from lovely.remotetask.run import threads
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
 from lovely.remotetask.store import figures
+from lovely.remotetask.store import retention
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.listing import QueueView
 from lovely.remotetask.store.local import local
@@ -191,6 +192,15 @@ class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
               ) -> None:
         """See ITaskService"""
         steering.clean(self, status)
+
+    def getRetention(self) -> dict[str, dict[str, Any]]:
+        """See ITaskService"""
+        return {status: bounds._asdict() for status, bounds
+                in retention.bounds_of(self.jobqueue).items()}
+
+    def setRetention(self, status: str, **changes: Any) -> None:
+        """See ITaskService"""
+        retention.change(self.jobqueue, status, changes)
 
     def cancel(self, jobid: Any) -> None:
         """See ITaskService"""

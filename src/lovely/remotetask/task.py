@@ -10,6 +10,7 @@ import inspect
 import reprlib
 from collections.abc import Callable
 from collections.abc import Mapping
+from datetime import timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING
 from typing import Any
@@ -50,13 +51,13 @@ _I = TypeVar('_I')
 _R = TypeVar('_R')
 
 __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
-           'scan', 'marks', 'task_option', 'shown_keys', 'set_options',
-           'check_against', 'parameters', 'misfits']
+           'scan', 'marks', 'task_option', 'shown_keys', 'kept_seconds',
+           'set_options', 'check_against', 'parameters', 'misfits']
 
 #: The options of a task that sets none: see ITaskOptions.
 _DEFAULTS: dict[str, Any] = {
     'retry': None, 'timeout': None, 'groupable': False, 'remote': None,
-    'on_error': None, 'show': None}
+    'on_error': None, 'show': None, 'keep': None}
 
 
 def task_option(task: Any, name: str) -> Any:
@@ -66,6 +67,18 @@ def task_option(task: Any, name: str) -> Any:
     name of ITaskOptions.
     """
     return getattr(task, name, _DEFAULTS[name])
+
+
+def kept_seconds(task: Any) -> float | None:
+    """How long jobs of a task are kept once they are over (seconds).
+
+    None: as the service keeps them.
+    """
+    keep = task_option(task, 'keep')
+    if isinstance(keep, timedelta):
+        keep = keep.total_seconds()
+    # Classes of applications may have an attribute of this name, too.
+    return float(keep) if _is_number(keep) else None
 
 
 def shown_keys(task: Any) -> tuple[str, ...] | None:
@@ -201,6 +214,8 @@ def set_options(made: Any, options: dict[str, Any]) -> None:
         raise TypeError(
             f'unknown task option {", ".join(sorted(unknown))}; there are '
             f'{", ".join(sorted(_CHECKS))}, inputSchema and outputSchema')
+    if isinstance(options.get('keep'), timedelta):
+        options = {**options, 'keep': options['keep'].total_seconds()}
     if type(options.get('retry')) is int:
         try:
             options = {**options, 'retry': RetryPolicy(options['retry'])}
@@ -247,6 +262,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'remote': (_is_flag, 'True or False'),
     'on_error': (callable, 'a function on_error(context, error)'),
     'show': (_is_shown, 'True, False, or a list of the keys that are shown'),
+    'keep': (_is_number, 'a number of seconds greater than 0, or a '
+             'timedelta'),
 }
 
 @overload

@@ -71,6 +71,12 @@ class ITaskDirective(Interface):
         value_type=TextLine(),
         required=False)
 
+    keep = Float(
+        title='Keep',
+        description='Seconds for which jobs of this task are kept once they '
+                    'are over; not given: as long as the service keeps them.',
+        required=False)
+
     limit = Int(
         title='Limit',
         description='Refused, until a release enforces it: leave it out.',

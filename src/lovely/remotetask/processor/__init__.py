@@ -33,6 +33,7 @@ from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import OpenedBeforeFork
 from lovely.remotetask.peers.wakeup import WAIT_FLOOR
+from lovely.remotetask.processor import declared
 from lovely.remotetask.processor.publication import ProcessorPublication
 from lovely.remotetask.run import lacking
 from lovely.remotetask.run import monitor
@@ -235,9 +236,9 @@ class SimpleProcessor:
                 self.worker.enroll(LOOP, self.maxThreads)
                 monitor.watch(self.worker)
                 self._watched = True
-                # Enrolled: the service is there.  After the first look it
-                # would hold up a processor that has been woken.
+                # Not after the first look, which a wake may wait for.
                 self._look_for_tasks()
+                declared.settle(self.worker)
             rest = 0.0 if self._work() else self._rest()
             self._seen, self._broken = True, 0.0
             return rest
