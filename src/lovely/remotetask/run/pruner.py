@@ -107,12 +107,13 @@ class Pruner:
             done = worker.executor.write(remove, 'remotetask retention')
         finally:
             self.conflicts += max(0, tries - 1)
-        moved, self._marks = self._marks != done.marks, done.marks
+        # Entries that wait for their threads do not go on.
+        moved = done.marks != self._marks or done.tidied
+        self._marks = done.marks
         for status, count in done.removed.items():
             self._untold[status] = self._untold.get(status, 0) + count
             self.removed += count
-        # Entries that wait for their threads do not go on.
-        return moved and done.looks > 0
+        return moved
 
     def _is_due(self, connection: Connection) -> bool:
         service = self._worker.executor.service(connection)

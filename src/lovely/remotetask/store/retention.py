@@ -101,13 +101,13 @@ Marks = Mapping[Level, Mark]
 class Step(NamedTuple):
     """What one transaction has removed, and where the next one goes on.
 
-    Attributes: ``removed``, status -> how many; ``marks``; ``looks``, at how
-    many entries it has looked: 0: none is due.
+    Attributes: ``removed``, status -> how many; ``marks``; ``tidied``: has it
+    taken empty buckets out of logs?
     """
 
     removed: dict[str, int]
     marks: dict[Level, Mark]
-    looks: int
+    tidied: bool
 
 
 # --- what holds --------------------------------------------------------------
@@ -205,7 +205,7 @@ def is_due(queue: JobQueue, marks: Marks, now: float) -> bool:
         below = _below(queue, level, mark, now, 1)
         if any(True for _ in _entries(queue, level[0], mark.moment, below)):
             return True
-    return False
+    return any(True for _ in _ragged(queue, now))
 
 
 def step(queue: JobQueue, marks: Marks, now: float, limit: int,
@@ -219,7 +219,7 @@ def step(queue: JobQueue, marks: Marks, now: float, limit: int,
     """
     after = dict(marks)
     removed: dict[str, int] = {}
-    left = limit
+    left, tidied = limit, False
     for level in _levels(queue):
         status, mark = level[0], after.get(level, Mark())
         below = _below(queue, level, mark, now, left)
@@ -242,7 +242,31 @@ def step(queue: JobQueue, marks: Marks, now: float, limit: int,
                 passed=max(0, first.passed - gone))
         if not left:
             break
-    return Step(removed, after, limit - left)
+    if not careful:
+        for log in _ragged(queue, now):
+            log.prune()
+            tidied = True
+    return Step(removed, after, tidied)
+
+
+def _ragged(queue: JobQueue, now: float) -> Iterator[Log]:
+    """The logs whose empty buckets can be taken out.
+
+    A thread at work does that itself, when it opens a new one.
+    """
+    for number, slot in queue.slots.items():
+        for name in LOGS:
+            log = getattr(slot, name)
+            if log.begins_empty() and not is_at_work(queue, number, log, now):
+                yield log
+
+
+def is_at_work(queue: JobQueue, number: int, log: Log, now: float) -> bool:
+    """May a thread write the last bucket of this log soon?"""
+    if queue.slots[number].owner is None:
+        # Direct processing is in nobody's slot.
+        return number == DIRECT_SLOT and is_busy(log, now)
+    return is_busy(log, now) or bool(queue.claimed(number))
 
 
 def _levels(queue: JobQueue) -> Iterator[Level]:
@@ -320,7 +344,6 @@ class _Walk:
 
     def go(self, entries: list[Entry]) -> None:
         load(self._queue.jobs, [jobid for _, jobid, _ in entries])
-        slots: set[int | None] = set()
         for moment, jobid, number in entries:
             if number is not None and self._is_written(number, moment):
                 self._held = moment if self._held is None else self._held
@@ -330,12 +353,8 @@ class _Walk:
             if take(self._queue, jobid, (self._status, place),
                     partial(log.discard, moment, jobid), self._goes):
                 self.removed.append(moment)
-                slots.add(number)
             elif log.holds(moment, jobid):
                 self._left.append(moment)
-        for number in slots - {None}:
-            if number is not None and self._written.get(number) is None:
-                self._log(number).prune()
 
     def mark_after(self, before: Mark, end: int) -> Mark:
         """The mark behind the entries that were looked at."""
@@ -352,18 +371,13 @@ class _Walk:
         """May a thread write the bucket of this entry now?"""
         if number not in self._written:
             log = self._log(number)
+            live = (number == DIRECT_SLOT
+                    or self._queue.slots[number].owner is not None)
             self._written[number] = (
-                log.buckets.maxKey() if self._is_at_work(number, log)
-                else None)
+                log.buckets.maxKey() if (self._careful and live)
+                or is_at_work(self._queue, number, log, self._now) else None)
         first = self._written[number]
         return first is not None and moment >= first
-
-    def _is_at_work(self, number: int, log: Log) -> bool:
-        if self._queue.slots[number].owner is None:
-            # Direct processing is in nobody's slot.
-            return number == DIRECT_SLOT and (self._careful or is_busy(log, self._now))
-        return (self._careful or is_busy(log, self._now)
-                or bool(self._queue.claimed(number)))
 
     def _goes(self, job: Job) -> bool:
         """Is this job removed at this age?"""
