@@ -720,3 +720,23 @@ def test_tasks_tell_how_their_runs_have_ended(site, service):
     text = ' '.join(Elements(site.text('tasks')).words)
     assert '100\u202f%' in text
     assert '0\u202f%' in text
+
+
+def test_how_long_jobs_are_kept_is_shown_and_set(site, service):
+    page = Elements(site.get('').body.decode())
+    fields = {given['name']: given.get('value') for tag, given
+              in page.elements if tag == 'input' and 'name' in given}
+    assert fields['days-completed'] == '7'
+    assert fields['count-error'] == '10000'
+    assert locations(site.post('retention', **{
+        **{name: value for name, value in fields.items()
+           if name.startswith(('days-', 'count-'))},
+        'days-completed': ' 0.5 ', 'count-error': ''})) == (
+            f'{BASE}/?done=kept')
+    found = service(lambda service: service.getRetention())
+    assert found['completed'] == {'days': 0.5, 'count': 100_000}
+    assert found['error'] == {'days': 90, 'count': None}
+    for wrong in ('seven', '-1', '0', 'nan', '1e999'):
+        assert site.post('retention', **{
+            'days-completed': wrong}).status == 400
+    assert service(lambda service: service.getRetention()) == found

@@ -1,5 +1,6 @@
 """Jobs that are over are removed by workers, and only when it is time."""
 
+import os
 import random
 from datetime import timedelta
 
@@ -311,3 +312,29 @@ def test_it_does_as_a_model_does(service, clock, ended, pruner, worker,
                 7 * DAY if seconds is None else seconds) + 1
         assert len([jobid for jobid in there if tasks[jobid] == 'a']) <= 60
     assert service.jobs
+
+
+def test_a_file_grows_hardly_at_all(application, service, clock, worker,
+                                    pruner, register):
+    """2,000 jobs through, 200 kept, packed; 100,000: see benchmarks."""
+    register(lambda input: input, 'note')
+    service.setRetention('completed', count=200)
+    transaction.commit()
+    path = application.db.storage.getName()
+
+    def through(count):
+        for _ in range(count // 200):
+            service.addMany('note', [None] * 200)
+            transaction.commit()
+            while claims := worker.worker.claim_some():
+                worker.worker.work(claims, lambda: True)
+            clock.advance(60)
+            prune(pruner)
+            transaction.begin()
+        assert len(service.jobs) == 200
+        application.db.pack()
+        return os.path.getsize(path)
+
+    before = through(400)
+    after = through(2000)
+    assert after < before * 1.1

@@ -56,8 +56,8 @@ if TYPE_CHECKING:
 
 DAY = 86_400.0
 
-# The largest number of jobs that a bound can name.
-_MOST_JOBS = 10**12
+#: The largest number of jobs that a bound can name.
+MOST_JOBS = 10**12
 
 
 class Bounds(NamedTuple):
@@ -142,7 +142,7 @@ def change(queue: JobQueue, status: Any, changes: dict[str, Any]) -> None:
                          f'0, at most {LONGEST / DAY:.0f}, or None to keep '
                          f'jobs of any age')
     if count is not None and not (
-            type(count) is int and 1 <= count <= _MOST_JOBS):
+            type(count) is int and 1 <= count <= MOST_JOBS):
         raise UsageError(f'count is {shown(count)}; give a whole number from '
                          f'1 on, or None to keep any number of jobs')
     before = bounds_of(queue)

@@ -65,6 +65,7 @@ ROUTES: dict[str, dict[str, Route]] = {
     '': {'GET': Route(VIEW, frame.page(overview.show))},
     'pause': {'POST': Route(MANAGE, acting.pause)},
     'resume': {'POST': Route(MANAGE, acting.resume)},
+    'retention': {'POST': Route(MANAGE, acting.retention)},
     'jobs': {'GET': Route(VIEW, frame.page(jobs.show))},
     'jobs/add': {'GET': Route(ADD, frame.page(adding.show)),
                  'POST': Route(ADD, adding.add)},

@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 
+from lovely.remotetask.bounds import LONGEST
 from lovely.remotetask.bulk import RETRIED
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import FINAL
@@ -21,6 +22,8 @@ from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.rule import MISSED
 from lovely.remotetask.schedule.rule import OVERLAP
+from lovely.remotetask.store.retention import DAY
+from lovely.remotetask.store.retention import MOST_JOBS
 from lovely.remotetask.web.api.jobs import MOST_ADDED
 from lovely.remotetask.web.api.routes import ROUTES
 from lovely.remotetask.web.api.routes import Route
@@ -89,6 +92,12 @@ _SCHEDULE: dict[str, Any] = {
     'lastRun': {'type': ['object', 'null']}, 'localAt': _MAYBE_TEXT,
     'nextRuns': _list(_object(('at', 'local'), at=_MOMENT, local=_TEXT))}
 
+_BOUNDS: dict[str, Any] = {
+    'days': {'type': ['number', 'null'], 'exclusiveMinimum': 0,
+             'maximum': LONGEST / DAY},
+    'count': {'type': ['integer', 'null'], 'minimum': 1,
+              'maximum': MOST_JOBS}}
+
 _SCHEMAS: dict[str, dict[str, Any]] = {
     'Summary': _object(('id', 'status'), **_SUMMARY),
     'Job': _object(
@@ -156,6 +165,9 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'Task': _object(('name', 'input'), name=_TEXT, input={'type': 'object'}),
     'Workers': _object(('workers',), workers=_list({'type': 'object'})),
     'Paused': _object(('paused',), paused=_YES),
+    'Retention': _object(FINAL, **dict.fromkeys(FINAL, _object(
+        ('days', 'count'), **_BOUNDS))),
+    'NewRetention': _closed(**dict.fromkeys(FINAL, _closed(**_BOUNDS))),
     'Problem': _object(
         ('type', 'title', 'status', 'detail', 'error'), type=_TEXT,
         title=_TEXT, status=_WHOLE, detail=_TEXT, error=_TEXT),

@@ -58,6 +58,29 @@ def resume(request: Request, part: str) -> Response:
     return frame.see(request, '', done='resumed')
 
 
+def retention(request: Request, part: str) -> Response:
+    """Say how long jobs that are over are kept."""
+    form = _form(request)
+    wanted = {status: {
+        'days': _number(_one(form, f'days-{status}')),
+        'count': _number(_one(form, f'count-{status}'))}
+        for status in FINAL if f'days-{status}' in form}
+    request.run(lambda service: changes.retention(service, wanted), True)
+    note(request, f'set the retention to {wanted}')
+    return frame.see(request, '', done='kept')
+
+
+def _number(text: str) -> Any:
+    """The number in a field, None: it is empty; other text as it is."""
+    text = text.strip()
+    try:
+        number = float(text) if text else None
+        return (number if number is None or number != int(number)
+                else int(number))
+    except (ValueError, OverflowError):
+        return text
+
+
 # --- selected jobs -----------------------------------------------------------
 
 def cancel_some(request: Request, part: str) -> Response:
