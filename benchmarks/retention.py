@@ -28,7 +28,6 @@ from lovely.remotetask.edge import db as edge
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.run import monitor
-from lovely.remotetask.run import pruner
 from lovely.remotetask.run.threads import tell_to_stop
 from lovely.remotetask.service import make_service
 from lovely.remotetask.task import FunctionTask
@@ -91,18 +90,6 @@ def through(db, count, kept):
     return ran - began, done - ran
 
 
-def what(db):
-    from collections import Counter
-    from ZODB.utils import get_pickle_metadata
-    sizes, counts = Counter(), Counter()
-    for txn in db.storage.iterator():
-        for record in txn:
-            name = get_pickle_metadata(record.data)[1]
-            sizes[name] += len(record.data); counts[name] += 1
-        sizes['txn']+=1
-    print(sizes.most_common(12), counts.most_common(12))
-
-
 def growth(jobs, kept):
     register()
     settings.PRUNE_SECONDS = 1.0
@@ -121,14 +108,10 @@ def growth(jobs, kept):
             through(db, kept, kept)
         db.pack()
         before = os.path.getsize(path)
-        if os.environ.get('WHAT'):
-            what(db)
         run, prune = through(db, jobs, kept)
         grown = os.path.getsize(path)
         db.pack()
         after = os.path.getsize(path)
-        if os.environ.get('WHAT'):
-            what(db)
         db.close()
     print(f'{kept} kept: {before} bytes; {jobs} jobs through in {run:.1f} s, '
           f'the last removed {prune:.1f} s later: {grown} bytes; packed: '

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -195,7 +196,7 @@ class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
 
     def getRetention(self) -> dict[str, dict[str, Any]]:
         """See ITaskService"""
-        return {status: bounds._asdict() for status, bounds
+        return {status: asdict(bounds) for status, bounds
                 in retention.bounds_of(self.jobqueue).items()}
 
     def setRetention(self, status: str, **changes: Any) -> None:

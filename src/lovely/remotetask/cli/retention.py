@@ -20,7 +20,7 @@ _STATUSES = (COMPLETED, ERROR, CANCELLED)
 _ANY = 'any'
 
 
-class _Bound(click.ParamType):
+class _Bound(click.FloatRange):
     """A number, or ``any``: there is no bound.
 
     Which numbers are bounds, the service says.

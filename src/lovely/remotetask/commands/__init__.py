@@ -86,6 +86,7 @@ class CommandTask:
     remote = False
     on_error = None
     show = None
+    keep = None
 
     #: The engine does not watch the time: the call does, and takes a moment
     #: longer to clean up.

@@ -21,6 +21,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from collections.abc import Mapping
+from dataclasses import astuple
+from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from itertools import takewhile
@@ -60,7 +63,8 @@ DAY = 86_400.0
 MOST_JOBS = 10**12
 
 
-class Bounds(NamedTuple):
+@dataclass(frozen=True)
+class Bounds:
     """How long jobs of a status are kept: until either bound is passed.
 
     Attributes: ``days`` (number) since their end, None: any number of them;
@@ -114,13 +118,13 @@ class Step(NamedTuple):
 
 def bounds_of(queue: JobQueue) -> dict[str, Bounds]:
     """The bounds of each final status."""
-    return {status: Bounds(*(queue.retention or {}).get(status, default))
-            for status, default in DEFAULTS.items()}
+    return {status: Bounds(*(queue.retention or {}).get(
+        status, astuple(default))) for status, default in DEFAULTS.items()}
 
 
 def text_of(bounds: Bounds) -> str:
     """Bounds as people read them."""
-    days, count = bounds
+    days, count = bounds.days, bounds.count
     parts = [] if days is None else [f'for {days:g} days']
     parts += [] if count is None else [f'the newest {count}']
     return ', and of those at most '.join(parts) if parts else 'for ever'
@@ -131,7 +135,7 @@ def change(queue: JobQueue, status: Any, changes: dict[str, Any]) -> None:
     if status not in FINAL:
         raise UsageError(f'status is {shown(status)}; jobs are removed that '
                          f'are over: give {", ".join(DEFAULTS)}')
-    unknown = sorted(changes.keys() - set(Bounds._fields))
+    unknown = sorted(changes.keys() - {'days', 'count'})
     if unknown:
         raise UsageError(f'{unknown[0]!r:.80} is no bound of a retention; '
                          f'there are days and count')
@@ -146,10 +150,10 @@ def change(queue: JobQueue, status: Any, changes: dict[str, Any]) -> None:
         raise UsageError(f'count is {shown(count)}; give a whole number from '
                          f'1 on, or None to keep any number of jobs')
     before = bounds_of(queue)
-    after = before | {status: before[status]._replace(**changes)}
+    after = before | {status: replace(before[status], **changes)}
     if after != before or queue.retention is None:
         # As plain tuples: a record must not need our classes.
-        queue.retention = {one: tuple(bounds)
+        queue.retention = {one: (bounds.days, bounds.count)
                            for one, bounds in after.items()}
 
 
@@ -177,11 +181,12 @@ def note_keeps(queue: JobQueue, keeps: Mapping[str, float | None]) -> None:
         declared(queue)['keeps'] = after
 
 
-def declared(queue: JobQueue) -> PersistentMapping:
+def declared(queue: JobQueue) -> PersistentMapping[str, Any]:
     """What the code of the workers declares; a record of its own."""
-    if queue.declared is None:
-        queue.declared = PersistentMapping()
-    return queue.declared
+    found: PersistentMapping[str, Any] | None = queue.declared
+    if found is None:
+        found = queue.declared = PersistentMapping()
+    return found
 
 
 def remover(queue: JobQueue) -> str | None:
@@ -381,10 +386,12 @@ class _Walk:
 
     def _goes(self, job: Job) -> bool:
         """Is this job removed at this age?"""
-        unreadable = isinstance(job, UnreadableJob)
-        # Of a record that is lost, nothing is known: people decide about it.
-        status = job.known.get('status') if unreadable else job.status
+        status, free = job.status, True
+        if isinstance(job, UnreadableJob):
+            # Of a record that is lost nothing is known: people decide.
+            status = job.known.get('status', '')
+        else:
+            free = self._queue.may_go(job)
         # A schedule stands with the errors of its runs, and stays.
-        return (status == self._status
-                and self._keeps.get(job.task) == self._age
-                and (unreadable or self._queue.may_go(job)))
+        return (free and status == self._status
+                and self._keeps.get(job.task) == self._age)

@@ -167,7 +167,8 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'Paused': _object(('paused',), paused=_YES),
     'Retention': _object(FINAL, **dict.fromkeys(FINAL, _object(
         ('days', 'count'), **_BOUNDS))),
-    'NewRetention': _closed(**dict.fromkeys(FINAL, _closed(**_BOUNDS))),
+    'NewRetention': _closed((), **dict.fromkeys(
+        FINAL, _closed((), **_BOUNDS))),
     'Problem': _object(
         ('type', 'title', 'status', 'detail', 'error'), type=_TEXT,
         title=_TEXT, status=_WHOLE, detail=_TEXT, error=_TEXT),
