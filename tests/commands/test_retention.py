@@ -28,7 +28,10 @@ def retention(request, remotetask, tmp_path):
         done = remotetask('retention', *arguments, *where)
         return done.returncode, done.stdout, done.stderr
 
-    return run
+    yield run
+    # Other tests have that server, too.
+    for status, bounds in USUAL.items():
+        run(status, '--days', bounds['days'], '--count', bounds['count'])
 
 
 def test_it_tells_and_says(retention):
