@@ -424,7 +424,7 @@ def test_a_task_of_0_5_2_has_the_default_of_each_option(made):
     found = {name: task_option(made, name) for name in ITaskOptions.names()}
     assert found == {'retry': None, 'timeout': None, 'groupable': False,
                      'remote': None, 'on_error': None, 'show': None,
-                     'keep': None}
+                     'keep': None, 'schedule': None}
 
 
 def test_an_option_that_does_not_exist():

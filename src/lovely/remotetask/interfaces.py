@@ -120,11 +120,31 @@ class ITaskOptions(Interface):
         '(number greater than 0) or a timedelta, in place of what the service '
         'says about days and count; None: as the service keeps them.  A '
         'worker notes it when it starts.')
+    schedule = Attribute(
+        'When the task runs by itself: a dict of cron or every or fields, and '
+        'timezone, missed, atMost, deadline, overlap as of addCronJob; None: '
+        'it does not.  @task takes these by their names.')
     on_error = Attribute(
         '``on_error(context, error)``, or None: called after each attempt '
         'that failed, in the transaction that stores the failure.  '
         '``context`` is what currentJob() gives, ``error`` the exception.  '
         'What it raises is logged, and its own writes are undone.')
+
+
+class IDeclaredSchedule(Interface):
+    """A schedule that the code declares: a utility, named by its key.
+
+    A worker settles it with its service when it starts: what is not there is
+    added, what the code has changed is changed, and what it declares no
+    longer is paused.  What a person has changed, paused or ended stays.
+    """
+
+    task = Attribute('The name of the task.')
+    service = Attribute('The path of the one service that has it, or None: '
+                        'each service whose workers declare it.')
+    declaration = Attribute(
+        'All that can change, as a dict that JSON can hold: task, input, '
+        'priority, and what says when it runs.')
 
 
 class IRetryPolicy(Interface):

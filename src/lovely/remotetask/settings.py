@@ -58,6 +58,10 @@ CHECK_SECONDS = 300.0
 #: and were kept for long enough, while there are none.
 PRUNE_SECONDS = 60.0
 
+#: How long (seconds) no worker may know the task of a schedule that the code
+#: has declared, until that schedule is paused.
+GONE_SECONDS = 60.0
+
 #: How long (seconds) after ``claimNextJob()`` a job that was not run is
 #: queued again.
 MANUAL_SECONDS = 600.0

@@ -7,9 +7,7 @@
 from __future__ import annotations
 
 import inspect
-import reprlib
 from collections.abc import Callable
-from collections.abc import Mapping
 from datetime import timedelta
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -20,10 +18,8 @@ from typing import TypeVar
 from typing import overload
 
 from zope.component import getSiteManager
-from zope.interface import Invalid
 from zope.interface import implementer
 from zope.interface.interfaces import IInterface
-from zope.schema import getFieldsInOrder
 from zope.schema.fieldproperty import FieldProperty
 from zope.schema.interfaces import IField
 
@@ -34,6 +30,9 @@ from lovely.remotetask.declaring.decorated import TaskFunction
 from lovely.remotetask.declaring.decorated import WholeTaskFunction
 from lovely.remotetask.declaring.decorated import mark
 from lovely.remotetask.declaring.decorated import marks
+from lovely.remotetask.declaring.scheduled import TIMES
+from lovely.remotetask.declaring.scheduled import split_options
+from lovely.remotetask.declaring.schemas import check_against
 from lovely.remotetask.declaring.signatures import Signature
 from lovely.remotetask.declaring.signatures import signature_of
 from lovely.remotetask.errors import ConfigurationError
@@ -57,7 +56,8 @@ __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
 #: The options of a task that sets none: see ITaskOptions.
 _DEFAULTS: dict[str, Any] = {
     'retry': None, 'timeout': None, 'groupable': False, 'remote': None,
-    'on_error': None, 'show': None, 'keep': None}
+    'on_error': None, 'show': None, 'keep': None,
+    'schedule': None}
 
 
 def task_option(task: Any, name: str) -> Any:
@@ -204,6 +204,9 @@ def set_options(made: Any, options: dict[str, Any]) -> None:
     and ``outputSchema`` count as such.
     Raises: TypeError for a name or value that cannot be one.
     """
+    options, times = split_options(options)
+    if times:
+        options['schedule'] = times
     if 'limit' in options:
         # Nothing enforces it yet: four threads would run four at once.
         raise TypeError(
@@ -213,7 +216,8 @@ def set_options(made: Any, options: dict[str, Any]) -> None:
     if unknown:
         raise TypeError(
             f'unknown task option {", ".join(sorted(unknown))}; there are '
-            f'{", ".join(sorted(_CHECKS))}, inputSchema and outputSchema')
+            f'{", ".join(sorted(_CHECKS))}, inputSchema, outputSchema, and '
+            f'for a schedule {", ".join(TIMES)}')
     if isinstance(options.get('keep'), timedelta):
         options = {**options, 'keep': options['keep'].total_seconds()}
     if type(options.get('retry')) is int:
@@ -251,6 +255,10 @@ def _is_shown(value: Any) -> bool:
         and all(isinstance(name, str) for name in value))
 
 
+def _is_schedule(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
 _SCHEMA = 'a zope.schema field or an interface'
 
 # None means the default: see task_option.
@@ -264,6 +272,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'show': (_is_shown, 'True, False, or a list of the keys that are shown'),
     'keep': (_is_number, 'a number of seconds greater than 0, or a '
              'timedelta'),
+    'schedule': (_is_schedule, 'a dict as addCronJob takes it'),
 }
 
 @overload
@@ -339,62 +348,3 @@ def scan(module: ModuleType, registry: Any = None) -> list[str]:
     for name, made in found.items():
         registry.registerUtility(made, ITask, name)
     return sorted(found)
-
-
-# --- schemas -----------------------------------------------------------------
-
-_absent = object()
-
-# A refused value may be a whole document, and a message is one line.
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = 60
-
-
-def check_against(schema: Any, value: Any,
-                  shown: tuple[str, ...] | None = None) -> list[str]:
-    """The violations of a task's schema by a value.
-
-    Arguments: ``schema``, a zope.schema field; or an interface, whose fields
-    name keys (of a mapping) or attributes (of anything else); or None;
-    ``shown``, the names of the parts that a sentence may quote, None: of all.
-    Returns: a sentence for each violation; empty if there is none.  Parts that
-    the schema does not name are let through: 0.5.2 let all through.
-    """
-    if schema is None:
-        return []
-    if IField.providedBy(schema):
-        name = getattr(schema, '__name__', None) or 'the value'
-        return _violations(schema, value, name, None, shown is None)
-    if not IInterface.providedBy(schema):
-        return [f'{schema!r} is neither a field nor an interface']
-    # Not only dict: a PersistentMapping has no attributes of its own either.
-    keyed = isinstance(value, Mapping)
-    found = []
-    for name, field in getFieldsInOrder(schema):
-        part = (value.get(name, _absent) if keyed
-                else getattr(value, name, _absent))
-        if part is not _absent:
-            found += _violations(field, part, name, value,
-                                 shown is None or name in shown)
-        elif field.required:
-            found.append(f'{name} is missing')
-    return found
-
-
-def _violations(field: Any, value: Any, name: str, owner: Any,
-                quotes: bool) -> list[str]:
-    try:
-        field.bind(owner).validate(value)
-    # Not ValidationError alone: the constraint of a field may raise Invalid.
-    except Invalid as error:
-        reason = _reason(error, quotes).strip().rstrip('.')
-        quoted = f' is {_short.repr(value)}' if quotes else ''
-        return [f'{name}{quoted}: {reason}']
-    return []
-
-
-def _reason(error: Invalid, quotes: bool) -> str:
-    if hasattr(error, 'doc'):
-        return error.doc() or type(error).__name__
-    # The words of a constraint of the application, which may be of the value.
-    return (quotes and str(error)) or type(error).__name__

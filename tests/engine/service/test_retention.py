@@ -139,8 +139,7 @@ def test_what_is_not_named_stays(service):
 
 def keep(service, worker, name, seconds):
     zope.component.getUtility(ITask, name).keep = seconds
-    from lovely.remotetask.processor import declared
-    declared.settle(worker.worker)
+    worker.worker.declared.settle()
     transaction.begin()
 
 

@@ -87,6 +87,7 @@ class CommandTask:
     on_error = None
     show = None
     keep = None
+    schedule = None
 
     #: The engine does not watch the time: the call does, and takes a moment
     #: longer to clean up.

@@ -33,7 +33,6 @@ from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import OpenedBeforeFork
 from lovely.remotetask.peers.wakeup import WAIT_FLOOR
-from lovely.remotetask.processor import declared
 from lovely.remotetask.processor.publication import ProcessorPublication
 from lovely.remotetask.run import lacking
 from lovely.remotetask.run import monitor
@@ -238,7 +237,7 @@ class SimpleProcessor:
                 self._watched = True
                 # Not after the first look, which a wake may wait for.
                 self._look_for_tasks()
-                declared.settle(self.worker)
+                self.worker.declared.settle()
             rest = 0.0 if self._work() else self._rest()
             self._seen, self._broken = True, 0.0
             return rest

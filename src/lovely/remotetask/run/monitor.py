@@ -245,6 +245,7 @@ class Monitor:
         if found is not None:
             found[0].go_on()
             found[1].go_on(seconds)
+            worker.declared.go_on()
 
     def _look_for_stuck(self, worker: Worker) -> None:
         stuck = self._stuck.get(worker)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,13 @@ from lovely.remotetask.log import trace
 from lovely.remotetask.run.chain import Chain
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claimer import Claimer
+from lovely.remotetask.run.declared import Declared
 from lovely.remotetask.run.group import Group
 
 if TYPE_CHECKING:
+    from ZODB import DB
+
+    from lovely.remotetask.interfaces import IHost
     from lovely.remotetask.service import TaskService
 
 # The jobs of a group that wait behind a run that takes longer than this
@@ -31,8 +36,12 @@ _SPENT_JOBS = 1024
 class Worker(Claimer):
     """Runs the jobs of one service in some threads of this process.
 
-    Arguments, Attributes: as Claimer's.
+    Arguments, Attributes: as Claimer's; ``declared`` (Declared).
     """
+
+    def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
+        super().__init__(database, path, host)
+        self.declared = Declared(self)
 
     def run(self, claim: Claim) -> None:
         """Run a claimed job to its end.

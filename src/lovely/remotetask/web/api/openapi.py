@@ -75,7 +75,8 @@ _SUMMARY = {
     'startedAt': _MOMENT, 'completedAt': _MOMENT, 'scheduledAt': _MOMENT,
     'waitsFor': _MAYBE_TEXT, 'attempts': _WHOLE, 'priority': _WHOLE,
     'submitter': _MAYBE_TEXT, 'key': {}, 'error': _MAYBE_TEXT,
-    'errorType': _MAYBE_TEXT, 'enabled': _YES, 'progress': {'type': 'object'}}
+    'errorType': _MAYBE_TEXT, 'enabled': _YES, 'declared': _YES,
+    'pausedBecause': _TEXT, 'progress': {'type': 'object'}}
 
 _PLAN: dict[str, Any] = {
     'task': _TEXT, 'input': {}, 'priority': _PRIORITY, 'delay': _DELAY,
