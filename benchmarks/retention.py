@@ -81,7 +81,7 @@ def through(db, count, kept):
     until(db, lambda service: not service.stats()['queued']
           and not service.stats()['processing'])
     ran = time.monotonic()
-    until(db, lambda service: service.stats()['completed'] <= kept
+    until(db, lambda service: service.stats()['completed'] <= kept + 20
           # What its thread leaves behind while it is at work.
           and not any(slot.completed.begins_empty()
                       for slot in service.jobqueue.slots.values()))
@@ -194,7 +194,7 @@ def conflicts(jobs, workers):
                   and not service.stats()['processing'])
             seconds = time.monotonic() - began
             if pause < 1:
-                until(db, lambda service: service.stats()['completed'] <= 600)
+                until(db, lambda service: service.stats()['completed'] <= 700)
             told = []
             for one in crew:
                 out, _ = one.communicate('')

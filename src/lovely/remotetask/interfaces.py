@@ -119,7 +119,8 @@ class ITaskOptions(Interface):
         'For how long jobs of this task are kept once they are over: seconds '
         '(number greater than 0) or a timedelta, in place of what the service '
         'says about days and count; None: as the service keeps them.  A '
-        'worker notes it when it starts.')
+        'worker notes it when it starts.  Of a class that does not implement '
+        'ITaskOptions a timedelta counts alone.')
     schedule = Attribute(
         'When the task runs by itself: a dict of cron or every or fields, and '
         'timezone, missed, atMost, deadline, overlap as of addCronJob; None: '

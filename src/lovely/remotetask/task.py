@@ -40,6 +40,7 @@ from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.interfaces import ITaskOptions
 from lovely.remotetask.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -76,9 +77,11 @@ def kept_seconds(task: Any) -> float | None:
     """
     keep = task_option(task, 'keep')
     if isinstance(keep, timedelta):
-        keep = keep.total_seconds()
-    # Classes of applications may have an attribute of this name, too.
-    return float(keep) if _is_number(keep) else None
+        return keep.total_seconds()
+    # Classes of applications may have a number of this name, too, and their
+    # jobs must not go for it.
+    ours = isinstance(task, FunctionTask) or ITaskOptions.providedBy(task)
+    return float(keep) if ours and _is_number(keep) else None
 
 
 def shown_keys(task: Any) -> tuple[str, ...] | None:

@@ -18,6 +18,7 @@ from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import RemoteTaskError
+from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.host.paths import show
 from lovely.remotetask.interfaces import IDeclaredSchedule
 from lovely.remotetask.job import CronJob
@@ -37,6 +38,7 @@ from lovely.remotetask.store.declared import following
 from lovely.remotetask.store.declared import note
 from lovely.remotetask.store.declared import records
 from lovely.remotetask.store.declared import said
+from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.states import is_final
 from lovely.remotetask.task import kept_seconds
 from lovely.remotetask.task import parameters
@@ -68,6 +70,8 @@ class Declared:
         # Key -> declaration, and the names of all tasks of this worker.
         self._wanted: dict[str, dict[str, Any]] = {}
         self._tasks: set[str] = set()
+        # The keys of those that cannot be declared here.
+        self._left_out: set[str] = set()
         # Since when (monotonic seconds) no worker knows the task of a key.
         self._unknown: dict[str, float] = {}
         # What was logged: each thing once.
@@ -115,14 +119,17 @@ class Declared:
         with executor.host.running(service, None) as seen:
             tasks: dict[str, Any] = seen.getAvailableTasks()
             utilities = executor.host.tasks(seen, IDeclaredSchedule)
-        self._tasks, self._wanted = set(tasks), {}
+        self._tasks, self._wanted, self._left_out = set(tasks), {}, set()
         for key, one in (*((PREFIX + name, task)
                            for name, task in tasks.items()
-                           if task_option(task, 'schedule')),
+                           if isinstance(task_option(task, 'schedule'),
+                                         dict)),
                          *utilities.items()):
             try:
                 self._declare(key, one)
             except RemoteTaskError as error:
+                # Another worker may have the extra [cron].
+                self._left_out.add(key)
                 log.error('schedule %s of the code is left out: %s', key,
                           error)
         known = retention.keeps_of(service.jobqueue)
@@ -141,7 +148,8 @@ class Declared:
     def _says(self, queue: JobQueue) -> dict[str, str]:
         """What this worker says of each key: see store/declared.py."""
         found = {key: GONE for key, record in records(queue).items()
-                 if record.declaration['task'] in self._tasks}
+                 if record.declaration['task'] in self._tasks
+                 and key not in self._left_out}
         return found | {key: digest(wanted)
                         for key, wanted in self._wanted.items()}
 
@@ -236,6 +244,8 @@ class _Schedule:
         self._queue: JobQueue = service.jobqueue
         self._record = records(self._queue).get(key)
         found = self._queue.uniques.holder(key, service.jobs)
+        if isinstance(found, UnreadableJob):
+            raise UnreadableRecord(found.id, str(found.error))
         self._job = (found if isinstance(found, CronJob) and found.recurring
                      and not is_final(found.status) else None)
 
@@ -272,7 +282,7 @@ class _Schedule:
                  if name not in ('task', 'input', 'priority')}
         jobid: int = self._service.addCronJob(
             wanted['task'], self._input(wanted), key=self._key,
-            priority=wanted['priority'], **times)
+            onDuplicate='error', priority=wanted['priority'], **times)
         return jobid
 
     def _input(self, wanted: dict[str, Any]) -> Any:

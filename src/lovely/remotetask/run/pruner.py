@@ -18,6 +18,7 @@ from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.store import retention
+from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 # while there is none.
 _SHARE = 0.1
 _IDLE_SHARE = 0.5
+
+# A clock that has gone ahead by as much (seconds) was set, or the machine has
+# slept: no job goes by it for as long.
+_JUMP = 3600.0
 
 # After how long (seconds) the marks are forgotten: what was left, because
 # something else needed it, is looked at once more.
@@ -48,6 +53,10 @@ class Pruner:
         self._marks: retention.Marks = {}
         now = SYSTEM_CLOCK.monotonic()
         self._last, self._forget = now, now + _FORGET
+        # By how much the wall clock is ahead of one that is never set.
+        self._ahead = SYSTEM_CLOCK.now() - now
+        # What failed last; it is logged once.
+        self._failing = ''
         self._next = now + settings.PRUNE_SECONDS
         # Removed since the log has told of it, by status.
         self._untold: dict[str, int] = {}
@@ -60,6 +69,13 @@ class Pruner:
         """
         began = SYSTEM_CLOCK.monotonic()
         passed, self._last = began - self._last, began
+        before, self._ahead = self._ahead, SYSTEM_CLOCK.now() - began
+        if self._ahead - before > _JUMP:
+            # By a clock that was set wrong, all jobs would be old.
+            self._next = began + _JUMP
+            log.warning('the clock has gone %.0f hours ahead; jobs that were '
+                        'kept for long enough by it are removed in an hour',
+                        (self._ahead - before) / 3600)
         if began < self._next:
             return
         share = _SHARE if self._worker.active else _IDLE_SHARE
@@ -80,9 +96,11 @@ class Pruner:
         except ConflictError:
             trace.info('jobs that were kept for long enough could not be '
                        'removed now: other transactions were faster')
-        except Exception:
-            trace.exception('jobs that were kept for long enough cannot be '
-                            'removed')
+        except Exception as error:
+            if self._failing != describe(error):
+                self._failing = describe(error)
+                log.error('jobs that were kept for long enough cannot be '
+                          'removed; this is tried again', exc_info=error)
         self._next = SYSTEM_CLOCK.monotonic() + settings.PRUNE_SECONDS
 
     def step(self) -> bool:

@@ -70,6 +70,8 @@ class JobQueue(Claiming):
     retention = None    # type: dict[str, tuple[float | None, int | None]]|None
     # What the code of the workers declares: see retention.declared.
     declared = None     # type: Any
+    # What was removed before a history had it: see uncounted.
+    uncounted = None    # type: Any
 
     def __getstate__(self) -> Any:
         return super().__getstate__() | {

@@ -49,6 +49,7 @@ from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import load
+from lovely.remotetask.store.uncounted import Uncounted
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.store.workers import LOOP
 
@@ -58,6 +59,11 @@ if TYPE_CHECKING:
     from lovely.remotetask.store.queue import JobQueue
 
 DAY = 86_400.0
+
+# For how long (seconds) a job stays to which others may come in its block of
+# ids.  A process that adds jobs more rarely than that meets a removal hardly
+# ever.
+_OPEN_SECONDS = 3600.0
 
 #: The largest number of jobs that a bound can name.
 MOST_JOBS = 10**12
@@ -349,6 +355,7 @@ class _Walk:
 
     def go(self, entries: list[Entry]) -> None:
         load(self._queue.jobs, [jobid for _, jobid, _ in entries])
+        gone = Uncounted(self._queue)
         for moment, jobid, number in entries:
             if number is not None and self._is_written(number, moment):
                 self._held = moment if self._held is None else self._held
@@ -356,10 +363,23 @@ class _Walk:
             place, log = ((moment, self._queue.cancelled) if number is None
                           else ((number, moment), self._log(number)))
             if take(self._queue, jobid, (self._status, place),
-                    partial(log.discard, moment, jobid), self._goes):
+                    partial(log.discard, moment, jobid),
+                    partial(self._goes, gone, number)):
                 self.removed.append(moment)
             elif log.holds(moment, jobid):
                 self._left.append(moment)
+
+        gone.note()
+
+    def _holds_block(self, job: Job) -> bool:
+        """Does this job stay, for a process may be adding others beside it?
+
+        One job of each process at most, and for an hour.
+        """
+        ended = job.completedAt
+        return (ended is not None
+                and ended.timestamp() > self._now - _OPEN_SECONDS
+                and self._queue.jobs.is_front(job.id))
 
     def mark_after(self, before: Mark, end: int) -> Mark:
         """The mark behind the entries that were looked at."""
@@ -384,7 +404,7 @@ class _Walk:
         first = self._written[number]
         return first is not None and moment >= first
 
-    def _goes(self, job: Job) -> bool:
+    def _goes(self, gone: Uncounted, number: int | None, job: Job) -> bool:
         """Is this job removed at this age?"""
         status, free = job.status, True
         if isinstance(job, UnreadableJob):
@@ -393,5 +413,9 @@ class _Walk:
         else:
             free = self._queue.may_go(job)
         # A schedule stands with the errors of its runs, and stays.
-        return (free and status == self._status
-                and self._keeps.get(job.task) == self._age)
+        goes = (free and status == self._status
+                and self._keeps.get(job.task) == self._age
+                and not self._holds_block(job))
+        if goes and number is not None:
+            gone.add(number, job, self._status == ERROR)
+        return goes
