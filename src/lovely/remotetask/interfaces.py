@@ -130,11 +130,37 @@ class ITaskOptions(Interface):
     queue = Attribute(
         'The name of the queue for jobs of this task that name none: 1 to 64 '
         'ASCII letters, digits, "-" and "_"; None: ``default``.')
+    keep = Attribute(
+        'For how long jobs of this task are kept once they are over: seconds '
+        '(number greater than 0) or a timedelta, in place of what the service '
+        'says about days and count; None: as the service keeps them.  A '
+        'worker notes it when it starts.  Of a class that does not implement '
+        'ITaskOptions a timedelta counts alone.')
+    schedule = Attribute(
+        'When the task runs by itself: a dict of cron or every or fields, and '
+        'timezone, missed, atMost, deadline, overlap as of addCronJob; None: '
+        'it does not.  @task takes these by their names.')
     on_error = Attribute(
         '``on_error(context, error)``, or None: called after each attempt '
         'that failed, in the transaction that stores the failure.  '
         '``context`` is what currentJob() gives, ``error`` the exception.  '
         'What it raises is logged, and its own writes are undone.')
+
+
+class IDeclaredSchedule(Interface):
+    """A schedule that the code declares: a utility, named by its key.
+
+    A worker settles it with its service when it starts: what is not there is
+    added, what the code has changed is changed, and what it declares no
+    longer is paused.  What a person has changed, paused or ended stays.
+    """
+
+    task = Attribute('The name of the task.')
+    service = Attribute('The path of the one service that has it, or None: '
+                        'each service whose workers declare it.')
+    declaration = Attribute(
+        'All that can change, as a dict that JSON can hold: task, input, '
+        'priority, and what says when it runs.')
 
 
 class IRetryPolicy(Interface):
@@ -612,6 +638,30 @@ class ITaskService(IContained):
         ones.
         Cost: O(jobs removed).
         Source: 0.5.2.
+        """
+
+    def getRetention():
+        """How long jobs that are over are kept, if no task says otherwise.
+
+        Returns: status (completed, error, cancelled) -> {'days': number or
+        None, 'count': int or None}: a job is removed once that many days have
+        passed since its end, or once that many of its status have ended later
+        and are still there; None: that is no reason.  A service that nobody
+        has told otherwise keeps completed jobs for 7 days, the newest 100,000
+        of them, others for 90 days, 10,000 of each status.
+        """
+
+    def setRetention(status, **changes):
+        """Say how long jobs that are over are kept.
+
+        Workers remove the others by themselves, some at a time: within about
+        a minute (PRUNE_SECONDS).  A task has its own age by its option
+        ``keep``.
+        Arguments: ``status``, one that is final; ``days``, a number greater
+        than 0 or None; ``count``, a whole number from 1 on or None; what is
+        not given stays.
+        Raises: UsageError; nothing is changed then.
+        Txn: the caller commits.
         """
 
     def cancel(jobid):

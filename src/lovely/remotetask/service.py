@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +50,7 @@ from lovely.remotetask.run import threads
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
 from lovely.remotetask.store import figures
+from lovely.remotetask.store import retention
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.listing import QueueView
 from lovely.remotetask.store.local import local
@@ -204,6 +206,15 @@ class TaskService(ScheduleVerbs, FlowVerbs, FollowVerbs, OwnAnnotations,
               ) -> None:
         """See ITaskService"""
         steering.clean(self, status)
+
+    def getRetention(self) -> dict[str, dict[str, Any]]:
+        """See ITaskService"""
+        return {status: asdict(bounds) for status, bounds
+                in retention.bounds_of(self.jobqueue).items()}
+
+    def setRetention(self, status: str, **changes: Any) -> None:
+        """See ITaskService"""
+        retention.change(self.jobqueue, status, changes)
 
     def cancel(self, jobid: Any) -> None:
         """See ITaskService"""

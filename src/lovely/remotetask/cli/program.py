@@ -23,6 +23,7 @@ COMMANDS = {
     'tasks': 'lovely.remotetask.cli.verbs',
     'retry': 'lovely.remotetask.cli.many',
     'clean': 'lovely.remotetask.cli.many',
+    'retention': 'lovely.remotetask.cli.retention',
     'cron': 'lovely.remotetask.cli.cron',
     'group': 'lovely.remotetask.cli.group',
     'check': 'lovely.remotetask.cli.admin',

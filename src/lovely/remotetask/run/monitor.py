@@ -6,6 +6,8 @@
                          retire the dead ones: their jobs are queued again
     every CHECK_SECONDS  look over all jobs, a few at a time, while our worker
                          is idle: put back those that stand nowhere
+    every PRUNE_SECONDS  remove jobs that are over and were kept for long
+                         enough, if our worker is the one that does
     every BEAT_SECONDS   count our own beats on, where others watch them
 
 A wrong verdict costs repeated work, never correctness: a worker that was
@@ -28,6 +30,7 @@ from lovely.remotetask.log import trace
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.pruner import Pruner
 from lovely.remotetask.run.rescue import put_back
 from lovely.remotetask.run.rescue import rescue
 from lovely.remotetask.run.stuck import Reasons
@@ -52,6 +55,10 @@ _LOOK_ALONE_SECONDS = 10.0
 # At how many services of which no job runs here a round looks: the idle worker
 # of fifty services costs as much as that of ten.
 _LOOKS = 10
+
+# For how long (seconds) a round removes jobs, at most: beats and looks wait
+# for it.
+_PRUNING = 0.5
 
 # Those whose threads run.  An entry goes with its thread: a monitor refers to
 # its database, and would keep a closed one and its sessions for ever.
@@ -121,7 +128,7 @@ class Monitor:
         self._database = database
         self._life = liveness.for_database(database)
         self._workers: list[Worker] = []
-        self._sweeps: dict[Worker, Sweep] = {}
+        self._sweeps: dict[Worker, tuple[Sweep, Pruner]] = {}
         self._stuck: dict[Worker, Stuck] = {}
         self._changed = threading.Event()
         # Our claims that no thread was running at the last look.
@@ -141,7 +148,7 @@ class Monitor:
     def add(self, worker: Worker) -> None:
         """Watch over a worker, too."""
         self._workers.append(worker)
-        self._sweeps[worker] = Sweep(worker)
+        self._sweeps[worker] = Sweep(worker), Pruner(worker)
         self._stuck[worker] = Stuck(worker)
 
     def remove(self, worker: Worker) -> None:
@@ -171,17 +178,18 @@ class Monitor:
                     if not workers:
                         del _monitors[self._database]
                         return
-                for worker in self._chosen(workers):
+                chosen = self._chosen(workers)
+                for worker in chosen:
                     with worker.logging():
                         worker.hand_over()
                         self.look(worker)
                         self._look_for_stuck(worker)
-                        self._sweep(worker)
+                        self._sweep(worker, _PRUNING / len(chosen))
                 now = SYSTEM_CLOCK.monotonic()
                 if now - last_note >= settings.BEAT_SECONDS:
                     last_note = now
                     for worker in workers:
-                        self._note_reruns(worker)
+                        worker.note_reruns()
                 if (self._life.needs_beat
                         and now - last_beat >= settings.BEAT_SECONDS):
                     last_beat = now
@@ -230,29 +238,12 @@ class Monitor:
                 # Other workers will take us for dead, rightly or not.
                 trace.exception('no sign of life could be given')
 
-    def _note_reruns(self, worker: Worker) -> None:
-        """Note in a worker's record how often jobs ran again, if any did."""
-        times = worker.executor.run_times
-        reruns, name = dict(times.reruns), worker.identity.id
-        if reruns == times.noted:
-            return
-
-        def note(service: TaskService) -> None:
-            record = service.jobqueue.workers.get(name)
-            if record is not None:
-                record.reruns = reruns
-
-        try:
-            worker.executor.write(note, 'remotetask reruns')
-            times.noted = reruns
-        except Exception:
-            # The next round tries it again.
-            trace.exception('the runs that conflicted could not be noted')
-
-    def _sweep(self, worker: Worker) -> None:
-        sweep = self._sweeps.get(worker)
-        if sweep is not None:
-            sweep.go_on()
+    def _sweep(self, worker: Worker, seconds: float) -> None:
+        found = self._sweeps.get(worker)
+        if found is not None:
+            found[0].go_on()
+            found[1].go_on(seconds)
+            worker.declared.go_on()
 
     def _look_for_stuck(self, worker: Worker) -> None:
         stuck = self._stuck.get(worker)

@@ -68,6 +68,7 @@ ROUTES: dict[str, dict[str, Route]] = {
     'resume': {'POST': Route(MANAGE, acting.resume)},
     'limits': {'POST': Route(MANAGE, acting.set_limit)},
     'limits/unset': {'POST': Route(MANAGE, acting.unset_limit)},
+    'retention': {'POST': Route(MANAGE, acting.retention)},
     'jobs': {'GET': Route(VIEW, frame.page(jobs.show))},
     'jobs/add': {'GET': Route(ADD, frame.page(adding.show)),
                  'POST': Route(ADD, adding.add)},

@@ -7,6 +7,7 @@ import json
 import re
 from typing import Any
 
+from lovely.remotetask.bounds import LONGEST
 from lovely.remotetask.bulk import RETRIED
 from lovely.remotetask.fields.edges import EDGE_STATES
 from lovely.remotetask.follow import POLICIES
@@ -24,6 +25,8 @@ from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.rule import MISSED
 from lovely.remotetask.schedule.rule import OVERLAP
+from lovely.remotetask.store.retention import DAY
+from lovely.remotetask.store.retention import MOST_JOBS
 from lovely.remotetask.web.api.jobs import MOST_ADDED
 from lovely.remotetask.web.api.routes import ROUTES
 from lovely.remotetask.web.api.routes import Route
@@ -92,7 +95,8 @@ _SUMMARY = {
     'waitsFor': _MAYBE_TEXT, 'attempts': _WHOLE, 'priority': _WHOLE,
     'submitter': _MAYBE_TEXT, 'key': {}, 'queue': _TEXT,
     'concurrencyKey': _MAYBE_TEXT, 'error': _MAYBE_TEXT,
-    'errorType': _MAYBE_TEXT, 'enabled': _YES, 'progress': {'type': 'object'}}
+    'errorType': _MAYBE_TEXT, 'enabled': _YES, 'declared': _YES,
+    'pausedBecause': _TEXT, 'progress': {'type': 'object'}}
 
 _PLAN: dict[str, Any] = {
     'task': _TEXT, 'input': {}, 'priority': _PRIORITY, 'delay': _DELAY,
@@ -119,6 +123,11 @@ _GROUP: dict[str, Any] = {
     'createdAt': _MOMENT, 'endedAt': _MOMENT, 'task': _MAYBE_TEXT,
     'then': {'type': ['integer', 'null']}, 'note': _MAYBE_TEXT,
     'submitter': _MAYBE_TEXT}
+_BOUNDS: dict[str, Any] = {
+    'days': {'type': ['number', 'null'], 'exclusiveMinimum': 0,
+             'maximum': LONGEST / DAY},
+    'count': {'type': ['integer', 'null'], 'minimum': 1,
+              'maximum': MOST_JOBS}}
 
 _SCHEMAS: dict[str, dict[str, Any]] = {
     'Summary': _object(('id', 'status'), **_SUMMARY),
@@ -221,6 +230,10 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'Task': _object(('name', 'input'), name=_TEXT, input={'type': 'object'}),
     'Workers': _object(('workers',), workers=_list({'type': 'object'})),
     'Paused': _object(('paused',), paused=_YES),
+    'Retention': _object(FINAL, **dict.fromkeys(FINAL, _object(
+        ('days', 'count'), **_BOUNDS))),
+    'NewRetention': _closed((), **dict.fromkeys(
+        FINAL, _closed((), **_BOUNDS))),
     'Problem': _object(
         ('type', 'title', 'status', 'detail', 'error'), type=_TEXT,
         title=_TEXT, status=_WHOLE, detail=_TEXT, error=_TEXT),

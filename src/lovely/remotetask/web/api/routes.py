@@ -128,6 +128,12 @@ ROUTES: dict[str, dict[str, Route]] = {
     'workers': {
         'GET': Route(VIEW, whole.look(roster.workers), 'Who runs jobs.',
                      'Workers')},
+    'retention': {
+        'GET': Route(VIEW, whole.look(lambda service: service.getRetention()),
+                     'How long jobs that are over are kept.', 'Retention'),
+        'PUT': Route(MANAGE, whole.retention, 'Say how long jobs that are '
+                     'over are kept; what is left out stays.', 'Retention',
+                     'NewRetention')},
     'pause': {
         'POST': Route(MANAGE, whole.pause, 'Let the workers start no more '
                       'jobs.', 'Paused', 'Pause')},
