@@ -28,6 +28,7 @@ STORED = {
     'lovely.remotetask.store.batches.Batch',
     'lovely.remotetask.store.batches.Batches',
     'lovely.remotetask.store.blocks.Blocks',
+    'lovely.remotetask.store.checkpoint.Checkpoint',
     'lovely.remotetask.store.claims.Claims',
     'lovely.remotetask.store.claims.Left',
     'lovely.remotetask.store.claims.Progress',

@@ -116,8 +116,8 @@ class ITaskOptions(Interface):
         '``remotetask show``: a list or tuple of str; False: none, and '
         'nothing of an input that is no mapping; None, True: all.  What it '
         'names by then is noted with each job that is added.  It hides '
-        'nothing else: a result, a progress and the errors of a task show '
-        'what the task has put into them.')
+        'nothing else: a result, a progress, a cursor and the errors of a '
+        'task show what the task has put into them.')
     limit = Attribute(
         'How many jobs of this task run at once, in all workers together: a '
         'whole number from 1 on; None: any number.')
@@ -261,6 +261,12 @@ class IJob(Interface):
         max=3,
         required=False,
         default=0)
+
+    retry = Attribute(
+        'How it was added to be tried again: an int or an IRetryPolicy; '
+        'None: as its task has it.')
+    timeout = Attribute(
+        'How long (seconds) a run of it may last; None: as its task has it.')
 
     submitter = TextLine(
         title='Submitter',
@@ -411,7 +417,8 @@ class ITaskService(IContained):
     def add(task, input=None, startLater=False, jobClass=None, *,
             priority=0, delay=None, runAt=None, key=None,
             onDuplicate='keep', runAs=None, concurrencyKey=None,
-            queue=None, keyUntil='ended', onSuccess=None, onFailure=None):
+            queue=None, keyUntil='ended', retry=None, timeout=None,
+            onSuccess=None, onFailure=None):
         """Add a job; it runs once your transaction has committed.
 
         Arguments: ``task`` (str), the name of a task, or the function that
@@ -437,7 +444,9 @@ class ITaskService(IContained):
         name of the queue, None: that of the task, or ``default``; a queue is
         made at its first job; ``keyUntil``: ``'started'``: a job that runs
         already keeps no key from this add: for work that has to be done once
-        more after each change; ``onSuccess``, ``onFailure``: what follows the
+        more after each change; ``retry`` (int or IRetryPolicy, which has to
+        pickle) and ``timeout`` (seconds), of this job: None, as its task has
+        them: see ITaskOptions; ``onSuccess``, ``onFailure``: what follows the
         job once it is completed, or has failed for good, each a
         ``follow.Call``, the name of a task or a decorated function.  It is
         added in the commit that ends the job, for the submitter of the job,
@@ -466,8 +475,8 @@ class ITaskService(IContained):
     def addMany(task, inputs, startLater=False, jobClass=None, *,
                 priority=0, delay=None, runAt=None, runAs=None,
                 concurrencyKey=None, queue=None, keys=None,
-                onDuplicate='keep', keyUntil='ended', onSuccess=None,
-                onFailure=None):
+                onDuplicate='keep', keyUntil='ended', retry=None,
+                timeout=None, onSuccess=None, onFailure=None):
         """Add a job for each input; they run in the order of the inputs.
 
         Arguments: ``inputs``, an iterable; ``keys``, an iterable with a unique
@@ -487,8 +496,8 @@ class ITaskService(IContained):
                    every=None, at=None, timezone='UTC', missed='once',
                    atMost=None, deadline=None, overlap='skip', priority=0,
                    key=None, onDuplicate='keep', runAs=None, enabled=True,
-                   concurrencyKey=None, queue=None, onSuccess=None,
-                   onFailure=None):
+                   concurrencyKey=None, queue=None, retry=None, timeout=None,
+                   onSuccess=None, onFailure=None):
         """Add a job that runs at given times, or once after ``delay``.
 
         Arguments: tuples of int as ICronJob says, or one of ``cron``,
@@ -499,9 +508,10 @@ class ITaskService(IContained):
         ``onDuplicate``, what becomes of that job: ``'keep'``, it stays as it
         is, and a difference of the schedules is logged as a WARNING, once in
         each process; ``'update'``, it gets the task, input, schedule,
-        priority and principal of this call, as by ``editCronJob``, and also
-        a delay amid a run, which that run fulfils; ``'error'``; ``runAs`` as
-        ``add``; ``enabled`` (bool), False: it does not run until
+        priority, principal, retry and timeout of this call, as by
+        ``editCronJob``, and also a delay amid a run, which that run fulfils;
+        ``'error'``; ``runAs``, ``retry``, ``timeout`` as ``add``;
+        ``enabled`` (bool), False: it does not run until
         ``resumeCronJob``.  An update leaves it as it is: an operator may have
         paused the schedule; ``concurrencyKey``,
         ``queue`` as ``add``; ``onSuccess``, ``onFailure`` as ``add``: each run
@@ -567,8 +577,9 @@ class ITaskService(IContained):
     def editCronJob(jobid, **changes):
         """Change a cron job; what is not named stays as it is.
 
-        Arguments: ``changes``, of ``task``, ``input``, ``priority``, ``runAs``
-        and the words of the schedule, as ``addCronJob`` takes them.  Each rule
+        Arguments: ``changes``, of ``task``, ``input``, ``priority``,
+        ``runAs``, ``retry``, ``timeout`` and the words of the schedule, as
+        ``addCronJob`` takes them.  Each rule
         takes the place of the one that was there.  It goes on to run as the
         same principal, unless ``runAs`` is given, and stays paused if it was.
         A run that is under way goes on as it began, with its further attempts;
@@ -760,13 +771,16 @@ class ITaskService(IContained):
         Txn: as ``cancel``; writes each job.
         """
 
-    def retryJob(jobid):
+    def retryJob(jobid, *, anew=False):
         """Queue a job that failed or was cancelled once more.
 
         One that waits for another attempt is ready at once.  Of a schedule,
         whose latest run has failed, that run is queued.
+        Arguments: ``anew`` (bool): True: the job forgets its checkpoint and
+        the results of its steps, and begins at the beginning; False: it goes
+        on from them: see ``checkpoint`` of currentJob().
         Raises: JobNotFound; InvalidTransition, naming both states;
-        DuplicateJob where another job, not over, has got its key.
+        DuplicateJob where another job, not over, has got its key; UsageError.
         Txn: the caller commits.
         """
 

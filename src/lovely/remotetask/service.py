@@ -143,33 +143,33 @@ class TaskService(ScheduleVerbs, FlowVerbs, FollowVerbs, OwnAnnotations,
             jobClass: Callable[..., Any] | None = None, *, priority: int = 0,
             delay: float | None = None, runAt: datetime | None = None,
             key: str | None = None, onDuplicate: str = 'keep',
-            runAs: str | None = None,
-            concurrencyKey: str | None = None,
+            runAs: str | None = None, concurrencyKey: str | None = None,
             queue: str | None = None, keyUntil: str = 'ended',
+            retry: Any = None, timeout: float | None = None,
             onSuccess: Any = None, onFailure: Any = None) -> int:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_one(
             self, task, input, jobClass or Job, place,
             Options(priority, key, onDuplicate, runAs, concurrencyKey, queue,
-                    keyUntil, onSuccess, onFailure))
+                    keyUntil, retry, timeout, onSuccess, onFailure))
 
     def addMany(self, task: str | Callable[..., Any], inputs: Iterable[Any],
                 startLater: bool = False,
                 jobClass: Callable[..., Any] | None = None, *,
                 priority: int = 0, delay: float | None = None,
-                runAt: datetime | None = None,
-                runAs: str | None = None,
-                concurrencyKey: str | None = None,
-                queue: str | None = None, keys: Iterable[str] | None = None,
-                onDuplicate: str = 'keep', keyUntil: str = 'ended',
-                onSuccess: Any = None, onFailure: Any = None) -> list[int]:
+                runAt: datetime | None = None, runAs: str | None = None,
+                concurrencyKey: str | None = None, queue: str | None = None,
+                keys: Iterable[str] | None = None, onDuplicate: str = 'keep',
+                keyUntil: str = 'ended', retry: Any = None,
+                timeout: float | None = None, onSuccess: Any = None,
+                onFailure: Any = None) -> list[int]:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
-        return jobs.add_many(self, task, inputs, jobClass or Job, place,
-                             Options(priority, keys, onDuplicate, runAs,
-                                     concurrencyKey, queue, keyUntil,
-                                     onSuccess, onFailure))
+        return jobs.add_many(
+            self, task, inputs, jobClass or Job, place,
+            Options(priority, keys, onDuplicate, runAs, concurrencyKey, queue,
+                    keyUntil, retry, timeout, onSuccess, onFailure))
 
     # -- change ---------------------------------------------------------------
 
@@ -213,9 +213,9 @@ class TaskService(ScheduleVerbs, FlowVerbs, FollowVerbs, OwnAnnotations,
         """See ITaskService"""
         return steering.cancel(self, jobids)
 
-    def retryJob(self, jobid: int) -> None:
+    def retryJob(self, jobid: int, *, anew: bool = False) -> None:
         """See ITaskService"""
-        jobs.retry(self, self._job(jobid))
+        jobs.retry(self, self._job(jobid), anew)
 
 
     # -- look -----------------------------------------------------------------

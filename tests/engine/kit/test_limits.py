@@ -57,9 +57,12 @@ def start_three(world):
 def test_no_more_run_at_once_than_the_limit(world):
     meter = provide('work', limit=2)
     other = provide('other')
+    meter.go.clear()
     jobs = world.do(lambda service: service.addMany(
         'work', [('work', number) for number in range(40)]))
     start_three(world)
+    world.until(lambda service: meter.now.get('work') == 2)
+    meter.go.set()
     more = [world.add('other', ('other', number)) for number in range(3)]
     assert set(world.until_over(*jobs, *more)) == {'completed'}
     assert meter.most == {'work': 2} and other.now == {'other': 0}

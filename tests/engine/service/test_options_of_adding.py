@@ -50,6 +50,8 @@ ARGUMENTS = {
     'concurrencyKey': ('one', lambda job: job.concurrencyKey == 'one'),
     'keys': (['mine'], lambda job: job.key == 'mine'),
     'queue': ('slow', lambda job: job.queue == 'slow'),
+    'retry': (7, lambda job: job.retry == 7),
+    'timeout': (2.5, lambda job: job.timeout == 2.5),
     'enabled': (False, lambda job: not getattr(job, 'enabled', True)),
     'minute': ((5,), calls_at(300)),
     'hour': ((3,), calls_at(3 * 3600)),

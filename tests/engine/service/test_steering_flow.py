@@ -1,6 +1,7 @@
 """Limits and pauses are set and shown while workers run."""
 
 import threading
+import time
 from datetime import UTC
 from datetime import datetime
 from datetime import timedelta
@@ -11,6 +12,7 @@ import transaction
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.store import check
 from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 30
@@ -29,6 +31,7 @@ def worker(application, service, register):
         transaction.begin()
         return None if found is None else found.jobid
 
+    claim.flow = made.flow
     return claim
 
 
@@ -202,3 +205,97 @@ def test_idle_threads_hear_of_it(application, service, register, monkeypatch,
     go.set()
     for jobid in (*jobs, other):
         wait_for(service, jobid, 'completed')
+
+
+# --- what else may happen to jobs that wait behind a gate ------------------
+
+def test_a_job_that_is_deleted_or_ended_from_outside(service, worker):
+    jobs = service.addMany('one', [1, 2, 3, 4])
+    assert worker() == jobs[0] and worker() is None
+    del service.jobs[jobs[1]]
+    service.jobs[jobs[2]].status = 'completed'
+    service.cancel(jobs[0])
+    assert worker() == jobs[3] and worker() is None
+    service.processNext(jobid=jobs[3])
+    for _ in range(3):
+        worker.flow._next_look = 0.0
+        worker()
+    assert not service.jobqueue.barred
+    found, _ = service.listJobs(status='completed')
+    assert jobs[2] in [job.id for job in found]
+
+
+@pytest.mark.parametrize('verb', ['cancel', 'startNow', 'retryJob', 'clean'])
+def test_verbs_of_a_barred_job(service, worker, verb):
+    jobs = service.addMany('one', [1, 2])
+    assert worker() == jobs[0] and worker() is None
+    if verb == 'startNow':
+        assert service.startNow(jobs[1]) is False
+    elif verb == 'clean':
+        service.clean()
+    else:
+        getattr(service, verb)(jobs[1])
+    assert worker() is None
+    assert service.getStatus(jobs[1]) == (
+        'cancelled' if verb == 'cancel' else 'queued')
+    service.cancel(jobs[0])
+    assert worker() == (None if verb == 'cancel' else jobs[1])
+
+
+def test_direct_processing_takes_them_too(service, worker):
+    jobs = service.addMany('one', [1, 2, 3])
+    assert worker() == jobs[0] and worker() is None
+    assert service.hasJobsWaiting()
+    service.process()
+    assert [service.getStatus(jobid) for jobid in jobs[1:]] == [
+        'completed', 'completed']
+    assert not service.hasJobsWaiting()
+
+
+def test_a_check_finds_nothing_wrong_and_a_repair_harms_nothing(service,
+                                                                worker):
+    jobs = service.addMany('one', [1, 2, 3])
+    service.add('any', queue='slow')
+    assert worker() == jobs[0] and worker() is not None
+    start, found = None, []
+    while True:
+        some, start = check.step(service.jobqueue, start, 100,
+                                 service.clock.now())
+        found += some
+        if start is None:
+            break
+    assert found == []
+
+
+def test_a_new_limit_ends_the_chain_of_a_thread(application, service,
+                                                register):
+    """Its jobs are claimed in the commits of others as long as they have no
+    limit."""
+    running, most, lock = set(), [], threading.Lock()
+
+    def short(input):
+        with lock:
+            running.add(threading.get_ident())
+            most.append(len(running))
+        threading.Event().wait(0.001)
+        with lock:
+            running.discard(threading.get_ident())
+
+    register(short)
+    service.addMany('short', range(20_000))
+    transaction.commit()
+    thread = threading.Thread(target=MultiProcessor(
+        application.db, ['tasks'], waitTime=DEADLINE, maxThreads=3))
+    thread.database, thread.running = application.db, True
+    thread.start()
+    while len(running) < 2:
+        threading.Event().wait(0.001)
+    service.setLimit('short', limit=1)
+    transaction.commit()
+    # Each thread looks twenty times a second.
+    deadline = time.monotonic() + DEADLINE
+    while len(most) < 5 or max(most) > 1:
+        assert time.monotonic() < deadline
+        most.clear()
+        threading.Event().wait(0.2)
+    assert service.stats()['queued'] > 0

@@ -245,8 +245,10 @@ def make_job(service: TaskService, make: Callable[..., Job], name: str,
     return job
 
 
-def retry(service: TaskService, job: Job) -> None:
+def retry(service: TaskService, job: Job, anew: Any = False) -> None:
     """Queue a job once more, if its key is free; see ITaskService.retryJob."""
+    if type(anew) is not bool:
+        raise UsageError(f'anew is {shown(anew)}; give True or False')
     uniques = service.jobqueue.uniques
     holder = None
     if job.key is not None:
@@ -254,7 +256,7 @@ def retry(service: TaskService, job: Job) -> None:
         if (holder is not None and holder is not job
                 and not is_final(holder.status)):
             raise DuplicateJob(job.key, holder.id)
-    service.jobqueue.retry(job, service.clock.now())
+    service.jobqueue.retry(job, service.clock.now(), anew)
     if job.key is not None and holder is not job:
         uniques.take(job.key, job, holder)
     jar = caller.jar_of(service)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
 
+from lovely.remotetask import payload
+from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
+from lovely.remotetask.edge import caller
+from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MANAGE
+from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.limits import check_queue
+from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.uniques import KEY_CHARS
 from lovely.remotetask.task import task_option
@@ -37,6 +45,8 @@ class Options(NamedTuple):
     concurrencyKey: Any = None
     queue: Any = None
     keyUntil: Any = 'ended'
+    retry: Any = None
+    timeout: Any = None
     onSuccess: Any = None
     onFailure: Any = None
     policy: Any = None
@@ -55,7 +65,45 @@ def check_options(service: TaskService, task: Any, options: Options
         'concurrencyKey': check_concurrency_key(options.concurrencyKey),
         'queue': queue_named(task_option(task, 'queue')
                              if options.queue is None else options.queue),
+        **check_retry(service, options.retry),
+        'timeout': check_timeout(options.timeout),
     }
+
+
+def check_retry(service: TaskService, retry: Any) -> dict[str, Any]:
+    """The attributes of a job that keep its retry policy, as ``put`` takes
+    them.
+
+    Raises: UsageError.
+    """
+    if retry is None:
+        return {'retry': None, 'ownPolicy': None}
+    if type(retry) is int:
+        RetryPolicy(retry)
+        return {'retry': retry, 'ownPolicy': None}
+    if type(retry) is RetryPolicy:
+        # Not the object: a record with it could not be read by a release that
+        # keeps the class elsewhere.
+        return {'retry': astuple(retry), 'ownPolicy': None}
+    if not IRetryPolicy.providedBy(retry):
+        raise UsageError(f'retry is {shown(retry)}; give a number of retries '
+                         f'(int, from 0 on), an IRetryPolicy, or None: as the '
+                         f'task has it')
+    try:
+        payload.check(retry, caller.jar_of(service))
+    except InputRejected as reason:
+        raise UsageError(f'retry is {shown(retry)}, which cannot be stored '
+                         f'with the job: it {reason}') from reason
+    return {'retry': None, 'ownPolicy': retry}
+
+
+def check_timeout(timeout: Any) -> float | None:
+    """The time limit of a run (seconds), or None.  Raises: UsageError."""
+    if timeout is not None and not (is_seconds(timeout) and timeout > 0):
+        raise UsageError(f'timeout is {shown(timeout)}; give {SECONDS}, more '
+                         f'than 0, or None: as the task has it')
+    checked: float | None = timeout
+    return checked
 
 
 def check_priority(priority: Any) -> None:

@@ -37,7 +37,8 @@ class ScheduleVerbs:
                    key: str | None = None, onDuplicate: str = 'keep',
                    runAs: str | None = None, enabled: bool = True,
                    concurrencyKey: str | None = None,
-                   queue: str | None = None, onSuccess: Any = None,
+                   queue: str | None = None, retry: Any = None,
+                   timeout: float | None = None, onSuccess: Any = None,
                    onFailure: Any = None) -> int:
         """See ITaskService"""
         return add_cron(_service(self), task, input, dict(
@@ -46,8 +47,8 @@ class ScheduleVerbs:
             timezone=timezone, missed=missed, atMost=atMost, deadline=deadline,
             overlap=overlap),
             Options(priority, key, onDuplicate, runAs, concurrencyKey, queue,
-                    onSuccess=onSuccess, onFailure=onFailure),
-            enabled)
+                    retry=retry, timeout=timeout, onSuccess=onSuccess,
+                    onFailure=onFailure), enabled)
 
     def runCronJob(self, jobid: int) -> bool:
         """See ITaskService"""

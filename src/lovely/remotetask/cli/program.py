@@ -28,6 +28,7 @@ COMMANDS = {
     'check': 'lovely.remotetask.cli.admin',
     'stats': 'lovely.remotetask.cli.admin',
     'workers': 'lovely.remotetask.cli.admin',
+    'top': 'lovely.remotetask.cli.top',
     'pause': 'lovely.remotetask.cli.admin',
     'resume': 'lovely.remotetask.cli.admin',
     'queues': 'lovely.remotetask.cli.flow',

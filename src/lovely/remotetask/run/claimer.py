@@ -311,6 +311,8 @@ class Claimer:
         """Claim the next jobs, in the commit that ends the running ones."""
         queue, now = service.jobqueue, service.clock.now()
         ready = queue.ready_of(queue.slots[slot].claims.queue)
+        # The one before belongs to a transaction that is over.
+        self.flow.use(lambda name: self._found(service, name))
         return claims_of(queue.claim_ahead(
             self.identity.tokens(slot), now, self.flow, cursor,
             lambda: self.served.may_take(

@@ -42,7 +42,7 @@ class Flow:
     def __init__(self) -> None:
         self.freed: set[str] = set()
         self._find: Callable[[str], Any] = lambda name: None
-        self._stored: dict[str, Any] | None = None
+        self._stored: dict[str, Any] = {}
         # Name of a task -> its gate, and the limit of each of its keys.
         self._tasks: dict[str, tuple[Gate | None, int | None]] = {}
         self._until = self._next_look = 0.0
@@ -61,10 +61,11 @@ class Flow:
         """
         moment = SYSTEM_CLOCK.monotonic()
         back = now < self._now
-        self._find, self._now = find, now
+        self.use(find)
+        self._now = now
         stored = queue.limits.stored
-        if stored is not self._stored:
-            self.freed.update(self._stored or (), stored)
+        if stored != self._stored:
+            self.freed.update(self._stored, stored)
             self._stored = stored
             self._tasks.clear()
         if moment > self._until:
@@ -83,16 +84,20 @@ class Flow:
         if moment >= self._next_look:
             # For the jobs of a worker that was killed.
             self._next_look = moment + _LOOK_SECONDS
-            names, self._start = queue.barred_names(self._start, _LOOK_GATES)
+            names, self._start = queue.barred_names(
+                self._start, _LOOK_GATES, tidy=True)
             self.freed.update(names)
 
+    def use(self, find: Callable[[str], Any]) -> None:
+        """Ask for tasks by this function from now on: see ``see``."""
+        self._find = find
+
     def is_due(self, queue: JobQueue, now: float) -> bool:
-        """May a job that is barred run by now?"""
-        return bool(queue.barred) and (
-            bool(self.freed) or queue.limits.stored is not self._stored
-            or SYSTEM_CLOCK.monotonic() >= self._next_look
+        """May a job that is barred run by now, or are there other limits?"""
+        return queue.limits.stored != self._stored or (bool(queue.barred) and (
+            bool(self.freed) or SYSTEM_CLOCK.monotonic() >= self._next_look
             or now < self._now      # the clock has gone back
-            or (self.opens is not None and self.opens <= now))
+            or (self.opens is not None and self.opens <= now)))
 
     @property
     def opens(self) -> float | None:
@@ -131,7 +136,7 @@ class Flow:
         if key is None:
             return () if found[0] is None else (found[0],)
         name = f'key:{key}'
-        stored = (self._stored or {}).get(name)
+        stored = self._stored.get(name)
         of_key = (Gate(name, found[1] or 1) if stored is None
                   else Gate(name, *stored))
         return (of_key,) if found[0] is None else (found[0], of_key)
@@ -147,7 +152,7 @@ class Flow:
         except UsageError as error:
             # A class of the application may have such an attribute.
             log.warning('Task "%s" has no limit: %s', task_name, error)
-        stored = (self._stored or {}).get(name)
+        stored = self._stored.get(name)
         if stored is not None:
             limit = Limit(*stored)
         gate = None if limit == Limit() else Gate(name, *limit)

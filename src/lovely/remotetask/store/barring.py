@@ -84,7 +84,21 @@ class Barring(Timetable):
         jobid = self.barred.get(key)
         job = None if jobid is None else look(self.jobs, jobid)
         return job if (job is not None and job.position == ('barred', key)
-                       and not isinstance(job, UnreadableJob)) else None
+                       and not isinstance(job, UnreadableJob)
+                       and job.status == QUEUED) else None
+
+    def _tidy(self, key: int) -> None:
+        """Remove an entry behind which there is no job that waits.
+
+        ``del service.jobs[id]`` leaves one, and so does a status that was
+        assigned from outside.
+        """
+        jobid = self.barred.get(key)
+        job = None if jobid is None else look(self.jobs, jobid)
+        if not isinstance(job, UnreadableJob):
+            self.barred.pull(key)
+            if job is not None and job.position == ('barred', key):
+                self.rehome(job)
 
     def unbar(self, name: str) -> bool:
         """Make the next job behind a gate ready; False: there is none.
@@ -118,11 +132,12 @@ class Barring(Timetable):
                          for name in names_of(job)}:
                 self.unbar(name)
 
-    def barred_names(self, start: int | None, limit: int
+    def barred_names(self, start: int | None, limit: int, tidy: bool = False
                      ) -> tuple[list[str], int | None]:
         """The names of gates behind which jobs wait, of at most ``limit``.
 
-        Arguments: ``start``, what the call before returned, at first None.
+        Arguments: ``start``, what the call before returned, at first None;
+        ``tidy``: remove entries that no job belongs to any more.
         Returns: the names, and the ``start`` of the next call, None at the
         end.
         Cost: O(limit * log n), with a load of a job for each.
@@ -136,7 +151,11 @@ class Barring(Timetable):
             job = self._barred(key)
             if job is not None:
                 names += names_of(job)
-            at = span_of(key)[1] + 1
+                at = span_of(key)[1] + 1
+                continue
+            if tidy:
+                self._tidy(key)
+            at = key + 1
         return names, at
 
     def unbarred(self, names: Iterable[str], gates_of: GatesOf, now: float,

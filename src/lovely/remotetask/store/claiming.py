@@ -27,6 +27,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Protocol
 
+from lovely.remotetask.edge.clock import KEY_RANDOM
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
@@ -199,7 +200,10 @@ class Claiming(Paging):
             (key, None, job) for key, job in self._queued(ready, lanes))
         if not flow.freed:
             return queued
-        names = sorted(flow.freed)[:_PASSED_JOBS]
+        names = list(flow.freed)
+        if len(names) > _PASSED_JOBS:
+            # By chance, or those at the end might never have their turn.
+            names = KEY_RANDOM.sample(names, _PASSED_JOBS)
         return heapq.merge(queued, sorted(self.unbarred(
             names, flow.gates, now, flow.stay), key=_first), key=_first)
 

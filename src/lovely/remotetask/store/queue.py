@@ -223,7 +223,7 @@ class JobQueue(Claiming):
                 if job.failures or job.rests else {})
         return self._end(
             job, COMPLETED, now, slot, slot if holds else None, error=None,
-            output=payload.wrap(output, size), **past)
+            checkpoint=None, output=payload.wrap(output, size), **past)
 
     def fail(self, job: Job, failure: Failure, now: float,
              slot: int = DIRECT_SLOT) -> list[Job]:
@@ -282,9 +282,8 @@ class JobQueue(Claiming):
         moment, however the clock is set meanwhile; ``reason``, why it waits
         where it has not failed.
         """
-        values: dict[str, Any] = {
+        values: dict[str, Any] = no_longer_missing(job) | {
             'rests': reason or None, 'anchor': now, 'stops': None}
-        values |= no_longer_missing(job)
         if failure is not None:
             values |= {'error': tuple(failure),
                        'errors': job.past_errors(failure),
@@ -307,7 +306,7 @@ class JobQueue(Claiming):
                     claim=None, status=self._move(job, QUEUED),
                     error=tuple(failure), errors=job.past_errors(failure))
 
-    def retry(self, job: Job, now: float) -> None:
+    def retry(self, job: Job, now: float, anew: bool = False) -> None:
         """Queue a failed or cancelled job once more; see retryJob."""
         self.check_owned(job)
         # A schedule whose latest run has failed: that one runs once more.
@@ -319,7 +318,8 @@ class JobQueue(Claiming):
             # Before the first write: a schedule may have no next time.
             check_next(job.id, job.next_run(now))
         job.put(failures=0, interruptions=0, missing_since=None, anchor=None,
-                conflicts=None, stops=None)
+                conflicts=None, stops=None,
+                checkpoint=None if anew else job.checkpoint)
         if failed:
             self._take_edit(job)
         if begins:

@@ -269,14 +269,14 @@ class Recurring(Resting):
     def _add_run(self, job: CronJob, key: int, now: float) -> None:
         """Add a job that does what the schedule does, beside its run."""
         run = Job.__new__(Job)
-        stored = job.of_next('edit', {}).get(
-            'input', job.__dict__.get('input'))
         run.put(id=self.jobs.draw_id(local(self.jobs), self.jobs.end - 1),
-                task=job.coming('task'), input=stored, createdAt=now,
+                task=job.coming('task'), createdAt=now,
                 priority=job.coming('priority') or None,
                 submitter=job.coming('submitter'), shows=job.coming('shows'),
                 concurrencyKey=job.concurrencyKey, queue=job.queue,
-                edges=job.edges, schedule=job.id, tick=key)
+                edges=job.edges, schedule=job.id, tick=key, **{
+                    name: job.kept(name)
+                    for name in ('input', 'retry', 'ownPolicy', 'timeout')})
         self.jobs[run.id] = run
         self.enqueue(run)
 
@@ -294,7 +294,7 @@ class Recurring(Resting):
 
     def _begin_tick(self, job: Job, key: int | None) -> None:
         """Let a scheduled run begin: what was counted is of another one."""
-        job.put(tick=key, attempts=None, failures=None)
+        job.put(tick=key, attempts=None, failures=None, checkpoint=None)
         self._take_edit(job)
 
     def _take_edit(self, job: Job) -> None:

@@ -33,12 +33,16 @@ if TYPE_CHECKING:
 #: What a caller outside may say of a job beside its time and its key.
 MORE = ('queue', 'concurrencyKey')
 
+#: Those that take the permission to manage.
+OWN = ('retry', 'timeout')
+
 
 def add_schedule(service: TaskService, task: object, input: object = None,
                  key: object = None, onDuplicate: object = 'keep',
                  enabled: object = True, priority: object = 0,
                  delay: object = None, made: bool = False,
                  queue: object = None, concurrencyKey: object = None,
+                 retry: object = None, timeout: object = None,
                  **fields: object) -> int:
     """Add a schedule for a caller outside of the application.
 
@@ -52,7 +56,8 @@ def add_schedule(service: TaskService, task: object, input: object = None,
     """
     given: dict[str, Any] = {'key': key, 'onDuplicate': onDuplicate,
                              'enabled': enabled, 'priority': priority,
-                             'queue': queue, 'concurrencyKey': concurrencyKey}
+                             'queue': queue, 'concurrencyKey': concurrencyKey,
+                             **_own(retry, timeout)}
     if delay is not None:
         given['delay'] = _delay(delay)
     name, input = _check_added(service, task, input, priority, made)
@@ -78,6 +83,7 @@ def edit_schedule(service: TaskService, jobid: object, version: object = None,
         del given['task']
     fields = {name: given.pop(name) for name in (*FIELDS, *PLANNED)
               if name in given}
+    _own(given.get('retry'), None)
     changes: dict[str, Any] = {**given, **_times(fields)}
     if given.get('delay') is not None:
         changes['delay'] = _delay(given['delay'])
@@ -143,15 +149,26 @@ def _delay(value: object) -> Any:
     return value
 
 
+def _own(retry: object, timeout: object) -> dict[str, Any]:
+    """The options of a job's own that are given."""
+    if retry is not None and type(retry) is not int:
+        raise UsageError(f'retry has to be a number of retries, '
+                         f'not {retry!r:.80}')
+    return {name: value for name, value in (
+        ('retry', retry), ('timeout', timeout)) if value is not None}
+
+
 def add(service: TaskService, task: object, input: object = None,
         priority: object = 0, delay: object = None, key: object = None,
         onDuplicate: object = 'keep', made: bool = False,
-        **more: Any) -> int:
+        retry: object = None, timeout: object = None, **more: Any) -> int:
     """Add a job for a caller outside of the application.
 
     Arguments: ``task`` (str); ``input``, plain data; ``priority`` (int,
     -4..3); ``delay``, seconds or None; ``key``, ``onDuplicate`` and those of
-    ``more``, of MORE: see ITaskService.add; ``made``: see add_schedule.
+    ``more``, of MORE: see ITaskService.add; ``made``: see add_schedule;
+    ``retry`` (int), ``timeout`` (seconds), or None: for callers with the
+    permission to manage alone.
     Returns: the job's id.
     Raises: ValueError('Task does not exist'), also for a task that is not
     remote: a caller outside must not learn that there is one; InputRejected;
@@ -173,6 +190,7 @@ def add(service: TaskService, task: object, input: object = None,
         options['key'] = key
     if onDuplicate != 'keep':
         options['onDuplicate'] = onDuplicate
+    options |= _own(retry, timeout)
     return int(service.add(name, input, **options))
 
 
@@ -218,13 +236,16 @@ def can_retry(service: TaskService, jobid: int) -> bool:
     return found.status in RETRIED or place in ('waiting', ERROR)
 
 
-def retry(service: TaskService, jobid: object) -> None:
+def retry(service: TaskService, jobid: object, anew: Any = False) -> None:
     """Queue a job once more that failed or was cancelled.
 
-    Raises: JobNotFound; InvalidTransition.
+    Arguments: ``anew``, as ITaskService.retryJob has it.
+    Raises: JobNotFound; InvalidTransition; UsageError.
     Txn: the caller commits.
     """
-    service.retryJob(job_id(jobid))
+    # A subclass that was written before may not know the option.
+    options = {} if anew is False else {'anew': anew}
+    service.retryJob(job_id(jobid), **options)
 
 
 def start_now(service: TaskService, jobid: object) -> None:

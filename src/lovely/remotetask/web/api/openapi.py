@@ -50,6 +50,17 @@ _STATUS = {'type': 'string', 'enum': list(STATUSES)}
 _PRIORITY = {'type': 'integer', 'minimum': -4, 'maximum': 3, 'default': 0}
 _DELAY = {'type': ['number', 'null'], 'minimum': 0,
           'description': 'Seconds to wait.'}
+_OWN: dict[str, Any] = {
+    'retry': {'type': ['integer', 'null'], 'minimum': 0,
+              'description': 'How often it is tried again; null: as its task '
+                             'has it.  Takes the permission to manage.'},
+    'timeout': {'type': ['number', 'null'], 'exclusiveMinimum': 0,
+                'description': 'How long a run may last, in seconds; null: '
+                               'as its task has it.  Takes the permission to '
+                               'manage.'}}
+_OWN_SHOWN: dict[str, Any] = {
+    'retry': {'type': ['integer', 'object', 'string', 'null']},
+    'timeout': {'type': ['number', 'null']}}
 
 
 def _object(needed: tuple[str, ...] = (), **parts: object) -> dict[str, Any]:
@@ -91,7 +102,7 @@ _PLAN: dict[str, Any] = {
     'missed': {'type': 'string', 'enum': list(MISSED)},
     'atMost': {'type': ['integer', 'null'], 'minimum': 1},
     'deadline': {'type': ['number', 'null'], 'exclusiveMinimum': 0},
-    'overlap': {'type': 'string', 'enum': list(OVERLAP)}}
+    'overlap': {'type': 'string', 'enum': list(OVERLAP)}, **_OWN}
 _SCHEDULE: dict[str, Any] = {
     **_SUMMARY, 'schedule': {'type': 'object'}, 'plan': {'type': 'object'},
     'delay': {'type': ['number', 'null']},
@@ -112,8 +123,12 @@ _GROUP: dict[str, Any] = {
 _SCHEMAS: dict[str, dict[str, Any]] = {
     'Summary': _object(('id', 'status'), **_SUMMARY),
     'Job': _object(
-        ('id', 'status'), **_SUMMARY, input={}, output={}, inputNote=_TEXT,
+        ('id', 'status'), **_SUMMARY, **_OWN_SHOWN, input={}, output={},
+        inputNote=_TEXT,
         outputNote=_TEXT, bytes=_list(_TEXT), runs=_list({'type': 'object'}),
+        checkpoint=_object(
+            at=_MOMENT, count=_WHOLE, steps=_WHOLE, latestStep=_MAYBE_TEXT,
+            cursor={}, cursorNote=_TEXT),
         follows={'type': ['integer', 'null']},
         group={'type': ['integer', 'null']},
         followUps=_list(_object(
@@ -131,15 +146,20 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'NewJob': _closed(
         ('task',), task=_TEXT, input={}, priority=_PRIORITY, delay=_DELAY,
         key=_MAYBE_TEXT, keyUntil={'type': 'string', 'enum': list(KEY_UNTIL)},
-        onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE)}, **_MORE),
+        onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE)}, **_MORE,
+        **_OWN),
     'NewJobs': _closed(
         ('task', 'inputs'), task=_TEXT, inputs={
             'type': 'array', 'minItems': 1, 'maxItems': MOST_ADDED},
-        priority=_PRIORITY, delay=_DELAY, **_MORE),
+        priority=_PRIORITY, delay=_DELAY, **_MORE, **_OWN),
     'Added': _object(('id', 'status'), id=_ID, status=_TEXT, paused=_YES),
     'AddedMany': _object(('ids',), ids=_list(_ID)),
     'Changed': _object(('id', 'status'), id=_ID, status=_TEXT, deleted=_YES),
     'Nothing': _closed(),
+    'Retry': _closed(anew={
+        **_YES, 'default': False,
+        'description': 'Forget the checkpoint and the steps of the job, and '
+                       'begin at the beginning.'}),
     'Pause': _closed(reason={'type': ['string', 'null'], 'minLength': 1,
                              'maxLength': 200}, queue=_MAYBE_TEXT,
                      resumeAt=_MAYBE_TEXT),
@@ -160,7 +180,8 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         enabled=_YES, **_MORE),
     'EditedSchedule': _closed(version=_MAYBE_TEXT, **_PLAN),
     'Schedule': _object(
-        ('id', 'status', 'version'), **_SCHEDULE, input={}, inputNote=_TEXT,
+        ('id', 'status', 'version'), **_SCHEDULE, **_OWN_SHOWN, input={},
+        inputNote=_TEXT,
         bytes=_list(_TEXT), version=_TEXT),
     'Schedules': _object(('jobs', 'next'), jobs=_list(_object(
         ('id', 'status'), **_SCHEDULE)), next=_NEXT, paused=_YES),

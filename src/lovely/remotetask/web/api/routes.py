@@ -60,9 +60,9 @@ ROUTES: dict[str, dict[str, Route]] = {
         'POST': Route(ADD, jobs.change(changes.cancel), 'Cancel a job.',
                       'Changed', 'Nothing')},
     'jobs/ID/retry': {
-        'POST': Route(MANAGE, jobs.change(changes.retry),
+        'POST': Route(MANAGE, jobs.change(changes.retry, 'anew'),
                       'Queue a job once more that failed or was cancelled.',
-                      'Changed', 'Nothing')},
+                      'Changed', 'Retry')},
     'jobs/ID/start': {
         'POST': Route(MANAGE, jobs.change(changes.start_now), 'Let a job '
                       'that waits run now; of a schedule, one run.',
