@@ -78,7 +78,11 @@ def step(queue: JobQueue, start: str | None, limit: int, now: float
     Txn: reads; each call may have one of its own.
     """
     part, _, at = (start or f'{LANES[0]}:').partition(':')
-    parts = _parts(queue)
+    try:
+        parts = _parts(queue)
+    except POSKeyError as error:
+        # The queue itself: nothing of it can be reached.
+        return [Finding(LOST, u64(error.args[0]), 'queue')], None
     try:
         if part not in parts:
             raise _BadStart
