@@ -193,8 +193,8 @@ class Claimer:
         def take(service: TaskService) -> list[Claim]:
             queue, moment = service.jobqueue, service.clock.now()
             self._pause = None
-            # A look writes nothing, nor does an idle worker.  Not has_waiting():
-            # the claim removes what a dead worker has left in our lanes.
+            # A look writes nothing, nor does an idle worker.  Not by
+            # has_waiting(): a claim removes what a dead worker has left.
             if jobid is None and (queue.pause_now(moment) or not (
                     any(True for ready in self.served.ready(queue, moment)
                         for _ in ready.heads())
