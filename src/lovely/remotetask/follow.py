@@ -49,12 +49,13 @@ class Call:
     RESULT may stand.  It is copied when the call is given to a service: what
     is changed later does not count.
     ``priority`` (int): None takes that of the job before; ``delay``, seconds
-    that it waits when its turn has come; ``queue``, ``concurrencyKey``, as
-    ``add`` takes them; ``onSuccess``, ``onFailure``: what follows it in turn,
-    each a Call, the name of a task or a decorated function; ``policy``, what
-    becomes of ``onSuccess`` when this one fails for good: ``'stop'``, it waits
-    until a retry has completed, or ``'continue'``, it comes with None for
-    RESULT.  None is what the chain says, else ``'stop'``.
+    that it waits when its turn has come; ``queue``, ``concurrencyKey``,
+    ``retry``, ``timeout``, as ``add`` takes them; ``onSuccess``,
+    ``onFailure``: what follows it in turn, each a Call, the name of a task or
+    a decorated function; ``policy``, what becomes of ``onSuccess`` when this
+    one fails for good: ``'stop'``, it waits until a retry has completed, or
+    ``'continue'``, it comes with None for RESULT.  None is what the chain
+    says, else ``'stop'``.
     """
 
     task: str | Callable[..., Any]
@@ -66,6 +67,8 @@ class Call:
     policy: str | None = None
     queue: str | None = None
     concurrencyKey: str | None = None
+    retry: Any = None
+    timeout: float | None = None
 
     def __repr__(self) -> str:
         # What follows may be a thousand calls deep.

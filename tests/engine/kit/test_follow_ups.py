@@ -38,8 +38,15 @@ def all_over(service):
     return not (stats['queued'] or stats['processing'] or stats['scheduled'])
 
 
+@pytest.fixture(params=['short', 'long'])
+def runs(request, monkeypatch):
+    """Each run counts as short, or as long: with an old snapshot."""
+    monkeypatch.setattr('lovely.remotetask.run.executor._CHAIN_SECONDS',
+                        600.0 if request.param == 'short' else 0.0)
+
+
 @pytest.mark.parametrize('task', ['work', 'short'])
-def test_a_chain_runs_to_its_end(world, task):
+def test_a_chain_runs_to_its_end(world, runs, task):
     world.do(lambda service: service.addChain([
         Call(task, 'a'), Call(task, [RESULT]), Call(task, {'b': RESULT})]))
     world.start()
@@ -47,10 +54,11 @@ def test_a_chain_runs_to_its_end(world, task):
     assert world.effects() == {'a': 1, "['a']": 1, "{'b': ['a']}": 1}
 
 
-def test_many_jobs_that_are_followed_meet_nowhere(world):
-    """Each finish adds a job: several threads do, and none runs again."""
+@pytest.mark.parametrize('task', ['work', 'short'])
+def test_many_jobs_that_are_followed_all_are(world, runs, task):
+    """Each finish adds a job, in several threads."""
     world.do(lambda service: service.addMany(
-        'short', range(100), onSuccess=Call('short', [RESULT])))
+        task, range(100), onSuccess=Call(task, [RESULT])))
     threads = [world.start(world.other(), MultiProcessor, maxThreads=2)
                for _ in range(2)]
     world.until(all_over)

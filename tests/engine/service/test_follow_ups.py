@@ -183,15 +183,16 @@ def test_a_call_has_the_queue_and_key_of_its_own_or_its_task(
     register(FunctionTask(lambda input: input, queue='heavy'), 'big')
     first = service.addChain([
         Call('echo', queue='slow', concurrencyKey='one'),
-        Call('big', concurrencyKey='two'), Call('big', queue='default'),
-        'echo'])
+        Call('big', concurrencyKey='two', retry=2, timeout=7),
+        Call('big', queue='default'), 'echo'])
     service.process()
     found, job = [], service.jobs[first]
     while job is not None:
-        found.append((job.queue, job.concurrencyKey))
+        found.append((job.queue, job.concurrencyKey, job.retry, job.timeout))
         job = next(iter(followers(service, job.id)), None)
-    assert found == [('slow', 'one'), ('heavy', 'two'), (None, None),
-                     (None, None)]
+    assert found == [
+        ('slow', 'one', None, None), ('heavy', 'two', 2, 7),
+        (None, None, None, None), (None, None, None, None)]
 
 
 def test_jobs_that_follow_pass_the_gates_of_limits(world, register):

@@ -17,7 +17,10 @@ from lovely.remotetask.follow import Call
 from lovely.remotetask.interfaces import SYSTEM
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.store import batches
+from lovely.remotetask.store import check
 from lovely.remotetask.store import copies
+from lovely.remotetask.store import lost
+from lovely.remotetask.store import mending
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.testing import drain
 
@@ -475,6 +478,67 @@ def test_a_stuck_group_costs_an_idle_worker_no_transaction(
     service.retryJob(service.getGroup(group)['jobs'][0])
     service.processNext()
     assert service.getGroup(group)['state'] == 'done'
+
+
+@pytest.mark.parametrize('part', ['batch', 'all', 'open'])
+def test_a_lost_record_of_a_group_stops_no_job(
+        application, service, tasks, lose_record, log, part):
+    """Its jobs run, directly and by workers, and are cleaned."""
+    group = service.addGroup(parts(3), THEN)
+    other = service.add('part', 'other')
+    transaction.commit()
+    found = {'batch': batches.batch_of(service.jobqueue, group),
+             'all': service.jobqueue.batches.all._tree,
+             'open': service.jobqueue.batches.open}[part]
+    lose_record(application.db.storage, found._p_oid)
+    application.db.cacheMinimize()
+    transaction.begin()
+    service.processNext(jobid=service.jobs[other].id)
+    assert service.processNext()
+    transaction.commit()
+    if part == 'open':
+        # Also the last one, in a caller's transaction.
+        savepoint = transaction.savepoint()
+        service.process()
+        assert len(tasks.parts) == 4
+        savepoint.rollback()
+        del tasks.parts[2:]
+    processor = SimpleProcessor(application.db, ['tasks'])
+    while processor.processNext():
+        pass
+    transaction.begin()
+    assert len(tasks.parts) == 4
+    followers = processor.worker.executor.followers
+    for _ in range(2):
+        assert followers.over(service.jobqueue) == []
+    if part == 'open':
+        assert len([one for one in log if one.startswith(
+            'ERROR groups cannot be looked at')]) == 1
+    else:
+        with pytest.raises(GroupNotFound):
+            service.getGroup(group)
+    transaction.begin()
+    service.clean()
+    transaction.commit()
+    kinds = {one.kind for one in all_findings(service)}
+    assert kinds == {'lost'}
+    mending.mend(service.jobqueue, all_findings(service), service.clock.now())
+    transaction.commit()
+    assert not all_findings(service)
+    assert lost.part_of(service, found._p_oid) in (None, 'groups')
+    group = service.addGroup(parts(1), THEN)
+    service.process()
+    assert service.getGroup(group)['state'] == 'done'
+
+
+def all_findings(service):
+    found, start = [], None
+    while True:
+        some, start = check.step(service.jobqueue, start, 100,
+                                 service.clock.now())
+        found += some
+        if start is None:
+            return found
 
 
 # --- cancel, copy, list ------------------------------------------------------

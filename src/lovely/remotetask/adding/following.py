@@ -208,6 +208,7 @@ def options_of(call: Call) -> Options:
     return Options(
         0 if call.priority is None else call.priority,
         concurrencyKey=call.concurrencyKey, queue=call.queue,
+        retry=call.retry, timeout=call.timeout,
         onSuccess=call.onSuccess, onFailure=call.onFailure,
         policy=call.policy)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 from typing import NamedTuple
+from typing import cast
 
 from lovely.remotetask.follow import CONTINUE
 from lovely.remotetask.follow import STOP
@@ -78,6 +79,17 @@ class Following:
     member = None       # type: tuple[int, int] | None
     # the id of the group that it comes after
     after = None        # type: int | None
+
+    @property
+    def followUps(self) -> list[dict[str, Any]]:
+        if self.edges is None:
+            return []
+        edges, job = Edges(*self.edges), cast(Any, self)
+        # A long one is a payload.
+        links = (edges.links if type(edges.links) is tuple
+                 else edges.links.value)
+        return shown(edges, links, job.status, job.recurring, self.followed,
+                     self.stuck)
 
     @property
     def group(self) -> int | None:

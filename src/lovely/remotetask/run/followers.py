@@ -76,7 +76,7 @@ class Followers:
         # Where the next round of the monitor goes on.
         self._start: int | None = None
         # Those that cannot be looked at; each is logged once.
-        self._broken: set[int] = set()
+        self._broken: set[int | None] = set()
 
     def ended(self, job: Job) -> None:
         """A thread has ended a job; is it one of a group?"""
@@ -133,7 +133,13 @@ class Followers:
         """
         if queue.batches is None:
             return []
-        found, self._start = batch_views.page(queue, self._start, _GROUPS)
+        try:
+            found, self._start = batch_views.page(
+                queue, self._start, _GROUPS)
+        except Exception as error:
+            # The caller looks for jobs to rescue, too.
+            self._log(None, error)
+            return []
         return [batch.id for batch in found if self._may_be_over(queue, batch)]
 
     def _may_be_over(self, queue: JobQueue, batch: Batch) -> bool:
@@ -150,15 +156,16 @@ class Followers:
             with self._looking:
                 self._look_at(number)
 
-    def _log(self, number: int, error: Exception) -> None:
-        """Log why a group cannot be looked at, once; a later look may."""
+    def _log(self, number: int | None, error: Exception) -> None:
+        """Log why a group cannot be looked at, once; None: no group can."""
         if is_of_storage(error, None) or isinstance(error, TransientError):
             # The loop of the worker meets the same fault, and logs it.
-            trace.debug('group %s: the database does not answer', number)
+            trace.debug('groups: the database does not answer')
         elif number not in self._broken:
             self._broken.add(number)
-            log.error('group %s cannot be looked at: %s', number,
-                      describe(error), exc_info=error)
+            log.error('%s cannot be looked at: %s', (
+                'groups' if number is None else f'group {number}'),
+                describe(error), exc_info=error)
 
     def _look_at(self, number: int) -> None:
         """Look at a group, and close it if it is over; never raises."""

@@ -1,14 +1,20 @@
-"""What people see of groups: which are open, and how their jobs stand."""
+"""What people see of groups: which are open, and how their jobs stand; and
+what a check looks at.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 from typing import Any
 
+from ZODB.POSException import POSKeyError
+
 from lovely.remotetask import payload
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.bounds import whole
+from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import InvalidCursor
 from lovely.remotetask.fields.edges import Edges
 from lovely.remotetask.fields.edges import Link
@@ -22,6 +28,7 @@ from lovely.remotetask.store.batches import ENDS
 from lovely.remotetask.store.batches import GONE
 from lovely.remotetask.store.batches import OPEN
 from lovely.remotetask.store.batches import Batch
+from lovely.remotetask.store.batches import Batches
 from lovely.remotetask.store.batches import batch_of
 from lovely.remotetask.store.batches import end_of
 from lovely.remotetask.store.lanes import LAST
@@ -106,3 +113,48 @@ def row(queue: JobQueue, batch: Batch, limit: int) -> dict[str, Any]:
         'createdAt': batch.createdAt, 'endedAt': batch.endedAt,
         'task': then, 'then': batch.then, 'note': note,
         'submitter': batch.submitter}
+
+
+# --- records that are lost ---------------------------------------------------
+
+def load_groups(queue: JobQueue) -> None:
+    """Load what is stored of groups; raises POSKeyError where any is lost.
+
+    Cost: O(groups); the lists of their jobs are left out.
+    """
+    if queue.batches is None:
+        return
+    for length in queue.batches.open.lengths:
+        length()
+    for _ in queue.batches.open.up():
+        pass
+    for batch in queue.batches.all.values():
+        batch._p_activate()
+
+
+def renew_groups(queue: JobQueue) -> bool:
+    """Let nothing of the groups be lost any more.
+
+    A group whose own record is lost is forgotten: what was to follow it never
+    comes, and its jobs run.
+    Returns: was anything lost?
+    """
+    try:
+        load_groups(queue)
+        return False
+    except POSKeyError:
+        pass
+    found = []
+    with suppress(POSKeyError):
+        for number in list(queue.batches.all.ids()):
+            batch = batch_of(queue, number)
+            if batch is not None:
+                # In a new mapping, for the old one may have lost a block.
+                found.append(batch)
+    queue.batches = Batches()
+    for batch in found:
+        queue.batches.all[batch.id] = batch
+        if batch.state == OPEN:
+            batch.key = queue.batches.open.insert(
+                time_key(batch.createdAt), batch.id)
+    return True

@@ -16,6 +16,7 @@ from typing import Any
 
 import BTrees
 from persistent import Persistent
+from ZODB.POSException import POSKeyError
 
 from lovely.remotetask import payload
 from lovely.remotetask.edge.clock import time_key
@@ -146,10 +147,18 @@ class Batches(Persistent):
 
 
 def batch_of(queue: JobQueue, number: Any) -> Batch | None:
-    """The batch of this id, or None."""
+    """The batch of this id, or None: it is gone, or its record is lost.
+
+    A lost one must not keep its jobs from their ends, nor from a clean.
+    """
     if queue.batches is None:
         return None
-    found: Batch | None = queue.batches.all.get(number)
+    try:
+        found: Batch | None = queue.batches.all.get(number)
+        if found is not None:
+            found._p_activate()
+    except POSKeyError:
+        return None
     return found
 
 
@@ -268,7 +277,12 @@ def close_here(queue: JobQueue, job: Job, now: float) -> list[Job]:
     hints = local(batch)
     if is_awaited(queue, batch, hints.left):
         return []
-    hints.left, added = close(queue, batch.id, hints.left, now)
+    try:
+        hints.left, added = close(queue, batch.id, hints.left, now)
+    except POSKeyError as error:
+        # The end of this job must not wait for a backup.
+        log.error('group %s cannot be closed: %s', batch.id, error)
+        return []
     return added
 
 

@@ -31,10 +31,13 @@ class Paging(Barring):
         found: Slot = slot
         return found
 
-    def holds_any(self, numbers: Iterable[int]) -> bool:
-        """Does any of these slots hold follow-ups?  See following."""
-        return any(self.slots[number].claims.held for number in numbers
-                   if number in self.slots)
+    def has_aside(self, numbers: Iterable[int]) -> bool:
+        """Is there a job to claim, or to place, that is in no lane of ready
+        ones: a suspect, one that lacks a task, or one that these slots hold?
+        """
+        return bool(self.suspects or self.missing or any(
+            self.slots[number].claims.held for number in numbers
+            if number in self.slots))
 
     def _prefetch(self, cursor: ReadCursor) -> None:
         """Load the jobs of a plan in one round trip to a server."""
