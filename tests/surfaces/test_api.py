@@ -43,7 +43,9 @@ def test_a_route_asks_for_its_permission(site, service, path, method,
     # The one that may be asked for one's own job looks whose it is.
     assert site.writes in ([], [False])
     assert True not in site.writes
-    assert ask(site, method, path, {}).status in (200, 201, 204, 400, 409)
+    # The job is no group.
+    assert ask(site, method, path, {}).status in (
+        [404] if path.startswith('groups/') else (200, 201, 204, 400, 409))
 
 
 @pytest.mark.parametrize('headers', [
@@ -454,3 +456,22 @@ def test_an_empty_text_is_as_none(site, service):
     service(lambda service: service.add('echo', 1))
     found = read(ask(site, 'GET', 'jobs?status=&task=&key='))
     assert len(found['jobs']) == found['looked'] == 1
+
+
+def test_how_long_jobs_are_kept(site):
+    usual = {'completed': {'days': 7, 'count': 100_000},
+             'error': {'days': 90, 'count': 10_000},
+             'cancelled': {'days': 90, 'count': 10_000}}
+    assert read(ask(site, 'GET', 'retention')) == usual
+    changed = ask(site, 'PUT', 'retention', {
+        'completed': {'days': 0.5}, 'error': {'days': None, 'count': 7}})
+    assert changed.status == 200
+    assert read(changed) == read(ask(site, 'GET', 'retention')) == {
+        **usual, 'completed': {'days': 0.5, 'count': 100_000},
+        'error': {'days': None, 'count': 7}}
+    for wrong in ({'queued': {'days': 1}}, {'error': 3}, {'error': []},
+                  {'completed': {'days': 3}, 'error': {'days': -1}},
+                  {'error': {'hours': 1}}, {'error': {'count': 0}}):
+        assert ask(site, 'PUT', 'retention', wrong).status == 400, wrong
+    # Nothing of a refused one holds.
+    assert read(ask(site, 'GET', 'retention')) == read(changed)

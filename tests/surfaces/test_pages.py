@@ -2,6 +2,7 @@
 
 import datetime
 import html.parser
+import json
 import urllib.parse
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lovely.remotetask.edge import db
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
+from lovely.remotetask.store import declared
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.web import surface
 from lovely.remotetask.web.csrf import DailyTokens
@@ -720,3 +722,49 @@ def test_tasks_tell_how_their_runs_have_ended(site, service):
     text = ' '.join(Elements(site.text('tasks')).words)
     assert '100\u202f%' in text
     assert '0\u202f%' in text
+
+
+def test_how_long_jobs_are_kept_is_shown_and_set(site, service):
+    page = Elements(site.get('').body.decode())
+    fields = {given['name']: given.get('value') for tag, given
+              in page.elements if tag == 'input' and 'name' in given}
+    assert fields['days-completed'] == '7'
+    assert fields['count-error'] == '10000'
+    assert locations(site.post('retention', **{
+        **{name: value for name, value in fields.items()
+           if name.startswith(('days-', 'count-'))},
+        'days-completed': ' 0.5 ', 'count-error': ''})) == (
+            f'{BASE}/?done=kept')
+    found = service(lambda service: service.getRetention())
+    assert found['completed'] == {'days': 0.5, 'count': 100_000}
+    assert found['error'] == {'days': 90, 'count': None}
+    for wrong in ('seven', '-1', '0', 'nan', '1e999'):
+        assert site.post('retention', **{
+            'days-completed': wrong}).status == 400
+    assert service(lambda service: service.getRetention()) == found
+
+
+def test_a_schedule_of_the_code_says_so(site, service):
+    def make(service):
+        jobid = service.addCronJob('echo', every=60, key='code:echo')
+        declared.note(service.jobqueue, 'code:echo', declared.Record(
+            declared.GONE, (), {'task': 'echo'}, True))
+        service.pauseCronJob(jobid)
+        return jobid, service.addCronJob('echo', every=60)
+
+    ours, theirs = service(make)
+    found = {one['id']: one for one in json.loads(site.text(
+        'api/v1/schedules'))['jobs']}
+    why = 'no longer declared by the code'
+    assert (found[ours]['declared'], found[ours]['pausedBecause']) == (
+        True, why)
+    assert not found[theirs].keys() & {'declared', 'pausedBecause'}
+    text = site.text('schedules')
+    assert text.count('by the code</span>') == 1 + text.count(why)
+    assert why in text
+    text = site.text(f'jobs/{ours}')
+    assert why in text and 'is declared by the code' in text
+    assert 'declared' not in site.text(f'jobs/{theirs}')
+    # A person has it go on.
+    service(lambda service: service.resumeCronJob(ours))
+    assert why not in site.text('schedules') + site.text(f'jobs/{ours}')

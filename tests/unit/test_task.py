@@ -425,7 +425,7 @@ def test_a_task_of_0_5_2_has_the_default_of_each_option(made):
     assert found == {'retry': None, 'timeout': None, 'groupable': False,
                      'remote': None, 'on_error': None, 'show': None,
                      'limit': None, 'rate': None, 'keyLimit': None,
-                     'queue': None}
+                     'queue': None, 'keep': None, 'schedule': None}
 
 
 def test_an_option_that_does_not_exist():

@@ -24,6 +24,9 @@ from lovely.remotetask.edge.clock import as_local
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.fields.annotations import OwnAnnotations
+from lovely.remotetask.fields.edges import Edges
+from lovely.remotetask.fields.edges import Following
+from lovely.remotetask.fields.edges import shown
 from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.fields.failure import keep
@@ -56,7 +59,7 @@ _JOB_FIELDS = {name: IJob[name] for name in (
 
 
 @implementer(IJob)
-class Job(OwnAnnotations, Persistent):
+class Job(Following, OwnAnnotations, Persistent):
     """See IJob"""
 
     _fields = _JOB_FIELDS
@@ -265,6 +268,14 @@ class Job(OwnAnnotations, Persistent):
     def scheduledFor(self) -> datetime | None:
         seconds = self.due_at()
         return None if seconds is None else as_local(seconds)
+
+    @property
+    def followUps(self) -> list[dict[str, Any]]:
+        if self.edges is None:
+            return []
+        edges = Edges(*self.edges)
+        return shown(edges, payload.unwrap(edges.links), self.status,
+                     self.recurring, self.followed, self.stuck)
 
     def due_at(self) -> float | None:
         """When the queue makes it ready (seconds since 1970), or None."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +24,7 @@ from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.options import Options
 from lovely.remotetask.adding.verbs import FlowVerbs
+from lovely.remotetask.adding.verbs import FollowVerbs
 from lovely.remotetask.adding.verbs import ScheduleVerbs
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import is_moment
@@ -48,6 +50,7 @@ from lovely.remotetask.run import threads
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
 from lovely.remotetask.store import figures
+from lovely.remotetask.store import retention
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.listing import QueueView
 from lovely.remotetask.store.local import local
@@ -66,7 +69,8 @@ __all__ = ['TaskService', 'make_service', 'bootStrapSubscriber',
 
 # mypy-zope knows no IContained: zope.location ships no types.
 @implementer(ITaskService)  # type: ignore[misc]
-class TaskService(ScheduleVerbs, FlowVerbs, OwnAnnotations, Persistent):
+class TaskService(ScheduleVerbs, FlowVerbs, FollowVerbs, OwnAnnotations,
+                  Persistent):
     """See ITaskService
 
     Attributes beyond the interface: ``jobqueue``, the JobQueue behind
@@ -143,13 +147,14 @@ class TaskService(ScheduleVerbs, FlowVerbs, OwnAnnotations, Persistent):
             key: str | None = None, onDuplicate: str = 'keep',
             runAs: str | None = None, concurrencyKey: str | None = None,
             queue: str | None = None, keyUntil: str = 'ended',
-            retry: Any = None, timeout: float | None = None) -> int:
+            retry: Any = None, timeout: float | None = None,
+            onSuccess: Any = None, onFailure: Any = None) -> int:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_one(
             self, task, input, jobClass or Job, place,
             Options(priority, key, onDuplicate, runAs, concurrencyKey, queue,
-                    keyUntil, retry, timeout))
+                    keyUntil, retry, timeout, onSuccess, onFailure))
 
     def addMany(self, task: str | Callable[..., Any], inputs: Iterable[Any],
                 startLater: bool = False,
@@ -159,13 +164,14 @@ class TaskService(ScheduleVerbs, FlowVerbs, OwnAnnotations, Persistent):
                 concurrencyKey: str | None = None, queue: str | None = None,
                 keys: Iterable[str] | None = None, onDuplicate: str = 'keep',
                 keyUntil: str = 'ended', retry: Any = None,
-                timeout: float | None = None) -> list[int]:
+                timeout: float | None = None, onSuccess: Any = None,
+                onFailure: Any = None) -> list[int]:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_many(
             self, task, inputs, jobClass or Job, place,
             Options(priority, keys, onDuplicate, runAs, concurrencyKey, queue,
-                    keyUntil, retry, timeout))
+                    keyUntil, retry, timeout, onSuccess, onFailure))
 
     # -- change ---------------------------------------------------------------
 
@@ -200,6 +206,15 @@ class TaskService(ScheduleVerbs, FlowVerbs, OwnAnnotations, Persistent):
               ) -> None:
         """See ITaskService"""
         steering.clean(self, status)
+
+    def getRetention(self) -> dict[str, dict[str, Any]]:
+        """See ITaskService"""
+        return {status: asdict(bounds) for status, bounds
+                in retention.bounds_of(self.jobqueue).items()}
+
+    def setRetention(self, status: str, **changes: Any) -> None:
+        """See ITaskService"""
+        retention.change(self.jobqueue, status, changes)
 
     def cancel(self, jobid: Any) -> None:
         """See ITaskService"""

@@ -54,6 +54,14 @@ LOOK_SECONDS = 1.0
 #: more, a few at a time, for those that stand in no lane and in no claim.
 CHECK_SECONDS = 300.0
 
+#: How long (seconds) a worker waits between two looks for jobs that are over
+#: and were kept for long enough, while there are none.
+PRUNE_SECONDS = 60.0
+
+#: How long (seconds) no worker may know the task of a schedule that the code
+#: has declared, until that schedule is paused.
+GONE_SECONDS = 60.0
+
 #: How long (seconds) after ``claimNextJob()`` a job that was not run is
 #: queued again.
 MANUAL_SECONDS = 600.0

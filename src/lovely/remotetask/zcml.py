@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 from typing import Any
 
 from zope.component.zcml import handler as call_registry
@@ -21,14 +22,48 @@ from zope.schema import Float
 from zope.schema import Int
 from zope.schema import TextLine
 
+from lovely.remotetask.declaring.scheduled import DeclaredSchedule
+from lovely.remotetask.errors import RemoteTaskError
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import IDeclaredSchedule
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import marks
 from lovely.remotetask.task import set_options
 
 
-class ITaskDirective(Interface):
+class IScheduleOptions(Interface):
+    """What says when a task runs by itself."""
+
+    cron = TextLine(
+        title='Cron',
+        description='A crontab string: when the task runs by itself.',
+        required=False)
+
+    every = Float(
+        title='Every',
+        description='The same as a period, in seconds.',
+        required=False)
+
+    timezone = TextLine(
+        title='Time zone',
+        description='Whose clock counts for cron, as Europe/Vienna.',
+        required=False)
+
+    missed = TextLine(
+        title='Missed',
+        description='What becomes of times at which no worker was there: '
+                    'once, skip, all.',
+        required=False)
+
+    overlap = TextLine(
+        title='Overlap',
+        description='What becomes of times amid a run: skip, queue, allow, '
+                    'cancel.',
+        required=False)
+
+
+class ITaskDirective(IScheduleOptions):
     """Register a task: a utility that jobs name."""
 
     name = TextLine(
@@ -69,6 +104,12 @@ class ITaskDirective(Interface):
         description='The keys of an input that may be shown, apart by '
                     'spaces; empty: none.',
         value_type=TextLine(),
+        required=False)
+
+    keep = Float(
+        title='Keep',
+        description='Seconds for which jobs of this task are kept once they '
+                    'are over; not given: as long as the service keeps them.',
         required=False)
 
     limit = Int(
@@ -151,6 +192,69 @@ def _made_of(name: str, handler: Any) -> Any:
         # The options of @task hold as far as the directive gives none.
         return marked.get(name) or next(iter(marked.values()))
     return FunctionTask(handler)
+
+
+class IScheduleDirective(IScheduleOptions):
+    """Declare a schedule of a task, beside that of the task itself."""
+
+    key = TextLine(
+        title='Key',
+        description='The name by which a later release knows it again.',
+        min_length=1,
+        required=True)
+
+    task = TextLine(
+        title='Task',
+        description='The name of the task.',
+        min_length=1,
+        required=True)
+
+    input = TextLine(
+        title='Input',
+        description='What the task gets, as JSON.',
+        required=False)
+
+    priority = Int(
+        title='Priority',
+        description='Larger runs earlier: -4 to 3.',
+        required=False)
+
+    service = TextLine(
+        title='Service',
+        description='The path of the one service that has it; not given: '
+                    'each whose workers load this.',
+        required=False)
+
+    atMost = Int(
+        title='At most',
+        description="How many missed times missed='all' makes up.",
+        required=False)
+
+    deadline = Float(
+        title='Deadline',
+        description='How many seconds late a run may begin.',
+        required=False)
+
+
+def schedule(_context: Any, key: str, task: str, input: str | None = None,
+             **options: Any) -> None:
+    """The directive ``<remotetask:schedule>``.  See IScheduleDirective
+
+    Raises: zope.configuration's ConfigurationError for one that cannot be.
+    """
+    try:
+        made = DeclaredSchedule(
+            task, input=None if input is None else json.loads(input),
+            **options)
+    except ValueError as error:
+        raise ConfigurationError(
+            f'schedule {key!r}: the input is not JSON: {error}') from error
+    except RemoteTaskError as error:
+        raise ConfigurationError(f'schedule {key!r}: {error}') from error
+    _context.action(
+        discriminator=('utility', IDeclaredSchedule, key),
+        callable=call_registry,
+        args=('registerUtility', made, IDeclaredSchedule, key, _context.info))
 
 
 class IImplementsDirective(Interface):

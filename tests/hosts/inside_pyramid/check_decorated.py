@@ -15,8 +15,11 @@ from zope.component import getGlobalSiteManager
 
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import ServiceNotFound
+from lovely.remotetask.host.paths import ServicePath
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITask
+from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.task import task
 
 TASKS = '''
@@ -231,3 +234,48 @@ def test_it_is_the_service_of_the_request(config, shop):
         resize.delay('a') in request.remotetask.jobs,
         request.remotetask._p_jar is get_connection(request)))
     assert get() == '(True, True)'
+
+
+# --- schedules ---------------------------------------------------------------
+
+def test_schedules_of_the_code(config):
+    def report(days=1):
+        return days
+
+    config.add_remote_task('report', report, cron='30 2 * * *',
+                           timezone='Europe/Vienna')
+    config.add_remotetask_schedule('weekly', 'report', every=7 * 86_400,
+                                   input={'days': 7})
+    config.add_task_service()
+    app = config.make_wsgi_app()
+    host = app.registry.getUtility(IHost)
+    database = app.registry._zodb_databases['']
+    worker = SimpleProcessor(
+        database, ServicePath(('tasks',), host=host)).worker
+    worker.enroll(LOOP, 1)
+    worker.declared.settle()
+    with database.transaction() as connection:
+        service = host.find_service(connection, ('tasks',))
+        found = {job.key: job for job in service.jobs.values()}
+        assert sorted(found) == ['code:report', 'weekly']
+        assert found['code:report'].timezone == 'Europe/Vienna'
+        assert found['weekly'].input == {'days': 7}
+        # They run on the application's own account.
+        assert [job.submitter for job in found.values()] == [None, None]
+    worker.leave()
+
+
+def test_two_schedules_of_one_key_conflict(config):
+    for seconds in (60, 61):
+        config.add_remotetask_schedule('twice', 'report', every=seconds)
+    with pytest.raises(ConfigurationConflictError):
+        config.commit()
+
+
+@pytest.mark.parametrize('arguments, options', [
+    (('', 'report'), {'every': 60}), ((3, 'report'), {'every': 60}),
+    (('a', 'report'), {}), (('a', 'report'), {'cron': '99 * * * *'}),
+    (('a', 'report'), {'every': 60, 'input': object()})])
+def test_one_that_cannot_be(config, arguments, options):
+    with pytest.raises(Exception, match='schedule'):
+        config.add_remotetask_schedule(*arguments, **options)

@@ -15,12 +15,14 @@ from zope.interface.verify import verifyObject
 import lovely.remotetask
 from lovely.remotetask import TaskService
 from lovely.remotetask import interfaces
+from lovely.remotetask.declaring.scheduled import DeclaredSchedule
 from lovely.remotetask.edge.clock import SystemClock
 from lovely.remotetask.host.paths import ServicePath
 from lovely.remotetask.host.plain import PLAIN
 from lovely.remotetask.host.plain import PlainHost
 from lovely.remotetask.interfaces import IClock
 from lovely.remotetask.interfaces import ICronJob
+from lovely.remotetask.interfaces import IDeclaredSchedule
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import IJob
 from lovely.remotetask.interfaces import ILiveness
@@ -81,6 +83,8 @@ TABLE = [
     (IClock, SystemClock, lambda app: SystemClock()),
     (IClock, FrozenClock, lambda app: FrozenClock()),
     (IRetryPolicy, RetryPolicy, lambda app: RetryPolicy()),
+    (IDeclaredSchedule, DeclaredSchedule,
+     lambda app: DeclaredSchedule('echo', every=60)),
     (ILiveness, ExclusiveStorage, lambda app: ExclusiveStorage(app.db)),
     (ILiveness, LockFile, lambda app: LockFile()),
     (ILiveness, PostgresLock, lambda app: PostgresLock(app.db)),

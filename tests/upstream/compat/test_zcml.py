@@ -17,6 +17,7 @@ from zope.processlifetime import DatabaseOpenedWithRoot
 
 from lovely.remotetask import TaskService
 from lovely.remotetask.commands import CommandTask
+from lovely.remotetask.interfaces import IDeclaredSchedule
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
@@ -344,6 +345,7 @@ else:
         '<configure xmlns="http://namespaces.zope.org/zope">'
         '<include package="lovely.remotetask"/></configure>')
 
+from lovely.remotetask.interfaces import IDeclaredSchedule
 from lovely.remotetask.interfaces import ITask
 print(getUtility(ITask, 'echo')(None, 1, 'hello'))
 print([r.handler.__name__
@@ -410,3 +412,55 @@ def test_autostart_is_registered_once():
                 in zope.component.getGlobalSiteManager()
                 .registeredHandlers()]
     assert handlers.count(bootStrapSubscriber) == 1
+
+
+# --- schedules ---------------------------------------------------------------
+
+def scheduled(rest):
+    return f'<remotetask:schedule {rest} />'
+
+
+def test_a_schedule_of_a_task():
+    configure(directive('shout', 'cron="30 2 * * *" '
+                                 'timezone="Europe/Vienna" keep="60"'))
+    made = zope.component.getUtility(ITask, 'it')
+    assert made.schedule == {'cron': '30 2 * * *',
+                             'timezone': 'Europe/Vienna'}
+    assert made.keep == 60
+    # The function itself has none: another directive may name it.
+    configure(directive('shout', name='other'))
+    assert task_option(zope.component.getUtility(ITask, 'other'),
+                       'schedule') is None
+
+
+def test_a_schedule_of_its_own():
+    configure(scheduled('key="nightly" task="it" cron="30 2 * * *" '
+                        'input=\'{"days": 3}\' priority="2" missed="skip" '
+                        'service="/tasks"'))
+    made = zope.component.getUtility(IDeclaredSchedule, 'nightly')
+    assert made.declaration == {
+        'task': 'it', 'input': {'days': 3}, 'priority': 2,
+        'cron': '30 2 * * *', 'missed': 'skip'}
+    assert made.service == '/tasks'
+
+
+@pytest.mark.parametrize('rest, told', [
+    ('task="it" cron="30 2 * * *"', 'key'),
+    ('key="a" cron="30 2 * * *"', 'task'), ('key="a" task="it"', 'schedule'),
+    ('key="a" task="it" cron="99 2 * * *"', 'minute'),
+    ('key="a" task="it" every="60" input="{"', 'JSON'),
+    ('key="a" task="it" every="60" priority="9"', 'priority')])
+def test_one_that_cannot_be(rest, told):
+    with pytest.raises(ConfigurationError, match=told):
+        configure(scheduled(rest.replace('input="{"', "input='{'")))
+
+
+def test_two_schedules_of_one_key_conflict():
+    one = scheduled('key="a" task="it" every="60"')
+    with pytest.raises(ConfigurationConflictError):
+        configure(one + one.replace('60', '61'))
+
+
+def test_a_task_whose_schedule_cannot_be():
+    with pytest.raises(ConfigurationError, match='schedule'):
+        configure(directive('shout', 'cron="99 2 * * *"'))

@@ -102,9 +102,13 @@ def list_command(backend: Backend, as_json: bool) -> None:
         print_json({'schedules': found})
         return
     print_table(
-        ('id', 'task', 'when', 'next run', 'in its zone', 'last run'),
-        [(str(job['id']), job['task'], _when(job), _next(job), _local(job),
-          _last(job)) for job in found])
+        ('id', 'task', 'by', 'when', 'next run', 'in its zone', 'last run'),
+        [(str(job['id']), job['task'], _by(job), _when(job), _next(job),
+          _local(job), _last(job)) for job in found])
+
+
+def _by(job: dict[str, Any]) -> str:
+    return 'code' if job.get('declared') else ''
 
 
 def _when(job: dict[str, Any]) -> str:
@@ -119,7 +123,8 @@ def _when(job: dict[str, Any]) -> str:
 
 def _next(job: dict[str, Any]) -> str:
     if job.get('enabled') is False:
-        return 'paused'
+        why = job.get('pausedBecause')
+        return 'paused' if why is None else f'paused: {why}'
     return time_text(job['scheduledAt'])
 
 
@@ -146,7 +151,8 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
     limit = job['timeout']
     print_pairs((name, value) for name, value in (
         ('id', str(job['id'])), ('task', job['task']),
-        ('status', job['status']), ('when', _when(job)),
+        ('status', job['status']),
+        ('declared by', _by(job)), ('when', _when(job)),
         ('retry', None if job['retry'] is None else retry_text(job['retry'])),
         ('timeout', None if limit is None else f'{limit:g} s'),
         ('next run', _next(job)), ('last run', _last(job)),

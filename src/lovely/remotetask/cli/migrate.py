@@ -92,6 +92,10 @@ def migrate_command(chosen: Chosen, dry_run: bool, cancel_lost: bool,
         click.echo('no service of 0.5.2 is here: there is nothing to migrate')
     elif dry_run:
         click.echo('this was a dry run: nothing has been changed')
+    elif answers:
+        click.echo('workers will remove old jobs that are over; to keep them, '
+                   'say so before you start one: remotetask retention --help',
+                   err=True)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from zope.interface.interfaces import IInterface
@@ -10,6 +11,8 @@ from zope.schema.interfaces import IField
 
 from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
+from lovely.remotetask.declaring.scheduled import TIMES
+from lovely.remotetask.declaring.scheduled import split_options
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.limits import check_limit
@@ -20,7 +23,7 @@ from lovely.remotetask.retry import RetryPolicy
 _DEFAULTS: dict[str, Any] = {
     'retry': None, 'timeout': None, 'groupable': False, 'remote': None,
     'on_error': None, 'show': None, 'limit': None, 'rate': None,
-    'keyLimit': None, 'queue': None}
+    'keyLimit': None, 'queue': None, 'keep': None, 'schedule': None}
 
 
 def task_option(task: Any, name: str) -> Any:
@@ -51,11 +54,17 @@ def set_options(made: Any, options: dict[str, Any]) -> None:
     and ``outputSchema`` count as such.
     Raises: TypeError for a name or value that cannot be one.
     """
+    options, times = split_options(options)
+    if times:
+        options['schedule'] = times
     unknown = set(options) - {*_CHECKS, 'inputSchema', 'outputSchema'}
     if unknown:
         raise TypeError(
             f'unknown task option {", ".join(sorted(unknown))}; there are '
-            f'{", ".join(sorted(_CHECKS))}, inputSchema and outputSchema')
+            f'{", ".join(sorted(_CHECKS))}, inputSchema, outputSchema, and '
+            f'for a schedule {", ".join(TIMES)}')
+    if isinstance(options.get('keep'), timedelta):
+        options = {**options, 'keep': options['keep'].total_seconds()}
     if type(options.get('retry')) is int:
         try:
             options = {**options, 'retry': RetryPolicy(options['retry'])}
@@ -77,7 +86,7 @@ def _is_schema(value: Any) -> bool:
     return IField.providedBy(value) or IInterface.providedBy(value)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return is_seconds(value) and value > 0
 
 
@@ -109,6 +118,10 @@ def _is_checked(limit: Any, rate: Any) -> bool:
     return True
 
 
+def _is_schedule(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
 def _is_shown(value: Any) -> bool:
     return _is_flag(value) or (
         isinstance(value, list | tuple | set | frozenset)
@@ -122,7 +135,7 @@ _LIMIT = 'a whole number from 1 on'
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'retry': (IRetryPolicy.providedBy, 'a number of retries, or an '
               'IRetryPolicy'),
-    'timeout': (_is_number, 'a number of seconds'),
+    'timeout': (is_number, 'a number of seconds'),
     'groupable': (_is_flag, 'True or False'),
     'remote': (_is_flag, 'True or False'),
     'on_error': (callable, 'a function on_error(context, error)'),
@@ -132,5 +145,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'keyLimit': (_is_limit, _LIMIT),
     'queue': (_is_queue, 'the name of a queue: 1 to 64 ASCII letters, '
               'digits, "-" and "_"'),
+    'keep': (is_number, 'a number of seconds greater than 0, or a '
+             'timedelta'),
+    'schedule': (_is_schedule, 'a dict as addCronJob takes it'),
     'show': (_is_shown, 'True, False, or a list of the keys that are shown'),
 }

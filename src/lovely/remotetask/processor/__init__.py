@@ -242,9 +242,9 @@ class SimpleProcessor:
                 self.worker.enroll(LOOP, self.maxThreads)
                 monitor.watch(self.worker)
                 self._watched = True
-                # Enrolled: the service is there.  After the first look it
-                # would hold up a processor that has been woken.
+                # Not after the first look, which a wake may wait for.
                 self._look_for_tasks()
+                self.worker.declared.settle()
             rest = 0.0 if self._work() else self._rest()
             self._seen, self._broken = True, 0.0
             return rest

@@ -13,9 +13,12 @@ from pyramid.interfaces import ISecurityPolicy
 from pyramid.security import NO_PERMISSION_REQUIRED
 from pyramid.settings import asbool
 
+from lovely.remotetask.declaring.scheduled import DeclaredSchedule
+from lovely.remotetask.errors import RemoteTaskError
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
+from lovely.remotetask.interfaces import IDeclaredSchedule
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.pyramid import identity
@@ -54,6 +57,7 @@ def includeme(config: Any) -> None:
             settings.get('remotetask.connection') or get_connection),
         _base_url(settings), _anonymous(settings)), IHost)
     config.add_directive('add_remote_task', add_remote_task)
+    config.add_directive('add_remotetask_schedule', add_remotetask_schedule)
     config.add_directive('add_task_service', add_task_service)
     config.add_directive('add_remotetask_xmlrpc', add_remotetask_xmlrpc)
     config.add_directive('add_remotetask_web', add_remotetask_web)
@@ -138,6 +142,32 @@ def _made(name: str, task: Any, options: dict[str, Any]) -> ITask:
         return made
     except TypeError as error:
         raise ConfigurationError(f'the task {name!r}: {error}') from error
+
+
+def add_remotetask_schedule(config: Any, key: str, task: str,
+                            **options: Any) -> None:
+    """Declare a schedule of a task, beside that of the task itself.
+
+    Arguments: ``key`` (str), by which a later release knows it again;
+    ``task``, the name of a task; ``options``, as DeclaredSchedule takes them:
+    cron, every, timezone, input and others.
+    Raises: ConfigurationError, here for one that cannot be, at the commit for
+    two of one key.
+    """
+    if not isinstance(key, str) or not key:
+        raise ConfigurationError(f'the key of a schedule is a str, not '
+                                 f'{key!r}')
+    try:
+        made = DeclaredSchedule(task, **options)
+    except (RemoteTaskError, TypeError) as error:
+        raise ConfigurationError(f'schedule {key!r}: {error}') from error
+    introspectable = config.introspectable(
+        'remote task schedules', key, repr(made), 'remote task schedule')
+    introspectable.update(key=key, schedule=made)
+    config.action(
+        ('remotetask.schedule', key),
+        lambda: config.registry.registerUtility(made, IDeclaredSchedule, key),
+        introspectables=(introspectable,))
 
 
 def add_task_service(config: Any, name: str = '', path: str | None = None,

@@ -201,7 +201,7 @@ class Claimer:
                         for _ in ready.heads())
                     or queue.suspects or queue.missing
                     or self.flow.is_due(queue, moment)
-                    or queue.has_due(moment))):
+                    or queue.has_due(moment) or queue.holds_any(self._idle))):
                 return []
             # No slot is idle where an application runs jobs by processNext in
             # several threads.

@@ -6,6 +6,8 @@
                          retire the dead ones: their jobs are queued again
     every CHECK_SECONDS  look over all jobs, a few at a time, while our worker
                          is idle: put back those that stand nowhere
+    every PRUNE_SECONDS  remove jobs that are over and were kept for long
+                         enough, if our worker is the one that does
     every BEAT_SECONDS   count our own beats on, where others watch them
 
 A wrong verdict costs repeated work, never correctness: a worker that was
@@ -23,15 +25,14 @@ from typing import TYPE_CHECKING
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import liveness
-from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import call_after_fork
-from lovely.remotetask.run import report
-from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.pruner import Pruner
+from lovely.remotetask.run.rescue import put_back
+from lovely.remotetask.run.rescue import rescue
 from lovely.remotetask.run.stuck import Reasons
 from lovely.remotetask.run.stuck import Stuck
 from lovely.remotetask.run.sweep import Sweep
@@ -54,6 +55,10 @@ _LOOK_ALONE_SECONDS = 10.0
 # At how many services of which no job runs here a round looks: the idle worker
 # of fifty services costs as much as that of ten.
 _LOOKS = 10
+
+# For how long (seconds) a round removes jobs, at most: beats and looks wait
+# for it.
+_PRUNING = 0.5
 
 # Those whose threads run.  An entry goes with its thread: a monitor refers to
 # its database, and would keep a closed one and its sessions for ever.
@@ -123,7 +128,7 @@ class Monitor:
         self._database = database
         self._life = liveness.for_database(database)
         self._workers: list[Worker] = []
-        self._sweeps: dict[Worker, Sweep] = {}
+        self._sweeps: dict[Worker, tuple[Sweep, Pruner]] = {}
         self._stuck: dict[Worker, Stuck] = {}
         self._changed = threading.Event()
         # Our claims that no thread was running at the last look.
@@ -143,7 +148,7 @@ class Monitor:
     def add(self, worker: Worker) -> None:
         """Watch over a worker, too."""
         self._workers.append(worker)
-        self._sweeps[worker] = Sweep(worker)
+        self._sweeps[worker] = Sweep(worker), Pruner(worker)
         self._stuck[worker] = Stuck(worker)
 
     def remove(self, worker: Worker) -> None:
@@ -173,17 +178,18 @@ class Monitor:
                     if not workers:
                         del _monitors[self._database]
                         return
-                for worker in self._chosen(workers):
+                chosen = self._chosen(workers)
+                for worker in chosen:
                     with worker.logging():
                         worker.hand_over()
                         self.look(worker)
                         self._look_for_stuck(worker)
-                        self._sweep(worker)
+                        self._sweep(worker, _PRUNING / len(chosen))
                 now = SYSTEM_CLOCK.monotonic()
                 if now - last_note >= settings.BEAT_SECONDS:
                     last_note = now
                     for worker in workers:
-                        self._note_reruns(worker)
+                        worker.note_reruns()
                 if (self._life.needs_beat
                         and now - last_beat >= settings.BEAT_SECONDS):
                     last_beat = now
@@ -232,29 +238,12 @@ class Monitor:
                 # Other workers will take us for dead, rightly or not.
                 trace.exception('no sign of life could be given')
 
-    def _note_reruns(self, worker: Worker) -> None:
-        """Note in a worker's record how often jobs ran again, if any did."""
-        times = worker.executor.run_times
-        reruns, name = dict(times.reruns), worker.identity.id
-        if reruns == times.noted:
-            return
-
-        def note(service: TaskService) -> None:
-            record = service.jobqueue.workers.get(name)
-            if record is not None:
-                record.reruns = reruns
-
-        try:
-            worker.executor.write(note, 'remotetask reruns')
-            times.noted = reruns
-        except Exception:
-            # The next round tries it again.
-            trace.exception('the runs that conflicted could not be noted')
-
-    def _sweep(self, worker: Worker) -> None:
-        sweep = self._sweeps.get(worker)
-        if sweep is not None:
-            sweep.go_on()
+    def _sweep(self, worker: Worker, seconds: float) -> None:
+        found = self._sweeps.get(worker)
+        if found is not None:
+            found[0].go_on()
+            found[1].go_on(seconds)
+            worker.declared.go_on()
 
     def _look_for_stuck(self, worker: Worker) -> None:
         stuck = self._stuck.get(worker)
@@ -280,8 +269,8 @@ class Monitor:
         """Retire the dead workers of a service; never raises."""
         try:
             with self._looking:
-                dead, orphans, stale = db.read(
-                    worker.database, lambda connection: self._find(
+                (dead, orphans, stale), groups = db.read(
+                    worker.database, lambda connection: self._see(
                         worker, worker.executor.service(connection)))
         except ServiceGone:
             return
@@ -289,13 +278,15 @@ class Monitor:
             # The loop of the worker meets the same fault, and logs it.
             trace.exception('the other workers cannot be looked at')
             return
+        worker.executor.followers.look_at(groups)
         self._looks_at_all |= bool(dead)
         for name in dead:
             with self._alone(f'the jobs of worker {name}, which is gone'):
-                self._rescue(worker, name)
+                rescue(worker, self._database, name)
         for jobid in (*orphans, *stale):
             with self._alone(f'job {jobid}, which no thread runs'):
-                self._put_back(worker, jobid, charged=jobid in orphans)
+                put_back(worker, self._database, jobid,
+                         charged=jobid in orphans)
 
     @contextmanager
     def _alone(self, what: str) -> Iterator[None]:
@@ -311,6 +302,12 @@ class Monitor:
                 self._failing[what] = cause
                 log.error('%s cannot be queued again; the next look tries it '
                           'once more', what, exc_info=error)
+
+    def _see(self, worker: Worker, service: TaskService
+             ) -> tuple[tuple[list[str], list[int], list[int]], list[int]]:
+        """Who and what is to be rescued, and which groups may be over."""
+        return (self._find(worker, service),
+                worker.executor.followers.over(service.jobqueue))
 
     def _find(self, worker: Worker, service: TaskService
               ) -> tuple[list[str], list[int], list[int]]:
@@ -347,52 +344,3 @@ class Monitor:
         self._orphans = {claim for claim in self._orphans
                          if claim[0] != mine} | set(claims)
         return lost
-
-    def _rescue(self, worker: Worker, name: str) -> None:
-        def retire(service: TaskService) -> list[tuple[Claim, str | None]]:
-            jobs = service.jobqueue.retire(
-                name, service.clock.now(), charged=True)
-            return [_ended(service, jobid, name) for jobid in jobs]
-
-        ended = worker.executor.write(retire, 'remotetask rescue')
-        again = [claim for claim, poison in ended if poison is None]
-        if again:
-            log.warning('worker %s is gone; its jobs run again: %s', name,
-                        ', '.join(str(claim.jobid) for claim in again),
-                        extra={'worker': name})
-        else:
-            trace.info('worker %s is gone', name)
-        for claim, poison in ended:
-            report.interrupted(claim, poison)
-        if ended:
-            wakeup.notify(self._database)
-
-    def _put_back(self, worker: Worker, jobid: int, charged: bool) -> None:
-        def put_back(service: TaskService) -> tuple[Claim, str | None] | None:
-            queue = service.jobqueue
-            job = service.jobs.get(jobid)
-            if job is None or jobid not in set(queue.running()):
-                return None
-            name = job.claim[0] if job.claim else ''
-            if charged:
-                queue.interrupt(job, service.clock.now())
-            else:
-                queue.requeue(job)
-            return _ended(service, jobid, name)
-
-        ended = worker.executor.write(put_back, 'remotetask rescue')
-        if ended is not None:
-            claim, poison = ended
-            if poison is None:
-                log.warning('job %s was claimed, and nobody runs it; it is '
-                            'queued again', jobid, extra={'job_id': jobid})
-            report.interrupted(claim, poison)
-            wakeup.notify(self._database)
-
-
-def _ended(service: TaskService, jobid: int, worker: str
-           ) -> tuple[Claim, str | None]:
-    """A run that was cut off, and why its job is over, if it is."""
-    job = service.jobs[jobid]
-    return (Claim(jobid, (worker, 0, 0), 0, job.task, attempt=job.attempts),
-            None if job.status == QUEUED else str(job.error))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lovely.remotetask.edge import db
+from lovely.remotetask.log import trace
 from lovely.remotetask.run.chain import Chain
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claimer import Claimer
+from lovely.remotetask.run.declared import Declared
 from lovely.remotetask.run.group import Group
 
 if TYPE_CHECKING:
+    from ZODB import DB
 
-    pass
+    from lovely.remotetask.interfaces import IHost
+    from lovely.remotetask.service import TaskService
 
 # The jobs of a group that wait behind a run that takes longer than this
 # (seconds) are given back, for other threads to run.
@@ -31,8 +36,12 @@ _SPENT_JOBS = 1024
 class Worker(Claimer):
     """Runs the jobs of one service in some threads of this process.
 
-    Arguments, Attributes: as Claimer's.
+    Arguments, Attributes: as Claimer's; ``declared`` (Declared).
     """
+
+    def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
+        super().__init__(database, path, host)
+        self.declared = Declared(self)
 
     def run(self, claim: Claim) -> None:
         """Run a claimed job to its end.
@@ -45,6 +54,7 @@ class Worker(Claimer):
         finally:
             self._forget([claim])
             self._free(claim)
+        self.executor.followers.look(idle=True)
 
     def work(self, claims: list[Claim], go_on: Callable[[], bool]) -> None:
         """Run claimed jobs of one slot, and the jobs claimed after them.
@@ -67,6 +77,7 @@ class Worker(Claimer):
                 with db.session(self.database) as session:
                     for _ in range(_SESSION_JOBS):
                         claims = self._step(claims, session, chain)
+                        self.executor.followers.look(idle=not claims)
                         if not claims or chain.cursor.taken >= _SPENT_JOBS:
                             chain.remove_taken(session)
                         if not claims:
@@ -119,6 +130,26 @@ class Worker(Claimer):
     def _free(self, claim: Claim) -> None:
         if claim.token[0] == self.identity.id:
             self._idle.append(claim.slot)
+
+    def note_reruns(self) -> None:
+        """Note in this worker's record how often jobs ran again, if any did.
+        """
+        times = self.executor.run_times
+        reruns, name = dict(times.reruns), self.identity.id
+        if reruns == times.noted:
+            return
+
+        def note(service: TaskService) -> None:
+            record = service.jobqueue.workers.get(name)
+            if record is not None:
+                record.reruns = reruns
+
+        try:
+            self.executor.write(note, 'remotetask reruns')
+            times.noted = reruns
+        except Exception:
+            # The next round tries it again.
+            trace.exception('the runs that conflicted could not be noted')
 
     def hand_over(self) -> None:
         """Give back the jobs that wait behind one that takes long."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lovely.remotetask.store.local import Local
 
 _SHIFT = 4      # blocks of 16 ids: the fastest of 8, 16, 32 and 64
+_LAST_OF_BLOCK = (1 << _SHIFT) - 1
 
 
 @implementer(IBTree)
@@ -143,6 +144,15 @@ class Blocks(Persistent):
             return None
         first = max(ids[0], block.maxKey() + 1) if block else ids[0]
         return first if first < ids[1] else None
+
+    def is_front(self, key: int) -> bool:
+        """Is this the first id of a block to which others may come?
+
+        To delete it conflicts with each add there; to delete others does not.
+        """
+        block = self._block(key)
+        return bool(block) and block.minKey() == key and (
+            (key | _LAST_OF_BLOCK) not in block)
 
     def __contains__(self, key: Any) -> bool:
         return key in self._block(key)

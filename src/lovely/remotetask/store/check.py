@@ -22,6 +22,7 @@ from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.store import states
+from lovely.remotetask.store.following import is_held
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.places import LANES
@@ -195,7 +196,7 @@ def is_placed(queue: JobQueue, job: Job) -> bool:
         key = job.next_key()
         return key is not None and queue.due.holds(key, job.id)
     if job.position is None:
-        return False
+        return job.follows is not None and is_held(queue, job.id)
     name, key = job.position
     return name not in LOGS and _holds(queue, name, key, job.id)
 

@@ -30,6 +30,7 @@ from lovely.remotetask.store.records import look
 from lovely.remotetask.store.workers import LOOP
 
 if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
     from lovely.remotetask.store.log import Log
     from lovely.remotetask.store.queue import JobQueue
 
@@ -82,7 +83,7 @@ def some(queue: JobQueue, status: str, start: str | None, limit: int,
         lambda entry: below is None or entry[0] < below, left), limit + 1))
     removed = 0
     for key, jobid in entries[:limit]:
-        removed += _take(queue, jobid, (status, key),
+        removed += take(queue, jobid, (status, key),
                          partial(lanes.discard, key, jobid))
     return removed, str(entries[limit][0]) if len(entries) > limit else None
 
@@ -98,7 +99,7 @@ def _some_of_logs(queue: JobQueue, status: str, start: str | None, limit: int,
         if begin == _PRUNE:
             # In a step of its own, for the slot's thread may be opening a new
             # bucket; while it works, it takes empty buckets out by itself.
-            more = not skip_live and not _is_busy(log) and log.prune()
+            more = not skip_live and not is_busy(log) and log.prune()
             return removed, (_text(number, _PRUNE) if more
                              else _text(number + 1, 0))
         for bucket in _buckets(log, begin, below):
@@ -136,12 +137,12 @@ def first_kept(queue: JobQueue, status: Sequence[str], keep: int
     return None if found is None else found[0]
 
 
-def _is_busy(log: Log) -> bool:
+def is_busy(log: Log, now: float | None = None) -> bool:
     """Has anything ended here within the last seconds?"""
     if not log.buckets:
         return False
     last = log.buckets[log.buckets.maxKey()]
-    since = SYSTEM_CLOCK.now() - _BUSY_SECONDS
+    since = (SYSTEM_CLOCK.now() if now is None else now) - _BUSY_SECONDS
     return holds_any(last) and key_time(last.maxKey()) > since
 
 
@@ -150,7 +151,7 @@ def _goes_on(queue: JobQueue, number: int, log: Log) -> bool:
 
     It has just ended a job, and runs another or will find one at once.
     """
-    if not _is_busy(log):
+    if not is_busy(log):
         return False
     if queue.claimed(number):
         return True
@@ -184,7 +185,7 @@ def _empty(queue: JobQueue, status: str, slot: int, bucket: int,
     entries = entries_of(log.buckets[bucket], below)
     removed = 0
     for moment, jobid in entries:
-        removed += _take(queue, jobid, (status, (slot, moment)),
+        removed += take(queue, jobid, (status, (slot, moment)),
                          partial(log.discard, moment, jobid))
     return removed, len(entries)
 
@@ -221,16 +222,18 @@ def _no_start(start: Any) -> InvalidCursor:
                          f'one that came with the step before')
 
 
-def _take(queue: JobQueue, jobid: int, place: tuple[str, Any],
-          discard: Callable[[], object]) -> int:
+def take(queue: JobQueue, jobid: int, place: tuple[str, Any],
+         discard: Callable[[], object],
+         goes: Callable[[Job], bool] | None = None) -> int:
     """Delete the job of an entry, if it stands here; else the entry alone.
 
     ``del service.jobs[id]`` leaves the entry behind.
+    Arguments: ``goes(job)``: False: it stays, and its entry, too.
     Returns: how many jobs were deleted.
     """
     job = look(queue.jobs, jobid)
     if isinstance(job, UnreadableJob):
-        if job.newer:
+        if job.newer or (goes is not None and not goes(job)):
             return 0            # it is left alone, and its entry, too
         discard()
         if job.known.get('position', place) != place:
@@ -242,6 +245,8 @@ def _take(queue: JobQueue, jobid: int, place: tuple[str, Any],
         return 1
     if job is None or job.position != place:
         discard()
+        return 0
+    if goes is not None and not goes(job):
         return 0
     if job.status != place[0]:
         queue.rehome(job)       # its status was assigned from outside

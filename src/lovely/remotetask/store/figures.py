@@ -34,6 +34,7 @@ from lovely.remotetask.store.order import waited_ms
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import load
 from lovely.remotetask.store.records import look
+from lovely.remotetask.store.uncounted import uncounted
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.queue import JobQueue
@@ -166,7 +167,11 @@ def _tails(queue: JobQueue, since: float, slots: Iterable[int]
     loaded, each of these stands for some.
     """
     queue.load_slots()
+    slots = list(slots)
     tails = [_tail(queue, number, since) for number in slots]
+    for number, tail in zip(slots, tails, strict=True):
+        if tail.factor == 1:        # else it stands for these, too
+            yield from uncounted(queue, number, tail.since)
     samples = []
     for failed, most in ((False, _COMPLETED_LOADED), (True, _FAILED_LOADED)):
         parts = [(one, one.failed if failed else one.completed)

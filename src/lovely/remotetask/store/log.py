@@ -125,14 +125,18 @@ class Log(Persistent):
         Returns: False if no more are there.
         """
         for _ in range(_PRUNE_BATCH):
-            if not self.buckets:
+            if not self.begins_empty():
                 return False
-            first = self.buckets.minKey()
-            if first == self.buckets.maxKey() or holds_any(
-                    self.buckets[first]):
-                return False
-            del self.buckets[first]
+            del self.buckets[self.buckets.minKey()]
         return True
+
+    def begins_empty(self) -> bool:
+        """Is there an empty bucket at the front for ``prune`` to take out?"""
+        if not self.buckets:
+            return False
+        first = self.buckets.minKey()
+        return bool(first != self.buckets.maxKey()
+                    and not holds_any(self.buckets[first]))
 
     @property
     def length(self) -> Length:

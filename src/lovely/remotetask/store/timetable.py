@@ -173,6 +173,13 @@ class Timetable(Recurring):
         self._note_next(job, time_key(when), enabled=True)
         self._owe(job, None)
 
+    def let_come(self, job: Job, key: int) -> None:
+        """Let a time of a schedule come that has passed.
+
+        Arguments: ``key``, its time_key.
+        """
+        self._note_next(job, key)
+
     def run_now(self, job: Job, now: float) -> bool:
         """Begin a run of a schedule that was not due.
 

@@ -74,13 +74,16 @@ class WorkerRecord(Persistent):
     ``since``, when it became known (seconds since 1970); ``stuck``, the jobs
     in which its threads are stuck, and why (tuples of job id and text);
     ``reruns``, name of a task -> how often its jobs ran again because of a
-    conflict.
+    conflict; ``declares``, what it says of the schedules of the code: see
+    store/declared.py.
     """
 
     lacks: tuple[str, ...] = ()
     since: float | None = None
     stuck: tuple[tuple[int, str], ...] = ()
-    reruns: dict[str, int] = {}     # noqa: RUF012 (never changed in place)
+    # Neither is ever changed in place.
+    reruns: dict[str, int] = {}     # noqa: RUF012
+    declares: dict[str, str] = {}   # noqa: RUF012
 
     def __init__(self, evidence: tuple[Any, ...],
                  beat: Beat | None) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.bounds import shown
 from lovely.remotetask.bulk import RETRIED
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.errors import InputRejected
@@ -321,6 +322,24 @@ def unset_limit(service: TaskService, task: Any = None, key: Any = None
     """See ITaskService.unsetLimit.  Txn: the caller commits."""
     service.unsetLimit(task, key=key)
     return {'limits': service.listLimits()}
+
+
+def retention(service: TaskService, wanted: Any) -> dict[str, Any]:
+    """Say how long jobs that are over are kept: see setRetention.
+
+    Arguments: ``wanted``, status -> {'days': ..., 'count': ...}; what is left
+    out stays.
+    Returns: what holds now.
+    Raises: UsageError; the caller aborts.
+    Txn: the caller commits.
+    """
+    for status, bounds in wanted.items():
+        if not isinstance(bounds, dict):
+            raise UsageError(f'{status} is {shown(bounds)}; give an object '
+                             f'with the keys days and count, or one of them')
+    for status, bounds in wanted.items():
+        service.setRetention(status, **bounds)
+    return service.getRetention()
 
 
 def _loose_id(value: object) -> object:

@@ -26,6 +26,7 @@ from lovely.remotetask.job import CronJob
 from lovely.remotetask.retry import of_stored
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.schedule.fields import FIELDS
+from lovely.remotetask.store import declared
 from lovely.remotetask.store import listing
 from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.counts import by_status
@@ -35,6 +36,7 @@ from lovely.remotetask.task import parameters
 from lovely.remotetask.task import shown_keys
 from lovely.remotetask.task import task_option
 from lovely.remotetask.web import hiding
+from lovely.remotetask.web import others
 from lovely.remotetask.web import payloads
 from lovely.remotetask.web import plain
 from lovely.remotetask.web import reached
@@ -216,6 +218,7 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     answer |= reached.own(getattr(found, 'retry', None),
                           getattr(found, 'timeout', None))
     answer['errors'] = [_failure(one) for one in found.errors]
+    answer |= others.of(found)
     if getattr(found, 'ends', None) is not None:
         with suppress(*UNREADABLE):
             answer['runs'] = [_run(run) for run in found.runs]
@@ -275,6 +278,11 @@ def _row(service: TaskService, job: Job) -> dict[str, Any]:
         answer['progress'] = {**told._asdict(), 'at': iso(told.at)}
     if job.recurring:
         answer['enabled'] = getattr(job, 'enabled', True)
+        if declared.is_declared(service.jobqueue, job):
+            answer['declared'] = True
+            why = declared.why_paused(service.jobqueue, job)
+            if why is not None and not answer['enabled']:
+                answer['pausedBecause'] = why
     return answer
 
 

@@ -7,7 +7,10 @@ import json
 import re
 from typing import Any
 
+from lovely.remotetask.bounds import LONGEST
 from lovely.remotetask.bulk import RETRIED
+from lovely.remotetask.fields.edges import EDGE_STATES
+from lovely.remotetask.follow import POLICIES
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import KEY_UNTIL
@@ -22,6 +25,8 @@ from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.rule import MISSED
 from lovely.remotetask.schedule.rule import OVERLAP
+from lovely.remotetask.store.retention import DAY
+from lovely.remotetask.store.retention import MOST_JOBS
 from lovely.remotetask.web.api.jobs import MOST_ADDED
 from lovely.remotetask.web.api.routes import ROUTES
 from lovely.remotetask.web.api.routes import Route
@@ -90,7 +95,8 @@ _SUMMARY = {
     'waitsFor': _MAYBE_TEXT, 'attempts': _WHOLE, 'priority': _WHOLE,
     'submitter': _MAYBE_TEXT, 'key': {}, 'queue': _TEXT,
     'concurrencyKey': _MAYBE_TEXT, 'error': _MAYBE_TEXT,
-    'errorType': _MAYBE_TEXT, 'enabled': _YES, 'progress': {'type': 'object'}}
+    'errorType': _MAYBE_TEXT, 'enabled': _YES, 'declared': _YES,
+    'pausedBecause': _TEXT, 'progress': {'type': 'object'}}
 
 _PLAN: dict[str, Any] = {
     'task': _TEXT, 'input': {}, 'priority': _PRIORITY, 'delay': _DELAY,
@@ -107,6 +113,22 @@ _SCHEDULE: dict[str, Any] = {
     'lastRun': {'type': ['object', 'null']}, 'localAt': _MAYBE_TEXT,
     'nextRuns': _list(_object(('at', 'local'), at=_MOMENT, local=_TEXT))}
 
+_COUNT = {'type': 'integer', 'minimum': 0}
+_GROUP: dict[str, Any] = {
+    'id': _ID, 'state': {'type': 'string', 'enum': [
+        'open', 'stuck', 'done', 'cancelled', 'broken']},
+    'policy': {'type': 'string', 'enum': list(POLICIES)},
+    **{name: _COUNT for name in (
+        'of', 'completed', 'error', 'cancelled', 'gone', 'open', 'looked')},
+    'createdAt': _MOMENT, 'endedAt': _MOMENT, 'task': _MAYBE_TEXT,
+    'then': {'type': ['integer', 'null']}, 'note': _MAYBE_TEXT,
+    'submitter': _MAYBE_TEXT}
+_BOUNDS: dict[str, Any] = {
+    'days': {'type': ['number', 'null'], 'exclusiveMinimum': 0,
+             'maximum': LONGEST / DAY},
+    'count': {'type': ['integer', 'null'], 'minimum': 1,
+              'maximum': MOST_JOBS}}
+
 _SCHEMAS: dict[str, dict[str, Any]] = {
     'Summary': _object(('id', 'status'), **_SUMMARY),
     'Job': _object(
@@ -116,6 +138,14 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         checkpoint=_object(
             at=_MOMENT, count=_WHOLE, steps=_WHOLE, latestStep=_MAYBE_TEXT,
             cursor={}, cursorNote=_TEXT),
+        follows={'type': ['integer', 'null']},
+        group={'type': ['integer', 'null']},
+        followUps=_list(_object(
+            ('on', 'task', 'state'), on={'type': 'string', 'enum': [
+                'success', 'failure']}, task=_TEXT,
+            state={'type': 'string', 'enum': list(EDGE_STATES)},
+            id={'type': ['integer', 'null']}, note=_MAYBE_TEXT,
+            behind=_COUNT)),
         errors=_list(_object(
             type=_TEXT, message=_TEXT, traceback=_MAYBE_TEXT, attempt=_WHOLE,
             time=_MOMENT))),
@@ -170,6 +200,10 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'History': _object(('history',), history=_list(_object(
         ('start', 'done', 'failed'), start=_MOMENT, seconds=_WHOLE,
         done=_WHOLE, failed=_WHOLE))),
+    'Group': _object(('id', 'state', 'of'), **_GROUP, jobs=_list(_ID)),
+    'Groups': _object(('groups', 'next'), groups=_list(_object(
+        ('id', 'state', 'of'), **_GROUP)), next=_NEXT),
+    'GroupCancelled': _object(('cancelled',), cancelled=_COUNT),
     'WhichOpen': _closed(
         ('status',), status={'type': 'string', 'enum': [*NOT_OVER, SCHEDULED]},
         start=_MAYBE_TEXT, **_SELECTION),
@@ -196,6 +230,10 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'Task': _object(('name', 'input'), name=_TEXT, input={'type': 'object'}),
     'Workers': _object(('workers',), workers=_list({'type': 'object'})),
     'Paused': _object(('paused',), paused=_YES),
+    'Retention': _object(FINAL, **dict.fromkeys(FINAL, _object(
+        ('days', 'count'), **_BOUNDS))),
+    'NewRetention': _closed((), **dict.fromkeys(
+        FINAL, _closed((), **_BOUNDS))),
     'Problem': _object(
         ('type', 'title', 'status', 'detail', 'error'), type=_TEXT,
         title=_TEXT, status=_WHOLE, detail=_TEXT, error=_TEXT),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.texts import meant
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import many
@@ -72,6 +73,12 @@ def unset_limit(call: Call) -> object:
     given = some(call.body(), 'task', 'key')
     return call.run(lambda service: changes.unset_limit(service, **given),
                     True)
+
+
+def retention(call: Call) -> object:
+    """Say how long jobs that are over are kept."""
+    wanted = some(call.body(), *FINAL)
+    return call.run(lambda service: changes.retention(service, wanted), True)
 
 
 def history(call: Call) -> object:

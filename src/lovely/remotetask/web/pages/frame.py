@@ -72,6 +72,7 @@ DONE = {
                        'goes on as it began.', ''),
     'enabled': ('1 schedule goes on.', '{} schedules go on.'),
     'paused': ('Workers start no more jobs.', ''),
+    'kept': ('Jobs are kept as it says below.', ''),
     'resumed': ('Workers start jobs again.', ''),
     'limited': ('The limit holds from now on.', ''),
     'unlimited': ('The code says again how many jobs run.', ''),

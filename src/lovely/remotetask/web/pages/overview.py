@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.web import presenter
@@ -68,11 +70,22 @@ def _look(service: TaskService, hours: int) -> dict[str, Any]:
              f'{words.number(len(workers))} '
              f'({words.count(threads, "thread", "threads")}, {busy} busy)'),
         ],
+        'kept': _kept(service),
         'running': _some(service, PROCESSING, _RUNNING),
         'failed': _some(service, ERROR, _FAILED),
         'plots': plots.charts(service, hours),
         'empty': not any(stats[status] for status in _COUNTED),
     }
+
+
+def _kept(service: TaskService) -> list[dict[str, Any]]:
+    """How long jobs that are over are kept, for the form that changes it."""
+    found = service.getRetention()
+    return [{'status': status, 'name': words.STATUSES[status][0],
+             **{name: '' if value is None else f'{value:g}'
+                if isinstance(value, float) else str(value)
+                for name, value in found[status].items()}}
+            for status in (COMPLETED, ERROR, CANCELLED)]
 
 
 def _some(service: TaskService, status: str, limit: int

@@ -26,6 +26,8 @@ def row(job: dict[str, Any]) -> dict[str, Any]:
         'progress': _progress(job.get('progress')),
         'is_schedule': 'enabled' in job,
         'enabled': job.get('enabled', True),
+        'declared': job.get('declared', False),
+        'paused_because': job.get('pausedBecause'),
         'can_edit': 'enabled' in job and job['status'] not in FINAL,
     }
 

@@ -1,0 +1,123 @@
+"""Schedules that the code declares: what of them is checked and compared."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from zope.interface import implementer
+
+from lovely.remotetask.bounds import shown
+from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import IDeclaredSchedule
+from lovely.remotetask.schedule.fields import FIELDS
+from lovely.remotetask.schedule.plan import POLICIES
+from lovely.remotetask.schedule.plan import check_plan
+from lovely.remotetask.schedule.plan import planned
+
+#: What says when a schedule runs.
+RULE = (*FIELDS, 'cron', 'every', 'timezone')
+
+#: The options of a task, and of a declared schedule, that say so.
+TIMES = (*RULE, *POLICIES)
+
+#: With what the key of a schedule begins that a task declares.
+PREFIX = 'code:'
+
+
+@implementer(IDeclaredSchedule)
+class DeclaredSchedule:
+    """See IDeclaredSchedule
+
+    Arguments: ``task``, the name of a task; ``input``, fit for JSON, None:
+    what a call without arguments gives; ``priority``; ``service``, the path of
+    the one service that has it, None: each service whose workers declare it;
+    ``times``: fields, cron, every, timezone, missed, atMost, deadline,
+    overlap, see addCronJob.
+    Raises: UsageError that names what is wrong; ConfigurationError for a
+    crontab string without the extra [cron].
+    """
+
+    def __init__(self, task: str, *, input: Any = None, priority: int = 0,
+                 service: str | None = None, **times: Any) -> None:
+        if not isinstance(task, str) or not task:
+            raise UsageError(f'task is {shown(task)}; give the name of a task')
+        if type(priority) is not int or not -4 <= priority <= 3:
+            raise UsageError(f'priority is {shown(priority)}; give a whole '
+                             f'number from -4 to 3')
+        if service is not None and not isinstance(service, str):
+            raise UsageError(f'service is {shown(service)}; give the path of '
+                             f'a service')
+        try:
+            json.dumps(input, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            raise UsageError(
+                f'input is {shown(input)}; a schedule of the code takes what '
+                f'JSON can hold, so that two releases can be compared'
+            ) from None
+        self.task, self.input, self.priority = task, input, priority
+        self.service = service
+        self.times = check_times(times)
+
+    @property
+    def declaration(self) -> dict[str, Any]:
+        """See IDeclaredSchedule"""
+        return {'task': self.task, 'input': self.input,
+                'priority': self.priority, **self.times}
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} {self.declaration!r}>'
+
+
+def check_times(times: Mapping[str, Any]) -> dict[str, Any]:
+    """What says when a schedule runs, without what is as by default.
+
+    Raises: UsageError; ConfigurationError.
+    """
+    unknown = sorted(times.keys() - set(TIMES))
+    if unknown:
+        raise UsageError(f'{unknown[0]!r:.80} says nothing of a schedule; '
+                         f'there are {", ".join(TIMES)}')
+    fields, _, plan = check_plan(
+        [times.get(name, ()) for name in FIELDS], None, 0.0,
+        **{name: value for name, value in times.items()
+           if name not in FIELDS})
+    found = {name: list(values) for name, values
+             in zip(FIELDS, fields, strict=True) if values} | planned(plan)
+    if not found.keys() & {*FIELDS, 'cron', 'every'}:
+        raise InvalidSchedule(
+            'no schedule: give cron, every, or at least one of '
+            + ', '.join(FIELDS))
+    return found
+
+
+def split_options(options: dict[str, Any]
+                  ) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of a task without those about its schedule, and these.
+
+    Raises: TypeError for a schedule that cannot be one.
+    """
+    if isinstance(options.get('schedule'), dict):
+        options = {**options, **options['schedule'], 'schedule': None}
+    times = {name: value for name, value in options.items()
+             if name in TIMES and value is not None}
+    others = {name: value for name, value in options.items()
+              if name not in TIMES}
+    if times:
+        try:
+            times = check_times(times)
+        except ConfigurationError:
+            pass        # without the extra [cron], a worker says so
+        except UsageError as error:
+            raise TypeError(f'the schedule of the task: {error}') from error
+    return others, times
+
+
+def digest(declaration: Mapping[str, Any]) -> str:
+    """A short text that is another one for each other declaration."""
+    text = json.dumps(declaration, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
