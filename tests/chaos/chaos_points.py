@@ -1,12 +1,12 @@
 """The named points of the protocol at which a worker can kill itself.
 
 ``claim`` the commit of a claim; ``started`` JobStarted; ``in-task``;
-``own`` a task's own commit; ``hook`` the guard in the before-commit hook;
-``finish``, ``fail`` the commit of a run; ``vote``, ``tpc-finish`` inside of
-it, before and after the database's part; ``chain`` the same where it claims
-the next job, too; ``group`` the commit of several jobs; ``sweep`` what removes
-claimed jobs from their lanes; ``give-back``, ``leave``, ``retire``,
-``enroll``, ``beat``.
+``own`` a task's own commit; ``checkpoint`` that of one; ``hook`` the guard in
+the before-commit hook; ``finish``, ``fail`` the commit of a run; ``vote``,
+``tpc-finish`` inside of it, before and after the database's part; ``chain``
+the same where it claims the next job, too; ``group`` the commit of several
+jobs; ``sweep`` what removes claimed jobs from their lanes; ``give-back``,
+``leave``, ``retire``, ``enroll``, ``beat``.
 """
 
 import os
@@ -19,6 +19,7 @@ import zope.event
 from lovely.remotetask.edge.db import Session
 from lovely.remotetask.events import JobStarted
 from lovely.remotetask.run.chain import Chain
+from lovely.remotetask.run.checkpoints import CommittedCheckpoints
 from lovely.remotetask.run.executor import Executor
 from lovely.remotetask.run.group import Group
 from lovely.remotetask.run.guard import Guard
@@ -33,6 +34,7 @@ PHASES = ('vote-first', 'vote-last', 'tpc-finish-first', 'tpc-finish-last')
 POINTS = (
     'enroll-before', 'enroll-after', 'claim-before', 'claim-after',
     'started', 'in-task', 'own-before', 'own-after', 'hook',
+    'checkpoint-before', 'checkpoint-after',
     'finish-before', *PHASES, 'finish-after', 'chain-before', 'chain-after',
     'group-before', 'group-after', 'sweep-before', 'sweep-after',
     'fail-before', 'fail-after', 'give-back-before', 'give-back-after',
@@ -171,6 +173,14 @@ def install(points):
             return original(self, *args)
         finally:
             now.doing = None
+
+    @_wrap(CommittedCheckpoints, '_save')
+    def _save(original, self, *args):
+        now.doing, before = 'checkpoint', doing()
+        try:
+            return original(self, *args)
+        finally:
+            now.doing = before
 
     @_wrap(Group, '_together')
     def _together(original, self, *args):

@@ -59,6 +59,7 @@ KINDS = {
     'slow': (10, 'completed'),
     'long': (0.2, 'completed'),
     'commits': (8, 'completed'),
+    'reaches': (8, 'completed'),
     'stubborn': (4, 'completed'),
     'follow': (7, 'completed'),
     'flaky': (3, 'completed'),
@@ -77,7 +78,7 @@ KINDS = {
 }
 
 #: Those whose first half stays when they are cancelled.
-BY_HALVES = ('commits', 'stubborn')
+BY_HALVES = ('commits', 'reaches', 'stubborn')
 
 #: Those that the harness does not cancel while others run.
 NOT_CANCELLED = (*BY_HALVES, 'kills', 'ticks')
@@ -88,6 +89,9 @@ MAY_LACK = ('slow', 'shared', 'flaky', 'again', 'ticks')
 
 #: How long (seconds) ``long`` takes; set by the worker.
 LONG = 2.0
+
+#: How many jobs of ``metered`` run at once.
+LIMIT = 3
 
 #: Called with the name of a point in a task.
 at = [lambda name: None]
@@ -201,6 +205,55 @@ def commits(service, jobid, input):
     _change(root, input['b'], +1)
     _count(root, n)
     _mark(root, n, jobid, claim)
+
+
+def reaches(service, jobid, input):
+    """The same by a checkpoint, whose cursor tells how far it came."""
+    root, n, job = service._p_jar.root(), input['n'], currentJob()
+    claim = service.jobs[jobid].claim
+    if job.cursor is None:
+        _change(root, input['a'], -1)
+        _mark(root, n, jobid, claim)
+        job.checkpoint({'half': 1})
+    assert job.cursor == {'half': 1}
+    pause(random.uniform(0, 0.2))
+    # Its effect and its result are one commit.
+    changed = job.step('half', lambda: _change(root, input['b'], +1) or 2)
+    assert changed == 2
+    _count(root, n)
+    _mark(root, n, jobid, claim)
+
+
+def walks(service, jobid, input):
+    """Has an effect for each of many items, and tells a file of it.
+
+    Of ``input``: ``items``, how many; ``every``, how many to a checkpoint;
+    ``way``: 'cursor', or 'step', with one of these for each item.
+    """
+    root, job = service._p_jar.root(), currentJob()
+    told = os.open(input['told'], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    begun = set()
+
+    def item(n):
+        begun.add(n)
+        os.write(told, f'begun {n}\n'.encode())
+        _count(root, n)
+        return n
+
+    try:
+        if input['way'] == 'step':
+            for n in range(input['items']):
+                assert job.step(f'item {n}', item, n) == n
+                if n in begun:
+                    os.write(told, f'stored {n + 1}\n'.encode())
+            return
+        for n in range(job.cursor or 0, input['items']):
+            item(n)
+            if (n + 1) % input['every'] == 0:
+                job.checkpoint(n + 1)
+                os.write(told, f'stored {n + 1}\n'.encode())
+    finally:
+        os.close(told)
 
 
 def stubborn(service, jobid, input):
@@ -344,17 +397,27 @@ def holds_commits(service, jobid, input):
     _transfer(service, input)
 
 
+def metered(service, jobid, input):
+    """Say when a run begins and ends, by a clock that all processes share."""
+    key = input.get('key', '')
+    say[0](f'begin {jobid} {key} {time.monotonic()}')
+    pause(input['seconds'])
+    say[0](f'end {jobid} {key} {time.monotonic()}')
+
+
 def register(lacks=None):
     """Make the tasks known in this process, but for the one it ``lacks``."""
     policy = RetryPolicy(2, base=0.05, cap=0.1)
-    for function in (transfer, slow, long, commits, stubborn, follow, flaky,
-                     later, fails, broken, exits, cancels, kills, ticks, dues,
-                     sleeps, holds, holds_commits):
+    for function in (transfer, slow, long, commits, reaches, walks, stubborn,
+                     follow, flaky, later, fails, broken, exits, cancels,
+                     kills, ticks, dues, sleeps, holds, holds_commits):
         provideUtility(FunctionTask(function, retry=policy), ITask,
                        name=function.__name__)
     provideUtility(FunctionTask(transfer, retry=policy), ITask, name='hot')
     provideUtility(FunctionTask(again, retry=RetryPolicy(8, base=0.0)), ITask,
                    name='again')
+    provideUtility(FunctionTask(metered, retry=policy, limit=LIMIT), ITask,
+                   name='metered')
     for function, name in ((transfer, 'shared'), (fails, 'shared_fails')):
         provideUtility(FunctionTask(function, retry=policy, groupable=True),
                        ITask, name=name)

@@ -62,7 +62,8 @@ def judge(world, *jobs):
 # --- each point of the protocol ----------------------------------------------
 
 # What the job does that comes to the point; elsewhere it does not matter.
-_TASKS = {'hook': 'commits', 'own-before': 'commits', 'own-after': 'commits',
+_TASKS = {'checkpoint-before': 'reaches', 'checkpoint-after': 'reaches',
+          'hook': 'commits', 'own-before': 'commits', 'own-after': 'commits',
           'fail-before': 'fails', 'fail-after': 'fails',
           'group-before': 'shared', 'group-after': 'shared'}
 # Only a worker that ends in order while it runs a job comes to these.

@@ -152,3 +152,20 @@ def scale(source, width=100, *, name='it\\x1b[31m', **others):
 def tidy():
     pass
 '''
+
+
+@pytest.fixture(params=['server', 'database'])
+def ask(request, remotetask, serve, tmp_path):
+    """Asks a server, or a database that a server has left."""
+    own = serve('--port', '0', '--data', 'data').ready()
+    if request.param == 'server':
+        where = ['--url', own.url]
+    else:
+        assert own.stop() == 0
+        where = ['--db', f'file://{tmp_path}/data/Data.fs']
+
+    def ask(verb, *arguments, **more):
+        return remotetask(verb, *arguments, *where, **more)
+
+    ask.kind = request.param
+    return ask

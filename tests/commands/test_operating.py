@@ -22,23 +22,6 @@ def one_line(run, code=1):
     return run.stderr
 
 
-@pytest.fixture(params=['server', 'database'])
-def ask(request, remotetask, serve, tmp_path):
-    """Asks a server, or a database that a server has left."""
-    own = serve('--port', '0', '--data', 'data').ready()
-    if request.param == 'server':
-        where = ['--url', own.url]
-    else:
-        assert own.stop() == 0
-        where = ['--db', f'file://{tmp_path}/data/Data.fs']
-
-    def ask(verb, *arguments, **more):
-        return remotetask(verb, *arguments, *where, **more)
-
-    ask.kind = request.param
-    return ask
-
-
 def test_keys(ask):
     ask('pause')
     first = ask('add', 'echo', '1', '--key', 'a').stdout

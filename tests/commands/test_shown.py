@@ -13,6 +13,9 @@ from ZODB.FileStorage import FileStorage
 from lovely.remotetask.commands import CommandTask
 from lovely.remotetask.context import Told
 from lovely.remotetask.job import Job
+from lovely.remotetask.retry import RetryPolicy
+from lovely.remotetask.run.checkpoints import Checkpoints
+from lovely.remotetask.run.flow import Flow
 from lovely.remotetask.service import make_service
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import TaskError
@@ -192,7 +195,7 @@ def test_show_tells_how_far_a_job_has_come(database, register):
         queue = service.jobqueue
         queue.enroll('loop:here:1:x', (), beats=True)
         token = ('loop:here:1:x', queue.take_slot('loop:here:1:x'), 1)
-        queue.claim_next(iter([token, token]), service.clock.now())
+        queue.claim_next(iter([token, token]), service.clock.now(), Flow())
         queue.note_progress(token, Told(1041, 12000, 'page\n41', 0.0))
 
     jobs = []
@@ -221,3 +224,24 @@ def test_show_tells_that_a_schedule_is_paused(database, register):
     assert re.search('^enabled: +False$', shown, re.M)
     assert json.loads(ask('list', '--json').stdout)['jobs'][0][
         'enabled'] is False
+
+
+def test_show_tells_what_a_job_has_reached_and_has_of_its_own(
+        database, register):
+    def make(service):
+        register(lambda input: input, 'echo')
+        jobs.append(service.add('echo', retry=RetryPolicy(2, 1, 60),
+                                timeout=90))
+        job = service.jobs[jobs[0]]
+        reached = Checkpoints(service, job)
+        reached.checkpoint({'page': 41})
+        reached.step('fetch\nrows', list, (), {})
+
+    jobs = []
+    shown = database(make)('show', str(jobs[0])).stdout
+    assert re.search(r'^checkpoint: +1 steps, the last of them fetch rows; '
+                     r'cursor {"page": 41} \([-0-9]+ [:0-9]+ UTC\)$',
+                     shown, re.M), shown
+    assert re.search('^retry: +2, after up to 1 s, doubled each time, 60 s at '
+                     'most$', shown, re.M)
+    assert re.search('^timeout: +90$', shown, re.M)

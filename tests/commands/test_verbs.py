@@ -79,6 +79,17 @@ def test_delay_and_priority_arrive(ask):
     assert (run.returncode, run.stdout) == (0, f'job {jobid} is cancelled\n')
 
 
+def test_retry_and_time_limit_arrive_and_a_retry_begins_anew(ask):
+    jobid = ask('add', 'echo', '--delay', '3600', '--retry', '7',
+                '--time-limit', '2.5').stdout.strip()
+    job = json.loads(ask('show', jobid, '--json').stdout)
+    assert (job['retry'], job['timeout']) == (7, 2.5)
+    ask('cancel', jobid)
+    assert ask('retry', '--all', '--anew').returncode == 2
+    run = ask('retry', jobid, '--anew')
+    assert (run.returncode, run.stdout) == (0, f'job {jobid} is queued\n')
+
+
 def test_list(ask):
     ids = [int(ask('add', 'echo', '--delay', 3600).stdout)
            for _ in range(3)]

@@ -84,6 +84,11 @@ def test_the_files_and_commands_of_the_page_on_production(tmp_path):
     assert (tmp_path / 'worker.log').exists()
 
 
+def test_the_page_on_last_nights_import(tmp_path):
+    page = ROOT / 'docs' / 'howto' / 'did-last-nights-import-run.rst'
+    assert follow(page, sys.prefix, tmp_path) == 12
+
+
 def test_the_tutorial_is_among_them():
     assert 'docs/tutorial/first-job.rst' in map(name_of, DOCUMENTS)
 

@@ -26,14 +26,18 @@ STORED = {
     'lovely.remotetask.fields.runs.LatestRuns',
     'lovely.remotetask.service.TaskService',
     'lovely.remotetask.store.blocks.Blocks',
+    'lovely.remotetask.store.checkpoint.Checkpoint',
     'lovely.remotetask.store.claims.Claims',
     'lovely.remotetask.store.claims.Left',
     'lovely.remotetask.store.claims.Progress',
     'lovely.remotetask.store.claims.Slot',
+    'lovely.remotetask.store.gates.Gates',
+    'lovely.remotetask.store.gates.Passed',
     'lovely.remotetask.store.history.History',
     'lovely.remotetask.store.history.Hour',
     'lovely.remotetask.store.history.Past',
     'lovely.remotetask.store.lanes.Lanes',
+    'lovely.remotetask.store.limits.Limits',
     'lovely.remotetask.store.log.Log',
     'lovely.remotetask.store.queue.JobQueue',
     'lovely.remotetask.store.ready.Ready',
@@ -48,9 +52,12 @@ STORED = {
 
 #: Parts of JobQueue: no object is of these classes alone.
 PARTS = {
+    'lovely.remotetask.store.barring.Barring',
     'lovely.remotetask.store.claiming.Claiming',
+    'lovely.remotetask.store.paging.Paging',
     'lovely.remotetask.store.places.Places',
     'lovely.remotetask.store.recurring.Recurring',
+    'lovely.remotetask.store.resting.Resting',
     'lovely.remotetask.store.timetable.Timetable',
 }
 

@@ -334,7 +334,7 @@ def test_key(web, service):
     {'key': ''}, {'key': 5}, {'key': 'x' * 201}, {'key': ['a']},
     {'key': 'a', 'onDuplicate': 'all'}, {'key': 'a', 'onDuplicate': None},
     {'key': 'a', 'onDuplicate': ['error']}, {'onDuplicate': 'replace'},
-    {'runAs': 'admin'}, {'jobClass': 'Job'}, {'retry': 1}, {'timeout': 1}])
+    {'runAs': 'admin'}, {'jobClass': 'Job'}])
 def test_a_bad_key_is_400_and_adds_nothing(web, service, more):
     response = web.post('/tasks/api/v1/jobs', {'task': 'echo', **more})
     assert response.status_int == 400, response.text

@@ -165,7 +165,10 @@ def test_metrics_are_what_a_strict_parser_reads(site, service, ends):
             'remotetask_workers': ('gauge', ['service', 'state']),
             'remotetask_worker_threads': ('gauge', ['service', 'state']),
             'remotetask_worker_threads_busy': ('gauge', ['service', 'state']),
-            'remotetask_paused': ('gauge', ['service']),
+            'remotetask_jobs_barred': ('gauge', ['service']),
+        'remotetask_queue_paused': ('gauge', ['queue', 'service']),
+        'remotetask_queue_ready': ('gauge', ['queue', 'service']),
+        'remotetask_paused': ('gauge', ['service']),
             'remotetask_info': ('gauge', ['service', 'storage', 'version'])}
         assert all(family.documentation for family in families.values())
 

@@ -21,7 +21,7 @@ def test_stats(web, service):
         'completedPerMinute': 0.0, 'errorPerMinute': 0.0,
         'completedTotal': 0, 'errorTotal': 0, 'workers': 0,
         'paused': False, 'pausedBy': None, 'pausedAt': None,
-        'pauseReason': None, 'reruns': {}}
+        'pauseReason': None, 'resumeAt': None, 'reruns': {}}
     add(web)
     add(web, 'error')
     service(lambda service: service.process())

@@ -199,3 +199,54 @@ def test_what_cannot_be_one(components):
         with stand_in(lambda *all: None, 'mail'):
             pass
     assert find(ITask) is find(ITaskStub) is None
+
+
+# --- checkpoints and steps ---------------------------------------------------
+
+def walk(most):
+    job = currentJob()
+    done = job.cursor or []
+    for item in range(len(done), most):
+        done.append(item)
+        job.checkpoint(done)
+    return done
+
+
+def test_checkpoints_are_recorded_as_they_were_stored():
+    with running() as current:
+        assert walk(3) == [0, 1, 2]
+    assert current.checkpoints == [[0], [0, 1], [0, 1, 2]]
+    assert current.cursor == [0, 1, 2]
+
+
+def test_a_task_begins_at_the_cursor_that_a_test_gives():
+    with running(cursor=[0, 1]) as current:
+        assert walk(3) == [0, 1, 2]
+    assert current.checkpoints == [[0, 1, 2]]
+
+
+def test_a_task_stops_after_a_checkpoint_where_the_test_says_so():
+    answers = iter([False, True])
+    with running(cancelled=lambda: next(answers)) as current:
+        with pytest.raises(WorkerStopping):
+            walk(3)
+    assert current.checkpoints == [[0], [0, 1]]
+
+
+def test_steps_are_recorded_and_those_that_a_test_gives_are_not_called():
+    with running(steps={'fetch': {'rows': 2}, 'none': None}) as current:
+        assert current.step('fetch', lambda: 1 / 0) == {'rows': 2}
+        assert current.step('none', lambda: 1 / 0) is None
+        assert current.step('sum', sum, [1, 2]) == 3
+    assert current.steps == {'sum': 3}
+    with pytest.raises(UsageError, match='is over'):
+        current.step('late', int)
+
+
+def test_a_run_of_a_stub_has_checkpoints(components):
+    service = TaskServiceStub()
+    with stand_in(walk, 'walk'):
+        jobid = service.add('walk', 3)
+        service.process()
+    assert service.getResult(jobid) == [0, 1, 2]
+    assert service.jobs[jobid].checkpoint is None

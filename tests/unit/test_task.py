@@ -240,8 +240,8 @@ def test_a_name_is_a_str(name):
     ({'remote': 'no'}, "remote is 'no'"),
     ({'timeout': 1e10}, 'timeout is 1'),
     ({'timeout': 10**5000}, 'timeout is a value'),
-    ({'limit': 1}, 'limit does not exist yet: leave it out'),
-    ({'limit': None}, 'limit does not exist yet: leave it out'),
+    ({'limit': 0}, 'the task option limit is 0; it must be a whole number'),
+    ({'rate': (1, 0)}, r'rate is \(1, 0\); it must be a pair'),
     ({'inputSchema': str}, 'inputSchema is'),
 ])
 def test_options_that_tasks_do_not_have(options, named):
@@ -424,7 +424,8 @@ def test_a_task_of_0_5_2_has_the_default_of_each_option(made):
     found = {name: task_option(made, name) for name in ITaskOptions.names()}
     assert found == {'retry': None, 'timeout': None, 'groupable': False,
                      'remote': None, 'on_error': None, 'show': None,
-                     'keep': None, 'schedule': None}
+                     'limit': None, 'rate': None, 'keyLimit': None,
+                     'queue': None, 'keep': None, 'schedule': None}
 
 
 def test_an_option_that_does_not_exist():

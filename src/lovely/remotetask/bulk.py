@@ -33,6 +33,7 @@ from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run.sweep import log_put_back
 from lovely.remotetask.store import check
+from lovely.remotetask.store import mending
 from lovely.remotetask.store.cleaning import check_start
 from lovely.remotetask.store.cleaning import first_kept
 from lovely.remotetask.store.selection import Selection
@@ -268,7 +269,7 @@ def checking(transact: Transact, repair: bool, start: str | None = None
     def step(service: TaskService) -> Any:
         queue, now = service.jobqueue, service.clock.now()
         found, following = check.step(queue, at, settings.BULK_BATCH, now)
-        mended = check.mend(queue, found, now) if repair else []
+        mended = mending.mend(queue, found, now) if repair else []
         if any(one.kind in check.PUT_BACK for one in mended):
             notify_after_commit(service, caller.jar_of(service))
         return found, mended, following

@@ -63,7 +63,8 @@ class JobContext:
     def __init__(self, service: TaskService, job: Job, timeout: float | None,
                  is_stopping: Callable[[], bool],
                  is_ours: Callable[[], bool],
-                 tell: Callable[[Told], None] | None = None) -> None:
+                 tell: Callable[[Told], None] | None = None,
+                 checkpoints: Any = None) -> None:
         self.id = job.id
         self.task = job.task
         self.attempt = job.attempts or 1
@@ -75,6 +76,8 @@ class JobContext:
         self._is_stopping = is_stopping
         self._is_ours = is_ours
         self._tell = tell
+        # The Checkpoints of the run.
+        self._checkpoints = checkpoints
         self._looked = SYSTEM_CLOCK.monotonic()
         self._lost = False
         self._key = ''
@@ -106,6 +109,22 @@ class JobContext:
     def service(self) -> TaskService:
         """The service of the job, in the transaction of the run."""
         return self._service
+
+    @property
+    def ownRetry(self) -> Any:
+        """How the job was added to be tried again: an int, or an IRetryPolicy.
+
+        None: as its task has it.
+        """
+        return self._job.retry
+
+    @property
+    def ownTimeout(self) -> float | None:
+        """The time limit (seconds) with which the job was added.
+
+        None: that of its task.
+        """
+        return self._job.timeout
 
     @property
     def timedOut(self) -> bool:
@@ -159,6 +178,65 @@ class JobContext:
             self.told = Told(*told, self._service.clock.now())
             if self._tell is not None:
                 self._tell(self.told)
+
+    @property
+    def cursor(self) -> Any:
+        """What the latest checkpoint of this job was given.
+
+        Also where an earlier attempt has committed that.  None: there was
+        none, or the run is of a schedule whose last run was another one.  Each
+        look gives a new object.
+        Raises: UsageError in another thread than that of the run.
+        """
+        return self._checkpoints.cursor()
+
+    def checkpoint(self, cursor: Any) -> None:
+        """Commit what the task has done so far, and note where it is.
+
+        Whatever becomes of this attempt, it stays, and the next one finds the
+        ``cursor``.  The task goes on in a new transaction, which sees what
+        others have committed meanwhile.  Direct processing commits nothing:
+        effects and cursor are stored with the caller's transaction.
+        Arguments: ``cursor``, from which the task can tell what is left to do:
+        plain data, or what else an input may be.
+        Raises: LeaseLost where the job was cancelled or taken over, and
+        ConflictErrors: nothing is committed then, and the run is to end;
+        TaskError for a cursor that cannot be stored; UsageError within a step
+        and in another thread.  Once it is committed: WorkerStopping while the
+        worker stops, and the job goes on in another one; JobTimeout.
+        Txn: commits that of the run, with all that has joined it.
+        Cost: a commit; call it every second or so, not for each item.
+        """
+        self._checkpoints.checkpoint(cursor)
+        self._stop_here()
+
+    def step(self, name: str, function: Callable[..., Any], /,
+             *arguments: Any, **keywords: Any) -> Any:
+        """Call ``function(*arguments, **keywords)`` once for this job.
+
+        What it has done in the database and what it returns are one commit,
+        and a later attempt gets the result without a call.  What it does
+        elsewhere is done at least once.
+        Arguments: ``name``, of the step, which no other step of the job has: a
+        text of 1 to 200 characters; up to 10,000 steps.
+        Returns: what the function returns, or has returned.
+        Raises: what the function raises: nothing of it is stored then, also
+        where the task goes on; else as ``checkpoint``.
+        Txn: commits that of the run, with all that was done before the step.
+        Cost: a commit where it is called; nothing where its result is known.
+        """
+        value, new = self._checkpoints.step(
+            name, function, arguments, keywords)
+        if new:
+            self._stop_here()
+        return value
+
+    def _stop_here(self) -> None:
+        # What is done is stored: no better place to stop will come.
+        if self.timedOut:
+            raise self.timeout()
+        if self._is_stopping():
+            raise WorkerStopping
 
     def check(self) -> None:
         """Raise what ends the run, if the task should stop.

@@ -58,6 +58,9 @@ NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
 #: What ``add`` may do about another job with its key: see ``onDuplicate``.
 ON_DUPLICATE = ('keep', 'any', 'replace', 'error')
 #: The same of ``addCronJob``.
+#: How long a job has its unique key, for an add with that key.
+KEY_UNTIL = ('ended', 'started')
+
 ON_DUPLICATE_CRON = ('keep', 'update', 'error')
 
 #: The largest number of jobs in one page of ``listJobs``.
@@ -113,8 +116,20 @@ class ITaskOptions(Interface):
         '``remotetask show``: a list or tuple of str; False: none, and '
         'nothing of an input that is no mapping; None, True: all.  What it '
         'names by then is noted with each job that is added.  It hides '
-        'nothing else: a result, a progress and the errors of a task show '
-        'what the task has put into them.')
+        'nothing else: a result, a progress, a cursor and the errors of a '
+        'task show what the task has put into them.')
+    limit = Attribute(
+        'How many jobs of this task run at once, in all workers together: a '
+        'whole number from 1 on; None: any number.')
+    rate = Attribute(
+        'How many jobs of this task begin in a span of time: ``(number, '
+        'seconds)``; None: any number.')
+    keyLimit = Attribute(
+        'How many jobs of this task with the same concurrencyKey run at once; '
+        'None: one.')
+    queue = Attribute(
+        'The name of the queue for jobs of this task that name none: 1 to 64 '
+        'ASCII letters, digits, "-" and "_"; None: ``default``.')
     keep = Attribute(
         'For how long jobs of this task are kept once they are over: seconds '
         '(number greater than 0) or a timedelta, in place of what the service '
@@ -257,6 +272,12 @@ class IJob(Interface):
         max=3,
         required=False,
         default=0)
+
+    retry = Attribute(
+        'How it was added to be tried again: an int or an IRetryPolicy; '
+        'None: as its task has it.')
+    timeout = Attribute(
+        'How long (seconds) a run of it may last; None: as its task has it.')
 
     submitter = TextLine(
         title='Submitter',
@@ -406,7 +427,8 @@ class ITaskService(IContained):
 
     def add(task, input=None, startLater=False, jobClass=None, *,
             priority=0, delay=None, runAt=None, key=None,
-            onDuplicate='keep', runAs=None):
+            onDuplicate='keep', runAs=None, concurrencyKey=None,
+            queue=None, keyUntil='ended', retry=None, timeout=None):
         """Add a job; it runs once your transaction has committed.
 
         Arguments: ``task`` (str), the name of a task, or the function that
@@ -425,7 +447,16 @@ class ITaskService(IContained):
         other one is cancelled, or, if it is running already, goes on without
         the key, and with its run a schedule ends; ``'error'``; ``runAs``
         (str), the principal as whom the job runs: None, the one who acts now;
-        SYSTEM; or another one, as the host writes its principals.
+        SYSTEM; or another one, as the host writes its principals;
+        ``concurrencyKey`` (str, 1 to 200 characters): jobs with the same one
+        run one after another, in the order in which they were added; or as
+        many at once as the ``keyLimit`` of the task says; ``queue`` (str), the
+        name of the queue, None: that of the task, or ``default``; a queue is
+        made at its first job; ``keyUntil``: ``'started'``: a job that runs
+        already keeps no key from this add: for work that has to be done once
+        more after each change; ``retry`` (int or IRetryPolicy, which has to
+        pickle) and ``timeout`` (seconds), of this job: None, as its task has
+        them: see ITaskOptions.
         Returns: the job's id (int); with ``'keep'`` or ``'any'`` that of the
         other one.
         Raises: ValueError('Task does not exist'); InputRejected with the
@@ -445,12 +476,17 @@ class ITaskService(IContained):
         """
 
     def addMany(task, inputs, startLater=False, jobClass=None, *,
-                priority=0, delay=None, runAt=None, runAs=None):
+                priority=0, delay=None, runAt=None, runAs=None,
+                concurrencyKey=None, queue=None, keys=None,
+                onDuplicate='keep', keyUntil='ended', retry=None,
+                timeout=None):
         """Add a job for each input; they run in the order of the inputs.
 
-        Arguments: ``inputs``, an iterable; the others as ``add``, for all
-        jobs alike.
-        Returns: the ids, a list of int in the order of the inputs.
+        Arguments: ``inputs``, an iterable; ``keys``, an iterable with a unique
+        key for each of them, or None; the others as ``add``, for all jobs
+        alike.
+        Returns: the ids, a list of int in the order of the inputs; of a key
+        that another job keeps that one's.
         Raises: as ``add``; InputRejected names all inputs that are refused,
         by their ``indexes`` (list of int).  Nothing is stored then.
         Txn: joins the caller's, all or nothing.
@@ -461,7 +497,8 @@ class ITaskService(IContained):
                    month=(), dayOfWeek=(), delay=None, *, cron=None,
                    every=None, at=None, timezone='UTC', missed='once',
                    atMost=None, deadline=None, overlap='skip', priority=0,
-                   key=None, onDuplicate='keep', runAs=None, enabled=True):
+                   key=None, onDuplicate='keep', runAs=None, enabled=True,
+                   concurrencyKey=None, queue=None, retry=None, timeout=None):
         """Add a job that runs at given times, or once after ``delay``.
 
         Arguments: tuples of int as ICronJob says, or one of ``cron``,
@@ -472,11 +509,13 @@ class ITaskService(IContained):
         ``onDuplicate``, what becomes of that job: ``'keep'``, it stays as it
         is, and a difference of the schedules is logged as a WARNING, once in
         each process; ``'update'``, it gets the task, input, schedule,
-        priority and principal of this call, as by ``editCronJob``, and also
-        a delay amid a run, which that run fulfils; ``'error'``; ``runAs`` as
-        ``add``; ``enabled`` (bool), False: it does not run until
+        priority, principal, retry and timeout of this call, as by
+        ``editCronJob``, and also a delay amid a run, which that run fulfils;
+        ``'error'``; ``runAs``, ``retry``, ``timeout`` as ``add``;
+        ``enabled`` (bool), False: it does not run until
         ``resumeCronJob``.  An update leaves it as it is: an operator may have
-        paused the schedule.
+        paused the schedule; ``concurrencyKey``,
+        ``queue`` as ``add``.
         Returns: the job's id (int), or that of the other one.
         Raises: ValueError('Task does not exist'); InvalidSchedule for times
         that never occur, more than one rule or none; ConfigurationError for
@@ -538,8 +577,9 @@ class ITaskService(IContained):
     def editCronJob(jobid, **changes):
         """Change a cron job; what is not named stays as it is.
 
-        Arguments: ``changes``, of ``task``, ``input``, ``priority``, ``runAs``
-        and the words of the schedule, as ``addCronJob`` takes them.  Each rule
+        Arguments: ``changes``, of ``task``, ``input``, ``priority``,
+        ``runAs``, ``retry``, ``timeout`` and the words of the schedule, as
+        ``addCronJob`` takes them.  Each rule
         takes the place of the one that was there.  It goes on to run as the
         same principal, unless ``runAs`` is given, and stays paused if it was.
         A run that is under way goes on as it began, with its further attempts;
@@ -680,35 +720,86 @@ class ITaskService(IContained):
         Cost: O(limit + log n).
         """
 
-    def retryJob(jobid):
+    def retryJob(jobid, *, anew=False):
         """Queue a job that failed or was cancelled once more.
 
         One that waits for another attempt is ready at once.  Of a schedule,
         whose latest run has failed, that run is queued.
+        Arguments: ``anew`` (bool): True: the job forgets its checkpoint and
+        the results of its steps, and begins at the beginning; False: it goes
+        on from them: see ``checkpoint`` of currentJob().
         Raises: JobNotFound; InvalidTransition, naming both states;
-        DuplicateJob where another job, not over, has got its key.
+        DuplicateJob where another job, not over, has got its key; UsageError.
         Txn: the caller commits.
         """
 
-    def pause(reason=None):
+    def pause(reason=None, *, queue=None, resumeAt=None):
         """Let the workers start no further job.
 
-        ``stats()`` tells who has paused the queue, when and why.
-        Arguments: ``reason`` (str, 1 to 200 characters), or None.  Of a queue
-        that is paused already, a reason takes the place of what was noted.
-        Raises: UsageError for any other reason; nothing is stored then.
+        ``stats()`` tells who has paused them, when, why and until when.
+        Arguments: ``reason`` (str, 1 to 200 characters), or None; ``queue``
+        (str), the name of the one that rests, None: all; ``resumeAt`` (aware
+        datetime), when jobs are started again, None: by ``resume`` alone.
+        Where they rest already, a reason or a moment takes the place of what
+        was noted.
+        Raises: UsageError for any other reason, for a queue that there is not,
+        and for a moment that is not to come; nothing is stored then.
         Txn: the caller commits.
         """
 
-    def resume(*, keepJobs=False):
+    def resume(*, keepJobs=False, queue=None):
         """Undo ``pause``; let a copy or an import run jobs.
+
+        What was paused for one queue stays paused when all are resumed.
 
         Arguments: ``keepJobs`` (bool), for a service that ``importFile`` of a
         ZODB connection has brought: True keeps the jobs that were not over
         when it was exported; False cancels them, for the original runs them.
-        Where the copy was settled when it was made, it changes nothing.
+        Where the copy was settled when it was made, it changes nothing;
+        ``queue`` (str), the name of the one that was paused, None: all.
+        Raises: UsageError for a queue that there is not.
         Txn: the caller commits.
         Cost: flat; of such a service once O(jobs that are not over).
+        """
+
+    def listQueues():
+        """The queues of this service.
+
+        Returns: a list of dicts, ``default`` first: ``name`` (str); ``ready``
+        (int), how many jobs wait for a thread; ``paused`` and the like as
+        ``stats()`` has them, of this queue alone.
+        Cost: O(lanes of all queues).
+        """
+
+    def setLimit(task=None, *, key=None, limit=None, rate=None):
+        """Limit how many jobs of a task, or with a concurrencyKey, run.
+
+        It takes the place of what the code says, at once and in all workers.
+        Arguments: ``task``, as ``add`` takes it, or ``key`` (str, 1 to 200
+        characters); ``limit`` (int, from 1 on), how many run at once, and
+        ``rate`` (number, seconds), how many begin in each span of that length;
+        None: any number.
+        Raises: UsageError for what is no such number, and for both or none of
+        task and key; nothing is stored then.
+        Txn: the caller commits.
+        """
+
+    def unsetLimit(task=None, *, key=None):
+        """Let the code decide again: undo ``setLimit``.
+
+        Arguments, Raises, Txn: as ``setLimit``.
+        """
+
+    def listLimits():
+        """The limits that hold, as this process knows the tasks.
+
+        Returns: a list of dicts: ``kind``, ``task`` or ``key``; ``name``;
+        ``limit`` (int) and ``rate`` ([number, seconds]), or None; ``set``
+        (bool), by ``setLimit``, and not by the code; ``running`` (int);
+        ``waiting`` (int, at most 1,000), how many jobs it keeps back.  Of the
+        keys without a limit of their own those are listed for which jobs wait,
+        at most 100.
+        Cost: O(limits, and the jobs that run under them).
         """
 
     def stats():
@@ -726,9 +817,10 @@ class ITaskService(IContained):
         that have been cleaned: they never fall (direct runs of schedules do
         not count); ``workers`` (int);
         ``paused`` (bool); ``pausedBy``, the principal as the host writes it
-        (str), ``pausedAt`` (ISO 8601) and ``pauseReason`` (str), each None
-        where it is not known; ``reruns``, name of a task -> how often its jobs
-        ran again because of a conflict, in the workers that are there now.
+        (str), ``pausedAt``, ``resumeAt`` (ISO 8601) and ``pauseReason`` (str),
+        each None where it is not known; ``reruns``, name of a task -> how
+        often its jobs ran again because of a conflict, in the workers that
+        are there now.
         Cost: flat.
         """
 

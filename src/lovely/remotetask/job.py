@@ -37,6 +37,7 @@ from lovely.remotetask.fields.packing import unpack
 from lovely.remotetask.fields.runs import Run
 from lovely.remotetask.interfaces import ICronJob
 from lovely.remotetask.interfaces import IJob
+from lovely.remotetask.retry import of_stored
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.plan import TIMES
 from lovely.remotetask.schedule.plan import Planned
@@ -81,6 +82,10 @@ class Job(OwnAnnotations, Persistent):
     # (worker id, slot, number): whose run this is
     claim = None        # type: tuple[str, int, int] | None
     failures = 0        # attempts charged to the task since its last success
+    # seconds that a run may take, where the job has a limit of its own
+    timeout = None      # type: float | None
+    # an IRetryPolicy of the application that is its own: see retry
+    ownPolicy = None    # type: Any
     conflicts = 0       # how often it has conflicted since, in tens
     # seconds to wait once
     delay = None        # type: float | None
@@ -94,6 +99,10 @@ class Job(OwnAnnotations, Persistent):
     stops = 0           # how often in a row its worker was stopped in order
     # its unique key
     key = None          # type: str | None
+    # jobs with the same one run one after another: see gates
+    concurrencyKey = None       # type: str | None
+    # the name of its queue; None: the default one
+    queue = None        # type: str | None
     # the id of the schedule that has added it
     schedule = None     # type: int | None
     # the principal as whom it runs: a text that the host understands
@@ -102,6 +111,8 @@ class Job(OwnAnnotations, Persistent):
     shows = None        # type: tuple[str, ...] | None
     # why it rests, where it has not failed
     rests = None        # type: str | None
+    # what its runs have reached so far: store/checkpoint.py
+    checkpoint = None   # type: Any
     recurring = False
     # of a recurring job that has been ready: the key in ``due`` by which its
     # latest scheduled run became so
@@ -222,6 +233,10 @@ class Job(OwnAnnotations, Persistent):
             tuple(value) if isinstance(value, Failure) else value)
 
     @property
+    def retry(self) -> Any:
+        return of_stored(self.__dict__.get('retry'), self.ownPolicy)
+
+    @property
     def errors(self) -> list[Failure]:
         earlier = self.__dict__.get('errors', ())
         latest = self.error
@@ -273,6 +288,11 @@ class Job(OwnAnnotations, Persistent):
         edit = self.of_next('edit', {})
         return (payload.unwrap(edit[name]) if name in edit
                 else getattr(self, name))
+
+    def kept(self, name: str) -> Any:
+        """The same as ``put`` takes it; ``retry`` is kept as plain data."""
+        edit = self.of_next('edit', {})
+        return edit[name] if name in edit else self.__dict__.get(name)
 
     def __repr__(self) -> str:
         name = f'{self.__class__.__name__} {self.id!r}'

@@ -274,3 +274,26 @@ def find_broken(value: Any) -> str | None:
 def unwrap(stored: Any) -> Any:
     """The value that ``wrap`` was given."""
     return stored.value if type(stored) is Payload else stored
+
+
+def seal(value: Any, size: int) -> bytes | Payload:
+    """The value as it is kept where code may go on to change it in place.
+
+    What it does to the value later must neither be stored with the next
+    commit, nor be there for a run that begins anew on the same connection.
+    """
+    return (pickle.dumps(value, 3) if size <= INLINE_BYTES
+            else Payload(value))
+
+
+def unseal(stored: bytes | Payload) -> Any:
+    """The value that ``seal`` was given, as it was stored: a new object.
+
+    Persistent objects in it are those of the connection.
+    """
+    if isinstance(stored, bytes):
+        return pickle.loads(stored)
+    # What the code before has made of it in memory is forgotten; a record
+    # that is not committed yet stays.
+    stored._p_deactivate()
+    return stored.value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 from zope.interface import implementer
 
@@ -53,3 +54,13 @@ class RetryPolicy:
 DEFAULT_POLICY = RetryPolicy()
 
 NO_RETRY = RetryPolicy(retries=0)
+
+
+def of_stored(stored: Any, policy: Any) -> Any:
+    """The retries of a job (see IJob.retry), of what is stored of them.
+
+    Arguments: ``stored``, a number, or the numbers of a RetryPolicy (tuple);
+    None: ``policy``, one of the application, or None.
+    """
+    return (policy if stored is None else
+            RetryPolicy(*stored) if type(stored) is tuple else stored)

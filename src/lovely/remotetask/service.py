@@ -23,6 +23,7 @@ from lovely.remotetask import processor
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.options import Options
+from lovely.remotetask.adding.verbs import FlowVerbs
 from lovely.remotetask.adding.verbs import ScheduleVerbs
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import is_moment
@@ -67,7 +68,7 @@ __all__ = ['TaskService', 'make_service', 'bootStrapSubscriber',
 
 # mypy-zope knows no IContained: zope.location ships no types.
 @implementer(ITaskService)  # type: ignore[misc]
-class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
+class TaskService(ScheduleVerbs, FlowVerbs, OwnAnnotations, Persistent):
     """See ITaskService
 
     Attributes beyond the interface: ``jobqueue``, the JobQueue behind
@@ -142,23 +143,31 @@ class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
             jobClass: Callable[..., Any] | None = None, *, priority: int = 0,
             delay: float | None = None, runAt: datetime | None = None,
             key: str | None = None, onDuplicate: str = 'keep',
-            runAs: str | None = None) -> int:
+            runAs: str | None = None, concurrencyKey: str | None = None,
+            queue: str | None = None, keyUntil: str = 'ended',
+            retry: Any = None, timeout: float | None = None) -> int:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_one(
             self, task, input, jobClass or Job, place,
-            Options(priority, key, onDuplicate, runAs))
+            Options(priority, key, onDuplicate, runAs, concurrencyKey, queue,
+                    keyUntil, retry, timeout))
 
     def addMany(self, task: str | Callable[..., Any], inputs: Iterable[Any],
                 startLater: bool = False,
                 jobClass: Callable[..., Any] | None = None, *,
                 priority: int = 0, delay: float | None = None,
-                runAt: datetime | None = None,
-                runAs: str | None = None) -> list[int]:
+                runAt: datetime | None = None, runAs: str | None = None,
+                concurrencyKey: str | None = None, queue: str | None = None,
+                keys: Iterable[str] | None = None, onDuplicate: str = 'keep',
+                keyUntil: str = 'ended', retry: Any = None,
+                timeout: float | None = None) -> list[int]:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
-        return jobs.add_many(self, task, inputs, jobClass or Job, place,
-                             Options(priority, runAs=runAs))
+        return jobs.add_many(
+            self, task, inputs, jobClass or Job, place,
+            Options(priority, keys, onDuplicate, runAs, concurrencyKey, queue,
+                    keyUntil, retry, timeout))
 
     # -- change ---------------------------------------------------------------
 
@@ -211,17 +220,10 @@ class TaskService(ScheduleVerbs, OwnAnnotations, Persistent):
         """See ITaskService"""
         return steering.cancel(self, jobids)
 
-    def retryJob(self, jobid: int) -> None:
+    def retryJob(self, jobid: int, *, anew: bool = False) -> None:
         """See ITaskService"""
-        jobs.retry(self, self._job(jobid))
+        jobs.retry(self, self._job(jobid), anew)
 
-    def pause(self, reason: str | None = None) -> None:
-        """See ITaskService"""
-        steering.pause(self, reason)
-
-    def resume(self, *, keepJobs: bool = False) -> None:
-        """See ITaskService"""
-        steering.resume(self, keepJobs)
 
     # -- look -----------------------------------------------------------------
 

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 from typing import Any
@@ -18,30 +19,27 @@ from typing import TypeVar
 from typing import overload
 
 from zope.component import getSiteManager
+from zope.interface import Invalid
 from zope.interface import implementer
 from zope.interface.interfaces import IInterface
+from zope.schema import getFieldsInOrder
 from zope.schema.fieldproperty import FieldProperty
 from zope.schema.interfaces import IField
 
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.declaring import venusian
 from lovely.remotetask.declaring.decorated import TaskFunction
 from lovely.remotetask.declaring.decorated import WholeTaskFunction
 from lovely.remotetask.declaring.decorated import mark
 from lovely.remotetask.declaring.decorated import marks
-from lovely.remotetask.declaring.scheduled import TIMES
-from lovely.remotetask.declaring.scheduled import split_options
-from lovely.remotetask.declaring.schemas import check_against
+from lovely.remotetask.declaring.options import kept_seconds
+from lovely.remotetask.declaring.options import set_options
+from lovely.remotetask.declaring.options import shown_keys
+from lovely.remotetask.declaring.options import task_option
 from lovely.remotetask.declaring.signatures import Signature
 from lovely.remotetask.declaring.signatures import signature_of
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import TaskError
-from lovely.remotetask.errors import UsageError
-from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.interfaces import ITask
-from lovely.remotetask.interfaces import ITaskOptions
-from lovely.remotetask.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -53,47 +51,6 @@ _R = TypeVar('_R')
 __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
            'scan', 'marks', 'task_option', 'shown_keys', 'kept_seconds',
            'set_options', 'check_against', 'parameters', 'misfits']
-
-#: The options of a task that sets none: see ITaskOptions.
-_DEFAULTS: dict[str, Any] = {
-    'retry': None, 'timeout': None, 'groupable': False, 'remote': None,
-    'on_error': None, 'show': None, 'keep': None,
-    'schedule': None}
-
-
-def task_option(task: Any, name: str) -> Any:
-    """An option of a task: the one place that knows the defaults.
-
-    Arguments: ``task`` (ITask, or None for one that is missing); ``name``, a
-    name of ITaskOptions.
-    """
-    return getattr(task, name, _DEFAULTS[name])
-
-
-def kept_seconds(task: Any) -> float | None:
-    """How long jobs of a task are kept once they are over (seconds).
-
-    None: as the service keeps them.
-    """
-    keep = task_option(task, 'keep')
-    if isinstance(keep, timedelta):
-        return keep.total_seconds()
-    # Classes of applications may have a number of this name, too, and their
-    # jobs must not go for it.
-    ours = isinstance(task, FunctionTask) or ITaskOptions.providedBy(task)
-    return float(keep) if ours and _is_number(keep) else None
-
-
-def shown_keys(task: Any) -> tuple[str, ...] | None:
-    """The keys of a task's inputs that may be shown; None: all of it.
-
-    Arguments: ``task`` (ITask, or None for one that is missing).
-    """
-    show = task_option(task, 'show')
-    # Classes of applications may have an attribute of this name, too.
-    if not _is_shown(show) or show is True:
-        return None
-    return tuple(show or ())
 
 
 @implementer(ITask)
@@ -200,84 +157,6 @@ def misfits(task: Any, input: Any) -> list[str]:
         input, quotes=shown_keys(task) is None)
 
 
-def set_options(made: Any, options: dict[str, Any]) -> None:
-    """Give a task options, all of them or none.
-
-    Arguments: ``options``, names and values of ITaskOptions; ``inputSchema``
-    and ``outputSchema`` count as such.
-    Raises: TypeError for a name or value that cannot be one.
-    """
-    options, times = split_options(options)
-    if times:
-        options['schedule'] = times
-    if 'limit' in options:
-        # Nothing enforces it yet: four threads would run four at once.
-        raise TypeError(
-            'the task option limit does not exist yet: leave it out, and '
-            'bound how many jobs run at once by the threads of the workers')
-    unknown = set(options) - {*_CHECKS, 'inputSchema', 'outputSchema'}
-    if unknown:
-        raise TypeError(
-            f'unknown task option {", ".join(sorted(unknown))}; there are '
-            f'{", ".join(sorted(_CHECKS))}, inputSchema, outputSchema, and '
-            f'for a schedule {", ".join(TIMES)}')
-    if isinstance(options.get('keep'), timedelta):
-        options = {**options, 'keep': options['keep'].total_seconds()}
-    if type(options.get('retry')) is int:
-        try:
-            options = {**options, 'retry': RetryPolicy(options['retry'])}
-        except UsageError as error:
-            raise TypeError(f'the task option retry: {error}') from error
-    for name, value in options.items():
-        allowed, wanted = _CHECKS.get(name, (_is_schema, _SCHEMA))
-        if value is not None and not allowed(value):
-            raise TypeError(
-                f'the task option {name} is {shown(value)}; it must be '
-                f'{wanted}, or None')
-    for name, value in options.items():
-        # A list may be changed by its owner afterwards.
-        setattr(made, name, tuple(value) if isinstance(
-            value, list | set | frozenset) else value)
-
-
-def _is_schema(value: Any) -> bool:
-    return IField.providedBy(value) or IInterface.providedBy(value)
-
-
-def _is_number(value: Any) -> bool:
-    return is_seconds(value) and value > 0
-
-
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_shown(value: Any) -> bool:
-    return _is_flag(value) or (
-        isinstance(value, list | tuple | set | frozenset)
-        and all(isinstance(name, str) for name in value))
-
-
-def _is_schedule(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-_SCHEMA = 'a zope.schema field or an interface'
-
-# None means the default: see task_option.
-_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    'retry': (IRetryPolicy.providedBy, 'a number of retries, or an '
-              'IRetryPolicy'),
-    'timeout': (_is_number, 'a number of seconds'),
-    'groupable': (_is_flag, 'True or False'),
-    'remote': (_is_flag, 'True or False'),
-    'on_error': (callable, 'a function on_error(context, error)'),
-    'show': (_is_shown, 'True, False, or a list of the keys that are shown'),
-    'keep': (_is_number, 'a number of seconds greater than 0, or a '
-             'timedelta'),
-    'schedule': (_is_schedule, 'a dict as addCronJob takes it'),
-}
-
 @overload
 def task(name: Callable[[Any, int, _I], _R], /
          ) -> WholeTaskFunction[_I, _R]: ...
@@ -351,3 +230,62 @@ def scan(module: ModuleType, registry: Any = None) -> list[str]:
     for name, made in found.items():
         registry.registerUtility(made, ITask, name)
     return sorted(found)
+
+
+# --- schemas -----------------------------------------------------------------
+
+_absent = object()
+
+# A refused value may be a whole document, and a message is one line.
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+
+
+def check_against(schema: Any, value: Any,
+                  shown: tuple[str, ...] | None = None) -> list[str]:
+    """The violations of a task's schema by a value.
+
+    Arguments: ``schema``, a zope.schema field; or an interface, whose fields
+    name keys (of a mapping) or attributes (of anything else); or None;
+    ``shown``, the names of the parts that a sentence may quote, None: of all.
+    Returns: a sentence for each violation; empty if there is none.  Parts that
+    the schema does not name are let through: 0.5.2 let all through.
+    """
+    if schema is None:
+        return []
+    if IField.providedBy(schema):
+        name = getattr(schema, '__name__', None) or 'the value'
+        return _violations(schema, value, name, None, shown is None)
+    if not IInterface.providedBy(schema):
+        return [f'{schema!r} is neither a field nor an interface']
+    # Not only dict: a PersistentMapping has no attributes of its own either.
+    keyed = isinstance(value, Mapping)
+    found = []
+    for name, field in getFieldsInOrder(schema):
+        part = (value.get(name, _absent) if keyed
+                else getattr(value, name, _absent))
+        if part is not _absent:
+            found += _violations(field, part, name, value,
+                                 shown is None or name in shown)
+        elif field.required:
+            found.append(f'{name} is missing')
+    return found
+
+
+def _violations(field: Any, value: Any, name: str, owner: Any,
+                quotes: bool) -> list[str]:
+    try:
+        field.bind(owner).validate(value)
+    # Not ValidationError alone: the constraint of a field may raise Invalid.
+    except Invalid as error:
+        reason = _reason(error, quotes).strip().rstrip('.')
+        quoted = f' is {_short.repr(value)}' if quotes else ''
+        return [f'{name}{quoted}: {reason}']
+    return []
+
+
+def _reason(error: Invalid, quotes: bool) -> str:
+    if hasattr(error, 'doc'):
+        return error.doc() or type(error).__name__
+    # The words of a constraint of the application, which may be of the value.
+    return (quotes and str(error)) or type(error).__name__

@@ -113,3 +113,15 @@ def describe(error: BaseException) -> str:
     message = message_of(error)
     name = type(error).__name__
     return f'{name}: {message}' if message else name
+
+
+def retry_text(retry: object) -> str:
+    """The retries of a job, for people.
+
+    Arguments: ``retry``, a number, the numbers of a RetryPolicy (dict), or the
+    name of a class.
+    """
+    if not isinstance(retry, dict):
+        return str(retry)
+    return (f'{retry["retries"]}, after up to {retry["base"]:g} s, doubled '
+            f'each time, {retry["cap"]:g} s at most')

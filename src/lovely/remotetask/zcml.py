@@ -114,7 +114,23 @@ class ITaskDirective(IScheduleOptions):
 
     limit = Int(
         title='Limit',
-        description='Refused, until a release enforces it: leave it out.',
+        description='How many of its jobs run at once.',
+        required=False)
+
+    keyLimit = Int(
+        title='Limit of a key',
+        description='How many of its jobs with one concurrencyKey run at '
+                    'once.',
+        required=False)
+
+    rate = TextLine(
+        title='Rate',
+        description='How many of its jobs begin in so many seconds: 100/60.',
+        required=False)
+
+    queue = TextLine(
+        title='Queue',
+        description='The queue of its jobs that name none.',
         required=False)
 
 
@@ -130,6 +146,8 @@ def task(_context: Any, name: str, handler: Any, **options: Any) -> None:
             # A copy: other directives may name the same object of a module
             # with other options.
             made = copy.copy(made)
+            if 'rate' in options:
+                options['rate'] = _rate(options['rate'])
             set_options(made, options)
     # An object that takes no attributes is an AttributeError.
     except (TypeError, ValueError, AttributeError, UsageError) as error:
@@ -139,6 +157,17 @@ def task(_context: Any, name: str, handler: Any, **options: Any) -> None:
         discriminator=('utility', ITask, name),
         callable=call_registry,
         args=('registerUtility', made, ITask, name, _context.info))
+
+
+def _rate(text: str) -> tuple[int, float]:
+    """The rate that a text like 100/60 gives.  Raises: ValueError."""
+    number, _, seconds = text.partition('/')
+    try:
+        return int(number), float(seconds)
+    except ValueError:
+        raise ValueError(
+            f'rate is {text!r:.80}; give how many jobs may begin, and in how '
+            f'many seconds: 100/60') from None
 
 
 def _made_of(name: str, handler: Any) -> Any:

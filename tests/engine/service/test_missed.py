@@ -10,6 +10,7 @@ import transaction
 from lovely.remotetask.context import currentJob
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.store import check
+from lovely.remotetask.store import mending
 
 MINUTE, HOUR = 60, 3600
 
@@ -217,7 +218,7 @@ def test_what_is_owed_by_a_clock_ahead(
     queue = service.jobqueue
     (finding,) = check.late(queue, clock.now())
     assert finding.jobid == jobid
-    assert check.mend(queue, [finding], clock.now()) == [finding]
+    assert mending.mend(queue, [finding], clock.now()) == [finding]
     drain()
     assert runs.times() == ['11:00', '12:00', '13:00']
     assert service.jobs[jobid].scheduledAt.hour == 14
@@ -233,7 +234,7 @@ def test_a_repair_keeps_what_is_owed(
     queue = service.jobqueue
     queue.due.discard(service.jobs[jobid].next_key(), jobid)
     findings = [check.Finding(check.ADRIFT, jobid)]
-    assert check.mend(queue, findings, clock.now()) == findings
+    assert mending.mend(queue, findings, clock.now()) == findings
     drain()
     assert runs.times() == ['11:00', '12:00', '13:00']
 

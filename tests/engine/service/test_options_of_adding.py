@@ -41,6 +41,11 @@ ARGUMENTS = {
     'runAt': (THEN, lambda job: getattr(job, 'scheduledAt', None) == THEN),
     'key': ('mine', lambda job: job.key == 'mine'),
     'runAs': (SYSTEM, lambda job: job.submitter == SYSTEM),
+    'concurrencyKey': ('one', lambda job: job.concurrencyKey == 'one'),
+    'keys': (['mine'], lambda job: job.key == 'mine'),
+    'queue': ('slow', lambda job: job.queue == 'slow'),
+    'retry': (7, lambda job: job.retry == 7),
+    'timeout': (2.5, lambda job: job.timeout == 2.5),
     'enabled': (False, lambda job: not getattr(job, 'enabled', True)),
     'minute': ((5,), calls_at(300)),
     'hour': ((3,), calls_at(3 * 3600)),
@@ -82,7 +87,8 @@ def arguments():
         names = list(inspect.signature(
             getattr(TaskService, method)).parameters)
         for name in names[1:]:
-            if name != 'onDuplicate':
+            # See test_unique_keys.
+            if name not in ('onDuplicate', 'keyUntil'):
                 yield method, name
 
 

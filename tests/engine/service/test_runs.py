@@ -15,6 +15,7 @@ from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import NO_RETRY
+from lovely.remotetask.run.flow import Flow
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.web import presenter
 
@@ -120,7 +121,7 @@ def test_a_poisoned_run_is_kept(application, service, cron, clock,
     queue.enroll('direct-1', (), beats=False)
     slot = queue.take_slot('direct-1')
     queue.claim_next(iter([('direct-1', slot, n) for n in range(9)]),
-                     clock.now())
+                     clock.now(), Flow())
     queue.retire('direct-1', clock.now(), charged=True)
     assert service.jobs[jobid].runs[0].error.startswith('Poison: poison')
 

@@ -114,6 +114,7 @@ def test_stats_tell_where_the_jobs_are(world, held, ran):
         'completed': 0, 'error': 0, 'cancelled': 1, 'workers': 1,
         'completedTotal': 0, 'errorTotal': 0, 'paused': False,
         'pausedBy': None, 'pausedAt': None, 'pauseReason': None,
+        'resumeAt': None,
         'reruns': {}}
     listed = world.see(lambda service: [
         (job.status, job.input) for job in service.listJobs()[0]])

@@ -261,3 +261,68 @@ def test_a_plain_add_writes_nothing_for_it(service):
     service.add('note', key='a')
     assert not {id(obj) for obj in jar._registered_objects}.isdisjoint(
         map(id, trees))
+
+
+# --- keys of many, and until a job has started ------------------
+
+def test_many_jobs_with_keys(service, ran, events):
+    first = service.add('note', 0, key='b')
+    jobs = service.addMany('note', [1, 2, 3], keys=['a', 'b', 'c'])
+    assert jobs[1] == first and len(set(jobs)) == 3
+    assert service.addMany('note', [4, 5, 6], keys=['a', 'b', 'c']) == jobs
+    assert [service.jobs[jobid].key for jobid in jobs] == ['a', 'b', 'c']
+    assert len(events) == 3
+    service.process()
+    assert ran == [0, 1, 3]
+    later = service.addMany('note', [7], keys=['a'])
+    assert later != jobs[:1]
+
+
+def test_a_key_twice_in_one_call(service):
+    first, second = service.addMany('note', [1, 2], keys=['a', 'a'])
+    assert first == second
+    third, fourth = service.addMany(
+        'note', [3, 4], keys=['a', 'a'], onDuplicate='replace')
+    assert [service.getStatus(jobid) for jobid in (first, third, fourth)] == [
+        'cancelled', 'cancelled', 'queued']
+
+
+@pytest.mark.parametrize('options, error, named', [
+    ({'keys': ['a']}, UsageError, 'there are 1 keys for 2 inputs'),
+    ({'keys': 'ab'}, UsageError, "keys is 'ab'"),
+    ({'keys': 5}, UsageError, 'keys is 5'),
+    ({'keys': ['a', None]}, UsageError, 'key is None'),
+    ({'keys': ['a', 'k' * 201]}, UsageError, 'key is'),
+    ({'keys': ['a', 'a'], 'onDuplicate': 'error'}, UsageError, 'twice'),
+    ({'keys': ['a', 'taken'], 'onDuplicate': 'error'}, DuplicateJob, 'taken'),
+    ({'keys': ['a', 'b'], 'onDuplicate': 'maybe'}, UsageError, 'onDuplicate'),
+    ({'onDuplicate': 'maybe'}, UsageError, "onDuplicate is 'maybe'"),
+    ({'keyUntil': 'never'}, UsageError, "keyUntil is 'never'"),
+])
+def test_keys_that_many_cannot_have(service, options, error, named):
+    service.add('note', key='taken')
+    with pytest.raises(error, match=named):
+        service.addMany('note', [1, 2], **options)
+    assert len(service.jobs) == 1
+
+
+@pytest.mark.parametrize('onDuplicate', ['keep', 'any', 'error', 'replace'])
+def test_a_key_until_its_job_has_started(service, onDuplicate):
+    """Work that is to be done once more after each change."""
+    first = service.add('note', 1, key='a', keyUntil='started')
+    assert service.claimNextJob() == first
+    second = service.add('note', 2, key='a', keyUntil='started',
+                         onDuplicate=onDuplicate)
+    assert second != first
+    assert service.getStatus(first) == 'processing'
+    assert service.add('note', 3, key='a', keyUntil='started') == second
+    assert service.addMany(
+        'note', [4], keys=['a'], keyUntil='started') == [second]
+    service.processNext(jobid=first)
+    # The end of the first one takes no key from the second.
+    assert service.add('note', 5, key='a') == second
+
+
+def test_a_key_until_it_has_started_without_a_key(service):
+    with pytest.raises(UsageError, match='key is None'):
+        service.add('note', keyUntil='started')

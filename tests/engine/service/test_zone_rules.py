@@ -10,6 +10,7 @@ import transaction
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.store import check
+from lovely.remotetask.store import mending
 
 NAME = 'Europe/Vienna'
 
@@ -79,7 +80,7 @@ def test_its_moment_comes_earlier(service, clock, runs, rules, ran):
     queue = service.jobqueue
     found = check.late(queue, clock.now())
     assert [one.jobid for one in found] == [jobid]
-    check.mend(queue, found, clock.now())
+    mending.mend(queue, found, clock.now())
     assert runs(day, 12) == [f'0{day - 1} 22:30']
     assert runs(day + 1, 12) == [f'0{day} 22:30']
 

@@ -4,12 +4,14 @@ import pytest
 from zope.interface.verify import verifyObject
 
 from lovely.remotetask import events
+from lovely.remotetask.context import currentJob
 from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import SYSTEM
 from lovely.remotetask.interfaces import IHost
+from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.task import marks
 from lovely.remotetask.task import task
 
@@ -107,6 +109,57 @@ def test_runs_as_its_submitter(driver, people, looks):
         assert job['submitter'] == user
         assert job['output'] == {'site': driver.world.site,
                                  'principal': user}
+
+
+@pytest.mark.parametrize('attempts', [1, 2])
+def test_the_world_of_a_run_survives_its_checkpoints(
+        driver, looks, attempts):
+    """Site, request and principal, and what follows is added by the same."""
+    user = driver.world.users[0] if driver.world.users else None
+    seen, begun = [], []
+
+    def walk(service, jobid, input):
+        job = currentJob()
+        begun.append(job.cursor)
+        before = driver.world.seen(service)
+        # An object that was loaded before is there after it, too.
+        found = service.jobs[jobid]
+        if job.cursor is None:
+            job.checkpoint(1)
+        if len(begun) < attempts:
+            raise ValueError('once more')
+        job.step('look', lambda: seen.append(driver.world.seen(service)))
+        seen.append(driver.world.seen(service))
+        job.checkpoint(2)
+        assert found.id == jobid
+        assert seen == [before, before] == [driver.world.seen(service)] * 2
+        return service.add('look')
+
+    driver.task('walk', walk, retry=RetryPolicy(3, base=0))
+    jobid = driver.add(user, 'walk')
+    driver.run()
+    job = driver.job(jobid)
+    assert job['error'] == 'None' and job['status'] == 'completed', job
+    assert begun == [None, 1][:attempts]
+    assert job['submitter'] == user
+    after = driver.job(job['output'])
+    assert after['submitter'] == user
+    assert after['output'] == seen[0] == {
+        'site': driver.world.site,
+        'principal': driver.world.system if user is None else user}
+
+
+def test_the_undo_log_tells_of_each_checkpoint(driver, people):
+    driver.task('walk', lambda service, jobid, input: (
+        currentJob().checkpoint(1)))
+    jobid = driver.add(people[0], 'walk')
+    driver.run()
+    found = [entry for entry in driver.world.database.undoLog(0, 5)
+             if str(jobid) in _text(entry['description'])]
+    # Newest first.
+    assert [_text(entry['user_name']) for entry in found] == [people[0]] * 2
+    assert [_text(entry['description']).endswith('checkpoint')
+            for entry in found] == [False, True]
 
 
 def test_the_undo_log_tells_of_job_and_submitter(driver, people):

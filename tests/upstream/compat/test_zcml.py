@@ -242,6 +242,14 @@ def test_what_the_decorator_says_holds_where_zcml_is_silent():
     assert options == [(9, True), (6, False), (6, False)]
 
 
+def test_limits_and_a_queue():
+    configure(directive('shout', 'limit="2" keyLimit="3" rate="100/60" '
+                                 'queue="slow"'))
+    made = zope.component.getUtility(ITask, 'it')
+    assert (made.limit, made.keyLimit, made.rate, made.queue) == (
+        2, 3, (100, 60.0), 'slow')
+
+
 def test_a_command_gets_its_limit():
     configure(directive('command', 'timeout="3" remote="true"'))
     made = zope.component.getUtility(ITask, 'it')
@@ -253,7 +261,11 @@ def test_a_command_gets_its_limit():
     ('retry="-1"', 'retries is -1'),
     ('retry="often"', 'retry'),
     ('timeout="0"', 'timeout is 0'),
-    ('limit="1"', 'limit does not exist yet: leave it out'),
+    ('limit="0"', 'limit is 0'),
+    ('keyLimit="-1"', 'keyLimit is -1'),
+    ('rate="often"', "rate is 'often'"),
+    ('rate="0/60"', r'rate is \(0, 60.0\)'),
+    ('queue="a b"', "queue is 'a b'"),
     ('remote="perhaps"', 'remote'),
     ('shell="yes"', 'shell'),
 ])

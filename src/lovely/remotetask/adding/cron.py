@@ -11,6 +11,8 @@ from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.options import Options
 from lovely.remotetask.adding.options import check_priority
+from lovely.remotetask.adding.options import check_retry
+from lovely.remotetask.adding.options import check_timeout
 from lovely.remotetask.adding.options import find_submitter
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
@@ -41,7 +43,8 @@ if TYPE_CHECKING:
     from lovely.remotetask.store.queue import JobQueue
 
 #: What ``editCronJob`` can change.
-_CHANGES = ('task', 'input', *FIELDS, 'delay', *PLANNED, 'priority', 'runAs')
+_CHANGES = ('task', 'input', *FIELDS, 'delay', *PLANNED, 'priority', 'runAs',
+            'retry', 'timeout')
 
 # Each of these takes the place of the others, and of the fields.
 _RULES = ('delay', 'cron', 'every', 'at')
@@ -137,10 +140,15 @@ def edit_cron(service: TaskService, jobid: Any, changes: dict[str, Any]
     check_occurs(service, wanted)
     if job.status == PROCESSING and not (job.recurring and wanted.recurring):
         raise InvalidTransition(job.id, PROCESSING, DELAYED)
-    submitter = (find_submitter(service, service.host, changes['runAs'])
-                 if 'runAs' in changes else job.coming('submitter'))
-    _change(service, job, wanted, changes.get('input', _KEEP),
-            priority, submitter)
+    kept: dict[str, Any] = {'priority': priority}
+    if 'runAs' in changes:
+        kept['submitter'] = find_submitter(
+            service, service.host, changes['runAs'])
+    if 'retry' in changes:
+        kept |= check_retry(service, changes['retry'])
+    if 'timeout' in changes:
+        kept['timeout'] = check_timeout(changes['timeout'])
+    _change(service, job, wanted, changes.get('input', _KEEP), kept)
 
 
 def _new_times(job: CronJob, changes: dict[str, Any]) -> dict[str, Any]:
@@ -168,24 +176,29 @@ def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
     """Let a job be as the one that was asked for."""
     if isinstance(job, UnreadableJob) or not isinstance(job, CronJob):
         raise DuplicateJob(job.key, job.id)
-    _change(service, job, wanted, input, options.priority,
-            find_submitter(service, service.host, options.runAs))
+    _change(service, job, wanted, input, {
+        'priority': options.priority,
+        'submitter': find_submitter(service, service.host, options.runAs),
+        **check_retry(service, options.retry),
+        'timeout': check_timeout(options.timeout)})
     return job.id
 
 
 def _change(service: TaskService, job: CronJob, wanted: CronJob, input: Any,
-            priority: int, submitter: str | None) -> None:
+            kept: dict[str, Any]) -> None:
     """Change what differs; to write more would undo a run.
 
-    Arguments: ``input``, _KEEP: as it is.
+    Arguments: ``input``, _KEEP: as it is; ``kept``, of the options, attributes
+    as ``put`` takes them.
     """
     queue, jar, host = service.jobqueue, caller.jar_of(service), service.host
     queue.check_owned(job)
-    check_priority(priority)
+    check_priority(kept['priority'])
     values: dict[str, Any] = {
-        key: value for key, value in (
-            ('task', wanted.task), ('priority', priority),
-            ('submitter', submitter)) if job.coming(key) != value}
+        key: value for key, value in kept.items()
+        if (job.coming(key) if key == 'priority' else job.kept(key)) != value}
+    if job.coming('task') != wanted.task:
+        values['task'] = wanted.task
     noted, stays = job.coming('shows'), input is _KEEP
     if stays and 'task' in values:
         # It stays, and has to fit the other task.

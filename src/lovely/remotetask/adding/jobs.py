@@ -11,6 +11,9 @@ from typing import Any
 
 from lovely.remotetask import events
 from lovely.remotetask import payload
+from lovely.remotetask.adding.keys import check_keys
+from lovely.remotetask.adding.keys import find_holder
+from lovely.remotetask.adding.keys import take_key
 from lovely.remotetask.adding.options import Options
 from lovely.remotetask.adding.options import check_options
 from lovely.remotetask.bounds import MOMENT
@@ -21,13 +24,10 @@ from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
-from lovely.remotetask.interfaces import ON_DUPLICATE
-from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.schedule.rule import check_delay
 from lovely.remotetask.store.states import is_final
-from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import misfits
 from lovely.remotetask.task import parameters
@@ -69,14 +69,17 @@ def _shelve(queue: JobQueue, job: Job, number: int) -> None:
     queue.shelve(job)
 
 
-def _check_moment(runAt: Any) -> float:
-    """The seconds since 1970 of a runAt.  Raises: UsageError."""
-    if not isinstance(runAt, datetime) or runAt.tzinfo is None:
-        raise UsageError(f'runAt is {shown(runAt)}; give an aware datetime, '
+def check_moment(value: Any, name: str) -> float:
+    """The seconds since 1970 of an argument of this name.
+
+    Raises: UsageError for what is no aware datetime.
+    """
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise UsageError(f'{name} is {shown(value)}; give an aware datetime, '
                          f'one with a time zone')
-    when = seconds_of(runAt)
+    when = seconds_of(value)
     if when is None:
-        raise UsageError(f'runAt is {shown(runAt)}; give {MOMENT}')
+        raise UsageError(f'{name} is {shown(value)}; give {MOMENT}')
     return when
 
 
@@ -98,7 +101,7 @@ def placer(startLater: bool, delay: float | None, runAt: datetime | None,
         return _shelve
     # Jobs of equal moments run in any order, and those of one call must not.
     if runAt is not None:
-        when = _check_moment(runAt)
+        when = check_moment(runAt, 'runAt')
         return lambda queue, job, number: queue.schedule_at(
             job, when + number * APART)
     check_delay(delay)
@@ -195,22 +198,19 @@ def add_one(service: TaskService, given: Any, input: Any,
     input)``, the factory; ``place``, see placer.
     """
     name, task = check_task(service, given)
-    jar, key, onDuplicate = (
-        caller.jar_of(service), options.key, options.onDuplicate)
-    kept = check_options(service, options)
+    jar, key = caller.jar_of(service), options.key
+    kept = check_options(service, task, options)
     stored, size = check_input(task, name, input, jar, service.host)
     holder = None
-    keyed = key is not None or onDuplicate != 'keep'
+    keyed = (key is not None or options.onDuplicate != 'keep'
+             or options.keyUntil != 'ended')
     if keyed:
-        holder, stands = _holder(service, key, onDuplicate, jar)
+        holder, stands = find_holder(service, key, options, jar)
         if holder is not None and stands:
             return holder.id
     job = _make(service, make, name, task, stored, size, kept)
     if keyed:
-        if (holder is not None and not is_final(holder.status)
-                and holder.status != PROCESSING):
-            service.cancel(holder.id)
-        service.jobqueue.uniques.take(key, job, holder)
+        take_key(service, key, job, holder)
     place(service.jobqueue, job, 0)
     if type(stored) not in _FIXED:
         mark_input_at_commit(jar, job)
@@ -224,30 +224,43 @@ def add_one(service: TaskService, given: Any, input: Any,
 def add_many(service: TaskService, given: Any, inputs: Iterable[Any],
              make: Callable[..., Job], place: Placer, options: Options
              ) -> list[int]:
-    """Add a job for each input; see ITaskService.addMany."""
+    """Add a job for each input; see ITaskService.addMany.
+
+    Arguments: as ``add_one``; the ``key`` of ``options`` is a list of keys.
+    """
     name, task = check_task(service, given)
     if isinstance(inputs, (str, bytes, Mapping)):
         raise UsageError(f'inputs is a {type(inputs).__name__}; give a list '
                          f'with an input for each job')
     jar, host = caller.jar_of(service), service.host
-    kept = check_options(service, options)
+    kept = check_options(service, task, options)
     inputs = list(inputs)
     packed, sizes = _check_inputs(task, name, inputs, jar, host)
-    jobs: list[Job] = []
-    for stored, size in zip(packed, sizes, strict=True):
+    keys = check_keys(service, options, len(inputs), jar)
+    ids: list[int] = []
+    jobs: list[tuple[Job, Any, Any]] = []
+    for stored, size, input, key in zip(packed, sizes, inputs, keys,
+                                        strict=True):
+        holder = None
+        if key is not None:
+            holder, stands = find_holder(service, key, options, jar)
+            if holder is not None and stands:
+                ids.append(holder.id)
+                continue
         job = _make(service, make, name, task, stored, size, kept)
+        if key is not None:
+            take_key(service, key, job, holder)
         place(service.jobqueue, job, len(jobs))
-        jobs.append(job)
-    mark_input_at_commit(jar, *[
-        job for job, stored in zip(jobs, packed, strict=True)
-        if type(stored) not in _FIXED])
+        ids.append(job.id)
+        jobs.append((job, stored, input))
+    changing = [entry for entry in jobs if type(entry[1]) not in _FIXED]
+    mark_input_at_commit(jar, *[job for job, _, _ in changing])
     check_input_at_commit(service, task, jar, *[
-        job for job, stored, input in zip(jobs, packed, inputs, strict=True)
-        if stored is input and type(stored) not in _FIXED])
+        job for job, stored, input in changing if stored is input])
     notify_after_commit(service, jar)
-    for job in jobs:
+    for job, _, _ in jobs:
         events.notify(events.JobAdded(service, job))
-    return [job.id for job in jobs]
+    return ids
 
 
 def _make(service: TaskService, make: Callable[..., Job], name: str,
@@ -273,34 +286,10 @@ def _make(service: TaskService, make: Callable[..., Job], name: str,
     return job
 
 
-def _holder(service: TaskService, key: Any, onDuplicate: Any,
-            jar: Connection | None) -> tuple[Job | None, bool]:
-    """The job that has this key, and whether it keeps it.
-
-    Where it does, no job is added.
-    Returns: the holder, or None; True: it keeps the key.
-    Raises: UsageError; DuplicateJob.
-    """
-    check_key(key)
-    if onDuplicate not in ON_DUPLICATE:
-        raise UsageError(f'onDuplicate is {shown(onDuplicate)}; one of '
-                         f'{", ".join(map(repr, ON_DUPLICATE))}')
-    holder = service.jobqueue.uniques.holder(key, service.jobs)
-    if holder is None or (
-            is_final(holder.status) and onDuplicate != 'any'):
-        return holder, False
-    if onDuplicate == 'error':
-        raise DuplicateJob(key, holder.id)
-    if onDuplicate in ('keep', 'any'):
-        # The holder must not begin or end before this transaction commits: its
-        # run is to see what this transaction has written.
-        caller.read_current(jar, service.jobs[holder.id])
-        return holder, True
-    return holder, False
-
-
-def retry(service: TaskService, job: Job) -> None:
+def retry(service: TaskService, job: Job, anew: Any = False) -> None:
     """Queue a job once more, if its key is free; see ITaskService.retryJob."""
+    if type(anew) is not bool:
+        raise UsageError(f'anew is {shown(anew)}; give True or False')
     uniques = service.jobqueue.uniques
     holder = None
     if job.key is not None:
@@ -308,7 +297,7 @@ def retry(service: TaskService, job: Job) -> None:
         if (holder is not None and holder is not job
                 and not is_final(holder.status)):
             raise DuplicateJob(job.key, holder.id)
-    service.jobqueue.retry(job, service.clock.now())
+    service.jobqueue.retry(job, service.clock.now(), anew)
     if job.key is not None and holder is not job:
         uniques.take(job.key, job, holder)
     jar = caller.jar_of(service)

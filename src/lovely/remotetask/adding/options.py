@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
 
+from lovely.remotetask import payload
+from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
+from lovely.remotetask.edge import caller
+from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MANAGE
+from lovely.remotetask.interfaces import IRetryPolicy
+from lovely.remotetask.limits import check_queue
+from lovely.remotetask.retry import RetryPolicy
+from lovely.remotetask.store.claims import DEFAULT_QUEUE
+from lovely.remotetask.store.uniques import KEY_CHARS
+from lovely.remotetask.task import task_option
 
 if TYPE_CHECKING:
     from lovely.remotetask.interfaces import IHost
@@ -28,9 +40,15 @@ class Options(NamedTuple):
     key: Any = None
     onDuplicate: Any = 'keep'
     runAs: Any = None
+    concurrencyKey: Any = None
+    queue: Any = None
+    keyUntil: Any = 'ended'
+    retry: Any = None
+    timeout: Any = None
 
 
-def check_options(service: TaskService, options: Options) -> dict[str, Any]:
+def check_options(service: TaskService, task: Any, options: Options
+                  ) -> dict[str, Any]:
     """The attributes of a job that keep these options, as ``put`` takes them.
 
     Raises: UsageError; NotPermitted.
@@ -39,7 +57,48 @@ def check_options(service: TaskService, options: Options) -> dict[str, Any]:
     return {
         'priority': options.priority or None,
         'submitter': find_submitter(service, service.host, options.runAs),
+        'concurrencyKey': check_concurrency_key(options.concurrencyKey),
+        'queue': queue_named(task_option(task, 'queue')
+                             if options.queue is None else options.queue),
+        **check_retry(service, options.retry),
+        'timeout': check_timeout(options.timeout),
     }
+
+
+def check_retry(service: TaskService, retry: Any) -> dict[str, Any]:
+    """The attributes of a job that keep its retry policy, as ``put`` takes
+    them.
+
+    Raises: UsageError.
+    """
+    if retry is None:
+        return {'retry': None, 'ownPolicy': None}
+    if type(retry) is int:
+        RetryPolicy(retry)
+        return {'retry': retry, 'ownPolicy': None}
+    if type(retry) is RetryPolicy:
+        # Not the object: a record with it could not be read by a release that
+        # keeps the class elsewhere.
+        return {'retry': astuple(retry), 'ownPolicy': None}
+    if not IRetryPolicy.providedBy(retry):
+        raise UsageError(f'retry is {shown(retry)}; give a number of retries '
+                         f'(int, from 0 on), an IRetryPolicy, or None: as the '
+                         f'task has it')
+    try:
+        payload.check(retry, caller.jar_of(service))
+    except InputRejected as reason:
+        raise UsageError(f'retry is {shown(retry)}, which cannot be stored '
+                         f'with the job: it {reason}') from reason
+    return {'retry': None, 'ownPolicy': retry}
+
+
+def check_timeout(timeout: Any) -> float | None:
+    """The time limit of a run (seconds), or None.  Raises: UsageError."""
+    if timeout is not None and not (is_seconds(timeout) and timeout > 0):
+        raise UsageError(f'timeout is {shown(timeout)}; give {SECONDS}, more '
+                         f'than 0, or None: as the task has it')
+    checked: float | None = timeout
+    return checked
 
 
 def check_priority(priority: Any) -> None:
@@ -47,6 +106,24 @@ def check_priority(priority: Any) -> None:
     if type(priority) is not int or priority not in _PRIORITIES:
         raise UsageError(f'priority is {shown(priority)}; give a whole number '
                          f'from {_PRIORITIES[0]} to {_PRIORITIES[-1]}')
+
+
+def check_concurrency_key(key: Any) -> str | None:
+    """A concurrencyKey, or None.  Raises: UsageError for what cannot be one.
+    """
+    if key is None or (isinstance(key, str) and 1 <= len(key) <= KEY_CHARS):
+        return key
+    raise UsageError(f'concurrencyKey is {shown(key)}; give a text of 1 to '
+                     f'{KEY_CHARS} characters')
+
+
+def queue_named(name: Any) -> str | None:
+    """A queue as a job names it: None for the default one.
+
+    Raises: UsageError for what is no name of a queue.
+    """
+    check_queue(name)
+    return None if name == DEFAULT_QUEUE else name
 
 
 def find_submitter(service: TaskService, host: IHost, runAs: Any

@@ -9,6 +9,7 @@ from typing import Any
 from lovely.remotetask import events
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding.options import find_submitter
+from lovely.remotetask.adding.options import queue_named
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import InvalidTransition
@@ -30,22 +31,53 @@ if TYPE_CHECKING:
 _REASON_CHARS = 200
 
 
-def pause(service: TaskService, reason: Any) -> None:
+def pause(service: TaskService, reason: Any, queue: Any, resumeAt: Any
+          ) -> None:
     """See ITaskService.pause"""
     if reason is not None and not (
             isinstance(reason, str) and 1 <= len(reason) <= _REASON_CHARS):
         raise UsageError(f'reason is {shown(reason)}; give a text of 1 to '
                          f'{_REASON_CHARS} characters, or None')
-    queue = service.jobqueue
-    if queue.paused and reason is None:
+    until, now = None, service.clock.now()
+    if resumeAt is not None:
+        until = jobs.check_moment(resumeAt, 'resumeAt')
+        if until <= now:
+            raise UsageError(f'resumeAt is {shown(resumeAt)}; give a moment '
+                             f'that is to come')
+    rests = _what_rests(service, queue)
+    standing = (service.jobqueue.pause_now(now) if queue is None
+                else rests.pause(now))
+    if standing is not None and reason is None and until is None:
         return
-    queue.paused = True
-    queue.pausing = (find_submitter(service, service.host, None),
-                     service.clock.now(), reason)
+    if queue is None:
+        service.jobqueue.paused = True
+    rests.pausing = (find_submitter(service, service.host, None), now, reason,
+                     until)
+    notify_after_commit(service, caller.jar_of(service))
 
 
-def resume(service: TaskService, keep_jobs: bool) -> None:
+def _what_rests(service: TaskService, queue: Any) -> Any:
+    """The record that notes a pause: of all queues, or of one.
+
+    Raises: UsageError for the name of a queue that there is not.
+    """
+    if queue is None:
+        return service.jobqueue
+    name = queue_named(queue)
+    if name is not None and name not in service.jobqueue.named:
+        raise UsageError(f'there is no queue {queue!r} here; a queue is made '
+                         f'at its first job')
+    return service.jobqueue.ready_of(name)
+
+
+def resume(service: TaskService, keep_jobs: bool, queue: Any = None) -> None:
     """See ITaskService.resume"""
+    if queue is not None:
+        ready = _what_rests(service, queue)
+        if ready.pausing is not None:
+            ready.pausing = None
+        notify_after_commit(service, caller.jar_of(service))
+        return
     if service.jobqueue.origin is not None:
         copies.settle_import(service.jobqueue, service.clock.now(), keep_jobs,
                              service.host.path_of(service))

@@ -1,4 +1,4 @@
-"""The verbs of a service about schedules."""
+"""The verbs of a service about schedules, and about the flow of its jobs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import cast
 
+from lovely.remotetask.adding import flow
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.cron import add_cron
 from lovely.remotetask.adding.cron import edit_cron
@@ -29,14 +30,18 @@ class ScheduleVerbs:
                    atMost: int | None = None, deadline: float | None = None,
                    overlap: str = 'skip', priority: int = 0,
                    key: str | None = None, onDuplicate: str = 'keep',
-                   runAs: str | None = None, enabled: bool = True) -> int:
+                   runAs: str | None = None, enabled: bool = True,
+                   concurrencyKey: str | None = None,
+                   queue: str | None = None, retry: Any = None,
+                   timeout: float | None = None) -> int:
         """See ITaskService"""
         return add_cron(_service(self), task, input, dict(
             minute=minute, hour=hour, dayOfMonth=dayOfMonth, month=month,
             dayOfWeek=dayOfWeek, delay=delay, cron=cron, every=every, at=at,
             timezone=timezone, missed=missed, atMost=atMost, deadline=deadline,
             overlap=overlap),
-            Options(priority, key, onDuplicate, runAs), enabled)
+            Options(priority, key, onDuplicate, runAs, concurrencyKey, queue,
+                    retry=retry, timeout=timeout), enabled)
 
     def runCronJob(self, jobid: int) -> bool:
         """See ITaskService"""
@@ -59,5 +64,38 @@ class ScheduleVerbs:
         steering.reschedule(_service(self), jobid)
 
 
-def _service(verbs: ScheduleVerbs) -> TaskService:
+class FlowVerbs:
+    """See ITaskService: the part about pauses, queues and limits."""
+
+    def pause(self, reason: str | None = None, *, queue: str | None = None,
+              resumeAt: datetime | None = None) -> None:
+        """See ITaskService"""
+        steering.pause(_service(self), reason, queue, resumeAt)
+
+    def resume(self, *, keepJobs: bool = False, queue: str | None = None
+               ) -> None:
+        """See ITaskService"""
+        steering.resume(_service(self), keepJobs, queue)
+
+    def listQueues(self) -> list[dict[str, Any]]:
+        """See ITaskService"""
+        return flow.list_queues(_service(self))
+
+    def setLimit(self, task: str | Callable[..., Any] | None = None, *,
+                 key: str | None = None, limit: int | None = None,
+                 rate: tuple[int, float] | None = None) -> None:
+        """See ITaskService"""
+        flow.set_limit(_service(self), task, key, limit, rate)
+
+    def unsetLimit(self, task: str | Callable[..., Any] | None = None, *,
+                   key: str | None = None) -> None:
+        """See ITaskService"""
+        flow.unset_limit(_service(self), task, key)
+
+    def listLimits(self) -> list[dict[str, Any]]:
+        """See ITaskService"""
+        return flow.list_limits(_service(self))
+
+
+def _service(verbs: ScheduleVerbs | FlowVerbs) -> TaskService:
     return cast('TaskService', verbs)

@@ -12,6 +12,8 @@ from lovely.remotetask.cli.output import print_pairs
 from lovely.remotetask.cli.output import print_table
 from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.cli.seconds import Seconds
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.texts import one_line
 from lovely.remotetask.texts import some
 
@@ -26,7 +28,7 @@ def stats_command(backend: Backend, as_json: bool) -> None:
         return
     texts = {'oldest': lambda age: '' if age is None else f'{age:.1f} s',
              'paused': lambda paused: 'yes' if paused else 'no',
-             'pausedAt': time_text,
+             'pausedAt': time_text, 'resumeAt': time_text,
              'reruns': lambda tasks: ', '.join(
                  f'{name} {tasks[name]}' for name in sorted(tasks))}
     print_pairs((name, texts.get(name, str)(value))
@@ -69,23 +71,34 @@ def workers_command(backend: Backend, as_json: bool) -> None:
 @click.command('pause')
 @click.option('--reason', help='Why, for those who look at it: "stats" and '
                                'the pages show it.')
+@click.option('--queue', metavar='NAME', help='Pause this queue alone.')
+@click.option('--for', 'seconds', type=Seconds(), metavar='SECONDS',
+              help='Let it end by itself after this time.')
 @verb()
-def pause_command(reason: str | None, backend: Backend, as_json: bool
+def pause_command(reason: str | None, queue: str | None,
+                  seconds: float | None, backend: Backend, as_json: bool
                   ) -> None:
     """Let the workers start no further job, until resume."""
-    answer = backend.post('pause', {} if reason is None
-                          else {'reason': reason})
+    until = None if seconds is None else iso(SYSTEM_CLOCK.now() + seconds)
+    answer = backend.post('pause', {name: value for name, value in (
+        ('reason', reason), ('queue', queue), ('resumeAt', until))
+        if value is not None})
     if as_json:
         print_json(answer)
     else:
-        click.echo('paused: no further job is started')
+        click.echo('paused: no further job' + (
+            '' if queue is None else f' of the queue {one_line(queue)}')
+            + ' is started' + (
+            '' if until is None else f' until {time_text(until)}'))
 
 
 @click.command('resume')
+@click.option('--queue', metavar='NAME', help='Resume this queue alone.')
 @verb()
-def resume_command(backend: Backend, as_json: bool) -> None:
+def resume_command(queue: str | None, backend: Backend, as_json: bool
+                   ) -> None:
     """Let the workers go on after a pause."""
-    answer = backend.post('resume', {})
+    answer = backend.post('resume', {} if queue is None else {'queue': queue})
     if as_json:
         print_json(answer)
     else:

@@ -53,6 +53,13 @@ class Backend(Protocol):
     def check_waiting(self) -> None:
         """Raise Failure where waiting for a job would never end."""
 
+    def is_live(self) -> bool:
+        """Does a later request see what others have done meanwhile?"""
+
+    def renew(self) -> None:
+        """After a Failure: a server that was started again has another token.
+        """
+
 
 class DatabaseBackend:
     """Answers from an open database.  See Backend
@@ -93,6 +100,19 @@ class DatabaseBackend:
                 'no worker can open this database as long as this command '
                 'has it open, so waiting is of no use',
                 'leave out --wait, or share the database by ZEO')
+
+    def is_live(self) -> bool:
+        """See Backend"""
+        from ZODB.FileStorage import FileStorage
+
+        from lovely.remotetask.peers.storages import innermost
+
+        # One that is opened to read only never looks at its file again.
+        storage = innermost((self._path.home or self._database).storage)
+        return not (isinstance(storage, FileStorage) and storage.isReadOnly())
+
+    def renew(self) -> None:
+        """See Backend; a database connects anew by itself."""
 
     def _respond(self, method: str, path: str, query: dict[str, str],
                  body: bytes) -> Any:

@@ -51,6 +51,10 @@ class Client:
         self._port = port or (443 if self._secure else 80)
         self._base = parts.path.rstrip('/') or '/tasks'
         self._authorization = self._credentials(user)
+        self.renew()
+
+    def renew(self) -> None:
+        """See Backend"""
         # The file says that a server of this user listens on this machine: no
         # other machine may see the token.
         self._left = (tokens.find(self._port)
@@ -73,6 +77,10 @@ class Client:
 
     def check_waiting(self) -> None:
         """See Backend: a server has workers."""
+
+    def is_live(self) -> bool:
+        """See Backend"""
+        return True
 
     def _request(self, method: str, path: str, body: bytes | None) -> Any:
         headers = {'Accept': 'application/json'}

@@ -29,11 +29,13 @@ from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.rule import MISSED
 from lovely.remotetask.schedule.rule import OVERLAP
 from lovely.remotetask.schedule.rule import Rule
+from lovely.remotetask.texts import retry_text
 
 _F = TypeVar('_F', bound=Callable[..., Any])
 
 # What an option of the command line is called where the API takes it.
-_NAMES = {'at_most': 'atMost', 'on_duplicate': 'onDuplicate'}
+_NAMES = {'at_most': 'atMost', 'on_duplicate': 'onDuplicate',
+          'time_limit': 'timeout'}
 
 
 @click.group('cron')
@@ -46,6 +48,12 @@ def cron_command() -> None:
 
 def _rule_options(function: _F) -> _F:
     for option in (
+            click.option('--time-limit', type=Seconds(), metavar='SECONDS',
+                         help='A run may last so long; default: as its task '
+                              'has it.'),
+            click.option('--retry', type=click.IntRange(min=0), metavar='N',
+                         help='Try a run that fails again N times; default: '
+                              'as its task has it.'),
             click.option('--priority', type=click.IntRange(-4, 3),
                          help='Larger runs earlier: -4 to 3.'),
             click.option('--overlap', type=click.Choice(OVERLAP),
@@ -140,10 +148,13 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
     if as_json:
         print_json(job)
         return
+    limit = job['timeout']
     print_pairs((name, value) for name, value in (
         ('id', str(job['id'])), ('task', job['task']),
         ('status', job['status']),
         ('declared by', _by(job)), ('when', _when(job)),
+        ('retry', None if job['retry'] is None else retry_text(job['retry'])),
+        ('timeout', None if limit is None else f'{limit:g} s'),
         ('next run', _next(job)), ('last run', _last(job)),
         ('error', (job['lastRun'] or {}).get('error'))) if value)
     _print_runs(job['nextRuns'])

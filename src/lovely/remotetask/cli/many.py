@@ -68,20 +68,26 @@ def _cancel(backend: Backend, jobid: int | None, as_json: bool) -> None:
 @click.option('--status', type=Status(RETRIED),
               help='Instead of an ID: all jobs with this status.  Default, '
                    'where other options select jobs: those that failed.')
+@click.option('--anew', is_flag=True,
+              help='Of one job: forget its checkpoint and its steps, and '
+                   'begin at the beginning.')
 @selecting
 @verb()
 def retry_command(jobid: int | None, everything: bool, status: str | None,
-                  wanted: dict[str, str], backend: Backend, as_json: bool
-                  ) -> None:
+                  anew: bool, wanted: dict[str, str], backend: Backend,
+                  as_json: bool) -> None:
     """Run a job again that failed or was cancelled, or all that the options
     select."""
     if _is_one(jobid, everything, status, wanted):
-        answer = backend.post(f'jobs/{jobid}/retry', {})
+        answer = backend.post(f'jobs/{jobid}/retry',
+                              {'anew': True} if anew else {})
         if as_json:
             print_json(answer)
         else:
             click.echo(f'job {jobid} is {answer["status"]}')
         return
+    if anew:
+        raise click.UsageError('--anew is for one job: give its ID')
     done = _change(backend, 'retry', 'retried',
                    (status or ERROR,), wanted)
     if as_json:

@@ -111,6 +111,21 @@ def print_progress(label: str) -> Iterator[Callable[[int], None]]:
             click.echo(err=True)
 
 
+def checkpoint_text(reached: dict[str, Any]) -> str:
+    """What a job has reached, in a line: its steps, its cursor, and when."""
+    parts = []
+    if reached.get('steps'):
+        parts.append(f'{reached["steps"]:,} steps, the last of them '
+                     f'{reached["latestStep"]}')
+    if 'cursorNote' in reached:
+        parts.append(f'cursor {reached["cursorNote"]}')
+    elif reached['cursor'] is not None:
+        parts.append('cursor '
+                     + json.dumps(reached['cursor'], ensure_ascii=False))
+    at = time_text(reached.get('at'))
+    return '; '.join(parts or ['no cursor']) + (f' ({at})' if at else '')
+
+
 def progress_text(progress: dict[str, Any]) -> str:
     """How far a job has come: ``41 of 120: page 41 (20:39:45 UTC)``."""
     total = progress['total']

@@ -56,9 +56,11 @@ def options(function: _F) -> _F:
     @wraps(function)
     def command(*arguments: Any, task: str | None, key: str | None,
                 submitter: str | None, error: str | None,
-                since: str | None, before: str | None, **more: Any) -> Any:
+                queue: str | None, since: str | None, before: str | None,
+                **more: Any) -> Any:
         wanted = {'task': task, 'key': key, 'submitter': submitter,
-                  'error': error, 'since': since, 'before': before}
+                  'error': error, 'queue': queue, 'since': since,
+                  'before': before}
         return function(*arguments, wanted={
             name: value for name, value in wanted.items()
             if value is not None}, **more)
@@ -81,6 +83,8 @@ def options(function: _F) -> _F:
             click.option('--submitter', metavar='NAME',
                          help='Only jobs that this user has added.'),
             click.option('--key', help='Only jobs with this key.'),
+            click.option('--queue', metavar='NAME',
+                         help='Only jobs of this queue.'),
             click.option('--task', metavar='NAME',
                          help='Only jobs of this task.')):
         decorated = option(decorated)

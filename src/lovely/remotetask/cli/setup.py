@@ -79,7 +79,7 @@ def start_processing(database: DB) -> bool:
     """
     def start(service: TaskService) -> bool:
         service.startProcessing()
-        return bool(service.jobqueue.paused)
+        return service.jobqueue.pause_now(service.clock.now()) is not None
 
     return visit(database, PATH, current_host(), start, writes=False)
 

@@ -12,6 +12,7 @@ from lovely.remotetask.cli.backends import Backend
 from lovely.remotetask.cli.backends import verb
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.output import PAUSED
+from lovely.remotetask.cli.output import checkpoint_text
 from lovely.remotetask.cli.output import command_streams
 from lovely.remotetask.cli.output import error_of
 from lovely.remotetask.cli.output import print_json
@@ -26,6 +27,7 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.interfaces import KEY_UNTIL
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import STATUSES
@@ -34,6 +36,7 @@ from lovely.remotetask.texts import MESSAGE_CHARS
 from lovely.remotetask.texts import cut
 from lovely.remotetask.texts import indented
 from lovely.remotetask.texts import one_line
+from lovely.remotetask.texts import retry_text
 from lovely.remotetask.texts import some_lines
 from lovely.remotetask.web.plain import read_json
 
@@ -67,17 +70,33 @@ _HAVE = {status: ('createdAt', 'scheduledAt')
               default='keep', show_default=True,
               help='With --key: keep that other job (any: also where it is '
                    'over), replace it, or fail.')
+@click.option('--key-until', type=click.Choice(KEY_UNTIL), default='ended',
+              show_default=True,
+              help='With --key: started: a job that runs already keeps no '
+                   'key.')
+@click.option('--queue', metavar='NAME',
+              help='Run it in this queue; by default in that of its task.')
+@click.option('--concurrency-key', metavar='KEY',
+              help='Run it after all others with this key.')
+@click.option('--retry', type=click.IntRange(min=0), metavar='N',
+              help='Try it again N times; default: as its task has it.')
+@click.option('--time-limit', type=Seconds(), metavar='SECONDS',
+              help='A run may last so long; default: as its task has it.')
 @verb(tasks=True)
 def add_command(task: str, input: str | None, wait: bool,
                 timeout: float | None, priority: int, delay: float | None,
-                key: str | None, on_duplicate: str, backend: Backend,
-                as_json: bool) -> None:
+                key: str | None, on_duplicate: str, key_until: str,
+                queue: str | None, concurrency_key: str | None,
+                retry: int | None, time_limit: float | None,
+                backend: Backend, as_json: bool) -> None:
     """Add a job for TASK with the input JSON ("-" reads it from standard
     input) and print its id, or with --wait its result."""
     if timeout is not None and not wait:
         raise click.UsageError('--timeout needs --wait')
-    if on_duplicate != 'keep' and key is None:
-        raise click.UsageError('--on-duplicate needs --key')
+    for name, given in (('--on-duplicate', on_duplicate != 'keep'),
+                        ('--key-until', key_until != 'ended')):
+        if given and key is None:
+            raise click.UsageError(f'{name} needs --key')
     request: dict[str, Any] = {'task': task, 'input': parse_input(input)}
     if priority:
         request['priority'] = priority
@@ -86,6 +105,11 @@ def add_command(task: str, input: str | None, wait: bool,
     if key is not None:
         request['key'] = key
         request['onDuplicate'] = on_duplicate
+        request['keyUntil'] = key_until
+    for name, value in (('queue', queue), ('concurrencyKey', concurrency_key),
+                        ('retry', retry), ('timeout', time_limit)):
+        if value is not None:
+            request[name] = value
     if wait:
         backend.check_waiting()
     answer = backend.post('jobs', request)
@@ -160,6 +184,10 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
     runs = job.pop('runs', ())
     if 'progress' in job:
         job['progress'] = progress_text(job['progress'])
+    if isinstance(job['retry'], dict):
+        job['retry'] = retry_text(job['retry'])
+    if 'checkpoint' in job:
+        job['checkpoint'] = checkpoint_text(job['checkpoint'])
     job['error'] = error_of(job) or None
     del job['errorType']
     for name, value in job.items():

@@ -55,11 +55,16 @@ _MACHINERY = 10
 @click.option('--threads', type=click.IntRange(1, 256), metavar='N',
               default=DEFAULT_THREADS, show_default=True,
               help='Run this many jobs at once.')
+@click.option('--queue', 'queues', multiple=True, metavar='NAME',
+              help='Run jobs of this queue, and of others that are named so.')
+@click.option('--not-queue', 'not_queues', multiple=True, metavar='NAME',
+              help='Run no jobs of this queue.')
 @click.option('--grace', type=Seconds(), metavar='SECONDS',
               default=server.DEFAULT_GRACE, show_default=True,
               help='At the end, wait this long for running jobs.')
 @logs_options
-def worker_command(chosen: Chosen, threads: int, grace: float, logs: Logs
+def worker_command(chosen: Chosen, threads: int, grace: float, logs: Logs,
+                   queues: tuple[str, ...], not_queues: tuple[str, ...]
                    ) -> int:
     """Run jobs of one or more services in a process of its own.
 
@@ -76,7 +81,8 @@ def worker_command(chosen: Chosen, threads: int, grace: float, logs: Logs
             "--service '*' means all services: leave out the others")
     with (suppress(_Stop), Signals(_Stop, 'worker'),
           chosen.opened(logs.set_up) as (database, host)):
-        work = _Work(database, host, chosen.services, threads)
+        work = _Work(database, host, chosen.services, threads,
+                     {'queues': queues or None, 'notQueues': not_queues})
         if not (chosen.paste or chosen.zope_conf):
             work.warn_without_tasks()
         return work.run(grace)
@@ -96,12 +102,13 @@ class _Work:
     """Runs the jobs of some services of an open database.
 
     Arguments: ``host`` (IHost); ``names``, the paths of the services, see
-    find_service.find_several; ``threads``, how many jobs at once.
+    find_service.find_several; ``threads``, how many jobs at once; ``queues``,
+    the options of a SimpleProcessor about queues.
     Raises: Failure.
     """
 
     def __init__(self, database: DB, host: IHost, names: Sequence[str],
-                 threads: int) -> None:
+                 threads: int, queues: dict[str, Any]) -> None:
         # Imported here and not above: `--help` does without the database.
         from lovely.remotetask.cli import find_service
         from lovely.remotetask.edge import db
@@ -117,7 +124,7 @@ class _Work:
         self.services: list[str] = []
         self.tasks: list[str] = []
         self.paused: list[str] = []
-        self.threads = threads
+        self.threads, self._queues = threads, queues
         for path in paths:
             self._look_at(database, path, host)
         self.services.sort()
@@ -146,7 +153,8 @@ class _Work:
         def look(service: TaskService) -> tuple[list[str], bool]:
             refuse_old(service)
             service.jobs.load()
-            return list(service.getAvailableTasks()), service.jobqueue.paused
+            resting = service.jobqueue.pause_now(service.clock.now())
+            return list(service.getAvailableTasks()), resting is not None
 
         try:
             tasks, paused = visit(database, path, host, look, writes=False)
@@ -180,10 +188,10 @@ class _Work:
 
         run: Any
         if self.threads == 1:
-            run = processor.SimpleProcessor(database, path)
+            run = processor.SimpleProcessor(database, path, **self._queues)
         else:
             run = processor.MultiProcessor(
-                database, path, maxThreads=self.threads)
+                database, path, maxThreads=self.threads, **self._queues)
         # As the service's startProcessing() does it, but with our own
         # processor: the service in the database stays as it is.
         return ServiceThread(
@@ -206,7 +214,8 @@ class _Work:
         from lovely.remotetask.run.threads import ServiceThread
 
         return ServiceThread(
-            Crew(database, host, paths, find, self.threads, self._all),
+            Crew(database, host, paths, find, self.threads, self._all,
+                 self._queues),
             'remotetask-crew', database)
 
     def run(self, grace: float) -> int:
@@ -273,6 +282,11 @@ class _Work:
         else:
             what = ('no service that can be run, ' if self._are_some
                     else 'no service yet, ')
+        only, never = self._queues['queues'], self._queues['notQueues']
+        if only:
+            what += f'queues: {some(list(only), NAMES_SHOWN)}, '
+        if never:
+            what += f'not queues: {some(list(never), NAMES_SHOWN)}, '
         click.echo(f'remotetask: worker ready: {what}'
                    f'{self.threads} thread{plural}, tasks: '
                    f'{some(self.tasks, NAMES_SHOWN, text=one_line)}')

@@ -22,6 +22,7 @@ from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.commands import childprocess
 from lovely.remotetask.context import currentJob
+from lovely.remotetask.context import job_of_thread
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import UsageError
@@ -76,7 +77,8 @@ class CommandTask:
     Raises: UsageError or TypeError for a declaration that cannot work.  From
     the call, TaskError, final at once: an exit code that is not 0, the time
     limit, input that does not fit, a program that is not there.  With a
-    ``retry`` policy, an exit code that is not 0 follows that.
+    ``retry`` policy, an exit code that is not 0 follows that.  A ``timeout``
+    or ``retry`` with which a job was added counts before these.
     """
 
     inputSchema = None
@@ -88,6 +90,7 @@ class CommandTask:
     show = None
     keep = None
     schedule = None
+    limit = rate = keyLimit = queue = None
 
     #: The engine does not watch the time: the call does, and takes a moment
     #: longer to clean up.
@@ -143,16 +146,21 @@ class CommandTask:
 
     def __call__(self, service: TaskService, jobid: int,
                  input: Any) -> dict[str, Any]:
-        done = self._run(self._fill_in(input), self._stdin_of(input))
+        job = job_of_thread()
+        own = None if job is None else job.ownTimeout
+        timeout = self.timeout if own is None else own
+        done = self._run(self._fill_in(input), self._stdin_of(input), timeout)
         if not done.in_time:
             raise TaskError(
-                f'{self.program} did not end within {self.timeout:g} seconds '
+                f'{self.program} did not end within {timeout:g} seconds '
                 f'and was stopped, with everything that it had started; '
                 f'raise its timeout or give it less to do'
                 f'{_quote(done.stderr)}')
         if done.returncode:
-            # A declaration that says how to retry wants retries.
-            kind = TaskError if self.retry is None else RuntimeFault
+            # A declaration, or a job, that says how to retry wants retries.
+            final = self.retry is None and (
+                job is None or job.ownRetry is None)
+            kind = TaskError if final else RuntimeFault
             raise kind(f'{self.program} {_ending(done.returncode)}'
                        f'{_quote(done.stderr)}')
         return {
@@ -245,13 +253,13 @@ class CommandTask:
 
     # -- the process ----------------------------------------------------------
 
-    def _run(self, argv: list[str],
-             data: bytes | None) -> childprocess.Outcome:
+    def _run(self, argv: list[str], data: bytes | None, timeout: float
+             ) -> childprocess.Outcome:
         env = {name: os.environ[name] for name in INHERITED
                if name in os.environ} | self.env
         try:
             return childprocess.run(
-                argv, data, timeout=self.timeout, grace=self.grace,
+                argv, data, timeout=timeout, grace=self.grace,
                 max_output=self.max_output, env=env, cwd=self.cwd,
                 is_lost=_is_lost)
         # Other errors may pass (no memory, no process left), and follow the

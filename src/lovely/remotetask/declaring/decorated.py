@@ -89,7 +89,8 @@ class WholeTaskFunction(_ApplyAsync, Protocol[_I_contra, _R_co]):
 
 # What apply_async passes on to ``add``.  Its ``delay`` and ``runAt`` are not
 # among them: they have the names countdown and eta here.
-_OPTIONS = frozenset(('priority', 'key', 'onDuplicate', 'runAs'))
+_OPTIONS = frozenset(('priority', 'key', 'onDuplicate', 'runAs',
+                      'concurrencyKey', 'queue'))
 
 
 # --- names -------------------------------------------------------------------

@@ -20,7 +20,7 @@ FIRST = ('id', 'task', 'status', 'createdAt', 'position', 'attempts',
          'failures', 'interruptions', 'delay', 'anchor', 'missing_since',
          'submitter')
 WEIGHED = ('key', 'error', 'input', 'output')
-LAST = ('conflicts', 'stops')
+LAST = ('conflicts', 'stops', 'retry', 'timeout')
 _PACKED = FIRST + WEIGHED + LAST
 
 

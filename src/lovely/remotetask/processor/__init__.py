@@ -40,8 +40,9 @@ from lovely.remotetask.run import threads
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.failing import BACKOFF_LAST
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.finder import cure
+from lovely.remotetask.run.served import serves
 from lovely.remotetask.run.worker import Worker
-from lovely.remotetask.store.records import is_damaged
 from lovely.remotetask.store.workers import LOOP
 
 if TYPE_CHECKING:
@@ -66,8 +67,7 @@ _BROKEN_FIRST = 0.1
 __all__ = ['ERROR_MARKER', 'THREAD_STARTUP_WAIT', 'MultiProcessor',
            'ProcessorPublication', 'ProcessorRequest', 'SimpleProcessor']
 
-# Kept for applications that import it.  No thread sleeps for it any more: that
-# kept MultiProcessor below 20 jobs per second.
+# Applications import it.  No thread sleeps for it any more.
 THREAD_STARTUP_WAIT = 0.05
 
 ERROR_MARKER = object()
@@ -75,7 +75,11 @@ ERROR_MARKER = object()
 
 @implementer(IProcessor)
 class SimpleProcessor:
-    """Runs one job at a time.  See IProcessor"""
+    """Runs one job at a time.  See IProcessor
+
+    Arguments: ``waitTime`` (seconds), how often it looks where no notification
+    comes; ``queues``, ``notQueues``, see run.served.serves.
+    """
 
     #: The IHost that runs the jobs; None: that of the path, or else that of
     #: the thread that makes the processor.
@@ -88,7 +92,9 @@ class SimpleProcessor:
     wakeEvent: wakeup.WakeEvent | None = None
 
     def __init__(self, db: DB, servicePath: Sequence[str],
-                 waitTime: float = 1.0) -> None:
+                 waitTime: float = 1.0, *,
+                 queues: Sequence[str] | None = None,
+                 notQueues: Sequence[str] = ()) -> None:
         self.db = db
         self.servicePath = servicePath
         # Refused here, in the caller's thread: the loop would end by it.
@@ -98,6 +104,7 @@ class SimpleProcessor:
         self.host = (self.host or getattr(servicePath, 'host', None)
                      or current_host())
         self.worker = Worker(db, servicePath, self.host)
+        self.worker.served.queues = serves(queues, notQueues)
         self._claims: dict[int, Claim] = {}
         self._thread: threading.Thread | None = None
         self._listener = wakeup.listen(self.worker.home, self.wakeEvent)
@@ -302,8 +309,10 @@ class SimpleProcessor:
         if self._listener.watch(queue):
             return 0.0          # no notification of it could come until now
         comes = [float('inf')]
-        if not queue.paused:
-            now = service.clock.now()
+        now = service.clock.now()
+        comes += [max(pause.until - now, _DUE_FLOOR)
+                  for pause in queue.pauses(now) if pause.until is not None]
+        if queue.pause_now(now) is None:
             comes += [max(moment - now, _DUE_FLOOR)
                       for moment in queue.comes(now)]
             # The owner of a lane may be too busy for the jobs there.
@@ -318,8 +327,7 @@ class SimpleProcessor:
     def _work(self) -> bool:
         """Run jobs; False: there was none to run."""
         if type(self).processNext is not SimpleProcessor.processNext:
-            # The processor of an application that counts or wraps its jobs in
-            # processNext.
+            # An application's, which counts or wraps its jobs in processNext.
             return self.processNext()
         claims = self.worker.claim_some()
         if claims:
@@ -328,14 +336,6 @@ class SimpleProcessor:
 
     def _wind_up(self) -> None:
         """Called when the loop has ended."""
-
-
-def cure(error: Exception, path: Sequence[str]) -> str:
-    """What helps a service with this error, as the end of a message."""
-    return (f'. A record of service {show(path)} is lost or damaged, and ZODB '
-            f'has logged which: run remotetask check --repair, and restore '
-            f'from a backup what that cannot mend'
-            if is_damaged(error) else '')
 
 
 class MultiProcessor(SimpleProcessor):

@@ -30,9 +30,9 @@ from lovely.remotetask.host.paths import show
 from lovely.remotetask.log import log
 from lovely.remotetask.peers.wakeup import WakeEvent
 from lovely.remotetask.processor import MultiProcessor
-from lovely.remotetask.processor import cure
 from lovely.remotetask.run import threads
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.finder import cure
 from lovely.remotetask.run.lookout import Lookout
 from lovely.remotetask.run.worker import Worker
 
@@ -74,7 +74,8 @@ class _Member(MultiProcessor):
         self._crew = crew
         self.host = crew.host
         self.wakeEvent = _WakeEvent(crew.woken)
-        super().__init__(crew.database, path, maxThreads=crew.maxThreads)
+        super().__init__(crew.database, path, maxThreads=crew.maxThreads,
+                         **crew.queues)
         self.worker.hasOthers = True
         self.threads = crew.threads
         self.due = 0.0
@@ -140,16 +141,18 @@ class Crew:
     Arguments: ``database`` (ZODB.DB); ``host`` (IHost); ``found``, the paths
     of the services (ServicePath); ``find(connection)``, gives those that are
     there later; ``maxThreads`` (int), how many jobs run at once; ``stays``
-    (bool): wait for new services where there is none.
+    (bool): wait for new services where there is none; ``queues``, the options
+    of a SimpleProcessor about queues.
     Attributes: ``woken``, an event that is set where a service may have a job;
     ``threads``, those at work.
     """
 
     def __init__(self, database: DB, host: IHost, found: list[ServicePath],
                  find: Callable[[Connection], list[ServicePath]],
-                 maxThreads: int, stays: bool) -> None:
+                 maxThreads: int, stays: bool,
+                 queues: dict[str, Any] | None = None) -> None:
         self.database, self.host = database, host
-        self.maxThreads = maxThreads
+        self.maxThreads, self.queues = maxThreads, queues or {}
         self.woken = threading.Event()
         self.threads: list[threading.Thread] = []
         self._find, self._stays = find, stays

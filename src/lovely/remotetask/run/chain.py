@@ -86,12 +86,16 @@ class Chain:
 
     def _take(self, service: TaskService) -> list[Claim]:
         queue, now = service.jobqueue, SYSTEM_CLOCK.monotonic()
-        if queue.paused:
+        if queue.pause_now(service.clock.now()):
             return []
         if now - self._looked > _DUE_LOOK:
             # Jobs whose time has come are for a claim of its own: to make them
             # ready writes lanes that others write.
             if queue.has_due(service.clock.now()):
+                return []
+            if (self._worker.flow.is_due(queue, service.clock.now())
+                    or self._worker.served.has_others(
+                        queue, self._slot, service.clock.now())):
                 return []
             if self._worker.makes_room(service):
                 return []

@@ -9,7 +9,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.run.flow import Flow
+from lovely.remotetask.store.claims import Token
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
@@ -21,7 +22,8 @@ class Claim:
     """A job that is ours to run, as long as it carries the token.
 
     ``slot``: the thread's, whose log will note the end; ``task``, its name;
-    ``suspect``: its worker has died while it ran; ``attempt``, from 1.
+    ``suspect``: its worker has died while it ran; ``attempt``, from 1;
+    ``gates``, the names of those that it has passed.
     """
 
     jobid: int
@@ -30,6 +32,7 @@ class Claim:
     task: str = ''
     suspect: bool = False
     attempt: int = 1
+    gates: tuple[str, ...] = ()
 
 
 #: Claims the next jobs in the transaction that finishes some: see Chain.
@@ -42,8 +45,13 @@ def no_claim(quick: bool) -> AbstractContextManager[ClaimNext | None]:
     return nullcontext()
 
 
-def claims_of(jobs: Iterable[Job], slot: int) -> list[Claim]:
-    """The claims of jobs that a slot has just claimed."""
+def claims_of(jobs: Iterable[Job], slot: int, flow: Flow | None = None
+              ) -> list[Claim]:
+    """The claims of jobs that a slot has just claimed.
+
+    Arguments: ``flow``, None: they have no gates.
+    """
     return [Claim(job.id, job.claim, slot, job.task, job.interruptions > 0,
-                  job.attempts or 1)
+                  job.attempts or 1, () if flow is None else
+                  tuple([gate.name for gate in flow.gates(job)]))
             for job in jobs if job.claim is not None]

@@ -34,9 +34,10 @@ from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claim import claims_of
 from lovely.remotetask.run.executor import Executor
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.flow import Flow
 from lovely.remotetask.run.group import Group
 from lovely.remotetask.run.lacking import Look
-from lovely.remotetask.run.lane_shares import LaneShares
+from lovely.remotetask.run.served import Served
 from lovely.remotetask.run.suspects import PAUSE
 from lovely.remotetask.run.suspects import Suspects
 from lovely.remotetask.run.suspects import Turn
@@ -45,7 +46,7 @@ from lovely.remotetask.run.worker_id import Identity
 from lovely.remotetask.run.worker_id import here
 from lovely.remotetask.run.worker_id import manual_worker
 from lovely.remotetask.store.claiming import Able
-from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.cursor import ReadCursor
 from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.store.workers import PROCESSOR
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
     from lovely.remotetask.interfaces import IHost
     from lovely.remotetask.service import TaskService
+    from lovely.remotetask.store.queue import JobQueue
 
 
 class Claimer:
@@ -67,9 +69,9 @@ class Claimer:
     cancelled and retried, while the first one goes on; ``groups``, token
     of its first job -> Group, the jobs that run with one commit now;
     ``alone``, slot -> how many jobs it still finishes alone;
-    ``hasOthers`` (bool): its threads run jobs of other services, too;
-    ``sharedConflicts`` (int), how often a finish was repeated because a claim
-    in the same commit conflicted.
+    ``served`` (Served), the queues whose jobs it runs; ``hasOthers`` (bool):
+    its threads run jobs of other services, too; ``sharedConflicts`` (int), how
+    often a finish was repeated because a claim in the same commit conflicted.
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
@@ -90,8 +92,9 @@ class Claimer:
         # The slots that no thread uses now.
         self._idle: list[int] = []
         self._claiming = threading.Lock()
-        self._lanes, self.suspects = LaneShares(), Suspects()
+        self.served, self.suspects = Served(), Suspects()
         self.lacking = self.executor.lacking
+        self.flow = Flow()
         # Seconds until the next look, where jobs wait that may not be claimed
         # now.
         self._pause: float | None = None
@@ -127,7 +130,7 @@ class Claimer:
             service.jobs.load()
             self.executor.oid = service._p_oid
             queue.enroll(identity.id, life.announce(), life.needs_beat)
-            return [queue.take_slot(identity.id)
+            return [queue.take_slot(identity.id, self.served.queues)
                     for _ in range(self._threads)]
 
         # If the old id was retired, its slots are gone with it, and threads
@@ -188,20 +191,22 @@ class Claimer:
     def _claim(self, jobid: int | None, alone: bool, force: bool = False
                ) -> list[Claim]:
         def take(service: TaskService) -> list[Claim]:
-            queue = service.jobqueue
+            queue, moment = service.jobqueue, service.clock.now()
             self._pause = None
             # A look writes nothing, so an idle worker commits nothing.  Not
             # has_waiting(): the claim removes entries that a dead worker has
             # left in our lanes.
-            if jobid is None and (queue.paused or not (
-                    any(True for _ in queue.ready.heads())
+            if jobid is None and (queue.pause_now(moment) or not (
+                    any(True for ready in self.served.ready(queue, moment)
+                        for _ in ready.heads())
                     or queue.suspects or queue.missing
-                    or queue.has_due(service.clock.now()))):
+                    or self.flow.is_due(queue, moment)
+                    or queue.has_due(moment))):
                 return []
             # No slot is idle where an application runs jobs by processNext in
             # several threads.
             slots = tuple(self._idle) or (
-                queue.take_slot(self.identity.id),)
+                queue.take_slot(self.identity.id, self.served.queues),)
             return self._take(service, slots, jobid, alone, turn, force)
 
         check_opened_here(self.database)
@@ -222,7 +227,7 @@ class Claimer:
                 self._note(claims)
                 if claims[0].suspect:
                     turn.took(claims[0].token)
-                self._lanes.took(SYSTEM_CLOCK.monotonic() - began)
+                self.served.took(SYSTEM_CLOCK.monotonic() - began)
             self._say_what_is_lacking()
             return claims
 
@@ -239,16 +244,23 @@ class Claimer:
     def _take_suspect(self, service: TaskService, slot: int, turn: Turn,
                       look: Look) -> list[Job] | None:
         """Claim a suspect; [] to claim nothing now, None: other jobs."""
-        queue = service.jobqueue
-        waited = self.suspects.waited(queue, look.able)
+        queue, now = service.jobqueue, service.clock.now()
+
+        def able(key: int, job: Job) -> bool:
+            return (self._runs(queue, job, now) and look.able(key, job)
+                    and queue.shut_gate(
+                        job, self.flow.gates(job), now) is None)
+
+        waited = self.suspects.waited(queue, able)
         if waited is None:
             return None
         if turn.take_alone() or waited > settings.SUSPECT_SECONDS:
             job = queue.claim_suspect(
-                self.identity.token(slot), service.clock.now(), look.able)
+                self.identity.token(slot), service.clock.now(), self.flow,
+                able)
             return None if job is None else [job]
         self._pause = PAUSE
-        if not self.suspects.wants_room(queue, look.able):
+        if not self.suspects.wants_room(queue, able):
             return None
         turn.keep_room()
         return []
@@ -259,13 +271,14 @@ class Claimer:
         """Claim jobs for one of these slots, in the current transaction."""
         queue, now = service.jobqueue, service.clock.now()
         slot = slots[0]
+        self.flow.see(queue, lambda name: self._found(service, name), now)
         if jobid is not None:
             job = queue.claim_this(jobid, self.identity.token(slot), now,
-                                   manual_worker().id, force)
+                                   manual_worker().id, self.flow, force)
             if job is None:
                 return []
             self.executor.notes.fold(queue, slot, now)
-            return claims_of([job], slot)
+            return claims_of([job], slot, self.flow)
         # Before the lanes are looked at: where another service was made at the
         # path, this worker has no slot there.
         queue.check_slot(self.identity.id, slot)
@@ -273,10 +286,15 @@ class Claimer:
         look.take_back(queue)
         jobs = self._take_suspect(service, slot, turn, look)
         if jobs is None:
-            jobs = queue.claim_next(
-                self.identity.tokens(slot), now,
-                self._lanes.may_take(queue, slots),
-                None if alone else self._fits(service), self._joins(look))
+            jobs = []
+            for ready in self.served.ready(queue, now):
+                jobs = queue.claim_next(
+                    self.identity.tokens(slot), now, self.flow, ready,
+                    self.served.may_take(queue, ready, slots),
+                    None if alone else self._fits(service),
+                    self._joins(look))
+                if jobs:
+                    break
             # A suspect may have come in among the due ones.
             jobs = jobs or self._take_suspect(
                 service, slot, turn, look) or []
@@ -286,15 +304,19 @@ class Claimer:
             self.executor.notes.fold(queue, slot, now)
         if look.rest is not None:
             self._pause = min(look.rest, self._pause or look.rest)
-        return claims_of(jobs, slot)
+        return claims_of(jobs, slot, self.flow)
 
     def take_ahead(self, service: TaskService, slot: int, cursor: ReadCursor
                    ) -> list[Claim]:
         """Claim the next jobs, in the commit that ends the running ones."""
         queue, now = service.jobqueue, service.clock.now()
+        ready = queue.ready_of(queue.slots[slot].claims.queue)
+        # The one before belongs to a transaction that is over.
+        self.flow.use(lambda name: self._found(service, name))
         return claims_of(queue.claim_ahead(
-            self.identity.tokens(slot), now, cursor,
-            lambda: self._lanes.may_take(queue, [slot], own_only=True),
+            self.identity.tokens(slot), now, self.flow, cursor,
+            lambda: self.served.may_take(
+                queue, ready, [slot], own_only=True),
             self._fits(service), self._joins(self._look(service, now), slot)
             ), slot)
 
@@ -302,8 +324,15 @@ class Claimer:
         """Is no other job to be claimed, so that a suspect can run alone?"""
         if is_kept_from(self):
             return True
-        look = self._look(service, service.clock.now())
-        return self.suspects.wants_room(service.jobqueue, look.able)
+        queue, now = service.jobqueue, service.clock.now()
+        look = self._look(service, now)
+        return self.suspects.wants_room(queue, lambda key, job: (
+            self._runs(queue, job, now) and look.able(key, job)))
+
+    def _runs(self, queue: JobQueue, job: Job, now: float) -> bool:
+        """Does this worker run jobs of that queue now?"""
+        return (self.served.queues.has(job.queue)
+                and queue.ready_of(job.queue).pause(now) is None)
 
     def _fits(self, service: TaskService) -> Callable[[Job, int], bool]:
         crowd = self.executor.crowd
@@ -321,7 +350,9 @@ class Claimer:
         admits = self.executor.crowd.admits(slot)
 
         def joins(key: int, job: Job) -> bool:
-            if not look.able(key, job):
+            # A barred one may be of any queue.
+            if not (self.served.queues.has(job.queue)
+                    and look.able(key, job)):
                 return False
             if not admits(job.task):
                 # No event tells that more threads may run it.
@@ -331,21 +362,23 @@ class Claimer:
 
         return joins
 
-    def _look(self, service: TaskService, now: float) -> Look:
-        def find(name: str) -> Any:
-            # A task may be registered in the site of the service.
-            with self.executor.host.running(service, None) as seen:
-                return self._find(seen, name)
+    def _found(self, service: TaskService, name: str) -> Any:
+        """The task of this name, as a run finds it, or None."""
+        # It may be registered in the site of the service.
+        with self.executor.host.running(service, None) as seen:
+            return self._find(seen, name)
 
-        return self.lacking.see(find, now)
+    def _look(self, service: TaskService, now: float) -> Look:
+        return self.lacking.see(
+            lambda name: self._found(service, name), now, self.served.queues)
 
     def _note(self, claims: list[Claim]) -> None:
-        for claim in claims:
-            self.active[claim.token] = claim
+        self.active.update({claim.token: claim for claim in claims})
 
     def _forget(self, claims: Iterable[Claim]) -> None:
         for claim in claims:
             self.active.pop(claim.token, None)
+            self.flow.freed.update(claim.gates)
 
     @property
     def idle(self) -> bool:
@@ -355,8 +388,9 @@ class Claimer:
     @property
     def waits_for(self) -> float | None:
         """Seconds until a job may be taken that may not be now, or None."""
-        waits = [seconds for seconds in (self._lanes.waits_for, self._pause)
-                 if seconds is not None]
+        waits = [seconds for seconds in (
+            self.served.waits_for, self._pause, self.flow.rest)
+            if seconds is not None]
         return min(waits, default=None)
 
     def give_back(self, claim: Claim) -> bool:
@@ -364,5 +398,5 @@ class Claimer:
 
         Returns: False if it is not ours.
         """
-        self.active.pop(claim.token, None)
+        self._forget([claim])
         return self.executor.give_back(claim, begun=False)

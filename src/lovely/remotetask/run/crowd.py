@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.run.claim import Claim
-from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.claims import Token
 
 # With fewer runs per conflict than this the limit goes down: a worker throws
 # at most one run of twenty away.

@@ -21,6 +21,7 @@ from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run import conflicts
 from lovely.remotetask.run.broken_off import Memory
 from lovely.remotetask.run.broken_off import Note
+from lovely.remotetask.run.flow import Flow
 from lovely.remotetask.run.steps import HookFailed
 from lovely.remotetask.run.steps import call_hook
 from lovely.remotetask.run.steps import call_task
@@ -30,7 +31,7 @@ from lovely.remotetask.run.steps import judge
 from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.run.worker_id import manual_worker
-from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.task import task_option
 
@@ -50,7 +51,8 @@ def run_here(service: TaskService, host: IHost, now: float,
     moment that the service has looked at.
     """
     queue = service.jobqueue
-    if jobid is None and (queue.paused or not queue.has_waiting(now)):
+    if jobid is None and (queue.pause_now(now)
+                          or not queue.has_waiting(now)):
         return False
     # Before the pull, so that a rollback puts the job back to its place.
     undo = _Undo(caller.jar_of(service))
@@ -78,14 +80,17 @@ def claim(service: TaskService, now: float) -> Job | None:
     Returns: the job; None: there is none, or the queue is paused.
     """
     queue = service.jobqueue
-    if queue.paused:
+    if queue.pause_now(now) or queue.ready.pause(now):
         return None
     worker, jar = manual_worker(), caller.jar_of(service)
     queue.enroll(worker.id, () if jar is None else
                  liveness.for_database(jar.db()).announce(), beats=False)
     slots = queue.slots_of(worker.id)
     slot = slots[0] if slots else queue.take_slot(worker.id)
-    taken = queue.claim_next(worker.tokens(slot), now)
+    flow = Flow()
+    flow.see(queue, lambda name: service.host.task(
+        service, service.taskInterface, name), now)
+    taken = queue.claim_next(worker.tokens(slot), now, flow)
     return taken[0] if taken else None
 
 

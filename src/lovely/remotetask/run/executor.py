@@ -22,6 +22,8 @@ from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.run import progress
 from lovely.remotetask.run import report
+from lovely.remotetask.run.checkpoints import Checkpoints
+from lovely.remotetask.run.checkpoints import CommittedCheckpoints
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claim import ClaimsNext
 from lovely.remotetask.run.claim import no_claim
@@ -77,9 +79,14 @@ class Executor(Failing):
         conflicts = losses = 0
         while True:
             began = SYSTEM_CLOCK.monotonic()
+            # The Checkpoints of this attempt, once it has any.
+            made: list[CommittedCheckpoints] = []
             try:
-                return self._attempt(claim, session, claims_next)
+                return self._attempt(claim, session, claims_next, made)
             except TransientError as error:
+                if made and made[0].saved:
+                    # In a row are those between which nothing was committed.
+                    conflicts = losses = 0
                 conflicts += 1
                 crowded = self.disturbed(claim, began, error)
                 report.ended(claim, 'conflict', report.since(began), error)
@@ -112,6 +119,8 @@ class Executor(Failing):
                 if is_by_person(error):
                     self.give_back(claim)
                     raise
+                if made and made[0].saved:
+                    losses = 0
                 if losses == STORE_TRIES or not session.is_of_storage(error):
                     self.fail(claim, error, session, report.since(began))
                     return []
@@ -126,7 +135,8 @@ class Executor(Failing):
                     return []
 
     def _attempt(self, claim: Claim, session: db.Session,
-                 claims_next: ClaimsNext) -> list[Claim]:
+                 claims_next: ClaimsNext,
+                 made: list[CommittedCheckpoints]) -> list[Claim]:
         with self.transaction(session) as service:
             job = self.own(service, claim)
             guard = Guard(session, job, claim.token)
@@ -134,7 +144,9 @@ class Executor(Failing):
             with (self.host.running(service, job) as seen,
                   self.ids(service, claim)):
                 began = SYSTEM_CLOCK.monotonic()
-                output, size = self.call(seen, job, claim)
+                made.append(CommittedCheckpoints(
+                    self, session, seen, job, claim, guard))
+                output, size = self.call(seen, job, claim, made[0])
                 session.check()
                 # The task may have ended its transaction, or cancelled its
                 # own job: look again, in the one that is about to be
@@ -150,7 +162,10 @@ class Executor(Failing):
                 job = ours(found, claim)
                 seconds = SYSTEM_CLOCK.monotonic() - began
                 self.run_times.learn(job.task, seconds)
-                quick = seconds < _CHAIN_SECONDS and session.is_alone()
+                # Others may wait for its place, and their claim writes what
+                # other claims write.
+                quick = (seconds < _CHAIN_SECONDS and not claim.gates
+                         and session.is_alone())
                 # From here on the job is written: if it is no longer ours, the
                 # commit conflicts.
                 session.guard(None)
@@ -171,15 +186,16 @@ class Executor(Failing):
                 report.ended(claim, 'completed', seconds)
                 return following
 
-    def call(self, service: TaskService, job: Job,
-             claim: Claim) -> tuple[Any, int]:
+    def call(self, service: TaskService, job: Job, claim: Claim,
+             checkpoints: Checkpoints) -> tuple[Any, int]:
         """Call the task of a job that is ours; see steps.call_task."""
         events.notify(events.JobStarted(service, job))
         task = find_task(service, self.host, job.task)
         self.run_times.see(job.task, task)
         return call_task(task, service, self.host, job,
                          self.stopping.is_set, lambda: self.is_ours(claim),
-                         lambda told: progress.tell(self, claim, told))
+                         lambda told: progress.tell(self, claim, told),
+                         checkpoints)
 
     def ids(self, service: TaskService, claim: Claim) -> reserved:
         """Ids for the jobs that the task adds, reserved with the claim.

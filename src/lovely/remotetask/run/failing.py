@@ -295,7 +295,7 @@ class Failing(Finder):
                 task = self.host.task(seen, seen.taskInterface, job.task)
                 return judge(
                     error, job.task, service.clock.now(),
-                    lambda: policy_of(task, error, self.host).delay(
+                    lambda: policy_of(task, job, error, self.host).delay(
                         job.failures + 1, jitter)), failed_context(seen, job)
 
         return db.read(self.database, in_snapshot)

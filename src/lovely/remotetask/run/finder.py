@@ -13,6 +13,7 @@ from lovely.remotetask.edge import db
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.host.paths import home_of
 from lovely.remotetask.host.paths import show
+from lovely.remotetask.store.records import is_damaged
 
 if TYPE_CHECKING:
     from ZODB import DB
@@ -72,3 +73,11 @@ class Finder:
         except POSKeyError as error:
             raise ServiceGone('the service was deleted') from error
         return found
+
+
+def cure(error: Exception, path: Sequence[str]) -> str:
+    """What helps a service with this error, as the end of a message."""
+    return (f'. A record of service {show(path)} is lost or damaged, and ZODB '
+            f'has logged which: run remotetask check --repair, and restore '
+            f'from a backup what that cannot mend'
+            if is_damaged(error) else '')

@@ -34,6 +34,7 @@ from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.log import trace
 from lovely.remotetask.run import report
+from lovely.remotetask.run.checkpoints import Checkpoints
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claim import ClaimsNext
 from lovely.remotetask.run.executor import Executor
@@ -189,7 +190,8 @@ class Group:
         try:
             with (executor.host.running(service, job) as seen,
                   executor.ids(service, claim)):
-                output, size = executor.call(seen, job, claim)
+                output, size = executor.call(
+                    seen, job, claim, _NoCheckpoints(seen, job, shared))
         finally:
             seconds = SYSTEM_CLOCK.monotonic() - began
             executor.run_times.learn(job.task, seconds)
@@ -200,6 +202,21 @@ class Group:
         return job, output, size, seconds
 
 
+class _NoCheckpoints(Checkpoints):
+    """Refuses the checkpoints of a job that shares its transaction.
+
+    Before anything is done: the job runs once more, alone.
+    """
+
+    def __init__(self, service: TaskService, job: Job,
+                 shared: _SharedTransaction) -> None:
+        super().__init__(service, job)
+        self._shared = shared
+
+    def _prepare(self) -> None:
+        self._shared.refuse()
+
+
 class _SharedTransaction:
     """The transaction of a group: none of its tasks may end it."""
 
@@ -207,10 +224,13 @@ class _SharedTransaction:
         self._session = session
         self._transaction = session.manager.get()
         self._savepoint: Savepoint | None = None
-        session.guard(self._refuse)
+        self._refused = False
+        session.guard(self.refuse)
 
-    def _refuse(self) -> None:
+    def refuse(self) -> None:
+        """Raise EndedByTask: a task is about to commit."""
         # The effects of jobs that are not noted as ended would be committed.
+        self._refused = True
         raise EndedByTask('a groupable task must not commit')
 
     def ended(self) -> bool:
@@ -219,7 +239,7 @@ class _SharedTransaction:
         Also if the task has closed the connection.
         """
         current = self._session.manager.get()
-        return (current is not self._transaction
+        return (self._refused or current is not self._transaction
                 or current.status != 'Active'
                 or not self._session.is_intact())
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import LeaseLost
-from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.claims import Token
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job

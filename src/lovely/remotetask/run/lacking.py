@@ -31,6 +31,8 @@ from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.log import log
 from lovely.remotetask.run.run_times import RunTimes
+from lovely.remotetask.store.claims import ALL_QUEUES
+from lovely.remotetask.store.claims import Serves
 from lovely.remotetask.store.records import look
 
 if TYPE_CHECKING:
@@ -99,13 +101,14 @@ class Lacking:
                   extra={'job_id': job.id, 'task': job.task,
                          'attempt': job.attempts, 'outcome': 'left'})
 
-    def see(self, find: Callable[[str], Any], now: float) -> Look:
+    def see(self, find: Callable[[str], Any], now: float,
+            serves: Serves = ALL_QUEUES) -> Look:
         """What can be run, for one transaction.
 
         Arguments: ``find(name)``, the task of that name, or None; ``now``,
-        seconds since 1970.
+        seconds since 1970; ``serves``, the queues whose jobs are run.
         """
-        return Look(self, find, now)
+        return Look(self, find, now, serves)
 
 
 class Look:
@@ -116,7 +119,8 @@ class Look:
     """
 
     def __init__(self, lacking: Lacking, find: Callable[[str], Any],
-                 now: float) -> None:
+                 now: float, serves: Serves) -> None:
+        self._serves = serves
         self._lacking = lacking
         self._find = find
         self._now = now
@@ -216,8 +220,9 @@ class Look:
         self._rest(max(0.0, known.look_at - self._now))
 
     def _may_try(self, job: Job) -> bool:
-        return (is_given_up(job, self._now) or job.task in self._known
-                or self._has_task(job.task))
+        return self._serves.has(job.queue) and (
+            is_given_up(job, self._now) or job.task in self._known
+            or self._has_task(job.task))
 
 
 def warn_without_tasks(service: str, names: Iterable[str], cure: str,

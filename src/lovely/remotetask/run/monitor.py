@@ -40,7 +40,7 @@ from lovely.remotetask.run.stuck import Stuck
 from lovely.remotetask.run.sweep import Sweep
 from lovely.remotetask.run.worker import Worker
 from lovely.remotetask.run.worker_id import is_here
-from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.workers import DIRECT
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from lovely.remotetask.edge.closing import call_on_close
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.finder import ServiceGone
-from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.claims import Token
 
 if TYPE_CHECKING:
     from ZODB import DB

@@ -33,6 +33,8 @@ from lovely.remotetask.log import log
 from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.retry import NO_RETRY
 from lovely.remotetask.retry import RetryPolicy
+from lovely.remotetask.run.checkpoints import Checkpoints
+from lovely.remotetask.run.loading import load_input
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import task_option
@@ -61,10 +63,6 @@ class TaskMissing(WrongWorker):
     """No task has the name that the job asks for."""
 
 
-class ClassMissing(WrongWorker):
-    """A class of the input is not there; another release may have it."""
-
-
 def find_task(service: TaskService, host: IHost, name: str) -> Any:
     """The task utility of a job; raises TaskMissing."""
     task = host.task(service, service.taskInterface, name)
@@ -73,54 +71,33 @@ def find_task(service: TaskService, host: IHost, name: str) -> Any:
     return task
 
 
-def load_input(service: TaskService, host: IHost, job: Job) -> Any:
-    """A job's input, as the task gets it.
-
-    Raises: ClassMissing; TaskError where it cannot be loaded otherwise.
-    """
-    try:
-        value = job.input
-        broken = payload.find_broken(value)
-    except TransientError:
-        raise
-    except Exception as error:
-        # ZODB raises an error that does not name the cause.
-        reason = error.__cause__ or error.__context__ or error
-        text = f'cannot load input: {type(reason).__name__}: {reason}; '
-        if isinstance(reason, ImportError | AttributeError):
-            raise ClassMissing(
-                text + 'install what brings its class') from error
-        raise TaskError(
-            text + 'mend its class, then retry the job') from error
-    if broken is not None:
-        raise ClassMissing(
-            f'cannot load input: there is no class {broken} any more; install '
-            f'what brings it, or give it its old name')
-    return host.unpack(service, value)
-
-
 def call_task(task: Any, service: TaskService, host: IHost, job: Job,
               is_stopping: Callable[[], bool] = lambda: False,
               is_ours: Callable[[], bool] = lambda: True,
-              tell: Callable[[context.Told], None] | None = None
+              tell: Callable[[context.Told], None] | None = None,
+              checkpoints: Checkpoints | None = None
               ) -> tuple[Any, int]:
     """Run the task of a job and check what it returned.
 
     Arguments: ``task`` (ITask): see find_task; ``is_stopping``, ``is_ours``:
-    asked by currentJob().cancelled; ``tell``, called with each progress.
+    asked by currentJob().cancelled; ``tell``, called with each progress;
+    ``checkpoints``, of the run, None: they are stored with the caller's
+    transaction.
     Returns: the output and about how long it is (bytes).
     Raises: what the task raises; TaskError for a result that does not fit
     its schema or cannot be stored.
     """
-    # A command keeps its limit by itself, and takes a moment longer to end its
-    # processes.
-    limit = (None if getattr(task, 'limits_itself', False)
-             else task_option(task, 'timeout'))
+    limit = limit_of(task, job)
+    checkpoints = checkpoints or Checkpoints(service, job)
     current = context.JobContext(
-        service, job, limit, is_stopping, is_ours, tell)
+        service, job, limit, is_stopping, is_ours, tell, checkpoints)
     input = load_input(service, host, job)
     with context.running(current):
-        output = _in_own_context(task, service, job.id, input)
+        try:
+            output = _in_own_context(task, service, job.id, input)
+        finally:
+            checkpoints.close()
+    checkpoints.check()
     if current.timedOut:
         raise current.timeout()
     schema = getattr(task, 'outputSchema', None)
@@ -132,6 +109,20 @@ def call_task(task: Any, service: TaskService, host: IHost, job: Job,
         return output, payload.check(output, caller.jar_of(service))
     except InputRejected as reason:
         raise TaskError(f'the result cannot be stored: {reason}') from reason
+
+
+def limit_of(task: Any, job: Job) -> float | None:
+    """How long a run of a job may take (seconds), where we watch it.
+
+    Its own limit counts before that of its task.
+    """
+    # A command keeps its limit by itself, and takes a moment longer to end its
+    # processes.
+    if getattr(task, 'limits_itself', False):
+        return None
+    limit: float | None = (task_option(task, 'timeout')
+                           if job.timeout is None else job.timeout)
+    return limit
 
 
 def _with_own_decimals(task: Any, *arguments: Any) -> Any:
@@ -184,7 +175,8 @@ def log_failure(error: BaseException) -> None:
 def failed_context(service: TaskService, job: Job) -> context.JobContext:
     """What currentJob() gives once a run has failed."""
     current = context.JobContext(
-        service, job, None, lambda: False, lambda: True)
+        service, job, None, lambda: False, lambda: True,
+        checkpoints=Checkpoints(service, job, over=True))
     _ = current.idempotencyKey          # while the job's connection is open
     return current
 
@@ -226,16 +218,17 @@ class Verdict(NamedTuple):
     until: float | None = None
 
 
-def policy_of(task: Any, error: BaseException, host: IHost) -> Any:
-    """The retry policy (IRetryPolicy) for an error of a task.
+def policy_of(task: Any, job: Job, error: BaseException, host: IHost) -> Any:
+    """The retry policy (IRetryPolicy) for an error of a run.
 
+    That of the job counts before that of its task.
     Raises: UsageError for a number that is none of retries.
     """
-    own = task_option(task, 'retry')
+    own = task_option(task, 'retry') if job.retry is None else job.retry
     if own is None:
         # A task that took too long does so again, and an error of these
-        # classes comes again: only the task's own policy may say that it is to
-        # be tried once more.
+        # classes comes again: only a policy of the job's or the task's own may
+        # say that it is to be tried once more.
         final = isinstance(error, JobTimeout) or host.cannot_heal(error)
         return NO_RETRY if final else DEFAULT_POLICY
     # The class of an application may have a number, as @task takes it.

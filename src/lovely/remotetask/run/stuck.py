@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.log import log
 from lovely.remotetask.run.claim import Claim
+from lovely.remotetask.run.steps import limit_of
 from lovely.remotetask.store.records import look
-from lovely.remotetask.task import task_option
 
 if TYPE_CHECKING:
     from lovely.remotetask.run.worker import Worker
@@ -88,8 +88,7 @@ class Stuck:
             return 'was cancelled and retried' if known else 'was taken over'
         task = self._worker.executor.host.task(
             service, service.taskInterface, claim.task)
-        limit = (None if getattr(task, 'limits_itself', False)
-                 else task_option(task, 'timeout'))
+        limit = limit_of(task, job)
         began = job.startedAt
         if limit is None or began is None:
             return None

@@ -32,7 +32,7 @@ from lovely.remotetask.peers.forks import call_after_fork
 if TYPE_CHECKING:
     from lovely.remotetask.run.claimer import Claimer
     from lovely.remotetask.store.claiming import Able
-    from lovely.remotetask.store.claiming import Token
+    from lovely.remotetask.store.claims import Token
     from lovely.remotetask.store.queue import JobQueue
 
 # For how long (seconds) a busy process lets others take a suspect, and for how

@@ -13,6 +13,7 @@ from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.store import check
+from lovely.remotetask.store import mending
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
@@ -96,7 +97,7 @@ class Sweep:
     def _mend(self, lost: list[check.Finding]) -> list[check.Finding]:
         executor = self._worker.executor
         mended: list[check.Finding] = executor.write(
-            lambda service: check.mend(service.jobqueue, lost,
+            lambda service: mending.mend(service.jobqueue, lost,
                                        service.clock.now()),
             'remotetask check')
         log_put_back(mended)

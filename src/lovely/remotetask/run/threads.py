@@ -133,7 +133,7 @@ def starter(service: TaskService, database: DB, name: str,
     Arguments: as start_thread.
     """
     factory = service.processorFactory
-    arguments = dict(service.processorArguments)
+    arguments: dict[str, Any] = dict(service.processorArguments)
     own = _database_of(service)
 
     def start() -> None:

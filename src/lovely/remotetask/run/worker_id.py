@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.workers import DIRECT
 
 if TYPE_CHECKING:

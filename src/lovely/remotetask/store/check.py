@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 from typing import Any
@@ -20,13 +19,8 @@ from ZODB.utils import u64
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import last_key
-from lovely.remotetask.edge.clock import time_key
-from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.interfaces import CRONJOB
-from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import PROCESSING
-from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.store import states
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
@@ -82,10 +76,11 @@ def step(queue: JobQueue, start: str | None, limit: int, now: float
     Txn: reads; each call may have one of its own.
     """
     part, _, at = (start or f'{LANES[0]}:').partition(':')
+    parts = _parts(queue)
     try:
-        if part not in _PARTS:
+        if part not in parts:
             raise _BadStart
-        found, following = _PARTS[part](queue, part, at, limit, now)
+        found, following = parts[part](queue, part, at, limit, now)
     except POSKeyError as error:
         # What is behind it in this part cannot be reached.
         found, following = [Finding(LOST, u64(error.args[0]), part)], None
@@ -94,7 +89,7 @@ def step(queue: JobQueue, start: str | None, limit: int, now: float
                          f'"next" of the answer before') from None
     if following is not None:
         return found, f'{part}:{following}'
-    names = list(_PARTS)
+    names = list(parts)
     behind = names[names.index(part) + 1:]
     return found, f'{behind[0]}:' if behind else None
 
@@ -147,7 +142,7 @@ def verdict(queue: JobQueue, jobid: int, now: float) -> str | None:
         return None if _is_listed(queue, job) else UNLISTED
     if job.status == PROCESSING:
         return None if _is_claimed(queue, job, now) else UNCLAIMED
-    if not _is_placed(queue, job):
+    if not is_placed(queue, job):
         return ADRIFT
     return LATE if queue.is_late(job, now) else None
 
@@ -185,8 +180,8 @@ def _is_listed(queue: JobQueue, job: Job) -> bool:
     if job.position is None:
         return False
     name, key = job.position
-    if name in LANES:
-        return bool(getattr(queue, name).holds(key, job.id))
+    if name not in LOGS:
+        return _holds(queue, name, key, job.id)
     number, moment = key
     slot = queue.slots.get(number)
     return slot is not None and (
@@ -194,7 +189,7 @@ def _is_listed(queue: JobQueue, job: Job) -> bool:
         or (moment, job.id) in queue.unlogged(number))
 
 
-def _is_placed(queue: JobQueue, job: Job) -> bool:
+def is_placed(queue: JobQueue, job: Job) -> bool:
     if job.status == CRONJOB:
         # None also where its NextRun is lost: it gets another one.
         key = job.next_key()
@@ -202,7 +197,12 @@ def _is_placed(queue: JobQueue, job: Job) -> bool:
     if job.position is None:
         return False
     name, key = job.position
-    return name in LANES and bool(getattr(queue, name).holds(key, job.id))
+    return name not in LOGS and _holds(queue, name, key, job.id)
+
+
+def _holds(queue: JobQueue, place: str, key: int, jobid: int) -> bool:
+    return (place in queue.lane_names()
+            and bool(queue.lanes(place).holds(key, jobid)))
 
 
 def _look_at_jobs(queue: JobQueue, part: str, start: str, limit: int,
@@ -231,7 +231,7 @@ def _look_at_claims(queue: JobQueue, part: str, start: str, limit: int,
 
 def _look_at_lanes(queue: JobQueue, part: str, start: str, limit: int,
                    now: float) -> _Part:
-    lanes, (at, _, end) = getattr(queue, part), start.partition('~')
+    lanes, (at, _, end) = queue.lanes(part), start.partition('~')
     first, last = _number(at), _number(end)
     for length in lanes.lengths:
         length()            # it may be lost, too
@@ -245,7 +245,7 @@ def _look_at_lanes(queue: JobQueue, part: str, start: str, limit: int,
     prefetch(ghosts(queue.jobs, (jobid for _, jobid in entries)))
     found = [Finding(GONE, jobid, (part, key))
              for key, jobid in entries[:limit]
-             if not _is_entry(queue, (part, key), jobid)]
+             if not is_entry(queue, (part, key), jobid)]
     return found, (f'{entries[limit][0]}~{last}' if len(entries) > limit
                    else None)
 
@@ -259,7 +259,7 @@ def _look_at_logs(queue: JobQueue, part: str, start: str, limit: int,
         entries = list(islice(log.down(_number(at)), limit + 1))
         found = [Finding(GONE, jobid, (part, (slot, moment)))
                  for moment, jobid in entries[:limit]
-                 if not _is_entry(queue, (part, (slot, moment)), jobid)]
+                 if not is_entry(queue, (part, (slot, moment)), jobid)]
         if len(entries) > limit:
             return found, f'{slot}.{entries[limit][0]}'
         return found, (None if slot == queue.slots.maxKey()
@@ -267,14 +267,14 @@ def _look_at_logs(queue: JobQueue, part: str, start: str, limit: int,
     return [], None
 
 
-def _is_entry(queue: JobQueue, place: tuple[str, Any], jobid: int) -> bool:
+def is_entry(queue: JobQueue, place: tuple[str, Any], jobid: int) -> bool:
     """Is this an entry of a job that stands here, or was it left here?"""
     job = look(queue.jobs, jobid)
     if isinstance(job, UnreadableJob):
         return True
     name, key = place
-    if name == 'ready':
-        return job is not None or key in queue.ready.all_left()
+    if name.startswith('ready'):
+        return job is not None or key in queue.lanes(name).all_left()
     if job is None:
         return False
     if (name == 'due' and job.next is not None
@@ -289,24 +289,34 @@ def _look_at_keys(queue: JobQueue, part: str, start: str, limit: int,
     entries, following = queue.uniques.some(
         _number(shard, _SLOTS) or 0, key or None, limit)
     found = [Finding(KEYS, jobid, key) for key, jobid in entries
-             if not _has_key(queue, key, jobid)]
+             if not has_key(queue, key, jobid)]
     return found, (None if following is None
                    else f'{following[0]}.{following[1] or ""}')
 
 
-def _has_key(queue: JobQueue, key: str, jobid: int) -> bool:
+def _look_at_gates(queue: JobQueue, part: str, start: str, limit: int,
+                   now: float) -> _Part:
+    queue.gates.load()
+    queue.limits._p_activate()
+    return [], None
+
+
+def has_key(queue: JobQueue, key: str, jobid: int) -> bool:
     job = look(queue.jobs, jobid)
     return job is not None and (
         job.key == key or isinstance(job, UnreadableJob))
 
 
-#: The parts of a look: their names begin a ``start``.  Jobs come behind lanes
-#: and logs: where a lost record of these has been replaced, its jobs stand
-#: nowhere, and that is found then.
-_PARTS: dict[str, Callable[..., _Part]] = {
-    **dict.fromkeys(LANES, _look_at_lanes),
-    **dict.fromkeys(LOGS, _look_at_logs), 'claims': _look_at_claims,
-    'jobs': _look_at_jobs, 'keys': _look_at_keys}
+def _parts(queue: JobQueue) -> dict[str, Callable[..., _Part]]:
+    """The parts of a look: their names begin a ``start``.
+
+    Jobs come behind lanes and logs: where a lost record of these has been
+    replaced, its jobs stand nowhere, and that is found then.
+    """
+    return {**dict.fromkeys(queue.lane_names(), _look_at_lanes),
+            **dict.fromkeys(LOGS, _look_at_logs), 'claims': _look_at_claims,
+            'gates': _look_at_gates, 'jobs': _look_at_jobs,
+            'keys': _look_at_keys}
 
 
 class _BadStart(Exception):
@@ -320,73 +330,3 @@ def _number(text: str, bound: int = 2 ** 63) -> int | None:
             or not -bound <= int(text) < bound:
         raise _BadStart
     return int(text)
-
-
-# --- the repair --------------------------------------------------------------
-
-def mend(queue: JobQueue, findings: list[Finding], now: float
-         ) -> list[Finding]:
-    """Put right what can be, if it still is wrong.
-
-    Jobs go back into a lane, uncharged, or into a log; entries and keys are
-    removed; lanes and logs that have lost a record are emptied, and unique
-    keys noted again.
-    Returns: what was put right.
-    Txn: writes; a job that moves at the same time conflicts.
-    """
-    return list(_mended(queue, findings, now))
-
-
-def _mended(queue: JobQueue, findings: list[Finding], now: float
-            ) -> Iterator[Finding]:
-    for finding in findings:
-        kind, jobid, where = finding
-        if kind in PUT_BACK:
-            if (verdict(queue, jobid, now) != kind
-                    or not _put_back(queue, queue.jobs[jobid], now)):
-                continue
-        elif kind == UNLISTED:
-            if verdict(queue, jobid, now) != kind:
-                continue
-            queue.rehome(queue.jobs[jobid])
-        elif kind == GONE:
-            if _is_entry(queue, where, jobid):
-                continue
-            queue.discard(where, jobid)
-        elif kind == KEYS:
-            if _has_key(queue, where, jobid):
-                continue
-            queue.uniques.drop(where, jobid)
-        elif kind == LOST:
-            try:
-                if not queue.renew(where):
-                    continue
-            except POSKeyError:
-                continue        # more is lost than that
-        else:
-            continue
-        yield finding
-
-
-def _put_back(queue: JobQueue, job: Job, now: float) -> bool:
-    if job.status == PROCESSING:
-        queue.requeue(job)
-        return True
-    if _is_placed(queue, job) or (
-            job.status == CRONJOB and job.of_next('owed', None)):
-        # Times that are owed stay owed.
-        queue.place_anew(job, now)
-        return True
-    if job.status == CRONJOB or (job.status == DELAYED
-                                 and job.position is None):
-        try:
-            queue.schedule(job, now)
-        except (InvalidSchedule, ConfigurationError):
-            return False
-    elif job.status == STARTLATER:
-        queue.put_in(job, 'later', time_key(now))
-    elif job.position is None or job.position[0] not in ('waiting', 'due'):
-        queue.enqueue(job)
-    else:
-        queue.put_in(job, *job.position)
-    return True

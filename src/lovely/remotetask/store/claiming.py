@@ -20,31 +20,27 @@ and each such job, so that a claim at the same moment conflicts with it.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from typing import Protocol
 
 from lovely.remotetask.edge.clock import KEY_RANDOM
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import Job
-from lovely.remotetask.store import records
-from lovely.remotetask.store.claims import Entries
-from lovely.remotetask.store.claims import Slot
+from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.cursor import ReadCursor
-from lovely.remotetask.store.lanes import prefetch
+from lovely.remotetask.store.gates import Gate
+from lovely.remotetask.store.paging import Paging
+from lovely.remotetask.store.places import is_at_front
+from lovely.remotetask.store.ready import Ready
 from lovely.remotetask.store.records import UnreadableJob
-from lovely.remotetask.store.records import ghosts
 from lovely.remotetask.store.records import look
 from lovely.remotetask.store.states import is_final
-from lovely.remotetask.store.timetable import Timetable
-from lovely.remotetask.store.workers import Retired
-
-#: (worker id, slot, number): the worker and slot that run a job, and the
-#: number of the claim.  No two claims share a token.
-Token = tuple[str, int, int]
 
 #: ``lanes()``: the numbers of the lanes to take jobs from; None: all.
 Lanes = Callable[[], Collection[int] | None]
@@ -55,19 +51,31 @@ Fits = Callable[[Job, int], bool]
 #: ``able(key, job)``: can this worker run the job, which waits at this key?
 Able = Callable[[int, Job], bool]
 
-# How many jobs that a worker cannot run a claim passes by.
+# How many jobs that a worker cannot run now a claim passes by, or bars.
 _PASSED_JOBS = 128
 
 
-class Claiming(Timetable):
+class Flow(Protocol):
+    """The gates of the jobs, as the worker that claims knows them: see
+    run.flow.
+    """
+
+    freed: set[str]
+
+    def gates(self, job: Job) -> tuple[Gate, ...]:
+        """The gates that a job has to pass."""
+
+    def stay(self, name: str, opens: float) -> None:
+        """Note that a gate lets none pass until then."""
+
+
+class Claiming(Paging):
     """The part of a queue that gives jobs to threads."""
 
     if TYPE_CHECKING:
         # JobQueue has these: a claim starts jobs, and the end of a worker
         # puts its jobs back.
         def start(self, job: Job, token: Token, now: float) -> None: ...
-
-        paused: bool
 
         def give_back(self, job: Job, now: float) -> None: ...
 
@@ -101,33 +109,40 @@ class Claiming(Timetable):
             if job.status != QUEUED:
                 self.enqueue(job)
             return job
-        ready = (job.status == QUEUED and job.position is not None
-                 and job.position[0] in ('ready', 'suspects'))
-        return job if ready and not self.paused else None
+        ready = job.status == QUEUED and is_at_front(job.position)
+        return job if ready and not self.rests(job.queue, now) else None
 
     def claim_this(self, jobid: int, token: Token, now: float, mine: str,
-                   force: bool = False) -> Job | None:
+                   flow: Flow, force: bool = False) -> Job | None:
         """Claim a job that may be run by its id; see ``runnable``.
 
         A claimed one changes hands: its token says who may finish it.
-        Returns: the job; None if it may not be run.
+        Returns: the job; None if it may not be run, or one of its gates is
+        shut.
         Raises: Retired if the slot is not the worker's (any more).
         """
         slot = self._own(*token[:2])
         job = self.runnable(jobid, now, mine, force)
         if job is None:
             return None
+        gates = flow.gates(job)
+        if self.shut_gate(job, gates, now) is not None:
+            return None
         self._turn(slot, token[1], [(-1, jobid)], ahead=False)
         self.start(job, token, now)
+        self.gates.enter(gates, job.id, token, now)
         return job
 
-    def claim_next(self, tokens: Iterator[Token], now: float,
+    def claim_next(self, tokens: Iterator[Token], now: float, flow: Flow,
+                   ready: Ready | None = None,
                    lanes: Collection[int] | None = None,
                    fits: Fits | None = None,
                    able: Able | None = None) -> list[Job]:
         """Claim the jobs that run next, and take them out of their lanes.
 
-        Arguments: ``tokens``, an endless iterator; ``lanes``, the numbers of
+        Arguments: ``tokens``, an endless iterator; ``flow``, which knows their
+        gates: a job that has one is claimed alone; ``ready``, of the queue to
+        take from, None: of the default one; ``lanes``, the numbers of
         those to take from, None: all; ``fits``: may more than one job be
         claimed?  ``able``: jobs for which it says False are left where they
         stand.
@@ -136,35 +151,82 @@ class Claiming(Timetable):
         Txn: writes lanes that others write, and so needs one of its own.
         """
         token = next(tokens)
-        slot = self._own(*token[:2])
+        slot, ready = self._own(*token[:2]), ready or self.ready
         self._make_due_ready(now)
         chosen: list[tuple[int, Job]] = []
+        gates: tuple[Gate, ...] = ()
         passed = 0
-        for key, job in self._queued(lanes):
+        for key, barred, job in self._next(ready, lanes, flow, now):
+            if passed == _PASSED_JOBS:
+                break
             if able is not None and not able(key, job):
                 passed += 1
-                if passed == _PASSED_JOBS:
-                    break
+                if barred is not None:
+                    self.unbar_job(barred, job)     # for other workers
+                continue
+            found = flow.gates(job)
+            if found and chosen:
+                break
+            if found and barred is None and not self._passes(
+                    key, job, found, flow, now):
+                passed += 1
                 continue
             # Asked of the first job, too: may others join it?
-            more = fits is not None and fits(job, len(chosen))
+            more = not found and fits is not None and fits(job, len(chosen))
             if chosen and not more:
                 break
-            self.ready.take(key)
+            if barred is None:
+                ready.take(key)
+            else:
+                self.barred.pull(barred)
             chosen.append((key, job))
+            gates = found
             if not more:
                 break
         if chosen:
             self._turn(slot, token[1], [(key, job.id) for key, job in chosen],
-                       ahead=False)
+                       ahead=False, ready=ready)
             self._start_all(chosen, token, tokens, now)
+            self.gates.enter(gates, chosen[0][1].id, token, now)
         return [job for _, job in chosen]
 
-    def claim_suspect(self, token: Token, now: float,
+    def _next(self, ready: Ready, lanes: Collection[int] | None, flow: Flow,
+              now: float) -> Iterator[tuple[int, int | None, Job]]:
+        """The jobs to run next: (ready key, key in ``barred`` or None, job).
+        """
+        queued: Iterator[tuple[int, int | None, Job]] = (
+            (key, None, job) for key, job in self._queued(ready, lanes))
+        if not flow.freed:
+            return queued
+        names = list(flow.freed)
+        if len(names) > _PASSED_JOBS:
+            # By chance, or those at the end might never have their turn.
+            names = KEY_RANDOM.sample(names, _PASSED_JOBS)
+        return heapq.merge(queued, sorted(self.unbarred(
+            names, flow.gates, now, flow.stay), key=_first), key=_first)
+
+    def _passes(self, key: int, job: Job, gates: tuple[Gate, ...],
+                flow: Flow, now: float) -> bool:
+        """Do its gates let a ready job pass?  Bars it where one does not."""
+        shut = self.shut_gate(job, gates, now)
+        if shut is not None:
+            gate, opens = shut
+            flow.stay(gate.name, opens)
+        else:
+            earlier = self.gate_of_earlier(job, key, gates)
+            if earlier is None:
+                return True
+            gate = earlier
+            flow.freed.add(gate.name)
+        self.bar(job, gate, key)
+        return False
+
+    def claim_suspect(self, token: Token, now: float, flow: Flow,
                       able: Able | None = None) -> Job | None:
         """Claim the next of the jobs that ran when their worker died.
 
-        Arguments: ``able``: as for ``claim_next``.
+        Arguments: ``flow``, ``able``: as for ``claim_next``; ``able`` has
+        asked for the gates.
         Returns: the job; None: there is none.
         Raises: Retired if the slot is not the worker's (any more).
         """
@@ -173,6 +235,7 @@ class Claiming(Timetable):
         if job is not None:
             self._turn(slot, token[1], [(-1, job.id)], ahead=False)
             self.start(job, token, now)
+            self.gates.enter(flow.gates(job), job.id, token, now)
         return job
 
     def _next_suspect(self, able: Able | None = None) -> Job | None:
@@ -203,11 +266,13 @@ class Claiming(Timetable):
                 return key
         return None
 
-    def claim_ahead(self, tokens: Iterator[Token], now: float,
+    def claim_ahead(self, tokens: Iterator[Token], now: float, flow: Flow,
                     cursor: ReadCursor, lanes: Lanes,
                     fits: Fits | None = None, able: Able | None = None
                     ) -> list[Job]:
         """Claim the next jobs of the page, and leave the lanes as they are.
+
+        None that has a gate: to pass it writes what others write.
 
         Arguments, Returns, Raises: as ``claim_next``; ``cursor``, the
         thread's plan; ``lanes()``, asked when the thread looks at them.
@@ -216,7 +281,8 @@ class Claiming(Timetable):
         """
         token = next(tokens)
         slot = self._own(*token[:2])
-        ready, moment = self.ready, SYSTEM_CLOCK.monotonic()
+        ready = self.ready_of(slot.claims.queue)
+        moment = SYSTEM_CLOCK.monotonic()
         turns = not cursor.is_current(ready, lanes, moment)
         if turns:
             cursor.look(ready, lanes(), moment)
@@ -230,6 +296,8 @@ class Claiming(Timetable):
                 cursor.plan.popleft()
                 cursor.pass_by(key)
                 continue
+            if flow.gates(job):
+                break
             more = fits is not None and fits(job, len(chosen))
             if chosen and not more:
                 break
@@ -247,31 +315,19 @@ class Claiming(Timetable):
             if turns:
                 self._turn(slot, token[1], [
                     *((key, job.id) for key, job in chosen), *cursor.plan],
-                    ahead=True)
+                    ahead=True, ready=ready)
             self._start_all(chosen, token, tokens, now)
         return [job for _, job in chosen]
 
-    def check_slot(self, worker: str, number: int) -> None:
-        """Raise Retired if the slot is not the worker's (any more)."""
-        self._own(worker, number)
-
-    def _own(self, worker: str, number: int) -> Slot:
-        """The slot, if it is this worker's.  Raises: Retired."""
-        slot = self.slots.get(number)
-        if slot is None or slot.owner != worker:
-            raise Retired
-        found: Slot = slot
-        return found
-
-    def _queued(self, lanes: Collection[int] | None = None
+    def _queued(self, ready: Ready, lanes: Collection[int] | None = None
                 ) -> Iterator[tuple[int, Job]]:
         """The jobs to run next, with their keys; the caller may take each.
 
         On its way it removes the entries of jobs that are gone.
         """
         left: set[int] | None = None
-        for key, jobid in self.ready.entries(lanes):
-            stands = self.ready.stands(key, jobid)
+        for key, jobid in ready.entries(lanes):
+            stands = ready.stands(key, jobid)
             if stands is None:
                 continue
             job = self.jobs[jobid] if stands else None
@@ -279,11 +335,11 @@ class Claiming(Timetable):
                 yield key, job
                 continue
             if left is None:
-                left = self.ready.all_left()
+                left = ready.all_left()
             if key not in left:
                 # ``del service.jobs[id]`` leaves the entry behind, and so
                 # does a status that was assigned from outside.
-                self.ready.take(key)
+                ready.take(key)
                 if job is not None:
                     self.rehome(job)
 
@@ -297,65 +353,6 @@ class Claiming(Timetable):
                     attempts=(job.attempts or 0) + 1)
             token = next(tokens)
 
-    def _prefetch(self, cursor: ReadCursor) -> None:
-        """Load the jobs of a plan in one round trip to a server."""
-        if self._p_jar is not None:
-            jobs = ghosts(self.jobs, (jobid for _, jobid in cursor.plan))
-            cold = [job for job in jobs if job._p_changed is None]
-            if len(cold) > 1:
-                prefetch(cold)
-
-    # -- the page -------------------------------------------------------------
-
-    def _turn(self, slot: Slot, number: int, entries: Entries,
-              ahead: bool) -> None:
-        """Give a slot a new page, before the jobs on it are started."""
-        carried = self._carried(number)
-        self._close(slot, number)
-        chosen = {jobid for _, jobid in entries}
-        slot.claims.turn(
-            [*(entry for entry in carried if entry[1] not in chosen),
-             *entries], ahead)
-        ids = slot.claims.ids
-        if ids is None or self.jobs.free(ids) is None:
-            slot.claims.ids = self.jobs.reserve(KEY_RANDOM.randrange)
-
-    def _carried(self, number: int) -> Entries:
-        """What stays claimed when a slot's page ends."""
-        kept = [job.id for job in self.claimed(number)]
-        # claimed() has looked at each job of the page, and would have found
-        # those that cannot be read.
-        if records.found_any:
-            kept += self.held(number)
-        return [(-1, jobid) for jobid in kept]
-
-    def _close(self, slot: Slot, number: int) -> None:
-        self.log_ended(number)
-        slot.claims.leave(self.ready.left_of(slot.claims))
-
-    def log_ended(self, number: int) -> None:
-        """Note in a slot's log the jobs that its page has completed.
-
-        Called in the commit that ends a job and claims none of the page.
-        """
-        self.slots[number].completed.extend(self.unlogged(number))
-
-    def remove_left(self, worker: str, number: int) -> None:
-        """Close a slot's page; remove its entries from the lanes.
-
-        Raises: Retired if the slot is not the worker's (any more).
-        Txn: writes lanes that others write, and so needs one of its own.
-        """
-        slot = self._own(worker, number)
-        carried = self._carried(number)
-        self._end_page(slot, number, carried)
-
-    def _end_page(self, slot: Slot, number: int, carried: Entries) -> None:
-        self._close(slot, number)
-        self.ready.remove_left(slot.claims.left)
-        slot.claims.turn(carried, ahead=False)
-        slot.claims.leave_nothing()
-
     # -- the end of a worker --------------------------------------------------
 
     def retire(self, worker: str, now: float, charged: bool) -> list[int]:
@@ -368,10 +365,12 @@ class Claiming(Timetable):
         time conflicts.
         """
         found: list[Job] = []
+        ran: list[int] = []
         for number in self.slots_of(worker):
             slot = self.slots[number]
             found += self.claimed(number)
             held = self.held(number)
+            ran += [jobid for _, jobid in slot.claims.page()]
             # The next owner of the slot has no entries left in the lanes.
             self._end_page(slot, number, [])
             slot.owner = None
@@ -383,4 +382,9 @@ class Claiming(Timetable):
                 self.interrupt(job, now, 1 / len(found))
             else:
                 self.give_back(job, now)
+        self.unbar_after(ran)
         return [job.id for job in found]
+
+
+def _first(entry: tuple[int, int | None, Job]) -> int:
+    return entry[0]

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
+from typing import NamedTuple
 
 from persistent import Persistent
 from ZODB.POSException import POSKeyError
@@ -27,6 +28,13 @@ from lovely.remotetask.store.history import History
 from lovely.remotetask.store.log import Log
 
 Entries = list[tuple[int, int]]
+
+#: The name of the queue of those jobs that name none.
+DEFAULT_QUEUE = 'default'
+
+#: (worker id, slot, number): the worker and slot that run a job, and the
+#: number of the claim.  No two claims share a token.
+Token = tuple[str, int, int]
 
 
 def pack(entries: Entries) -> bytes:
@@ -65,8 +73,11 @@ class Claims(Persistent):
     removal of their entries; ``left`` (tuple of Left), the entries that
     earlier pages have left in the lanes; ``taken`` (int), how many they are;
     ``ids``, (first, end), the ids for jobs that tasks of the slot add, in a
-    block that is there before the tasks start.
+    block that is there before the tasks start; ``queue``, the name of the
+    queue of which the page is, and all that was left, None: the default one.
     """
+
+    queue = None        # type: str | None
 
     def __init__(self) -> None:
         self._page = b''
@@ -83,9 +94,12 @@ class Claims(Persistent):
         """
         return unpack(self._page)
 
-    def turn(self, entries: Entries, ahead: bool) -> None:
+    def turn(self, entries: Entries, ahead: bool,
+             queue: str | None = None) -> None:
         """Turn to a new page."""
         self._page, self.ahead = pack(entries), ahead
+        if queue != self.queue:
+            self.queue = queue
 
     def leave(self, entries: Entries) -> None:
         """Note the entries that the page leaves in the lanes."""
@@ -111,6 +125,26 @@ class Progress(Persistent):
     told: tuple[float, float | None, str, float] = (0, None, '', 0.0)
 
 
+class Serves(NamedTuple):
+    """The queues whose jobs a thread runs: their names.
+
+    Attributes: ``only``, these and no others; None: all; ``never``, but for
+    these.
+    """
+
+    only: tuple[str, ...] | None = None
+    never: tuple[str, ...] = ()
+
+    def has(self, queue: str | None) -> bool:
+        """Are the jobs of this queue run?  None: of the default one."""
+        name = DEFAULT_QUEUE if queue is None else queue
+        return name not in self.never and (
+            self.only is None or name in self.only)
+
+
+ALL_QUEUES = Serves()
+
+
 class Slot(Persistent):
     """One thread's place in the database: its claims, and logs of its ends.
 
@@ -118,14 +152,16 @@ class Slot(Persistent):
     more logs than there ever were threads at once.
     Attributes: ``owner``, the id of the worker whose thread has the slot,
     None: it is free; ``guest`` (bool): its worker lacks a task, and so the
-    slot owns no lanes; ``claims`` (Claims); ``completed``, ``error`` (Log);
-    ``progress`` (Progress), ``history`` (History), None: an earlier release
-    has made the slot, or it is that of direct processing.
+    slot owns no lanes; ``serves`` (Serves), the queues whose jobs it runs;
+    ``claims`` (Claims); ``completed``, ``error`` (Log); ``progress``
+    (Progress), ``history`` (History), None: an earlier release has made the
+    slot, or it is that of direct processing.
     The owner stands here and not in the claims: each claim of any thread
     looks at the owners of all slots, and must load no claims for that.
     """
 
     guest = False
+    serves = ALL_QUEUES     # type: Serves
     progress: Progress | None = None
     history: History | None = None
 
@@ -137,15 +173,18 @@ class Slot(Persistent):
         if owner is not None:
             self.give_to(owner)
 
-    def give_to(self, owner: str) -> None:
+    def give_to(self, owner: str, serves: Serves = ALL_QUEUES) -> None:
         """Let a worker's thread have this slot, which is free."""
         self.owner, self.guest = owner, False
+        if self.serves != serves:
+            self.serves = serves
         # Here, and not at their first use: the slot is never written in the
         # commit of a run, for that would meet those that take slots.
         if self.progress is None:
             self.progress = Progress()
         if self.history is None:
             self.history = History()
+
     def renew(self, name: str) -> bool:
         """Put an empty log in the place of one that has lost a record.
 

@@ -158,7 +158,8 @@ def _goes_on(queue: JobQueue, number: int, log: Log) -> bool:
     # Between two jobs.  Of a worker that is called job by job, nothing says
     # that it is called again.
     owner = queue.slots[number].owner
-    return owner is not None and owner.startswith(LOOP) and queue.ready.any()
+    return owner is not None and owner.startswith(LOOP) and any(
+        ready.any() for ready in queue.all_ready())
 
 
 def _buckets(log: Log, begin: int, below: int | None) -> Iterator[int]:

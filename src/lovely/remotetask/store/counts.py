@@ -20,9 +20,11 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.order import ready_time
+from lovely.remotetask.store.pauses import Pause
 from lovely.remotetask.store.records import load
 from lovely.remotetask.store.records import look
 
@@ -36,8 +38,9 @@ _RATE_LOOKS = 32
 def counted(queue: JobQueue) -> dict[str, int]:
     """See JobQueue.counts"""
     found = {name: len(getattr(queue, name)) for name in (
-        'suspects', 'waiting', 'missing', 'due', 'later', 'cancelled')}
-    found['ready'] = queue.ready.count()
+        'suspects', 'barred', 'waiting', 'missing', 'due', 'later',
+        'cancelled')}
+    found['ready'] = sum(ready.count() for ready in queue.all_ready())
     for name in LOGS:
         found[name] = queue.count_ended(name)
     return found
@@ -48,17 +51,18 @@ def by_status(queue: JobQueue) -> dict[str, int]:
 
     Cost: O(lanes + slots); in some round trips to a server.
     """
-    lanes = (queue.suspects, queue.waiting, queue.missing, queue.due,
-             queue.later, queue.cancelled)
-    prefetch([*queue.ready.lengths, *(length for one in lanes
-                                      for length in one.lengths)])
+    lanes = (queue.suspects, queue.barred, queue.waiting, queue.missing,
+             queue.due, queue.later, queue.cancelled)
+    prefetch([length for ready in queue.all_ready()
+              for length in ready.lengths])
+    prefetch([length for one in lanes for length in one.lengths])
     queue.load_slots()
     load(queue.jobs, [jobid for slot in queue.slots.values()
                       for _, jobid in slot.claims.page()])
     number = counted(queue)
     return {
-        QUEUED: (number['ready'] + number['suspects'] + number['waiting']
-                 + number['missing']),
+        QUEUED: (number['ready'] + number['suspects'] + number['barred']
+                 + number['waiting'] + number['missing']),
         PROCESSING: sum(1 for _ in queue.running()),
         SCHEDULED: number['due'],
         STARTLATER: number['later'],
@@ -73,7 +77,8 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
     number = by_status(queue)
     prefetch([tree for lanes in (queue.suspects, queue.waiting, queue.missing,
                                  queue.due) for tree in lanes.trees])
-    oldest = queue.ready.oldest()
+    oldest = min((moment for ready in queue.all_ready()
+                  if (moment := ready.oldest()) is not None), default=None)
     suspect = queue.suspects.first()
     if suspect is not None:
         moment = ready_time(suspect[0])
@@ -92,8 +97,7 @@ def stats(queue: JobQueue, now: float) -> dict[str, Any]:
         'errorPerMinute': _rate(queue, 'error', now),
         **totals(queue),
         'workers': len(queue.workers),
-        'paused': queue.paused,
-        **_pausing(queue),
+        **_pausing(queue, now),
         'reruns': queue.reruns(),
     }
 
@@ -112,9 +116,20 @@ def totals(queue: JobQueue) -> dict[str, int]:
                                 for number in queue.slots) for name in LOGS}
 
 
-def _pausing(queue: JobQueue) -> dict[str, str | None]:
-    by, since, why = (queue.paused and queue.pausing) or (None, None, None)
-    return {'pausedBy': by, 'pausedAt': iso(since), 'pauseReason': why}
+def queues(queue: JobQueue, now: float) -> list[dict[str, Any]]:
+    """See ITaskService.listQueues"""
+    return [{'name': ready.queue or DEFAULT_QUEUE, 'ready': ready.count(),
+             **_told(ready.pause(now))} for ready in queue.all_ready()]
+
+
+def _pausing(queue: JobQueue, now: float) -> dict[str, Any]:
+    return _told(queue.pause_now(now))
+
+
+def _told(pause: Pause | None) -> dict[str, Any]:
+    by, since, why, until = pause or Pause()
+    return {'paused': pause is not None, 'pausedBy': by,
+            'pausedAt': iso(since), 'pauseReason': why, 'resumeAt': iso(until)}
 
 
 def _rate(queue: JobQueue, name: str, now: float) -> float:

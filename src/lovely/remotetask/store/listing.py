@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -46,7 +47,7 @@ _LEAST_LOOKS = 100
 #: status -> the lanes in which such jobs stand, in the order of a listing.
 _LANES = {
     PROCESSING: ('running',),
-    QUEUED: ('suspects', 'ready', 'waiting', 'missing'),
+    QUEUED: ('suspects', 'ready', 'barred', 'waiting', 'missing'),
     DELAYED: ('due',),
     CRONJOB: ('due',),
     SCHEDULED: ('due',),
@@ -56,8 +57,8 @@ _LANES = {
     CANCELLED: ('cancelled',),
 }
 # Every lane in the order of a listing: running jobs first, ended ones last.
-_ALL = ('running', 'suspects', 'ready', 'waiting', 'missing', 'due', 'later',
-        'error', 'completed', 'cancelled')
+_ALL = ('running', 'suspects', 'ready', 'barred', 'waiting', 'missing', 'due',
+        'later', 'error', 'completed', 'cancelled')
 
 
 class Page(NamedTuple):
@@ -88,7 +89,10 @@ def page(queue: JobQueue, status: str | None, selection: Selection,
     if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
         raise ValueError(f'limit is {shown(limit)}; give a whole number from '
                          f'1 to {MAX_PAGE}')
-    names = _ALL if status is None else _LANES[status]
+    names = tuple(
+        place for name in (_ALL if status is None else _LANES[status])
+        for place in ([ready.place for ready in queue.all_ready()]
+                      if name == 'ready' else [name]))
     found: list[Job] = []
     looks = 0
     end = None if seconds is None else monotonic() + seconds
@@ -155,7 +159,7 @@ def _entries(queue: JobQueue, names: tuple[str, ...], start: str | None,
         names = names[names.index(name):]
     queue.load_slots()
     prefetch([tree for name in names if name not in ('running', *LOGS)
-              for tree in _lanes(queue, name).trees])
+              for tree in queue.lanes(name).trees])
     for name in names:
         if name == 'running':
             ids = sorted(queue.running(), reverse=True)
@@ -163,14 +167,14 @@ def _entries(queue: JobQueue, names: tuple[str, ...], start: str | None,
                 (i, i) for i in ids if key is None or i <= key)
         elif name in ('due', 'waiting'):
             # Scheduled: the next run first.
-            lanes = getattr(queue, name)
+            lanes = queue.lanes(name)
             entries = load_ahead(
                 queue.jobs, lanes.up() if key is None else lanes.up(key),
                 needed)
         elif name in LOGS:
             entries = load_ahead(queue.jobs, queue.ended(name, key), needed)
-        elif name == 'ready':
-            entries = queue.ready.shown(key, needed)
+        elif name.startswith('ready'):
+            entries = queue.lanes(name).shown(key, needed)
         else:
             entries = load_ahead(queue.jobs, getattr(queue, name).down(key),
                                  needed)
@@ -179,8 +183,8 @@ def _entries(queue: JobQueue, names: tuple[str, ...], start: str | None,
         key = None
 
 
-def _lanes(queue: JobQueue, name: str) -> Any:
-    return queue.ready if name == 'ready' else getattr(queue, name)
+def _first(entry: tuple[int, Job]) -> int:
+    return entry[0]
 
 
 class QueueView:
@@ -196,17 +200,22 @@ class QueueView:
     def __len__(self) -> int:
         counts = self._queue.counts()
         return sum(counts[name] for name in (
-            'waiting', 'missing', 'suspects', 'ready'))
+            'waiting', 'missing', 'barred', 'suspects', 'ready'))
 
     def __bool__(self) -> bool:
-        return (self._queue.ready.any() or bool(self._queue.suspects)
-                or bool(self._queue.waiting) or bool(self._queue.missing))
+        return (any(ready.any() for ready in self._queue.all_ready())
+                or bool(self._queue.suspects)
+                or bool(self._queue.barred) or bool(self._queue.waiting)
+                or bool(self._queue.missing))
 
     def _jobs(self, backwards: bool) -> Iterator[Job]:
         queue = self._queue
-        ready = queue.ready.down() if backwards else queue.ready.up()
+        ready = heapq.merge(*(
+            one.down() if backwards else one.up()
+            for one in queue.all_ready()), key=_first, reverse=backwards)
         others = [lanes.down() if backwards else lanes.up()
-                  for lanes in (queue.waiting, queue.missing, queue.suspects)]
+                  for lanes in (queue.waiting, queue.missing, queue.barred,
+                                queue.suspects)]
         parts = [*((look(queue.jobs, jobid) for _, jobid in entries)
                    for entries in others), (job for _, job in ready)]
         for part in reversed(parts) if backwards else parts:

@@ -37,10 +37,11 @@ _PARTS = {
     'claims': ('the claims', f'{_RESTORE} remotetask show, tasks, pause and '
                              f'resume still answer'),
     'keys': ('the unique keys', _REPAIR),
+    'gates': ('the gates of limits', _REPAIR),
     'logs': ('the logs of jobs that are over', _REPAIR),
     **{name: (f'the lanes of jobs that are {text}', _REPAIR)
        for name, text in zip(LANES, (
-           'ready', 'suspects', 'waiting', 'missing a task', 'due',
+           'ready', 'suspects', 'barred', 'waiting', 'missing a task', 'due',
            'to start later', 'cancelled'), strict=True)},
 }
 _OTHER = ('an object beside the queue',
@@ -72,7 +73,8 @@ def told(service: TaskService, error: BaseException) -> str:
 
 def described(service: TaskService, oid: bytes) -> str:
     """What is lost with this record, and what to do about it."""
-    name, cure = _PARTS.get(part_of(service, oid) or '', _OTHER)
+    name, cure = _PARTS.get(
+        (part_of(service, oid) or '').partition('/')[0], _OTHER)
     return (f'a record of this service is lost: {oid_repr(oid)}, of {name}; '
             f'{cure}')
 
@@ -116,11 +118,13 @@ def _tops(service: TaskService) -> Iterator[tuple[bytes, str]]:
         with suppress(POSKeyError):
             yield service.jobs._tree, 'jobs'
         with suppress(POSKeyError):
-            for name in LANES:
-                yield getattr(queue, name), name
+            for name in queue.lane_names():
+                yield queue.lanes(name), name
             yield queue.uniques, 'keys'
             yield queue.workers, 'workers'
             yield queue.slots, 'slots'
+            yield queue.gates, 'gates'
+            yield queue.limits, 'gates'
         with suppress(POSKeyError):
             for slot in queue.slots.values():
                 with suppress(POSKeyError):

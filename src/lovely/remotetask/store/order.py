@@ -8,6 +8,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from typing import Any
+from zlib import crc32
 
 from persistent import Persistent
 
@@ -21,11 +22,12 @@ _EPOCH_2020 = 1_577_836_800     # 2020-01-01 UTC: its microseconds fit 50 bits
 _READY_TAG = 10
 
 
-def ready_key(priority: int, queue: Persistent) -> int:
+def ready_key(priority: int, queue: Persistent, key: str | None = None
+              ) -> int:
     """The key of a job that becomes ready now: priority, time, random tag.
 
     Arguments: ``priority``, -4 to 3; ``queue``: the earlier keys of its
-    connection are smaller.
+    connection are smaller; ``key``, a concurrencyKey or None.
     Returns: an int of 63 bits.  50 bits of time last until 2055; after that,
     jobs of one priority run in random order, and nothing else breaks.
     """
@@ -33,9 +35,21 @@ def ready_key(priority: int, queue: Persistent) -> int:
     us = int((SYSTEM_CLOCK.now() - _EPOCH_2020) * 1_000_000)
     # Adds of one connection keep their order within one microsecond.
     mine.last_us = us = max(us, mine.last_us + 1)
-    return (((3 - priority) << 60)
-            + (min(max(us, 0), 2**50 - 1) << _READY_TAG)
-            + KEY_RANDOM.getrandbits(_READY_TAG))
+    return tagged(((3 - priority) << 60)
+                  + (min(max(us, 0), 2**50 - 1) << _READY_TAG), key)
+
+
+def tagged(time: int, key: str | None) -> int:
+    """A ready key with a tag, which decides on the lane.
+
+    Arguments: ``time``, the key without one; ``key``, a concurrencyKey, whose
+    jobs share a lane, for only there the next of them is known; or None.
+    """
+    if key is None:
+        return time + KEY_RANDOM.getrandbits(_READY_TAG)
+    # Enough bits for any number of lanes that divides 64.
+    return (time + (KEY_RANDOM.getrandbits(_READY_TAG - 6) << 6)
+            + crc32(key.encode('utf-8', 'surrogatepass')) % 64)
 
 
 # A database, or a log that is in none -> oid -> the latest moment of that log.
@@ -60,7 +74,8 @@ def next_moment(log: Log, now: float) -> int:
     return moment
 
 
-_READY_US = (2**50 - 1) << _READY_TAG
+#: The bits of a ready key that tell the time.
+READY_TIME = (2**50 - 1) << _READY_TAG
 
 
 def waited_ms(keys: Sequence[int | None], starts: Sequence[float | None]
@@ -75,7 +90,7 @@ def waited_ms(keys: Sequence[int | None], starts: Sequence[float | None]
         known = [(key, start) for key, start in zip(keys, starts, strict=True)
                  if key is not None and start is not None]
         keys, starts = zip(*known, strict=True) if known else ((), ())
-    ready: Any = sum(map(_READY_US.__and__, keys)) >> _READY_TAG
+    ready: Any = sum(map(READY_TIME.__and__, keys)) >> _READY_TAG
     began: Any = sum(starts) - len(starts) * _EPOCH_2020
     # The clocks of who adds and who runs may differ.
     return max(0, round(began * 1000 - ready / 1000))

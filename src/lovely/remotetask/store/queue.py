@@ -31,9 +31,15 @@ from lovely.remotetask.store import counts
 from lovely.remotetask.store import listing
 from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
-from lovely.remotetask.store.claiming import Token
+from lovely.remotetask.store.claims import Token
+from lovely.remotetask.store.gates import unbarred_key
+from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.order import ready_key
+from lovely.remotetask.store.places import is_at_front
+from lovely.remotetask.store.places import is_ready
+from lovely.remotetask.store.ready import Ready
 from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import look
 from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
@@ -56,22 +62,11 @@ class JobQueue(Claiming):
     #: The form of all that is stored of a queue: lanes, slots, logs.
     FORM = 1
 
-    paused = False
     # The oid that an import had where it was exported; None: it is no import,
     # or has been resumed.
     origin = None   # type: bytes | None
-    # Who has paused it (a text that the host understands), when (seconds since
-    # 1970) and why.  None: it is not paused, or an earlier release did it.
-    pausing = None  # type: tuple[str | None, float, str | None] | None
     # None: settings.POISON.  No annotation: see job.
     poison = None   # type: int | None
-    # How long jobs that are over are kept: status -> (days, count); None: as
-    # the defaults say.
-    retention = None    # type: dict[str, tuple[float | None, int | None]]|None
-    # What the code of the workers declares: see retention.declared.
-    declared = None     # type: Any
-    # What was removed before a history had it: see uncounted.
-    uncounted = None    # type: Any
 
     def __getstate__(self) -> Any:
         return super().__getstate__() | {
@@ -95,7 +90,8 @@ class JobQueue(Claiming):
 
     def has_waiting(self, now: float) -> bool:
         """Could a job run at ``now``?  Writes nothing."""
-        return (self.ready.any() or self.first_suspect() is not None
+        return (any(ready.any() for ready in self.all_ready())
+                or self.first_suspect() is not None or bool(self.barred)
                 or self.has_due(now))
 
     def pull(self, now: float) -> Job | None:
@@ -107,9 +103,17 @@ class JobQueue(Claiming):
         suspect = self._next_suspect()
         if suspect is not None:
             return suspect
-        for key, job in self._queued():
-            self.ready.take(key)
-            return job
+        for ready in sorted(self.all_ready(), key=_by_first_key):
+            if ready.pause(now) is not None:
+                continue
+            for key, job in self._queued(ready):
+                ready.take(key)
+                return job
+        # A run of its caller passes no gate: it runs one job after another.
+        for _, jobid in list(self.barred.up()):
+            barred = look(self.jobs, jobid)
+            if barred is not None and not isinstance(barred, UnreadableJob):
+                return barred
         return None
 
     # -- running --------------------------------------------------------------
@@ -142,8 +146,9 @@ class JobQueue(Claiming):
         """Mark a job as running under ``token``: see claiming.Token."""
         key = job.ready_key
         if job.position is not None:
-            key = (job.position[1] if job.position[0] in ('ready', 'suspects')
-                   else None)
+            name, at = job.position
+            key = (unbarred_key(at) if name == 'barred'
+                   else at if is_at_front(job.position) else None)
             self.take_out(job)
         job.put(status=self._move(job, PROCESSING), claim=token,
                 position=None, ready_key=key, startedAt=now,
@@ -155,14 +160,15 @@ class JobQueue(Claiming):
         Arguments: ``begun``: False: the claim was no attempt: the task was not
         called, or its run has conflicted.
         """
-        key = (ready_key(job.priority or 0, self) if job.ready_key is None
-               else self.ready.beside(job.ready_key))
+        key = (ready_key(job.priority or 0, self, job.concurrencyKey)
+               if job.ready_key is None
+               else self.ready_of(job.queue).beside(job.ready_key))
         before: dict[str, Any] = _no_longer_missing(job) if begun else {}
         if not begun:
             before['attempts'] = (job.attempts or 1) - 1 or None
             if before['attempts'] is None:
                 before['startedAt'] = None
-        self.put_in(job, self._gate(job), key, claim=None,
+        self.put_in(job, self._front(job), key, claim=None,
                     status=self._move(job, QUEUED), **before)
 
     def give_back(self, job: Job, now: float) -> None:
@@ -209,7 +215,7 @@ class JobQueue(Claiming):
         """
         past = ({'errors': job.past_errors(), 'rests': None}
                 if job.failures or job.rests else {})
-        self._end(job, COMPLETED, now, slot, error=None,
+        self._end(job, COMPLETED, now, slot, error=None, checkpoint=None,
                   output=payload.wrap(output, size), **past)
 
     def fail(self, job: Job, failure: Failure, now: float,
@@ -266,9 +272,8 @@ class JobQueue(Claiming):
         moment, however the clock is set meanwhile; ``reason``, why it waits
         where it has not failed.
         """
-        values: dict[str, Any] = {
+        values: dict[str, Any] = _no_longer_missing(job) | {
             'rests': reason or None, 'anchor': now, 'stops': None}
-        values |= _no_longer_missing(job)
         if failure is not None:
             values |= {'error': tuple(failure),
                        'errors': job.past_errors(failure),
@@ -286,14 +291,12 @@ class JobQueue(Claiming):
         """
         # No later: the clock may have been ahead.
         since = min(job.missing_since or now, now)
-        if job.position is not None and job.position[0] == 'ready':
-            # Near the front, where a plain removal meets each add.
-            self.ready.take(job.position[1])
+        self.take_from_front(job)
         self.put_in(job, 'missing', time_key(since), missing_since=since,
                     claim=None, status=self._move(job, QUEUED),
                     error=tuple(failure), errors=job.past_errors(failure))
 
-    def retry(self, job: Job, now: float) -> None:
+    def retry(self, job: Job, now: float, anew: bool = False) -> None:
         """Queue a failed or cancelled job once more; see retryJob."""
         self.check_owned(job)
         # A schedule whose latest run has failed: that one runs once more.
@@ -305,12 +308,13 @@ class JobQueue(Claiming):
             # Before the first write: a schedule may have no next time.
             check_next(job.id, job.next_run(now))
         job.put(failures=0, interruptions=0, missing_since=None, anchor=None,
-                conflicts=None, stops=None)
+                conflicts=None, stops=None,
+                checkpoint=None if anew else job.checkpoint)
         if failed:
             self._take_edit(job)
         if begins:
             self.schedule(job, now)
-        elif job.position is None or job.position[0] != 'ready':
+        elif not is_ready(job.position):
             self.enqueue(job)
 
     def cancel(self, job: Job) -> bool:
@@ -328,8 +332,11 @@ class JobQueue(Claiming):
         if job.status is None or states.is_final(job.status):
             return False
         self._unnote_next(job)
+        ran = job.status == PROCESSING
         self.put_in(job, 'cancelled', time_key(SYSTEM_CLOCK.now()), claim=None,
                     status=self._move(job, CANCELLED))
+        if ran:
+            self.unbar_after([job.id])
         return True
 
     def forget(self, job: Job) -> None:
@@ -358,13 +365,6 @@ class JobQueue(Claiming):
         return cleaning.some(self, status, start, limit, skip_live,
                              below=below)
 
-    def may_go(self, job: Job) -> bool:
-        """May a job be removed that was kept for long enough?
-
-        False: something else needs it still; an hour later it is asked anew.
-        """
-        return True
-
     # -- looking --------------------------------------------------------------
 
     def counts(self) -> dict[str, int]:
@@ -383,6 +383,10 @@ class JobQueue(Claiming):
              ) -> listing.Page:
         """See listing.page"""
         return listing.page(self, status, selection, start, limit, seconds)
+
+
+def _by_first_key(ready: Ready) -> int:
+    return LAST if ready.first_key is None else ready.first_key
 
 
 def _no_longer_missing(job: Job) -> dict[str, Any]:

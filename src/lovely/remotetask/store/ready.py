@@ -31,26 +31,55 @@ from lovely.remotetask.store.lanes import down
 from lovely.remotetask.store.lanes import first_key
 from lovely.remotetask.store.lanes import prefetch_ends
 from lovely.remotetask.store.order import ready_time
+from lovely.remotetask.store.pauses import Pause
+from lovely.remotetask.store.pauses import pause_of
 
 if TYPE_CHECKING:
     from BTrees.IOBTree import IOBTree
 
 #: How many lanes there are; each thread of a worker has some of its own.  The
-#: number is stored with each service, for ever.
+#: number is stored with each service, for ever.  A queue that has a name has
+#: fewer, which are made at its first job.
 LANES = 64
+_LANES_OF_NAMED = 16
 
 
 class Ready(Persistent):
     """The jobs that wait for a thread: an ordered multiset, key -> job.
 
     Arguments: ``jobs``, the mapping of all jobs; ``slots``, number -> Slot,
-    whose claims tell which entries they have left behind.
+    whose claims tell which entries they have left behind; ``queue``, the name
+    of the queue whose jobs they are, None: the default one.
+    Attributes: ``queue``; ``place``, as the position of a job names it.
     """
 
-    def __init__(self, jobs: Blocks, slots: IOBTree[Slot]) -> None:
+    # The types stand in comments: see job.
+    queue = None        # type: str | None
+    place = 'ready'     # type: str
+    # The Pause of this queue alone, as a plain tuple, or None.
+    pausing = None      # type: tuple[object, ...] | None
+
+    def __init__(self, jobs: Blocks, slots: IOBTree[Slot],
+                 queue: str | None = None) -> None:
         self._jobs = jobs
         self._slots = slots
-        self._lanes = Lanes(LANES)
+        self._lanes = Lanes(LANES if queue is None else _LANES_OF_NAMED)
+        if queue is not None:
+            self.queue, self.place = queue, f'ready/{queue}'
+
+    def _claims(self) -> Iterator[Claims]:
+        """The claims of the slots that work on this queue now."""
+        for slot in self._slots.values():
+            if slot.claims.queue == self.queue:
+                yield slot.claims
+
+    def pause(self, now: float) -> Pause | None:
+        """By which this queue rests now; None: its jobs are run.
+
+        Beside a pause of the whole service: see JobQueue.pause_now.
+        """
+        found = pause_of(self.pausing)
+        return found if found is not None and found.holds(now) else None
 
     def insert(self, key: int, jobid: int) -> int:
         """Add an entry; returns the key it got: see Lanes.insert."""
@@ -92,12 +121,12 @@ class Ready(Persistent):
         see records.
         """
         if records.found_any and records.noted(self._jobs, jobid) is not None:
-            return records.may_stand(self._jobs, jobid, ('ready', key))
+            return records.may_stand(self._jobs, jobid, (self.place, key))
         try:
             job = self._jobs.get(jobid)
-            return job is not None and job.position == ('ready', key)
+            return job is not None and job.position == (self.place, key)
         except records.UNREADABLE:
-            return records.may_stand(self._jobs, jobid, ('ready', key))
+            return records.may_stand(self._jobs, jobid, (self.place, key))
 
     def live(self, key: int, jobid: int) -> Job | None:
         """The job, if it waits here and can be read."""
@@ -171,8 +200,8 @@ class Ready(Persistent):
         that threads work on.
         """
         total = len(self._lanes)
-        for slot in self._slots.values():
-            total -= slot.claims.taken + len(self.left_of(slot.claims))
+        for claims in self._claims():
+            total -= claims.taken + len(self.left_of(claims))
         return max(0, total)
 
     def oldest(self) -> float | None:
@@ -209,6 +238,11 @@ class Ready(Persistent):
     def lengths(self) -> tuple[Length, ...]:
         """The counters of the lanes: each add writes one of them."""
         return self._lanes.lengths
+
+    @property
+    def first_key(self) -> int | None:
+        """The smallest key of all entries, None: there is none."""
+        return min((key for _, key in self._lanes.heads()), default=None)
 
     @property
     def trees(self) -> tuple[LLBTree, ...]:
@@ -265,12 +299,12 @@ class Ready(Persistent):
 
     def left(self) -> set[int]:
         """The keys of all entries that earlier pages of slots have left."""
-        return {key for slot in self._slots.values()
-                for part in slot.claims.left for key, _ in part.entries()}
+        return {key for claims in self._claims()
+                for part in claims.left for key, _ in part.entries()}
 
     def all_left(self) -> set[int]:
         """The keys of all entries that slots have left, up to now."""
         found = self.left()
-        for slot in self._slots.values():
-            found.update(key for key, _ in self.left_of(slot.claims))
+        for claims in self._claims():
+            found.update(key for key, _ in self.left_of(claims))
         return found

@@ -45,8 +45,9 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.log import log
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.store.local import local
-from lovely.remotetask.store.places import Places
+from lovely.remotetask.store.places import is_at_front
 from lovely.remotetask.store.records import UNREADABLE
+from lovely.remotetask.store.resting import Resting
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
 # By how much (seconds) the clocks of two machines may differ.
@@ -66,7 +67,7 @@ _told: set[tuple[int, str]] = set()
 _MOST_TOLD = 1000
 
 
-class Recurring(Places):
+class Recurring(Resting):
     """Knows the times of jobs that run again, and lets them come."""
 
     # -- the next time --------------------------------------------------------
@@ -268,21 +269,21 @@ class Recurring(Places):
     def _add_run(self, job: CronJob, key: int, now: float) -> None:
         """Add a job that does what the schedule does, beside its run."""
         run = Job.__new__(Job)
-        stored = job.of_next('edit', {}).get(
-            'input', job.__dict__.get('input'))
         run.put(id=self.jobs.draw_id(local(self.jobs), self.jobs.end - 1),
-                task=job.coming('task'), input=stored, createdAt=now,
+                task=job.coming('task'), createdAt=now,
                 priority=job.coming('priority') or None,
                 submitter=job.coming('submitter'), shows=job.coming('shows'),
-                schedule=job.id, tick=key)
+                concurrencyKey=job.concurrencyKey, queue=job.queue,
+                schedule=job.id, tick=key, **{
+                    name: job.kept(name)
+                    for name in ('input', 'retry', 'ownPolicy', 'timeout')})
         self.jobs[run.id] = run
         self.enqueue(run)
 
     def _begin_anew(self, job: CronJob, key: int, now: float) -> None:
         """Cancel the run of a schedule, and begin the next one."""
         self._begin_tick(job, key)
-        if job.position is not None and job.position[0] in (
-                'ready', 'suspects'):
+        if is_at_front(job.position):
             # It keeps its place: behind all others it might never run.
             return
         if job.status == PROCESSING:
@@ -293,7 +294,7 @@ class Recurring(Places):
 
     def _begin_tick(self, job: Job, key: int | None) -> None:
         """Let a scheduled run begin: what was counted is of another one."""
-        job.put(tick=key, attempts=None, failures=None)
+        job.put(tick=key, attempts=None, failures=None, checkpoint=None)
         self._take_edit(job)
 
     def _take_edit(self, job: Job) -> None:

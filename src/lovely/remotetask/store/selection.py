@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lovely.remotetask.edge.clock import key_time
+from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.log import LOGS
 
 if TYPE_CHECKING:
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
 class Selection:
     """What all selected jobs have in common; None: anything.
 
-    Attributes: ``task``, ``key``, ``submitter`` (str); ``error``, a part of
-    its error's class and message, in any case; ``since``, ``before`` (seconds
-    since 1970), from when and until when it was added, or has ended if it is
-    over.
+    Attributes: ``task``, ``key``, ``submitter``, ``queue`` (str); ``error``, a
+    part of its error's class and message, in any case; ``since``, ``before``
+    (seconds since 1970), from when and until when it was added, or has ended
+    if it is over.
     """
 
     task: str | None = None
     key: str | None = None
     submitter: str | None = None
+    queue: str | None = None
     error: str | None = None
     since: float | None = None
     before: float | None = None
@@ -38,7 +40,8 @@ class Selection:
     def _has_names(self, job: Job) -> bool:
         return (self.task in (None, job.task)
                 and self.key in (None, job.key)
-                and self.submitter in (None, job.submitter))
+                and self.submitter in (None, job.submitter)
+                and self.queue in (None, job.queue or DEFAULT_QUEUE))
 
     def _has_error(self, job: Job) -> bool:
         if self.error is None:

@@ -21,6 +21,7 @@ from lovely.remotetask.schedule.plan import TIMES
 from lovely.remotetask.schedule.rule import check_next
 from lovely.remotetask.store import states
 from lovely.remotetask.store.lanes import Lanes
+from lovely.remotetask.store.places import is_at_front
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
 from lovely.remotetask.store.recurring import LONGEST_LOOK
@@ -212,9 +213,7 @@ class Timetable(Recurring):
         self.check_owned(job)
         if states.is_final(job.status):
             raise InvalidTransition(job.id, str(job.status), QUEUED)
-        if job.status == PROCESSING or (
-                job.position is not None
-                and job.position[0] in ('ready', 'suspects')):
+        if job.status == PROCESSING or is_at_front(job.position):
             return False
         job.put(anchor=None)
         self.enqueue(job)

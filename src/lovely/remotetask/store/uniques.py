@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.store.blocks import Blocks
 
-# The longest unique key (characters): each add with a key writes a bucket
-# of dozens of them.
-_KEY_CHARS = 200
+#: The longest unique key, or concurrencyKey (characters): each add with a
+#: unique key writes a bucket of dozens of them.
+KEY_CHARS = 200
 
 _SHARDS = 64
 
@@ -34,9 +34,9 @@ _READ_BATCH = 500
 
 def check_key(key: Any) -> None:
     """Raise UsageError unless this can be a unique key."""
-    if not isinstance(key, str) or not 1 <= len(key) <= _KEY_CHARS:
+    if not isinstance(key, str) or not 1 <= len(key) <= KEY_CHARS:
         raise UsageError(f'key is {shown(key)}; give a text of 1 to '
-                         f'{_KEY_CHARS} characters')
+                         f'{KEY_CHARS} characters')
 
 
 def _is_whole(tree: OLBTree[str]) -> bool:

@@ -22,7 +22,9 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import Job
 from lovely.remotetask.store.blocks import Blocks
+from lovely.remotetask.store.claims import ALL_QUEUES
 from lovely.remotetask.store.claims import Progress
+from lovely.remotetask.store.claims import Serves
 from lovely.remotetask.store.claims import Slot
 from lovely.remotetask.store.history import History
 from lovely.remotetask.store.lanes import prefetch
@@ -101,7 +103,8 @@ class Workers(Persistent):
 
     if TYPE_CHECKING:
         # Places has it: is there an entry of this job among the ready ones?
-        def waits_at(self, key: int, jobid: int) -> bool: ...
+        def waits_at(self, queue: str | None, key: int, jobid: int
+                     ) -> bool: ...
 
     def __init__(self, jobs: Blocks) -> None:
         self.jobs = jobs
@@ -119,9 +122,10 @@ class Workers(Persistent):
             self.workers[worker] = WorkerRecord(
                 evidence, Beat() if beats else None)
 
-    def take_slot(self, worker: str) -> int:
+    def take_slot(self, worker: str, serves: Serves = ALL_QUEUES) -> int:
         """Give a worker's thread a slot of its own.
 
+        Arguments: ``serves``, the queues whose jobs it runs.
         Returns: its number, of a free one or a new one.
         Raises: Retired if the worker is not known (any more).
         """
@@ -129,10 +133,11 @@ class Workers(Persistent):
             raise Retired
         for number, slot in self.slots.items():
             if number != DIRECT_SLOT and slot.owner is None:
-                slot.give_to(worker)
+                slot.give_to(worker, serves)
                 return int(number)
         number = self.slots.maxKey() + 1
         self.slots[number] = Slot(worker)
+        self.slots[number].give_to(worker, serves)
         return int(number)
 
     def load_slots(self) -> None:
@@ -223,7 +228,8 @@ class Workers(Persistent):
             if isinstance(job := look(self.jobs, jobid), UnreadableJob)
             and (job.known.get('status') == PROCESSING
                  and job.known.get('claim', ())[:2] == (slot.owner, number)
-                 if job.known else not self.waits_at(key, jobid))]
+                 if job.known else not self.waits_at(
+                     slot.claims.queue, key, jobid))]
 
     def claims_of(self, worker: str) -> list[int]:
         """The ids of the jobs that run under claims of a worker."""

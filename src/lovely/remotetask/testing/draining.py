@@ -196,7 +196,7 @@ class _Worker(Worker):
     def claim_some(self) -> list[Claim]:
         """See Claimer"""
         # A claim that finds no job at all asks for no lanes.
-        self._lanes.waits_for = None
+        self.served.look_anew()
         return super().claim_some()
 
     def _note(self, claims: list[Claim]) -> None:
@@ -206,7 +206,7 @@ class _Worker(Worker):
     @property
     def grace(self) -> float | None:
         """Seconds until it may help other workers, which are late; or None."""
-        return self._lanes.waits_for
+        return self.served.waits_for
 
     @property
     def pause(self) -> float | None:
@@ -218,12 +218,16 @@ class _Worker(Worker):
         """When a next job may be claimed (seconds since 1970), or None."""
         def find(connection: Connection) -> float | None:
             service = self.executor.service(connection)
-            if service.jobqueue.paused:
-                return None
-            now = service.clock.now()
-            comes = service.jobqueue.comes(now)
+            queue, now = service.jobqueue, service.clock.now()
+            comes = [pause.until for pause in queue.pauses(now)
+                     if pause.until is not None]
+            if queue.pause_now(now) is not None:
+                return min(comes, default=None)
+            comes += queue.comes(now)
             if self.pause is not None:
                 comes.append(now + self.pause)
+            if self.flow.opens is not None:
+                comes.append(self.flow.opens)
             return min((one for one in comes if one > now), default=None)
 
         return db.read(self.database, find)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import contextmanager
 from contextlib import nullcontext
 from contextlib import suppress
@@ -20,6 +21,7 @@ from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.job import Job
+from lovely.remotetask.run.checkpoints import Checkpoints
 from lovely.remotetask.service import TaskService
 from lovely.remotetask.service import make_service
 
@@ -79,26 +81,87 @@ def new_job(task: str = 'task', input: Any = None, **values: Any) -> Job:
     return job
 
 
+class TestedContext(context.JobContext):
+    """What ``currentJob()`` gives within ``running``.
+
+    Attributes: ``checkpoints``, the cursors that were given to its
+    ``checkpoint()`` (list), in their order; ``steps``, the results of those
+    steps that were called (dict), by their names.
+    """
+
+    # pytest would take it for a class of tests.
+    __test__ = False
+    checkpoints: list[Any]
+    steps: dict[str, Any]
+
+
+class _Recorded(Checkpoints):
+    """The checkpoints of a run in a test; they are stored with the job.
+
+    Attributes: as TestedContext's.
+    """
+
+    def __init__(self, service: TaskService, job: Job) -> None:
+        super().__init__(service, job)
+        self.checkpoints: list[Any] = []
+        self.steps: dict[str, Any] = {}
+
+    def give(self, cursor: Any, steps: Mapping[str, Any]) -> None:
+        """Begin with what an earlier attempt has reached."""
+        if cursor is not None:
+            size = self._size('cursor', cursor)
+            self._save(lambda record: record.put_cursor(cursor, size))
+        for name, value in steps.items():
+            self._give_result(name, value)
+
+    def _give_result(self, name: str, value: Any) -> None:
+        size = self._size(f'the result of step {name!r}', value)
+        self._save(lambda record: record.put_result(name, value, size))
+
+    def checkpoint(self, cursor: Any) -> None:
+        """See Checkpoints"""
+        super().checkpoint(cursor)
+        # As it was stored: the task may change it.
+        self.checkpoints.append(self.cursor())
+
+    def step(self, name: str, *given: Any) -> tuple[Any, bool]:
+        """See Checkpoints"""
+        value, new = super().step(name, *given)
+        if new:
+            self.steps[name] = value
+        return value, new
+
+
 @contextmanager
 def running(job: Job | None = None, service: TaskService | None = None, *,
             timeout: float | None = None,
-            cancelled: bool | Callable[[], bool] = False
-            ) -> Iterator[context.JobContext]:
+            cancelled: bool | Callable[[], bool] = False,
+            cursor: Any = None, steps: Mapping[str, Any] | None = None
+            ) -> Iterator[TestedContext]:
     """Within the block, this is the job of which ``currentJob()`` tells.
 
     For tests that call a task, or what it calls, by themselves.
     Arguments: ``job``, None: a new one; ``service``, of the job; None: one
     that is in no database; ``timeout``, for how long the run may last
     (seconds); ``cancelled``: should the task stop?  A callable is asked each
-    time that the task asks.
-    Gives: what ``currentJob()`` gives.
+    time that the task asks, and after each checkpoint; ``cursor``, ``steps``
+    (name -> result), what an earlier attempt has reached.
+    Gives: what ``currentJob()`` gives, and records its checkpoints: see
+    TestedContext.  A checkpoint commits nothing.
     """
     job = new_job() if job is None else job
+    service = service or TaskService()
     stops = cancelled if callable(cancelled) else lambda: cancelled
-    current = context.JobContext(
-        service or TaskService(), job, timeout, stops, lambda: True)
+    recorded = _Recorded(service, job)
+    recorded.give(cursor, steps or {})
+    current = TestedContext(service, job, timeout, stops, lambda: True,
+                            checkpoints=recorded)
+    current.checkpoints, current.steps = recorded.checkpoints, recorded.steps
     with context.running(current):
-        yield current
+        try:
+            yield current
+        finally:
+            recorded.close()
 
 
 def run_job(service: TaskService, jobid: int) -> Job:

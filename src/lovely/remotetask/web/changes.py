@@ -12,6 +12,7 @@ from typing import Any
 
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.bulk import RETRIED
+from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import ERROR
@@ -22,6 +23,7 @@ from lovely.remotetask.store.records import look
 from lovely.remotetask.web import hiding
 from lovely.remotetask.web import plain
 from lovely.remotetask.web import presenter
+from lovely.remotetask.web import selecting
 from lovely.remotetask.web.presenter import is_remote
 from lovely.remotetask.web.presenter import job_id
 
@@ -29,10 +31,19 @@ if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
 
 
+#: What a caller outside may say of a job beside its time and its key.
+MORE = ('queue', 'concurrencyKey')
+
+#: Those that take the permission to manage.
+OWN = ('retry', 'timeout')
+
+
 def add_schedule(service: TaskService, task: object, input: object = None,
                  key: object = None, onDuplicate: object = 'keep',
                  enabled: object = True, priority: object = 0,
                  delay: object = None, made: bool = False,
+                 queue: object = None, concurrencyKey: object = None,
+                 retry: object = None, timeout: object = None,
                  **fields: object) -> int:
     """Add a schedule for a caller outside of the application.
 
@@ -45,7 +56,9 @@ def add_schedule(service: TaskService, task: object, input: object = None,
     Txn: the caller commits.
     """
     given: dict[str, Any] = {'key': key, 'onDuplicate': onDuplicate,
-                             'enabled': enabled, 'priority': priority}
+                             'enabled': enabled, 'priority': priority,
+                             'queue': queue, 'concurrencyKey': concurrencyKey,
+                             **_own(retry, timeout)}
     if delay is not None:
         given['delay'] = _delay(delay)
     name, input = _check_added(service, task, input, priority, made)
@@ -71,6 +84,7 @@ def edit_schedule(service: TaskService, jobid: object, version: object = None,
         del given['task']
     fields = {name: given.pop(name) for name in (*FIELDS, *PLANNED)
               if name in given}
+    _own(given.get('retry'), None)
     changes: dict[str, Any] = {**given, **_times(fields)}
     if given.get('delay') is not None:
         changes['delay'] = _delay(given['delay'])
@@ -136,14 +150,26 @@ def _delay(value: object) -> Any:
     return value
 
 
+def _own(retry: object, timeout: object) -> dict[str, Any]:
+    """The options of a job's own that are given."""
+    if retry is not None and type(retry) is not int:
+        raise UsageError(f'retry has to be a number of retries, '
+                         f'not {retry!r:.80}')
+    return {name: value for name, value in (
+        ('retry', retry), ('timeout', timeout)) if value is not None}
+
+
 def add(service: TaskService, task: object, input: object = None,
         priority: object = 0, delay: object = None, key: object = None,
-        onDuplicate: object = 'keep', made: bool = False) -> int:
+        onDuplicate: object = 'keep', made: bool = False,
+        retry: object = None, timeout: object = None, **more: Any) -> int:
     """Add a job for a caller outside of the application.
 
     Arguments: ``task`` (str); ``input``, plain data; ``priority`` (int,
-    -4..3); ``delay``, seconds or None; ``key``, ``onDuplicate``: see
-    ITaskService.add; ``made``: see add_schedule.
+    -4..3); ``delay``, seconds or None; ``key``, ``onDuplicate`` and those of
+    ``more``, of MORE: see ITaskService.add; ``made``: see add_schedule;
+    ``retry`` (int), ``timeout`` (seconds), or None: for callers with the
+    permission to manage alone.
     Returns: the job's id.
     Raises: ValueError('Task does not exist'), also for a task that is not
     remote: a caller outside must not learn that there is one; InputRejected;
@@ -155,7 +181,8 @@ def add(service: TaskService, task: object, input: object = None,
     name, input = _check_added(service, task, input, priority, made)
     # Options that were not given are not passed: a subclass written for 0.5.2
     # that overrides add() knows none of them.
-    options: dict[str, Any] = {}
+    options = {name: value for name, value in more.items()
+               if value is not None}
     if priority != 0:
         options['priority'] = priority
     if delay is not None:
@@ -164,6 +191,7 @@ def add(service: TaskService, task: object, input: object = None,
         options['key'] = key
     if onDuplicate != 'keep':
         options['onDuplicate'] = onDuplicate
+    options |= _own(retry, timeout)
     return int(service.add(name, input, **options))
 
 
@@ -209,13 +237,16 @@ def can_retry(service: TaskService, jobid: int) -> bool:
     return found.status in RETRIED or place in ('waiting', ERROR)
 
 
-def retry(service: TaskService, jobid: object) -> None:
+def retry(service: TaskService, jobid: object, anew: Any = False) -> None:
     """Queue a job once more that failed or was cancelled.
 
-    Raises: JobNotFound; InvalidTransition.
+    Arguments: ``anew``, as ITaskService.retryJob has it.
+    Raises: JobNotFound; InvalidTransition; UsageError.
     Txn: the caller commits.
     """
-    service.retryJob(job_id(jobid))
+    # A subclass that was written before may not know the option.
+    options = {} if anew is False else {'anew': anew}
+    service.retryJob(job_id(jobid), **options)
 
 
 def start_now(service: TaskService, jobid: object) -> None:
@@ -257,18 +288,24 @@ def remove(service: TaskService, jobid: object) -> bool:
     return True
 
 
-def pause(service: TaskService, reason: Any = None) -> dict[str, bool]:
+def pause(service: TaskService, reason: Any = None, queue: Any = None,
+          resumeAt: object = None) -> dict[str, bool]:
     """Let the workers start no further job; see ITaskService.pause.
 
+    Arguments: ``resumeAt``, a text of ISO 8601, or None.
     Txn: the caller commits.
     """
-    service.pause(reason)
+    options: dict[str, Any] = {} if queue is None else {'queue': queue}
+    when = selecting.moment('resumeAt', resumeAt)
+    if when is not None:
+        options['resumeAt'] = as_utc(when)
+    service.pause(reason, **options)
     return {'paused': True}
 
 
-def resume(service: TaskService) -> dict[str, bool]:
+def resume(service: TaskService, queue: Any = None) -> dict[str, bool]:
     """Undo ``pause``.  Txn: the caller commits."""
-    service.resume()
+    service.resume(**({} if queue is None else {'queue': queue}))
     return {'paused': False}
 
 
@@ -288,6 +325,19 @@ def retention(service: TaskService, wanted: Any) -> dict[str, Any]:
     for status, bounds in wanted.items():
         service.setRetention(status, **bounds)
     return service.getRetention()
+def set_limit(service: TaskService, task: Any = None, key: Any = None,
+              limit: Any = None, rate: Any = None) -> dict[str, Any]:
+    """See ITaskService.setLimit.  Txn: the caller commits."""
+    service.setLimit(task, key=key, limit=limit,
+                     rate=tuple(rate) if isinstance(rate, list) else rate)
+    return {'limits': service.listLimits()}
+
+
+def unset_limit(service: TaskService, task: Any = None, key: Any = None
+                ) -> dict[str, Any]:
+    """See ITaskService.unsetLimit.  Txn: the caller commits."""
+    service.unsetLimit(task, key=key)
+    return {'limits': service.listLimits()}
 
 
 def _loose_id(value: object) -> object:

@@ -66,6 +66,10 @@ def serve(request: Request, part: str) -> Response:
                      'X-Content-Type-Options': 'nosniff'})
 
 
+# Of how many queues figures are told: each is a series of its own.
+_MOST_QUEUES = 100
+
+
 def _look(service: TaskService) -> dict[str, Any]:
     stats, told = presenter.stats(service), kept.of(service)
     for outcome in OUTCOMES:
@@ -75,6 +79,8 @@ def _look(service: TaskService) -> dict[str, Any]:
     queue = service.jobqueue
     return {'stats': stats,
             'lag': schedule_lag(queue, service.clock.now()),
+            'queues': service.listQueues()[:_MOST_QUEUES],
+            'barred': len(queue.barred),
             'ever': _never_less(told.setdefault('ever', {}),
                                 figures.ever(queue)),
             'workers': roster.workers(service)['workers'],
@@ -139,6 +145,16 @@ class _Figures:
             'remotetask_schedule_lag_seconds', 'For how long a run is due '
             'that no worker has made ready.', value=self._found['lag'])
         yield from self._workers()
+        yield self._gauge(
+            'remotetask_queue_ready', 'Jobs that wait for a thread.', 'queue',
+            {one['name']: one['ready'] for one in self._found['queues']})
+        yield self._gauge(
+            'remotetask_queue_paused', '1 while workers start no job of this '
+            'queue.', 'queue', {one['name']: int(one['paused'])
+                                for one in self._found['queues']})
+        yield self._gauge(
+            'remotetask_jobs_barred', 'Jobs that a limit or a rate keeps '
+            'back.', value=self._found['barred'])
         yield self._gauge('remotetask_paused', '1 while workers start no '
                           'job.', value=int(stats['paused']))
         info = core.GaugeMetricFamily(

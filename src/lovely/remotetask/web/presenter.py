@@ -23,19 +23,22 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.job import CronJob
+from lovely.remotetask.retry import of_stored
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.store import declared
 from lovely.remotetask.store import listing
+from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.counts import by_status
 from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import parameters
 from lovely.remotetask.task import shown_keys
 from lovely.remotetask.task import task_option
-from lovely.remotetask.texts import describe
 from lovely.remotetask.web import hiding
+from lovely.remotetask.web import payloads
 from lovely.remotetask.web import plain
+from lovely.remotetask.web import reached
 from lovely.remotetask.web import selecting
 from lovely.remotetask.web.xmlrpc_faults import ILLEGAL
 
@@ -82,7 +85,7 @@ def _takes(task: object) -> dict[str, Any]:
         if name not in signature.defaults:
             continue
         if keys is None or name in keys:
-            _put(found[-1], 'default', signature.defaults[name])
+            payloads.put(found[-1], 'default', signature.defaults[name])
         else:
             found[-1] |= {'default': None, 'defaultNote': 'is hidden'}
     return {'whole': signature.single, 'others': bool(signature.others),
@@ -116,13 +119,16 @@ def schedule_of(service: TaskService, jobid: object,
     found = steering.schedule_of(service, job_id(jobid), or_delay=True)
     answer = _schedule(service, found)
     answer |= {'task': found.coming('task'),
-               'priority': found.coming('priority')}
+               'priority': found.coming('priority'),
+               **reached.own(of_stored(
+                   found.kept('retry'), found.kept('ownPolicy')),
+                   found.kept('timeout'))}
     keys = hiding.keys_of(service, answer['task'], found.coming('shows'))
-    _put_payload(answer, 'input', lambda: _put_input(
+    payloads.put_payload(answer, 'input', lambda: payloads.put_input(
         answer, found.coming('input'), keys))
     parts = [answer.get(name) for name in (
         'task', 'input', 'inputNote', 'schedule', 'plan', 'delay',
-        'priority')]
+        'priority', 'retry', 'timeout')]
     answer['nextRuns'] = []
     # This process may lack its time zone, or the extra [cron].
     with suppress(InvalidSchedule, ConfigurationError):
@@ -208,54 +214,25 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     service.getStatus(jobid)    # raises JobNotFound
     found: Any = look(service.jobs, jobid)
     answer = _row(service, found)
+    answer |= reached.own(getattr(found, 'retry', None),
+                          getattr(found, 'timeout', None))
     answer['errors'] = [_failure(one) for one in found.errors]
     if getattr(found, 'ends', None) is not None:
         with suppress(*UNREADABLE):
             answer['runs'] = [_run(run) for run in found.runs]
     keys = hiding.keys_of(service, found.task, getattr(found, 'shows', None))
-    _put_payload(answer, 'input', lambda: _put_input(
+    payloads.put_payload(answer, 'input', lambda: payloads.put_input(
         answer, found.input, keys))
-    _put_payload(answer, 'output', lambda: _put(
+    payloads.put_payload(answer, 'output', lambda: payloads.put(
         answer, 'output', found.output))
+    record = getattr(found, 'checkpoint', None)
+    if record is not None:
+        told = answer['checkpoint'] = reached.facts(record)
+        payloads.put_payload(told, 'cursor', lambda: payloads.put(
+            told, 'cursor', record.cursor()))
+        for place in told.pop('bytes', ()):
+            answer.setdefault('bytes', []).append(f'/checkpoint{place}')
     return answer
-
-
-def _put_payload(answer: dict[str, Any], name: str,
-                 put: Callable[[], list[str]]) -> None:
-    try:
-        places = put()
-        if places:
-            answer.setdefault('bytes', []).extend(places)
-    except UNREADABLE as lost:
-        # A large one has a record of its own.
-        answer[name] = None
-        answer[name + 'Note'] = (
-            f'cannot be read: {describe(lost.__cause__ or lost)}')
-
-
-def _put_input(answer: dict[str, Any], value: object,
-               keys: tuple[str, ...] | None) -> list[str]:
-    """Put what may be shown of an input into an answer; see _put."""
-    places = _put(answer, 'input', hiding.shown(value, keys))
-    hidden = hiding.note(value, keys)
-    if hidden is not None:
-        answer.setdefault('inputNote', hidden)
-    return places
-
-
-def _put(answer: dict[str, Any], name: str, value: object) -> list[str]:
-    """Put a value into an answer, or None and a note why it is not there.
-
-    Returns: the JSON pointers of its bytes.
-    """
-    try:
-        value = plain.plain(value)
-    except InputRejected as refused:
-        answer[name] = None
-        answer[name + 'Note'] = f'cannot be sent as JSON: {refused}'
-        return []
-    answer[name] = plain.jsonable(value)
-    return list(plain.bytes_in(value, f'/{name}'))
 
 
 def jobs(service: TaskService, status: str | None = None,
@@ -283,7 +260,8 @@ def jobs(service: TaskService, status: str | None = None,
 
 def paused(service: TaskService) -> dict[str, bool]:
     """What an answer says of a queue that is paused; of others, nothing."""
-    return {'paused': True} if service.jobqueue.paused else {}
+    resting = service.jobqueue.pause_now(service.clock.now())
+    return {} if resting is None else {'paused': True}
 
 
 def _row(service: TaskService, job: Job) -> dict[str, Any]:
@@ -322,6 +300,8 @@ def summary(job: Job) -> dict[str, Any]:
         'priority': job.priority,
         'submitter': job.submitter,
         'key': job.key,
+        'queue': job.queue or DEFAULT_QUEUE,
+        'concurrencyKey': job.concurrencyKey,
         'error': None if error is None else str(error),
         'errorType': None if error is None else getattr(
             error, 'type', type(error).__name__),
@@ -335,8 +315,13 @@ def _failure(error: Any) -> dict[str, Any]:
 
 
 def _why_it_waits(job: Job) -> str | None:
-    """Why a job waits for a later attempt, or None."""
-    if not job.position or job.position[0] != 'waiting':
+    """Why a job waits although threads may be free, or None."""
+    place = job.position[0] if job.position else None
+    if place == 'barred':
+        return ('others of its task' if job.concurrencyKey is None
+                else 'others of its task or concurrencyKey') + (
+            ' run, or have begun lately: see the limits')
+    if place != 'waiting':
         return None
     error = job.error
     return job.rests or (None if error is None else str(error))
@@ -350,6 +335,16 @@ def counts(service: TaskService) -> dict[str, int]:
 def stats(service: TaskService) -> dict[str, Any]:
     """See ITaskService.stats.  Cost: flat."""
     return dict(service.stats())
+
+
+def queues(service: TaskService) -> dict[str, Any]:
+    """See ITaskService.listQueues"""
+    return {'queues': service.listQueues()}
+
+
+def limits(service: TaskService) -> dict[str, Any]:
+    """See ITaskService.listLimits"""
+    return {'limits': service.listLimits()}
 
 
 def total(service: TaskService) -> int:

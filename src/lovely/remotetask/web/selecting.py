@@ -10,7 +10,7 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.store.selection import Selection
 
 #: The texts by which jobs are selected.
-NAMES = ('task', 'key', 'submitter', 'error')
+NAMES = ('task', 'key', 'submitter', 'error', 'queue')
 
 #: The moments by which they are: see Selection.
 MOMENTS = ('since', 'before')

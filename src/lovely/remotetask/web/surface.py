@@ -66,6 +66,8 @@ ROUTES: dict[str, dict[str, Route]] = {
     'pause': {'POST': Route(MANAGE, acting.pause)},
     'resume': {'POST': Route(MANAGE, acting.resume)},
     'retention': {'POST': Route(MANAGE, acting.retention)},
+    'limits': {'POST': Route(MANAGE, acting.set_limit)},
+    'limits/unset': {'POST': Route(MANAGE, acting.unset_limit)},
     'jobs': {'GET': Route(VIEW, frame.page(jobs.show))},
     'jobs/add': {'GET': Route(ADD, frame.page(adding.show)),
                  'POST': Route(ADD, adding.add)},

@@ -38,6 +38,7 @@ from lovely.remotetask.peers.wakeup.invalidations import Invalidations
 from lovely.remotetask.peers.wakeup.postgres import Notifications
 from lovely.remotetask.peers.wakeup.wake_events import Queue
 from lovely.remotetask.peers.wakeup.wake_events import WakeEvent
+from lovely.remotetask.peers.wakeup.wake_events import oids_of
 
 __all__ = ['Listener', 'WAIT_FLOOR', 'Waiter', 'WakeEvent', 'listen', 'notify',
            'notify_after_commit', 'waiting']
@@ -84,7 +85,8 @@ class Listener:
         Returns: True if it was not watched before.  Work that came until now
         was not notified then: look once more.
         """
-        if self.wake_event.queue == queue._p_oid:
+        if (self.wake_event.queue == queue._p_oid
+                and self.wake_event.oids == oids_of(queue)):
             return False
         self._channel.probe()
         self.wake_event.attach(queue)

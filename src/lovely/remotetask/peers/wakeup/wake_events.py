@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from BTrees.Length import Length
+from persistent import Persistent
 
 from lovely.remotetask.peers.forks import call_after_fork
 
 
 class _Lanes(Protocol):
+    _p_oid: bytes
+
     @property
     def lengths(self) -> Sequence[Length]: ...
 
@@ -24,7 +27,12 @@ class Queue(Protocol):
     _p_oid: bytes
 
     @property
-    def ready(self) -> _Lanes: ...
+    def named(self) -> Persistent: ...
+
+    @property
+    def limits(self) -> Persistent: ...
+
+    def all_ready(self) -> Sequence[_Lanes]: ...
 
     @property
     def suspects(self) -> _Lanes: ...
@@ -34,6 +42,15 @@ class Queue(Protocol):
 
     @property
     def waiting(self) -> _Lanes: ...
+
+
+def oids_of(queue: Queue) -> frozenset[bytes]:
+    """The objects of which one is written whenever there is new work."""
+    return frozenset((queue._p_oid, queue.named._p_oid, queue.limits._p_oid, *(
+        ready._p_oid for ready in queue.all_ready()), *(
+        length._p_oid for lanes in (
+            *queue.all_ready(), queue.suspects, queue.due, queue.waiting)
+        for length in lanes.lengths)))
 
 
 class WakeEvent(threading.Event):
@@ -55,10 +72,8 @@ class WakeEvent(threading.Event):
         """Make this the event of a queue's processor."""
         # Every insert writes a Length; the trees' buckets come and go.  The
         # queue's own record is written by pause and resume.
-        self.oids = frozenset((queue._p_oid, *(
-            length._p_oid for lanes in (
-                queue.ready, queue.suspects, queue.due, queue.waiting)
-            for length in lanes.lengths)))
+        # A queue that gets a name is a new record of their mapping.
+        self.oids = oids_of(queue)
         self.queue = queue._p_oid
 
 

@@ -89,7 +89,7 @@ def answer(request: Request) -> Response:
 
     found = call(route, Call(request.query, body, request.run,
                              request.transact, part, request.headers,
-                             request.user))
+                             request.user, request.demand))
     if not isinstance(found, Answer):
         found = Answer(found)
     return _response(request, found)

@@ -24,7 +24,8 @@ class Call:
     Attributes: ``query``, the parameters; ``body``, gives the bytes of a JSON
     request, and refuses any other; ``run``, see presenter.Run; ``transact``,
     see bulk.Transact; ``part``, the id or name in the path, where its route
-    has one; ``headers``, their names in lower case; ``user``, who asks.
+    has one; ``headers``, their names in lower case; ``user``, who asks;
+    ``demand(permission)`` raises Refused where the user lacks it.
     """
 
     query: Mapping[str, str]
@@ -34,6 +35,7 @@ class Call:
     part: str = ''
     headers: Mapping[str, str] = field(default_factory=dict)
     user: str = ''
+    demand: Callable[[str], None] = lambda permission: None
 
     @property
     def jobid(self) -> int:

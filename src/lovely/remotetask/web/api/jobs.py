@@ -13,6 +13,7 @@ from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import TaskNotFound
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store.records import look
@@ -26,7 +27,7 @@ from lovely.remotetask.web.api.calls import Answer
 from lovely.remotetask.web.api.calls import Call
 from lovely.remotetask.web.api.calls import arguments
 from lovely.remotetask.web.api.calls import check_query
-from lovely.remotetask.web.api.calls import nothing
+from lovely.remotetask.web.api.calls import some
 from lovely.remotetask.web.requests import Refused
 from lovely.remotetask.web.selecting import PARAMETERS
 
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 LIST = ('status', *PARAMETERS, 'start', 'limit')
 
 #: The keys of a job that is added.
-ADD = ('task', 'input', 'priority', 'delay', 'key', 'onDuplicate')
+ADD = ('task', 'input', 'priority', 'delay', 'key', 'onDuplicate', 'keyUntil',
+       *changes.MORE, *changes.OWN)
 
 # As long as the key of a job may be.
 _LONGEST_KEY = 200
@@ -74,7 +76,7 @@ def list_some(call: Call) -> object:
 
 def add(call: Call) -> object:
     """Add a job; a request that is sent again with its key adds nothing."""
-    options = arguments(call.body(), *ADD)
+    options = _permitted(call, arguments(call.body(), *ADD))
     again = call.headers.get('idempotency-key')
     if again is not None:
         return _add_once(call, options, again)
@@ -87,6 +89,14 @@ def add(call: Call) -> object:
 
     made: Any = call.run(run, True)
     return Answer(made, 201, f'jobs/{made["id"]}')
+
+
+def _permitted(call: Call, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of an add.  Raises: Refused for some without Manage."""
+    # With these a job holds a worker for as long, and as often, as it likes.
+    if any(options.get(name) is not None for name in changes.OWN):
+        call.demand(MANAGE)
+    return options
 
 
 def _add_once(call: Call, options: dict[str, Any], again: str) -> object:
@@ -122,7 +132,9 @@ def _add_once(call: Call, options: dict[str, Any], again: str) -> object:
 
 def add_many(call: Call) -> object:
     """Add a job for each input, all of them or none."""
-    options = arguments(call.body(), 'task', 'inputs', 'priority', 'delay')
+    options = _permitted(call, arguments(
+        call.body(), 'task', 'inputs', 'priority', 'delay', *changes.MORE,
+        *changes.OWN))
     inputs = options.pop('inputs', None)
     if not isinstance(inputs, list) or not 0 < len(inputs) <= MOST_ADDED:
         raise UsageError(f'inputs has to be a list of 1 to {MOST_ADDED} '
@@ -150,17 +162,20 @@ def named(service: TaskService, name: str, add: Callable[[], Any]) -> Any:
             ) from None
 
 
-def change(function: Callable[[TaskService, object], None]
+def change(function: Callable[..., None], *options: str
            ) -> Callable[[Call], object]:
-    """A function that changes one job, and answers with its status."""
+    """A function that changes one job, and answers with its status.
+
+    Arguments: ``options``, the keys that the body may have.
+    """
     def change(call: Call) -> object:
-        nothing(call.body())
+        given = some(call.body(), *options)
         jobid = call.jobid
 
         def change_in(service: TaskService) -> dict[str, Any]:
             # Raises JobNotFound; cancel() itself is silent about unknown ids.
             presenter.status(service, jobid)
-            function(service, jobid)
+            function(service, jobid, **given)
             try:
                 return {'id': jobid,
                         'status': presenter.status(service, jobid)}

@@ -11,6 +11,7 @@ from lovely.remotetask.bounds import LONGEST
 from lovely.remotetask.bulk import RETRIED
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.interfaces import KEY_UNTIL
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
@@ -50,6 +51,17 @@ _STATUS = {'type': 'string', 'enum': list(STATUSES)}
 _PRIORITY = {'type': 'integer', 'minimum': -4, 'maximum': 3, 'default': 0}
 _DELAY = {'type': ['number', 'null'], 'minimum': 0,
           'description': 'Seconds to wait.'}
+_OWN: dict[str, Any] = {
+    'retry': {'type': ['integer', 'null'], 'minimum': 0,
+              'description': 'How often it is tried again; null: as its task '
+                             'has it.  Takes the permission to manage.'},
+    'timeout': {'type': ['number', 'null'], 'exclusiveMinimum': 0,
+                'description': 'How long a run may last, in seconds; null: '
+                               'as its task has it.  Takes the permission to '
+                               'manage.'}}
+_OWN_SHOWN: dict[str, Any] = {
+    'retry': {'type': ['integer', 'object', 'string', 'null']},
+    'timeout': {'type': ['number', 'null']}}
 
 
 def _object(needed: tuple[str, ...] = (), **parts: object) -> dict[str, Any]:
@@ -67,6 +79,11 @@ def _list(of: object) -> dict[str, Any]:
     return {'type': 'array', 'items': of}
 
 
+_LIMIT = {'type': ['integer', 'null'], 'minimum': 1}
+_RATE = {'type': ['array', 'null'], 'items': {'type': 'number'},
+         'minItems': 2, 'maxItems': 2}
+_MORE = {'queue': _MAYBE_TEXT, 'concurrencyKey': _MAYBE_TEXT}
+
 _SELECTION = {**{name: _MAYBE_TEXT for name in NAMES},
               **{name: _MOMENT for name in MOMENTS}}
 
@@ -74,7 +91,8 @@ _SUMMARY = {
     'id': _ID, 'task': _MAYBE_TEXT, 'status': _TEXT, 'createdAt': _MOMENT,
     'startedAt': _MOMENT, 'completedAt': _MOMENT, 'scheduledAt': _MOMENT,
     'waitsFor': _MAYBE_TEXT, 'attempts': _WHOLE, 'priority': _WHOLE,
-    'submitter': _MAYBE_TEXT, 'key': {}, 'error': _MAYBE_TEXT,
+    'submitter': _MAYBE_TEXT, 'key': {}, 'queue': _TEXT,
+    'concurrencyKey': _MAYBE_TEXT, 'error': _MAYBE_TEXT,
     'errorType': _MAYBE_TEXT, 'enabled': _YES, 'declared': _YES,
     'pausedBecause': _TEXT, 'progress': {'type': 'object'}}
 
@@ -86,7 +104,7 @@ _PLAN: dict[str, Any] = {
     'missed': {'type': 'string', 'enum': list(MISSED)},
     'atMost': {'type': ['integer', 'null'], 'minimum': 1},
     'deadline': {'type': ['number', 'null'], 'exclusiveMinimum': 0},
-    'overlap': {'type': 'string', 'enum': list(OVERLAP)}}
+    'overlap': {'type': 'string', 'enum': list(OVERLAP)}, **_OWN}
 _SCHEDULE: dict[str, Any] = {
     **_SUMMARY, 'schedule': {'type': 'object'}, 'plan': {'type': 'object'},
     'delay': {'type': ['number', 'null']},
@@ -102,8 +120,12 @@ _BOUNDS: dict[str, Any] = {
 _SCHEMAS: dict[str, dict[str, Any]] = {
     'Summary': _object(('id', 'status'), **_SUMMARY),
     'Job': _object(
-        ('id', 'status'), **_SUMMARY, input={}, output={}, inputNote=_TEXT,
+        ('id', 'status'), **_SUMMARY, **_OWN_SHOWN, input={}, output={},
+        inputNote=_TEXT,
         outputNote=_TEXT, bytes=_list(_TEXT), runs=_list({'type': 'object'}),
+        checkpoint=_object(
+            at=_MOMENT, count=_WHOLE, steps=_WHOLE, latestStep=_MAYBE_TEXT,
+            cursor={}, cursorNote=_TEXT),
         errors=_list(_object(
             type=_TEXT, message=_TEXT, traceback=_MAYBE_TEXT, attempt=_WHOLE,
             time=_MOMENT))),
@@ -112,25 +134,43 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         paused=_YES),
     'NewJob': _closed(
         ('task',), task=_TEXT, input={}, priority=_PRIORITY, delay=_DELAY,
-        key=_MAYBE_TEXT,
-        onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE)}),
+        key=_MAYBE_TEXT, keyUntil={'type': 'string', 'enum': list(KEY_UNTIL)},
+        onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE)}, **_MORE,
+        **_OWN),
     'NewJobs': _closed(
         ('task', 'inputs'), task=_TEXT, inputs={
             'type': 'array', 'minItems': 1, 'maxItems': MOST_ADDED},
-        priority=_PRIORITY, delay=_DELAY),
+        priority=_PRIORITY, delay=_DELAY, **_MORE, **_OWN),
     'Added': _object(('id', 'status'), id=_ID, status=_TEXT, paused=_YES),
     'AddedMany': _object(('ids',), ids=_list(_ID)),
     'Changed': _object(('id', 'status'), id=_ID, status=_TEXT, deleted=_YES),
     'Nothing': _closed(),
+    'Retry': _closed(anew={
+        **_YES, 'default': False,
+        'description': 'Forget the checkpoint and the steps of the job, and '
+                       'begin at the beginning.'}),
     'Pause': _closed(reason={'type': ['string', 'null'], 'minLength': 1,
-                             'maxLength': 200}),
+                             'maxLength': 200}, queue=_MAYBE_TEXT,
+                     resumeAt=_MAYBE_TEXT),
+    'Resume': _closed(queue=_MAYBE_TEXT),
+    'NewLimit': _closed(task=_MAYBE_TEXT, key=_MAYBE_TEXT, limit=_LIMIT,
+                        rate=_RATE),
+    'WhichLimit': _closed(task=_MAYBE_TEXT, key=_MAYBE_TEXT),
+    'Limits': _object(('limits',), limits=_list(_object(
+        ('kind', 'name', 'set', 'running', 'waiting'), kind=_TEXT, name=_TEXT,
+        limit=_LIMIT, rate=_RATE, set=_YES, running=_WHOLE, waiting=_WHOLE))),
+    'Queues': _object(('queues',), queues=_list(_object(
+        ('name', 'ready', 'paused'), name=_TEXT, ready=_WHOLE, paused=_YES,
+        pausedBy=_MAYBE_TEXT, pausedAt=_MAYBE_TEXT, pauseReason=_MAYBE_TEXT,
+        resumeAt=_MAYBE_TEXT))),
     'NewSchedule': _closed(
         ('task',), **_PLAN, key=_MAYBE_TEXT,
         onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE_CRON)},
-        enabled=_YES),
+        enabled=_YES, **_MORE),
     'EditedSchedule': _closed(version=_MAYBE_TEXT, **_PLAN),
     'Schedule': _object(
-        ('id', 'status', 'version'), **_SCHEDULE, input={}, inputNote=_TEXT,
+        ('id', 'status', 'version'), **_SCHEDULE, **_OWN_SHOWN, input={},
+        inputNote=_TEXT,
         bytes=_list(_TEXT), version=_TEXT),
     'Schedules': _object(('jobs', 'next'), jobs=_list(_object(
         ('id', 'status'), **_SCHEDULE)), next=_NEXT, paused=_YES),

@@ -59,9 +59,9 @@ ROUTES: dict[str, dict[str, Route]] = {
         'POST': Route(ADD, jobs.change(changes.cancel), 'Cancel a job.',
                       'Changed', 'Nothing')},
     'jobs/ID/retry': {
-        'POST': Route(MANAGE, jobs.change(changes.retry),
+        'POST': Route(MANAGE, jobs.change(changes.retry, 'anew'),
                       'Queue a job once more that failed or was cancelled.',
-                      'Changed', 'Nothing')},
+                      'Changed', 'Retry')},
     'jobs/ID/start': {
         'POST': Route(MANAGE, jobs.change(changes.start_now), 'Let a job '
                       'that waits run now; of a schedule, one run.',
@@ -129,6 +129,18 @@ ROUTES: dict[str, dict[str, Route]] = {
         'POST': Route(MANAGE, whole.pause, 'Let the workers start no more '
                       'jobs.', 'Paused', 'Pause')},
     'resume': {
-        'POST': Route(MANAGE, whole.do(changes.resume), 'Let the workers '
-                      'start jobs again.', 'Paused', 'Nothing')},
+        'POST': Route(MANAGE, whole.resume, 'Let the workers start jobs '
+                      'again.', 'Paused', 'Resume')},
+    'queues': {
+        'GET': Route(VIEW, whole.look(presenter.queues), 'The queues, and how '
+                     'many jobs are ready in each.', 'Queues')},
+    'limits': {
+        'GET': Route(VIEW, whole.look(presenter.limits), 'The limits that '
+                     'hold, and how many jobs they keep back.', 'Limits'),
+        'POST': Route(MANAGE, whole.set_limit, 'Limit how many jobs of a '
+                      'task, or with a concurrencyKey, run.', 'Limits',
+                      'NewLimit')},
+    'limits/unset': {
+        'POST': Route(MANAGE, whole.unset_limit, 'Let the code say again how '
+                      'many jobs run.', 'Limits', 'WhichLimit')},
 }

@@ -33,10 +33,11 @@ SHOW = ('runs',)
 MOST_RUNS = 1000
 
 #: The keys of a schedule that is edited.
-EDIT = ('version', 'task', 'input', *FIELDS, 'delay', *PLANNED, 'priority')
+EDIT = ('version', 'task', 'input', *FIELDS, 'delay', *PLANNED, 'priority',
+        'retry', 'timeout')
 
 #: The keys of a schedule that is added.
-ADD = (*EDIT[1:], 'key', 'onDuplicate', 'enabled')
+ADD = (*EDIT[1:], 'key', 'onDuplicate', 'enabled', *changes.MORE)
 
 
 def list_some(call: Call) -> object:

@@ -49,8 +49,30 @@ def do(function: Callable[[TaskService], object]
 
 def pause(call: Call) -> object:
     """Let the workers start no more jobs."""
-    reason = some(call.body(), 'reason').get('reason')
-    return call.run(lambda service: changes.pause(service, reason), True)
+    given = some(call.body(), 'reason', 'queue', 'resumeAt')
+    return call.run(lambda service: changes.pause(service, **given), True)
+
+
+def resume(call: Call) -> object:
+    """Let the workers start jobs again."""
+    given = some(call.body(), 'queue')
+    return call.run(lambda service: changes.resume(service, **given), True)
+
+
+def set_limit(call: Call) -> object:
+    """Limit how many jobs of a task, or with a key, run."""
+    given = some(call.body(), 'task', 'key', 'limit', 'rate')
+    if not given.keys() & {'limit', 'rate'}:
+        # An empty object must not lift a limit by mistake.
+        raise UsageError('give a limit or a rate; null lifts it')
+    return call.run(lambda service: changes.set_limit(service, **given), True)
+
+
+def unset_limit(call: Call) -> object:
+    """Let the code say again how many jobs run."""
+    given = some(call.body(), 'task', 'key')
+    return call.run(lambda service: changes.unset_limit(service, **given),
+                    True)
 
 
 def retention(call: Call) -> object:

@@ -74,6 +74,8 @@ DONE = {
     'paused': ('Workers start no more jobs.', ''),
     'kept': ('Jobs are kept as it says below.', ''),
     'resumed': ('Workers start jobs again.', ''),
+    'limited': ('The limit holds from now on.', ''),
+    'unlimited': ('The code says again how many jobs run.', ''),
     'none': ('No jobs were selected.', ''),
 }
 #: The same of the jobs at which nothing could be done.

@@ -8,6 +8,7 @@ from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.texts import retry_text
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.pages import frame
@@ -27,7 +28,7 @@ def show(request: Request, part: str) -> frame.Page:
     jobid = int(part)
     found: Any = request.run(lambda service: {
         **presenter.job(service, jobid),
-        'retry': changes.can_retry(service, jobid)}, False)
+        'canRetry': changes.can_retry(service, jobid)}, False)
     status = found['status']
     return frame.Page('job', f'Job {jobid}', 'jobs', {
         'job': row(found),
@@ -43,12 +44,42 @@ def show(request: Request, part: str) -> frame.Page:
             'outcome': words.badge(one['outcome']), 'error': one['error']}
             for one in found.get('runs', ())],
         'facts': _facts(found),
-        'payloads': [_payload(found, name) for name in ('input', 'output')],
-        'can_retry': found['retry'],
+        'payloads': [
+            _payload(found, 'input'),
+            *([_payload(found['checkpoint'], 'cursor')]
+              if _has_cursor(found) else ()),
+            _payload(found, 'output')],
+        'can_retry': found['canRetry'],
         'can_cancel': status not in FINAL,
         'can_remove': status in FINAL,
         'can_start': status in _WAITING or found['waitsFor'] is not None,
     })
+
+
+def _has_cursor(job: dict[str, Any]) -> bool:
+    """Has the job a cursor?  One with steps alone has none."""
+    reached = job.get('checkpoint', {})
+    return reached.get('cursor') is not None or 'cursorNote' in reached
+
+
+def _own(job: dict[str, Any]) -> list[tuple[str, str]]:
+    facts = []
+    if job['retry'] is not None:
+        facts.append(('Retries', retry_text(job['retry'])))
+    if job['timeout'] is not None:
+        facts.append(('Time limit', f'{job["timeout"]:g} s'))
+    return facts
+
+
+def _reached(job: dict[str, Any]) -> list[tuple[str, str]]:
+    reached = job.get('checkpoint', {})
+    if 'count' not in reached:
+        return []
+    facts = [('Checkpoints', words.number(reached['count']))]
+    if reached['steps']:
+        facts.append(('Steps', f'{words.number(reached["steps"])}, the last '
+                               f'of them {reached["latestStep"]}'))
+    return facts
 
 
 def _facts(job: dict[str, Any]) -> list[tuple[str, str]]:
@@ -60,7 +91,12 @@ def _facts(job: dict[str, Any]) -> list[tuple[str, str]]:
         ('Attempts', words.number(job['attempts'])),
         ('Priority', str(job['priority'])),
         ('Key', '–' if job['key'] is None else str(job['key'])),
+        ('Queue', job['queue']),
+        *([('Concurrency key', job['concurrencyKey'])]
+          if job['concurrencyKey'] else []),
         ('Added by', job['submitter'] or '–'),
+        *_own(job),
+        *_reached(job),
     ]
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
 
 #: The texts by which the list is filtered, besides status and id.
-TEXTS = ('task', 'key', 'submitter', 'error')
+TEXTS = ('task', 'key', 'submitter', 'error', 'queue')
 
 _PAGE = 50
 
