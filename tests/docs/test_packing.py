@@ -24,7 +24,7 @@ from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.run.pruner import Pruner
 from lovely.remotetask.service import make_service
 from lovely.remotetask.store import cleaning
-from lovely.remotetask.store import retention
+from lovely.remotetask.store import pruning
 from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.task import SimpleTask
 
@@ -50,7 +50,7 @@ def run(line, place):
 def jobs_through(database, components, monkeypatch, make=True):
     """Run jobs until most of them have been removed again."""
     monkeypatch.setattr(cleaning, '_BUSY_SECONDS', 0.0)
-    monkeypatch.setattr(retention, '_OPEN_SECONDS', 0.0)
+    monkeypatch.setattr(pruning, '_OPEN_SECONDS', 0.0)
     components.registerUtility(SimpleTask(str), ITask, 'text')
     connection = database.open()
     service = make_service(connection.root(), 'tasks')

@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 from typing import Any
@@ -18,25 +19,27 @@ from typing import TypeVar
 from typing import overload
 
 from zope.component import getSiteManager
+from zope.interface import Invalid
 from zope.interface import implementer
+from zope.interface.interfaces import IInterface
+from zope.schema import getFieldsInOrder
 from zope.schema.fieldproperty import FieldProperty
+from zope.schema.interfaces import IField
 
 from lovely.remotetask.declaring import venusian
 from lovely.remotetask.declaring.decorated import TaskFunction
 from lovely.remotetask.declaring.decorated import WholeTaskFunction
 from lovely.remotetask.declaring.decorated import mark
 from lovely.remotetask.declaring.decorated import marks
-from lovely.remotetask.declaring.options import is_number
+from lovely.remotetask.declaring.options import kept_seconds
 from lovely.remotetask.declaring.options import set_options
 from lovely.remotetask.declaring.options import shown_keys
 from lovely.remotetask.declaring.options import task_option
-from lovely.remotetask.declaring.schemas import check_against
 from lovely.remotetask.declaring.signatures import Signature
 from lovely.remotetask.declaring.signatures import signature_of
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.interfaces import ITask
-from lovely.remotetask.interfaces import ITaskOptions
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -48,20 +51,6 @@ _R = TypeVar('_R')
 __all__ = ['TaskError', 'SimpleTask', 'EchoTask', 'FunctionTask', 'task',
            'scan', 'marks', 'task_option', 'shown_keys', 'kept_seconds',
            'set_options', 'check_against', 'parameters', 'misfits']
-
-def kept_seconds(task: Any) -> float | None:
-    """How long jobs of a task are kept once they are over (seconds).
-
-    None: as the service keeps them.
-    """
-    keep = task_option(task, 'keep')
-    if isinstance(keep, timedelta):
-        return keep.total_seconds()
-    # Classes of applications may have a number of this name, too, and their
-    # jobs must not go for it.
-    ours = isinstance(task, FunctionTask) or ITaskOptions.providedBy(task)
-    return float(keep) if ours and is_number(keep) else None
-
 
 
 @implementer(ITask)
@@ -241,3 +230,62 @@ def scan(module: ModuleType, registry: Any = None) -> list[str]:
     for name, made in found.items():
         registry.registerUtility(made, ITask, name)
     return sorted(found)
+
+
+# --- schemas -----------------------------------------------------------------
+
+_absent = object()
+
+# A refused value may be a whole document, and a message is one line.
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 60
+
+
+def check_against(schema: Any, value: Any,
+                  shown: tuple[str, ...] | None = None) -> list[str]:
+    """The violations of a task's schema by a value.
+
+    Arguments: ``schema``, a zope.schema field; or an interface, whose fields
+    name keys (of a mapping) or attributes (of anything else); or None;
+    ``shown``, the names of the parts that a sentence may quote, None: of all.
+    Returns: a sentence for each violation; empty if there is none.  Parts that
+    the schema does not name are let through: 0.5.2 let all through.
+    """
+    if schema is None:
+        return []
+    if IField.providedBy(schema):
+        name = getattr(schema, '__name__', None) or 'the value'
+        return _violations(schema, value, name, None, shown is None)
+    if not IInterface.providedBy(schema):
+        return [f'{schema!r} is neither a field nor an interface']
+    # Not only dict: a PersistentMapping has no attributes of its own either.
+    keyed = isinstance(value, Mapping)
+    found = []
+    for name, field in getFieldsInOrder(schema):
+        part = (value.get(name, _absent) if keyed
+                else getattr(value, name, _absent))
+        if part is not _absent:
+            found += _violations(field, part, name, value,
+                                 shown is None or name in shown)
+        elif field.required:
+            found.append(f'{name} is missing')
+    return found
+
+
+def _violations(field: Any, value: Any, name: str, owner: Any,
+                quotes: bool) -> list[str]:
+    try:
+        field.bind(owner).validate(value)
+    # Not ValidationError alone: the constraint of a field may raise Invalid.
+    except Invalid as error:
+        reason = _reason(error, quotes).strip().rstrip('.')
+        quoted = f' is {_short.repr(value)}' if quotes else ''
+        return [f'{name}{quoted}: {reason}']
+    return []
+
+
+def _reason(error: Invalid, quotes: bool) -> str:
+    if hasattr(error, 'doc'):
+        return error.doc() or type(error).__name__
+    # The words of a constraint of the application, which may be of the value.
+    return (quotes and str(error)) or type(error).__name__

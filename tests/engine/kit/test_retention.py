@@ -7,7 +7,7 @@ from ZODB.POSException import ConflictError
 
 from lovely.remotetask.run.pruner import Pruner
 from lovely.remotetask.store import cleaning
-from lovely.remotetask.store import retention
+from lovely.remotetask.store import pruning
 from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import TaskError
@@ -23,7 +23,7 @@ def work(world, register):
 
 def test_a_busy_service_does_not_grow(world, register, monkeypatch):
     """Each job runs once: no removal undoes a run."""
-    monkeypatch.setattr(retention, '_OPEN_SECONDS', 0.0)
+    monkeypatch.setattr(pruning, '_OPEN_SECONDS', 0.0)
     calls = []
     register(FunctionTask(lambda service, jobid, input: calls.append(jobid)),
              'work')
@@ -86,7 +86,7 @@ def test_a_look_that_finds_nothing_commits_nothing(world, pruner):
 def test_a_retry_at_the_same_moment_is_not_lost(world, pruner, meanwhile,
                                                 register, monkeypatch):
     """Either the job is there and waits, or the retry has conflicted."""
-    monkeypatch.setattr(retention, '_OPEN_SECONDS', 0.0)
+    monkeypatch.setattr(pruning, '_OPEN_SECONDS', 0.0)
     @register
     def fails(input):
         raise TaskError('no')
@@ -137,7 +137,7 @@ def test_a_run_that_ends_at_the_same_moment_is_not_undone(world, pruner):
         pass
     jobid = world.add('work')
     claim = processor.worker.claim()
-    step, met = retention.step, []
+    step, met = pruning.step, []
 
     def slow(*arguments, **options):
         done = step(*arguments, **options)
@@ -149,12 +149,12 @@ def test_a_run_that_ends_at_the_same_moment_is_not_undone(world, pruner):
             thread.join(30)
         return done
 
-    retention.step = slow
+    pruning.step = slow
     try:
         while pruner.step():
             pass
     finally:
-        retention.step = step
+        pruning.step = step
     assert met and world.status(jobid) == 'completed'
     assert world.effects()[jobid] == 1
     assert not processor.worker.executor.run_times.reruns

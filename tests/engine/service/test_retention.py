@@ -15,6 +15,7 @@ from lovely.remotetask.job import CronJob
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.run.pruner import Pruner
 from lovely.remotetask.store import figures
+from lovely.remotetask.store import pruning
 from lovely.remotetask.store import retention
 from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.task import kept_seconds
@@ -34,7 +35,7 @@ def worker(application, service, clock):
 @pytest.fixture
 def pruner(worker, monkeypatch):
     # The first job of a block stays for a while: see the kit.
-    monkeypatch.setattr(retention, '_OPEN_SECONDS', 0.0)
+    monkeypatch.setattr(pruning, '_OPEN_SECONDS', 0.0)
     return Pruner(worker.worker)
 
 
@@ -177,8 +178,8 @@ def test_what_stays_is_not_looked_at_again(
     keep(service, worker, 'long', 365 * DAY)
     ended(50, 'long')
     looked = []
-    take = retention.take
-    monkeypatch.setattr(retention, 'take', lambda queue, jobid, *rest: (
+    take = pruning.take
+    monkeypatch.setattr(pruning, 'take', lambda queue, jobid, *rest: (
         looked.append(jobid), take(queue, jobid, *rest))[1])
     clock.advance(8 * DAY)
     prune(pruner)

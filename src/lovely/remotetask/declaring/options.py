@@ -13,8 +13,10 @@ from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.declaring.scheduled import TIMES
 from lovely.remotetask.declaring.scheduled import split_options
+from lovely.remotetask.declaring.signatures import Signature
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import IRetryPolicy
+from lovely.remotetask.interfaces import ITaskOptions
 from lovely.remotetask.limits import check_limit
 from lovely.remotetask.limits import check_queue
 from lovely.remotetask.retry import RetryPolicy
@@ -33,6 +35,21 @@ def task_option(task: Any, name: str) -> Any:
     name of ITaskOptions.
     """
     return getattr(task, name, _DEFAULTS[name])
+
+
+def kept_seconds(task: Any) -> float | None:
+    """How long jobs of a task are kept once they are over (seconds).
+
+    None: as the service keeps them.
+    """
+    keep = task_option(task, 'keep')
+    if isinstance(keep, timedelta):
+        return keep.total_seconds()
+    # Classes of applications may have a number of this name, too, and their
+    # jobs must not go for it.
+    ours = (isinstance(getattr(task, 'signature', None), Signature)
+            or ITaskOptions.providedBy(task))
+    return float(keep) if ours and _is_number(keep) else None
 
 
 def shown_keys(task: Any) -> tuple[str, ...] | None:
@@ -86,7 +103,7 @@ def _is_schema(value: Any) -> bool:
     return IField.providedBy(value) or IInterface.providedBy(value)
 
 
-def is_number(value: Any) -> bool:
+def _is_number(value: Any) -> bool:
     return is_seconds(value) and value > 0
 
 
@@ -118,14 +135,14 @@ def _is_checked(limit: Any, rate: Any) -> bool:
     return True
 
 
-def _is_schedule(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
 def _is_shown(value: Any) -> bool:
     return _is_flag(value) or (
         isinstance(value, list | tuple | set | frozenset)
         and all(isinstance(name, str) for name in value))
+
+
+def _is_schedule(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 _SCHEMA = 'a zope.schema field or an interface'
@@ -135,7 +152,7 @@ _LIMIT = 'a whole number from 1 on'
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'retry': (IRetryPolicy.providedBy, 'a number of retries, or an '
               'IRetryPolicy'),
-    'timeout': (is_number, 'a number of seconds'),
+    'timeout': (_is_number, 'a number of seconds'),
     'groupable': (_is_flag, 'True or False'),
     'remote': (_is_flag, 'True or False'),
     'on_error': (callable, 'a function on_error(context, error)'),
@@ -145,8 +162,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     'keyLimit': (_is_limit, _LIMIT),
     'queue': (_is_queue, 'the name of a queue: 1 to 64 ASCII letters, '
               'digits, "-" and "_"'),
-    'keep': (is_number, 'a number of seconds greater than 0, or a '
+    'show': (_is_shown, 'True, False, or a list of the keys that are shown'),
+    'keep': (_is_number, 'a number of seconds greater than 0, or a '
              'timedelta'),
     'schedule': (_is_schedule, 'a dict as addCronJob takes it'),
-    'show': (_is_shown, 'True, False, or a list of the keys that are shown'),
 }

@@ -17,6 +17,7 @@ from lovely.remotetask.host.paths import show
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.store import pruning
 from lovely.remotetask.store import retention
 from lovely.remotetask.texts import describe
 
@@ -50,7 +51,7 @@ class Pruner:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self.removed = self.conflicts = 0
-        self._marks: retention.Marks = {}
+        self._marks: pruning.Marks = {}
         now = SYSTEM_CLOCK.monotonic()
         self._last, self._forget = now, now + _FORGET
         # By how much the wall clock is ahead of one that is never set.
@@ -114,10 +115,10 @@ class Pruner:
             return False
         tries = 0
 
-        def remove(service: TaskService) -> retention.Step:
+        def remove(service: TaskService) -> pruning.Step:
             nonlocal tries
             tries += 1
-            return retention.step(
+            return pruning.step(
                 service.jobqueue, self._marks, service.clock.now(),
                 settings.BULK_BATCH, careful=tries > 1)
 
@@ -137,11 +138,11 @@ class Pruner:
         service = self._worker.executor.service(connection)
         queue = service.jobqueue
         if (queue.origin is not None
-                or retention.remover(queue) != self._worker.identity.id):
+                or pruning.remover(queue) != self._worker.identity.id):
             # Which jobs of a copy are its own is not settled yet; another
             # worker removes jobs.
             return False
-        due = retention.is_due(queue, self._marks, service.clock.now())
+        due = pruning.is_due(queue, self._marks, service.clock.now())
         if due and not self._announced:
             self._announced = True
             self._announce(queue.retention is None, dict(

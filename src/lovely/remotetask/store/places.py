@@ -64,6 +64,15 @@ def is_ready(position: tuple[str, Any] | None) -> bool:
 class Places(Workers):
     """The lanes of a queue, beside the logs of its slots."""
 
+    # The types stand in comments: see job.
+    # How long jobs that are over are kept: status -> (days, count); None: as
+    # the defaults say.
+    retention = None    # type: dict[str, tuple[float | None, int | None]]|None
+    # What the code of the workers declares: see retention.declared.
+    declared = None     # type: Any
+    # What was removed before a history had it: see uncounted.
+    uncounted = None    # type: Any
+
     def __init__(self, jobs: Blocks) -> None:
         super().__init__(jobs)
         self.ready = Ready(jobs, self.slots)
@@ -119,6 +128,13 @@ class Places(Workers):
         self.take_out(job)
         key = self.lanes(name).insert(key, job.id)
         job.put(position=(name, key), **values)
+
+    def may_go(self, job: Job) -> bool:
+        """May a job be removed that was kept for long enough?
+
+        False: something else needs it still; an hour later it is asked anew.
+        """
+        return True
 
     def check_owned(self, job: Job) -> None:
         """Refuse a job that ZODB has disowned; each verb comes by here.

@@ -71,13 +71,6 @@ class JobQueue(Claiming):
     batches = None  # type: Any     # Batches, once a group was added
     # None: settings.POISON.  No annotation: see job.
     poison = None   # type: int | None
-    # How long jobs that are over are kept: status -> (days, count); None: as
-    # the defaults say.
-    retention = None    # type: dict[str, tuple[float | None, int | None]]|None
-    # What the code of the workers declares: see retention.declared.
-    declared = None     # type: Any
-    # What was removed before a history had it: see uncounted.
-    uncounted = None    # type: Any
 
     def __getstate__(self) -> Any:
         return super().__getstate__() | {
@@ -382,13 +375,6 @@ class JobQueue(Claiming):
         """
         return cleaning.some(self, status, start, limit, skip_live,
                              below=below)
-
-    def may_go(self, job: Job) -> bool:
-        """May a job be removed that was kept for long enough?
-
-        False: something else needs it still; an hour later it is asked anew.
-        """
-        return True
 
     # -- looking --------------------------------------------------------------
 

@@ -66,12 +66,11 @@ def _queue_text(queue: str | None) -> str:
 def set_limit(request: Request, part: str) -> Response:
     """Limit how many jobs of a task, or with a key, run."""
     form = _form(request)
-    number = _number(_one(form, 'number'))
-    seconds = _number(_one(form, 'seconds'))
+    number, seconds = _number(form, 'number'), _number(form, 'seconds')
     if (number is None) != (seconds is None):
         raise Refused(400, 'a rate has a number of jobs, and of seconds')
     given = {
-        **_of_limit(form), 'limit': _number(_one(form, 'limit')),
+        **_of_limit(form), 'limit': _number(form, 'limit'),
         'rate': None if number is None else [number, seconds]}
     request.run(lambda service: changes.set_limit(service, **given), True)
     note(request, f'set a limit: {given!r:.200}')
@@ -90,27 +89,30 @@ def _of_limit(form: _Form) -> dict[str, str | None]:
     return {name: _one(form, name).strip() or None for name in ('task', 'key')}
 
 
+def _number(form: _Form, name: str) -> int | float | None:
+    """The number in a field, None: it is empty.  Raises: Refused."""
+    text = _one(form, name).strip()
+    if not text:
+        return None
+    if text.isascii() and text.isdecimal() and len(text) < 20:
+        return int(text)
+    try:
+        return float(text)
+    except ValueError:
+        raise Refused(400, f'{name} has to be a number, not {text!r:.80}'
+                      ) from None
+
+
 def retention(request: Request, part: str) -> Response:
     """Say how long jobs that are over are kept."""
     form = _form(request)
     wanted = {status: {
-        'days': _number(_one(form, f'days-{status}')),
-        'count': _number(_one(form, f'count-{status}'))}
+        'days': _number(form, f'days-{status}'),
+        'count': _number(form, f'count-{status}')}
         for status in FINAL if f'days-{status}' in form}
     request.run(lambda service: changes.retention(service, wanted), True)
     note(request, f'set the retention to {wanted}')
     return frame.see(request, '', done='kept')
-
-
-def _number(text: str) -> Any:
-    """The number in a field, None: it is empty; other text as it is."""
-    text = text.strip()
-    try:
-        number = float(text) if text else None
-        return (number if number is None or number != int(number)
-                else int(number))
-    except (ValueError, OverflowError):
-        return text
 
 
 # --- selected jobs -----------------------------------------------------------
