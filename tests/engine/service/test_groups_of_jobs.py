@@ -444,7 +444,7 @@ def test_a_group_that_cannot_be_read_keeps_no_other_open(
 def test_a_subscriber_that_fails_keeps_no_group_open(
         application, service, tasks, log):
     def fails(event):
-        if isinstance(event, JobAdded) and event.job.after is not None:
+        if isinstance(event, JobAdded) and event.job.afterGroup is not None:
             raise RuntimeError('by a subscriber')
 
     group = service.addGroup(parts(1), THEN)

@@ -105,7 +105,7 @@ def add_group(service: TaskService, calls: Iterable[Any], then: Any,
     for number, one in enumerate(wanted):
         job = jobs.make_job(
             service, Job, one.name, one.task, one.stored, one.size,
-            {**one.kept, 'member': (batch.id, number)})
+            {**one.kept, 'groupPlace': (batch.id, number)})
         one.place(queue, job, number)
         added.append(jobs.Added(job, one.task, one.stored, one.input))
     jobs.tell_all(service, added)

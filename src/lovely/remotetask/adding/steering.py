@@ -97,7 +97,7 @@ def cancel(service: TaskService, jobids: Iterable[Any]) -> int:
         if job is not None and service.jobqueue.cancel(job):
             events.notify(events.JobCancelled(service, job))
             cancelled += 1
-            if job.member is not None:
+            if job.groupPlace is not None:
                 # Where nothing runs but direct processing, nobody else looks.
                 tell(service, batches.close_here(
                     service.jobqueue, job, service.clock.now()))

@@ -70,15 +70,15 @@ class Following:
     # the ids of the jobs that have followed its success and its failure
     followed = (None, None)     # type: tuple[int | None, int | None]
     # why what follows could not be added
-    stuck = None        # type: str | None
+    followStuck = None  # type: str | None
     # the id of the job that it follows
     follows = None      # type: int | None
     # True: its input holds a result, which no schema has seen yet
-    filled = None       # type: bool | None
+    inputFilled = None  # type: bool | None
     # of a job of a group: (id of the group, which of its jobs)
-    member = None       # type: tuple[int, int] | None
+    groupPlace = None   # type: tuple[int, int] | None
     # the id of the group that it comes after
-    after = None        # type: int | None
+    afterGroup = None   # type: int | None
 
     @property
     def followUps(self) -> list[dict[str, Any]]:
@@ -89,11 +89,12 @@ class Following:
         links = (edges.links if type(edges.links) is tuple
                  else edges.links.value)
         return shown(edges, links, job.status, job.recurring, self.followed,
-                     self.stuck)
+                     self.followStuck)
 
     @property
     def group(self) -> int | None:
-        return self.after if self.member is None else self.member[0]
+        return (self.afterGroup if self.groupPlace is None
+                else self.groupPlace[0])
 
 
 def shown(edges: Edges, links: tuple[Any, ...], status: str | None,

@@ -80,8 +80,8 @@ class Followers:
 
     def ended(self, job: Job) -> None:
         """A thread has ended a job; is it one of a group?"""
-        if job.member is not None:
-            self._ended.add(job.member[0])
+        if job.groupPlace is not None:
+            self._ended.add(job.groupPlace[0])
 
     def place(self, slot: int) -> None:
         """Let what follows a long run wait for a thread; never raises.

@@ -94,7 +94,7 @@ def call_task(task: Any, service: TaskService, host: IHost, job: Job,
     current = context.JobContext(
         service, job, limit, is_stopping, is_ours, tell, checkpoints)
     input = load_input(service, host, job)
-    if job.filled:
+    if job.inputFilled:
         _check_filled(task, job, input)
     with context.running(current):
         try:
@@ -140,8 +140,8 @@ def _check_filled(task: Any, job: Job, input: Any) -> None:
     if schema is not None:
         wrong += check_against(schema, input, shown_keys(task))
     if wrong:
-        before = (f'job {job.follows}' if job.after is None
-                  else f'group {job.after}')
+        before = (f'job {job.follows}' if job.afterGroup is None
+                  else f'group {job.afterGroup}')
         raise TaskError(
             f'the input, which holds the result of {before}, does not fit '
             f'the task: ' + '; '.join(dict.fromkeys(wrong)))

@@ -164,12 +164,12 @@ def batch_of(queue: JobQueue, number: Any) -> Batch | None:
 
 def forget(queue: JobQueue, job: Job) -> None:
     """Note for its group, if any, how a job has ended that is deleted."""
-    if job.member is None or job.status not in _LETTERS:
+    if job.groupPlace is None or job.status not in _LETTERS:
         return
-    batch = batch_of(queue, job.member[0])
+    batch = batch_of(queue, job.groupPlace[0])
     if batch is None:
         return
-    batch.note_deleted(job.member[1], job.status)
+    batch.note_deleted(job.groupPlace[1], job.status)
     if batch.is_deleted() and batch.state != OPEN:
         # Nothing leads to it any more.
         del queue.batches.all[batch.id]
@@ -183,7 +183,7 @@ def end_of(queue: JobQueue, batch: Batch, number: int, jobid: int
     job = look(queue.jobs, jobid)
     if isinstance(job, UnreadableJob):
         return OPEN, False      # another process may be able to read it
-    if job is None or job.member != (batch.id, number):
+    if job is None or job.groupPlace != (batch.id, number):
         # Deleted; its id may have been given once more.
         return batch.end_of_deleted(number), True
     return (str(job.status) if is_final(job.status) else OPEN), False
@@ -270,7 +270,8 @@ def close_here(queue: JobQueue, job: Job, now: float) -> list[Job]:
 
     Returns: the jobs that are added.
     """
-    batch = None if job.member is None else batch_of(queue, job.member[0])
+    batch = (None if job.groupPlace is None
+             else batch_of(queue, job.groupPlace[0]))
     if batch is None or batch.state != OPEN:
         return []
     # A mere hint: what it tells may have been rolled back.
@@ -293,7 +294,7 @@ def _follow(queue: JobQueue, batch: Batch, now: float) -> list[Job]:
               **batch.ends}
     try:
         job = make(queue, edges, edges.success, result, now, None,
-                   submitter=batch.submitter, after=batch.id)
+                   submitter=batch.submitter, afterGroup=batch.id)
     except InputRejected as error:
         batch.stuck = f'its input, which holds the result, {error}'
         log.error('group %s is done, and what follows it is stuck: %s',
@@ -314,11 +315,12 @@ def cancel(queue: JobQueue, batch: Batch, now: float) -> Iterator[Job]:
     for number, jobid in enumerate(batch.jobs()):
         job = look(queue.jobs, jobid)
         if (job is not None and not isinstance(job, UnreadableJob)
-                and job.member == (batch.id, number) and queue.cancel(job)):
+                and job.groupPlace == (batch.id, number)
+                and queue.cancel(job)):
             yield job
     then = None if batch.then is None else look(queue.jobs, batch.then)
     if (then is not None and not isinstance(then, UnreadableJob)
-            and then.after == batch.id and queue.cancel(then)):
+            and then.afterGroup == batch.id and queue.cancel(then)):
         yield then
 
 

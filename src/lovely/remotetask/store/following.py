@@ -69,7 +69,7 @@ def follow(queue: Timetable, job: Job, status: str, values: dict[str, Any],
         log.error('job %s (task %r) has ended, and what follows it is stuck: '
                   '%s', job.id, job.task, stuck, extra={
                       'job_id': job.id, 'task': job.task})
-    values.update(followed=tuple(done), stuck=stuck)
+    values.update(followed=tuple(done), followStuck=stuck)
     return added
 
 
@@ -120,7 +120,7 @@ def make(queue: Timetable, edges: Edges, number: int, result: Any, now: float,
     job = Job.__new__(Job)
     job.put(id=queue.jobs.draw_id(local(queue.jobs), queue.jobs.end - 1),
             task=link.task, input=payload.wrap(input, size), createdAt=now,
-            delay=link.delay, filled=holds or None,
+            delay=link.delay, inputFilled=holds or None,
             edges=None if behind is None else tuple(behind),
             **{'priority': priority, **link.kept, **values})
     queue.jobs[job.id] = job
