@@ -79,7 +79,8 @@ def _call(task, n):
 
 
 def _add_followed(service):
-    call = _call('slow', 1)
+    # Long enough for what follows to be held, whatever the machine does.
+    call = _call('long', 1)
     return [service.add(call.task, call.input, onSuccess=_call('transfer', 9))]
 
 

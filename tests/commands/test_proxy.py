@@ -96,7 +96,7 @@ def test_all_works_through_a_proxy(serve, proxy, remotetask, tmp_path):
     links = set(re.findall(r'(?:href|src|action|formaction)="([^"#]+)"', text))
     assert links and all(one.startswith('/queue/') for one in links), links
     for link in links:
-        if not link.endswith(('/pause', '/resume')):
+        if not link.endswith(('/pause', '/resume', '/retention')):
             answer, _ = browser.ask(f'http://127.0.0.1:{port}{link}')
             assert answer.status == 200, link
     token = re.search(r'name="csrf" value="([^"]+)"', text)[1]

@@ -79,9 +79,9 @@ def test_two_workers_run_every_job_once(zeo, producer, worker, directory):
     lines = [process.ready().line for process in workers]
     assert lines == [
         'remotetask: worker ready: service /tasks, 1 thread, '
-        'tasks: count, echo, hold, meet, note\n',
+        'tasks: count, echo, hold, meet, note, walk\n',
         'remotetask: worker ready: service /tasks, 3 threads, '
-        'tasks: count, echo, hold, meet, note\n']
+        'tasks: count, echo, hold, meet, note, walk\n']
     # Neither can end these alone, for each has only a place of its own.
     jobs = [producer.add('meet') for _ in range(4)]
     with producer.root() as root:

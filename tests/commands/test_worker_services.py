@@ -65,7 +65,7 @@ def test_named_services(zeo, sites, worker):
                      '2').ready()
     assert process.line == (
         'remotetask: worker ready: 2 services (/a/tasks, /b/tasks), '
-        '2 threads, tasks: count, echo, hold, meet, note\n')
+        '2 threads, tasks: count, echo, hold, meet, note, walk\n')
     for name in ('a', 'b'):
         sites.ended(name, sites.add(name, 'note', name))
     assert sites.workers('c') == []

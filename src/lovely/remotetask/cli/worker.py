@@ -108,7 +108,7 @@ class _Work:
     """
 
     def __init__(self, database: DB, host: IHost, names: Sequence[str],
-                 threads: int, queues: dict[str, Any]) -> None:
+                 threads: int, queues: dict[str, Any] | None = None) -> None:
         # Imported here and not above: `--help` does without the database.
         from lovely.remotetask.cli import find_service
         from lovely.remotetask.edge import db
@@ -124,7 +124,8 @@ class _Work:
         self.services: list[str] = []
         self.tasks: list[str] = []
         self.paused: list[str] = []
-        self.threads, self._queues = threads, queues
+        self.threads = threads
+        self._queues = queues or {'queues': None, 'notQueues': ()}
         for path in paths:
             self._look_at(database, path, host)
         self.services.sort()
