@@ -157,7 +157,7 @@ def conflicts(jobs, workers):
     register()
 
     here = os.path.dirname(os.path.abspath(__file__))
-    for pause in (600.0, 0.2):
+    for pause in [600.0, 0.2][-int(os.environ.get('RUNS', 2)):]:
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
             address = f'127.0.0.1:{free.getsockname()[1]}'
