@@ -6,7 +6,8 @@ the before-commit hook; ``finish``, ``fail`` the commit of a run; ``vote``,
 ``tpc-finish`` inside of it, before and after the database's part; ``chain``
 the same where it claims the next job, too; ``group`` the commit of several
 jobs; ``sweep`` what removes claimed jobs from their lanes; ``give-back``,
-``leave``, ``retire``, ``enroll``, ``beat``.
+``leave``, ``retire``, ``enroll``, ``beat``; ``place`` what puts the follow-up
+of a long run into the lanes; ``close`` the commit that closes a group.
 """
 
 import os
@@ -18,13 +19,16 @@ import zope.event
 
 from lovely.remotetask.edge.db import Session
 from lovely.remotetask.events import JobStarted
+from lovely.remotetask.run import monitor
 from lovely.remotetask.run.chain import Chain
 from lovely.remotetask.run.checkpoints import CommittedCheckpoints
 from lovely.remotetask.run.executor import Executor
+from lovely.remotetask.run.followers import Followers
 from lovely.remotetask.run.group import Group
 from lovely.remotetask.run.guard import Guard
 from lovely.remotetask.run.monitor import Monitor
 from lovely.remotetask.run.worker import Worker
+from lovely.remotetask.store import batches
 from lovely.remotetask.store.queue import JobQueue
 
 #: Inside of the two phases of a commit.
@@ -38,7 +42,8 @@ POINTS = (
     'finish-before', *PHASES, 'finish-after', 'chain-before', 'chain-after',
     'group-before', 'group-after', 'sweep-before', 'sweep-after',
     'fail-before', 'fail-after', 'give-back-before', 'give-back-after',
-    'leave-before', 'leave-after', 'retire-before', 'retire-after', 'beat')
+    'leave-before', 'leave-after', 'retire-before', 'retire-after', 'beat',
+    'place-before', 'place-after', 'close-before', 'close-after')
 
 
 class Points:
@@ -240,16 +245,36 @@ def install(points):
             at('give-back-before')
 
     @_wrap(JobQueue, 'retire')
-    def retire(original, self, worker, now, charged):
-        jobs = original(self, worker, now, charged)
+    def retire(original, self, worker, now, charged, **options):
+        jobs = original(self, worker, now, charged, **options)
         if jobs:
             at('retire-before' if charged else 'leave-before')
         return jobs
 
-    @_wrap(Monitor, '_rescue')
-    def _rescue(original, self, *args):
-        original(self, *args)
+    @_wrap(monitor, 'rescue')
+    def rescue(original, worker, *args):
+        original(worker, *args)
         at('retire-after')
+
+    @_wrap(Followers, 'place')
+    def place(original, self, slot):
+        at('place-before')
+        original(self, slot)
+        at('place-after')
+
+    @_wrap(batches, 'close')
+    def close(original, *args):
+        left, added = original(*args)
+        if added:
+            at('close-before')
+        return left, added
+
+    @_wrap(Followers, '_close')
+    def _close(original, self, *args):
+        left = original(self, *args)
+        if left == 0:
+            at('close-after')
+        return left
 
     @_wrap(Worker, 'leave')
     def leave(original, self):

@@ -193,7 +193,7 @@ class Verdict:
         queue = self._service.jobqueue
         # What a killed worker had claimed lies in the lanes until somebody
         # comes by: this does, and finds nothing that is queued.
-        for key, job in queue._queued():
+        for key, job in queue._queued(queue.ready):
             self._complain('unsound', f'job {job.id} is ready at {key}')
             break
         places = {}

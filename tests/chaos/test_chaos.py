@@ -15,6 +15,8 @@ from chaos_acts import pids
 from chaos_storages import wait_until
 from chaos_verdict import Verdict
 
+from lovely.remotetask.follow import Call
+
 
 def run(chaos):
     try:
@@ -40,11 +42,12 @@ def test_a_very_short_run_on_postgresql(tmp_path, tasks, postgresql):
                             restarts=1, storage='postgresql'))
 
 
-def judge(world, *jobs):
+def judge(world, *jobs, until=lambda: True):
     """Let somebody finish everything; then all must be right."""
     last = world.start(threads=2)
     for jobid in jobs:
         world.database.wait_for(jobid, 'completed', 'error')
+    wait_until(until, what='what follows')
     last.wait_for('ready')
     living = {child.pid for child in world.spawner.children
               if child.code is None}
@@ -71,6 +74,21 @@ _AT_THE_END = ('give-back-before', 'give-back-after', 'leave-before',
                'leave-after')
 
 
+def _call(task, n):
+    return Call(task, {'kind': task, 'n': n, 'a': 1, 'b': 2})
+
+
+def _add_followed(service):
+    call = _call('slow', 1)
+    return [service.add(call.task, call.input, onSuccess=_call('transfer', 9))]
+
+
+def _add_group(service):
+    group = service.addGroup([_call('transfer', n) for n in range(1, 9)],
+                             _call('transfer', 9))
+    return service.getGroup(group)['jobs']
+
+
 @pytest.mark.parametrize('point', chaos_points.POINTS)
 def test_death_at(fast_world, point):
     world = fast_world
@@ -86,6 +104,11 @@ def test_death_at(fast_world, point):
     elif point == 'beat':
         jobs = [world.hold()]
         worker = world.start(point=point)
+    elif point.startswith(('place', 'close')):
+        # A long run, of which what follows is held.
+        jobs = world.database.service(
+            _add_followed if point.startswith('place') else _add_group)
+        worker = world.start(point=point)
     else:
         # In one transaction: a finish can take the next one along.
         task = _TASKS.get(point, 'transfer')
@@ -96,7 +119,9 @@ def test_death_at(fast_world, point):
     assert worker.end() == -signal.SIGKILL
     assert worker.says(f'died {point}')
     world.go.touch()
-    judge(world, *jobs)
+    followed = point.startswith(('place', 'close'))
+    judge(world, *jobs, until=lambda: not followed or world.effects(9))
+    assert world.effects(9) == followed
 
 
 # --- single stories ----------------------------------------------------------

@@ -116,7 +116,9 @@ def test_options():
     assert task_option(command, 'timeout') == 3600.0
     policy = RetryPolicy(1)
     given = {'remote': True, 'timeout': 5, 'retry': policy, 'groupable': True,
-             'on_error': print, 'show': ('to',)}
+             'on_error': print, 'show': ('to',), 'limit': 2, 'rate': (3, 60.0),
+             'keyLimit': 4, 'queue': 'slow', 'keep': 60, 'schedule': {
+                 'every': 60}}
     schemas = {'inputSchema': TextLine(), 'outputSchema': TextLine()}
     assert {*given} == {*ITaskOptions}
     command = CommandTask(['true'], **given, **schemas)

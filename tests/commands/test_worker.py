@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,35 @@ def test_a_job_longer_than_the_grace_is_given_back(zeo, producer, worker,
     with producer.service() as service:
         # Nobody died: it must not come nearer to being poison.
         assert service.jobs[jobid].interruptions == 0
+    assert other.stop() == 0
+
+
+def test_a_job_with_checkpoints_goes_on_in_the_next_worker(
+        zeo, producer, worker, directory):
+    """It does not wait for the grace, and repeats nothing."""
+    arguments = ('--db', zeo.uri, '--tasks', 'thetasks', '--grace', '600')
+    process = worker(*arguments).ready()
+    jobid = producer.add('walk')
+    assert heard(directory / 'running')
+    assert process.stop() == 0
+    assert producer.job(jobid) == ('queued', 1)
+    with producer.service() as service:
+        reached = service.jobs[jobid].checkpoint.cursor()
+        assert reached > 0 and service.jobs[jobid].interruptions == 0
+    other = worker(*arguments).ready()
+
+    def items():
+        return [*map(int, (directory / 'log').read_text().split())]
+
+    deadline = time.monotonic() + DEADLINE
+    while len(items()) <= reached:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+    (directory / 'go').touch()
+    producer.wait_for(jobid, 'completed')
+    assert items() == [*range(len(items()))]
+    with producer.service() as service:
+        assert service.getResult(jobid) == len(items())
     assert other.stop() == 0
 
 

@@ -25,6 +25,8 @@ STORED = {
     'lovely.remotetask.fields.next_run.NextRun',
     'lovely.remotetask.fields.runs.LatestRuns',
     'lovely.remotetask.service.TaskService',
+    'lovely.remotetask.store.batches.Batch',
+    'lovely.remotetask.store.batches.Batches',
     'lovely.remotetask.store.blocks.Blocks',
     'lovely.remotetask.store.checkpoint.Checkpoint',
     'lovely.remotetask.store.claims.Claims',

@@ -162,6 +162,7 @@ def test_metrics_are_what_a_strict_parser_reads(site, service, ends):
             'remotetask_job_wait_seconds': ('summary', ['service']),
             'remotetask_oldest_queued_seconds': ('gauge', ['service']),
             'remotetask_schedule_lag_seconds': ('gauge', ['service']),
+            'remotetask_groups_open': ('gauge', ['service']),
             'remotetask_workers': ('gauge', ['service', 'state']),
             'remotetask_worker_threads': ('gauge', ['service', 'state']),
             'remotetask_worker_threads_busy': ('gauge', ['service', 'state']),

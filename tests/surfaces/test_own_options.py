@@ -169,6 +169,14 @@ def test_the_name_of_a_step_is_escaped(site, reached):
     assert '<h2>Cursor</h2>' not in page
 
 
+@pytest.mark.parametrize('name', ['\ud800', 'a\nb\x00', 'x' * 200])
+def test_an_odd_name_of_a_step_breaks_nothing(site, reached, name):
+    jobid = reached(lambda job: job.step(name, list))
+    assert ask(site, 'GET', f'jobs/{jobid}')[1]['checkpoint'][
+        'latestStep'] == name
+    assert '<dt>Steps</dt>' in site.text(f'jobs/{jobid}')
+
+
 def test_a_job_without_a_checkpoint_says_nothing_of_it(site, service):
     jobid = service(lambda service: service.add('echo'))
     assert 'checkpoint' not in ask(site, 'GET', f'jobs/{jobid}')[1]

@@ -51,6 +51,19 @@ class JobNotFound(UsageError, KeyError):
                 f'to this service, or it has been cleaned')
 
 
+class GroupNotFound(UsageError, KeyError):
+    """No group has this id; it was never added here, or all of its jobs have
+    been cleaned."""
+
+    def __init__(self, group: object = None) -> None:
+        super().__init__(group)
+        self.group = group
+
+    def __str__(self) -> str:
+        return (f'no group has the id {shown(self.group)}: it was never added '
+                f'to this service, or all of its jobs have been cleaned')
+
+
 class UnreadableRecord(UsageError):
     """The record of this job cannot be read; see the message for the remedy.
     """

@@ -236,6 +236,21 @@ class IJob(Interface):
         'When a job that is scheduled, or waits for another attempt, runs '
         'next (aware datetime in UTC), or None.')
 
+    follows = Attribute(
+        'The id of the job that it follows (int), or None: see '
+        'ITaskService.add and addChain.')
+
+    followUps = Attribute(
+        'What follows it: a list of dicts with ``on``, success or failure; '
+        '``task``; ``state``: waits, added, off (the job has ended in the '
+        'other way) or stuck, and ``note`` says why; ``id``, of the job that '
+        'was added, of a schedule the latest one; ``behind``, how many calls '
+        'follow that in turn.')
+
+    group = Attribute(
+        'The id of the group that it belongs to, or comes after (int), or '
+        'None: see ITaskService.addGroup.')
+
     rests = Attribute(
         'Why a job waits that has not failed (str), or None: its task has '
         'raised RetryLater, or its worker was stopped again and again.')
@@ -428,7 +443,8 @@ class ITaskService(IContained):
     def add(task, input=None, startLater=False, jobClass=None, *,
             priority=0, delay=None, runAt=None, key=None,
             onDuplicate='keep', runAs=None, concurrencyKey=None,
-            queue=None, keyUntil='ended', retry=None, timeout=None):
+            queue=None, keyUntil='ended', retry=None, timeout=None,
+            onSuccess=None, onFailure=None):
         """Add a job; it runs once your transaction has committed.
 
         Arguments: ``task`` (str), the name of a task, or the function that
@@ -456,14 +472,21 @@ class ITaskService(IContained):
         already keeps no key from this add: for work that has to be done once
         more after each change; ``retry`` (int or IRetryPolicy, which has to
         pickle) and ``timeout`` (seconds), of this job: None, as its task has
-        them: see ITaskOptions.
+        them: see ITaskOptions; ``onSuccess``, ``onFailure``: what follows the
+        job once it is completed, or has failed for good, each a
+        ``follow.Call``, the name of a task or a decorated function.  It is
+        added in the commit that ends the job, for the submitter of the job,
+        and not where that is cancelled.  A retry that completes is followed by
+        ``onSuccess``; each final failure by ``onFailure``.
         Returns: the job's id (int); with ``'keep'`` or ``'any'`` that of the
         other one.
         Raises: ValueError('Task does not exist'); InputRejected with the
         reason, or all points at which the input does not fit the task;
         DuplicateJob; NotPermitted for ``runAs`` without the
         permission ``lovely.remotetask.Manage``; UsageError for options that
-        exclude each other or are out of bounds.  Nothing is stored then.
+        exclude each other or are out of bounds, and for more than 1,000 calls
+        that follow, or one that follows itself.  What follows is checked as
+        the job is, and a note of the error names it.  Nothing is stored then.
         Txn: joins the caller's; abort leaves no job.  The input is stored as
         it is at commit.  Where the caller has changed a mapping by then, it is
         checked against parameters and inputSchema again, and the commit raises
@@ -479,12 +502,13 @@ class ITaskService(IContained):
                 priority=0, delay=None, runAt=None, runAs=None,
                 concurrencyKey=None, queue=None, keys=None,
                 onDuplicate='keep', keyUntil='ended', retry=None,
-                timeout=None):
+                timeout=None, onSuccess=None, onFailure=None):
         """Add a job for each input; they run in the order of the inputs.
 
         Arguments: ``inputs``, an iterable; ``keys``, an iterable with a unique
         key for each of them, or None; the others as ``add``, for all jobs
-        alike.
+        alike: each of them is followed by what follows.  ``addGroup`` adds
+        what comes after all of them.
         Returns: the ids, a list of int in the order of the inputs; of a key
         that another job keeps that one's.
         Raises: as ``add``; InputRejected names all inputs that are refused,
@@ -498,7 +522,8 @@ class ITaskService(IContained):
                    every=None, at=None, timezone='UTC', missed='once',
                    atMost=None, deadline=None, overlap='skip', priority=0,
                    key=None, onDuplicate='keep', runAs=None, enabled=True,
-                   concurrencyKey=None, queue=None, retry=None, timeout=None):
+                   concurrencyKey=None, queue=None, retry=None, timeout=None,
+                   onSuccess=None, onFailure=None):
         """Add a job that runs at given times, or once after ``delay``.
 
         Arguments: tuples of int as ICronJob says, or one of ``cron``,
@@ -515,7 +540,8 @@ class ITaskService(IContained):
         ``enabled`` (bool), False: it does not run until
         ``resumeCronJob``.  An update leaves it as it is: an operator may have
         paused the schedule; ``concurrencyKey``,
-        ``queue`` as ``add``.
+        ``queue`` as ``add``; ``onSuccess``, ``onFailure`` as ``add``: each run
+        is followed by them.
         Returns: the job's id (int), or that of the other one.
         Raises: ValueError('Task does not exist'); InvalidSchedule for times
         that never occur, more than one rule or none; ConfigurationError for
@@ -718,6 +744,81 @@ class ITaskService(IContained):
         Raises: ValueError for an unknown status or a limit out of bounds;
         InvalidCursor (a ValueError) for a cursor of no page of this listing.
         Cost: O(limit + log n).
+        """
+
+    def addChain(calls, *, policy='stop'):
+        """Add jobs of which each begins when the one before is completed.
+
+        Arguments: ``calls``, an iterable of what ``add`` takes for
+        ``onSuccess``; RESULT in the input of one stands for the result of the
+        one before; ``policy``, what becomes of the others where one fails for
+        good, unless its Call says so itself: ``'stop'``, they wait until
+        ``retryJob`` lets it complete; ``'continue'``, they go on, with None
+        for its result.  What is cancelled stops the chain, until it is
+        retried.
+        Returns: the id of the first job (int).  The others are added one by
+        one; each names the one before it in ``follows``.
+        Raises: as ``add``.
+        Txn: joins the caller's.
+        Cost: O(calls); they are stored once.
+        """
+
+    def addGroup(calls, then=None, *, policy='stop', runAs=None):
+        """Add jobs that run side by side, and one that comes after all.
+
+        Arguments: ``calls``, an iterable of at most 10,000, each a
+        ``follow.Call``, the name of a task or a decorated function; ``then``,
+        as those, what follows once all jobs are over, or None; RESULT in its
+        input stands for a dict: ``group``, its id; ``of``, how many jobs it
+        has; ``jobs``, their ids; ``completed``, ``error``, ``cancelled`` and
+        ``gone``, how many have ended so (``gone``: deleted by ``del``);
+        ``policy``: ``'stop'``, all have to be completed; what has failed or
+        was cancelled may be retried, and until then what follows waits.
+        ``'continue'``: all have to be over; one that is retried after that
+        does not count once more.  ``runAs`` as ``add``.
+        A group without jobs is over at once.
+        Returns: the id of the group (int), for ``getGroup``, ``cancelGroup``.
+        Raises: as ``add``; UsageError for more than 10,000 jobs.  Nothing is
+        stored then.
+        Txn: joins the caller's.  The end of a job of a group writes nothing
+        that the others write; what follows is added in a short transaction
+        behind the last end, exactly once.
+        Cost: as ``addMany``, and one look at each job at the end.
+        """
+
+    def getGroup(group):
+        """A group, in plain data.
+
+        Returns: a dict: ``id``; ``state``: ``'open'``, ``'stuck'``
+        (``note`` says why), ``'done'``, ``'cancelled'`` or ``'broken'``: a
+        job was deleted that had not completed, and what was to follow never
+        comes; ``policy``; ``of``, ``jobs``, as for RESULT; ``completed``,
+        ``error``, ``cancelled``, ``gone``, ``open``, how many of the first
+        ``looked`` jobs have ended so, or have not; ``task``, of what follows,
+        and ``then``, the id of its job once there is one; ``createdAt``,
+        ``endedAt`` (ISO texts); ``submitter``.
+        Raises: GroupNotFound.
+        Cost: looks at 1,000 jobs at most; none where the group is over.
+        """
+
+    def listGroups(start=None, limit=50):
+        """A page of the groups that are not over, the newest first.
+
+        Arguments: as ``listJobs``.
+        Returns: the groups, each as ``getGroup`` gives it, without ``jobs``,
+        and counted among its first 20 jobs; and the ``start`` of the next
+        page, None at the end.
+        Raises: InvalidCursor; UsageError.
+        Cost: O(limit).
+        """
+
+    def cancelGroup(group):
+        """Cancel the jobs of a group that are not over, and what follows.
+
+        What follows single jobs of it does not come either: see ``add``.
+        Returns: how many jobs are cancelled (int).
+        Raises: GroupNotFound.
+        Txn: as ``cancel``; writes each job.
         """
 
     def retryJob(jobid, *, anew=False):

@@ -24,6 +24,7 @@ from lovely.remotetask.edge.clock import as_local
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.fields.annotations import OwnAnnotations
+from lovely.remotetask.fields.edges import Following
 from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.fields.failure import keep
@@ -56,7 +57,7 @@ _JOB_FIELDS = {name: IJob[name] for name in (
 
 
 @implementer(IJob)
-class Job(OwnAnnotations, Persistent):
+class Job(Following, OwnAnnotations, Persistent):
     """See IJob"""
 
     _fields = _JOB_FIELDS

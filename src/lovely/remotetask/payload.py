@@ -8,6 +8,7 @@ task returns them.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from zodbpickle import pickle
 
 from lovely.remotetask import settings
 from lovely.remotetask.errors import InputRejected
+from lovely.remotetask.follow import RESULT
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
@@ -204,9 +206,19 @@ def _refuse_wrapper(obj: Any) -> None:
             f'results, pass its path or the bare object (Acquisition.aq_base)')
 
 
+def _refuse_result(obj: Any) -> None:
+    # Where it can stand it was replaced before: see adding/following.
+    if obj is RESULT:
+        raise InputRejected(
+            'contains RESULT where no result can take its place: it stands '
+            'for the result of the job before, as the input of a call that '
+            'follows one, or as a value in a dict, list or tuple of it')
+
+
 #: Functions that are called with each object before its trial pickling, and
 #: raise InputRejected.  A host adds its own.
-refusals: list[Callable[[Any], None]] = [_refuse_proxy, _refuse_wrapper]
+refusals: list[Callable[[Any], None]] = [
+    _refuse_proxy, _refuse_wrapper, _refuse_result]
 
 
 def _refuse_foreign(obj: Any, jar: Connection | None) -> None:
@@ -235,6 +247,32 @@ def _refuse_foreign(obj: Any, jar: Connection | None) -> None:
             f'database {name}, while the job is stored in {ours.database_name}'
             f': commit it before, or add it to its database by '
             f'Connection.add()')
+
+
+def copied(value: Any) -> Any:
+    """A copy of a value that can be stored, for another job.
+
+    Persistent objects in it stay the same ones: the copy refers to them.
+    Cost: it is pickled once.
+    """
+    if type(value) in _ATOMS or type(value) in (str, bytes):
+        return value
+    others: list[Any] = []
+
+    def persistent_id(obj: Any) -> Any:
+        if not isinstance(obj, Persistent | WeakRef):
+            return None
+        others.append(obj)
+        return len(others) - 1
+
+    out = io.BytesIO()
+    pickler = pickle.Pickler(out, 3)
+    pickler.persistent_id = persistent_id
+    pickler.dump(value)
+    out.seek(0)
+    unpickler = pickle.Unpickler(out)
+    unpickler.persistent_load = others.__getitem__
+    return unpickler.load()
 
 
 def wrap(value: Any, size: int) -> Any:

@@ -24,6 +24,7 @@ from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.options import Options
 from lovely.remotetask.adding.verbs import FlowVerbs
+from lovely.remotetask.adding.verbs import FollowVerbs
 from lovely.remotetask.adding.verbs import ScheduleVerbs
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import is_moment
@@ -68,7 +69,8 @@ __all__ = ['TaskService', 'make_service', 'bootStrapSubscriber',
 
 # mypy-zope knows no IContained: zope.location ships no types.
 @implementer(ITaskService)  # type: ignore[misc]
-class TaskService(ScheduleVerbs, FlowVerbs, OwnAnnotations, Persistent):
+class TaskService(ScheduleVerbs, FlowVerbs, FollowVerbs, OwnAnnotations,
+                  Persistent):
     """See ITaskService
 
     Attributes beyond the interface: ``jobqueue``, the JobQueue behind
@@ -145,13 +147,14 @@ class TaskService(ScheduleVerbs, FlowVerbs, OwnAnnotations, Persistent):
             key: str | None = None, onDuplicate: str = 'keep',
             runAs: str | None = None, concurrencyKey: str | None = None,
             queue: str | None = None, keyUntil: str = 'ended',
-            retry: Any = None, timeout: float | None = None) -> int:
+            retry: Any = None, timeout: float | None = None,
+            onSuccess: Any = None, onFailure: Any = None) -> int:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_one(
             self, task, input, jobClass or Job, place,
             Options(priority, key, onDuplicate, runAs, concurrencyKey, queue,
-                    keyUntil, retry, timeout))
+                    keyUntil, retry, timeout, onSuccess, onFailure))
 
     def addMany(self, task: str | Callable[..., Any], inputs: Iterable[Any],
                 startLater: bool = False,
@@ -161,13 +164,14 @@ class TaskService(ScheduleVerbs, FlowVerbs, OwnAnnotations, Persistent):
                 concurrencyKey: str | None = None, queue: str | None = None,
                 keys: Iterable[str] | None = None, onDuplicate: str = 'keep',
                 keyUntil: str = 'ended', retry: Any = None,
-                timeout: float | None = None) -> list[int]:
+                timeout: float | None = None, onSuccess: Any = None,
+                onFailure: Any = None) -> list[int]:
         """See ITaskService"""
         place = jobs.placer(startLater, delay, runAt, self.clock.now)
         return jobs.add_many(
             self, task, inputs, jobClass or Job, place,
             Options(priority, keys, onDuplicate, runAs, concurrencyKey, queue,
-                    keyUntil, retry, timeout))
+                    keyUntil, retry, timeout, onSuccess, onFailure))
 
     # -- change ---------------------------------------------------------------
 

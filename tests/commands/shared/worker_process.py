@@ -28,7 +28,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from pathlib import Path
+from lovely.remotetask.context import currentJob
 from lovely.remotetask.task import task
 
 
@@ -63,6 +63,22 @@ def hold(input):
         threading.Event().wait(0.01)
     Path('ended').touch()
     return 'done'
+
+
+@task
+def walk(input):
+    """Has a checkpoint for each item; ends once ``go`` is there."""
+    job = currentJob()
+    item = job.cursor or 0
+    if not item:
+        Path('running').write_text('yes')
+    while not Path('go').exists():
+        with open('log', 'a') as out:
+            out.write(f'{item}\\n')
+        item += 1
+        job.checkpoint(item)
+        threading.Event().wait(0.01)
+    return item
 '''
 
 
@@ -255,7 +271,7 @@ class Producer:
 def tasks():
     """This process knows the names of the tasks, as a producer has to."""
     cleanUp()
-    for name in ('count', 'note', 'meet', 'hold'):
+    for name in ('count', 'note', 'meet', 'hold', 'walk'):
         provideUtility(EchoTask(), ITask, name=name)
     yield
     cleanUp()

@@ -789,6 +789,45 @@ def test_a_groupable_job_with_checkpoints_runs_alone(
     assert sorted(calls) == ([] if way == 'checkpoint' else [*range(5)])
 
 
+# -- what follows, limits -----------------------------------------------------
+
+def test_what_follows_a_job_comes_once_and_after_its_last_attempt(
+        world, task, ran):
+    """Also what is asked for while the job is between two checkpoints."""
+    @task
+    def works(job, input):
+        for item in range(job.cursor or 0, 3):
+            world.effect(job.service, item)
+            job.checkpoint(item + 1)
+            if item == 1:
+                raise ValueError('once more')
+
+    jobid = world.do(lambda service: service.add(
+        'works', onSuccess='note', retry=RetryPolicy(3, base=0)))
+    world.drain()
+    assert world.status(jobid) == 'completed', error_of(world, jobid)
+    assert len(ran) == 1
+    assert world.effects() == {0: 1, 1: 1, 2: 1}
+
+
+def test_a_limit_holds_while_a_job_has_checkpoints(world, task):
+    seen = []
+
+    @task
+    def works(job, input):
+        for item in range(3):
+            job.checkpoint(item)
+            seen.append(world.see(
+                lambda service: service.stats()['processing']))
+
+    task(works, limit=1)
+    jobs = [world.add('works') for _ in range(3)]
+    world.start()
+    world.start()
+    assert world.until_over(*jobs) == ['completed'] * 3
+    assert seen == [1] * 9
+
+
 # -- direct processing --------------------------------------------------------
 
 @pytest.fixture

@@ -30,6 +30,10 @@ def calls_at(seconds):
     return lambda job: job.timeOfNextCall(0) == seconds
 
 
+def followed(job):
+    return [one['on'] for one in job.followUps]
+
+
 #: What is given, and what is true of the job then, and not without it.
 ARGUMENTS = {
     'task': ('other', lambda job: job.task == 'other'),
@@ -41,6 +45,8 @@ ARGUMENTS = {
     'runAt': (THEN, lambda job: getattr(job, 'scheduledAt', None) == THEN),
     'key': ('mine', lambda job: job.key == 'mine'),
     'runAs': (SYSTEM, lambda job: job.submitter == SYSTEM),
+    'onSuccess': ('other', lambda job: 'success' in followed(job)),
+    'onFailure': ('other', lambda job: 'failure' in followed(job)),
     'concurrencyKey': ('one', lambda job: job.concurrencyKey == 'one'),
     'keys': (['mine'], lambda job: job.key == 'mine'),
     'queue': ('slow', lambda job: job.queue == 'slow'),

@@ -11,6 +11,8 @@ from ZODB.DB import DB
 from ZODB.MappingStorage import MappingStorage
 
 from lovely.remotetask.errors import InputRejected
+from lovely.remotetask.follow import RESULT
+from lovely.remotetask.follow import Call
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import RetryPolicy
@@ -208,3 +210,31 @@ def test_a_result_that_is_new_ends_its_job_with_the_reason(service, task):
     transaction.commit()
     until(service, jobid, 'error')
     assert 'new in the database main' in service.getError(jobid)
+
+
+def test_what_follows_gets_objects_of_the_application(service, task):
+    """As input of a call, and as the result of the job before."""
+    told = []
+
+    @task
+    def finds(service, jobid, input):
+        return service.__parent__.__parent__['document']
+
+    @task
+    def tells(service, jobid, input):
+        application = service.__parent__.__parent__
+        told.append([one is application['document'] for one in input])
+
+    document = service.__parent__.__parent__['document']
+    service.startProcessing()
+    group = service.addGroup(
+        [Call('finds', onSuccess=Call('tells', [RESULT, document]))],
+        Call('tells', [document]))
+    transaction.commit()
+    jobid, = service.getGroup(group)['jobs']
+    until(service, jobid)
+    deadline = time.monotonic() + DEADLINE
+    while len(told) < 2:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+    assert sorted(told) == [[True], [True, True]]

@@ -391,10 +391,10 @@ def test_a_rescue_that_fails_holds_up_no_other(
     workers.sort(key=lambda worker: worker.identity.id)
     reason, retire = ['broken'], JobQueue.retire
 
-    def fails(queue, worker, now, charged):
+    def fails(queue, worker, now, charged, **options):
         if worker == workers[0].identity.id:
             raise KeyError(reason[0])
-        return retire(queue, worker, now, charged)
+        return retire(queue, worker, now, charged, **options)
 
     monkeypatch.setattr(JobQueue, 'retire', fails)
     watching = monitor.Monitor(world.db)

@@ -34,11 +34,12 @@ REFERENCE = Path(__file__).parents[3] / 'docs' / 'reference' / 'ztk.rst'
 READING = {'getAvailableTasks', 'getStatus', 'getResult', 'getError',
            'hasJobsWaiting', 'isProcessing', 'listJobs', 'listWorkers',
            'stats', 'waitFor', 'jobs', 'taskInterface', 'history',
-           'historyOfTasks', 'getProgress'}
+           'historyOfTasks', 'getProgress', 'getGroup', 'listGroups',
+           'getRetention', 'listLimits', 'listQueues'}
 #: Its place is no secret of a visitor who sees the container.
 PLACE = {'__parent__', '__name__'}
-ADDING = {'add', 'addMany', 'cancel', 'cancelMany', 'startJob',
-          'startNow'}
+ADDING = {'add', 'addChain', 'addGroup', 'addMany', 'cancel', 'cancelGroup',
+          'cancelMany', 'startJob', 'startNow'}
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import payload
+from lovely.remotetask.adding import checks
+from lovely.remotetask.adding import following
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.options import Options
@@ -72,7 +74,7 @@ def add_cron(service: TaskService, given: Any, input: Any,
         if not enabled:
             queue.pause_schedule(job)
 
-    task, _ = jobs.check_task(service, given)
+    task, _ = checks.check_task(service, given)
     check_priority(options.priority)
     key, onDuplicate = options.key, options.onDuplicate
     # Tried out first: a schedule that never occurs must not draw an id.
@@ -135,7 +137,7 @@ def edit_cron(service: TaskService, jobid: Any, changes: dict[str, Any]
     priority = changes.get('priority', job.coming('priority'))
     name = job.coming('task')
     if 'task' in changes:
-        name, _ = jobs.check_task(service, changes['task'])
+        name, _ = checks.check_task(service, changes['task'])
     wanted = _timed(service, CronJob(0, name, None), _new_times(job, changes))
     check_occurs(service, wanted)
     if job.status == PROCESSING and not (job.recurring and wanted.recurring):
@@ -180,16 +182,18 @@ def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
         'priority': options.priority,
         'submitter': find_submitter(service, service.host, options.runAs),
         **check_retry(service, options.retry),
-        'timeout': check_timeout(options.timeout)})
+        'timeout': check_timeout(options.timeout)},
+        following.edges_of(service, options.onSuccess, options.onFailure,
+                           None))
     return job.id
 
 
 def _change(service: TaskService, job: CronJob, wanted: CronJob, input: Any,
-            kept: dict[str, Any]) -> None:
+            kept: dict[str, Any], edges: Any = _KEEP) -> None:
     """Change what differs; to write more would undo a run.
 
-    Arguments: ``input``, _KEEP: as it is; ``kept``, of the options, attributes
-    as ``put`` takes them.
+    Arguments: ``input``, ``edges``, _KEEP: as they are; ``kept``, of the
+    options, attributes as ``put`` takes them.
     """
     queue, jar, host = service.jobqueue, caller.jar_of(service), service.host
     queue.check_owned(job)
@@ -199,14 +203,17 @@ def _change(service: TaskService, job: CronJob, wanted: CronJob, input: Any,
         if (job.coming(key) if key == 'priority' else job.kept(key)) != value}
     if job.coming('task') != wanted.task:
         values['task'] = wanted.task
+    if edges is not _KEEP and not following.is_same(
+            edges, job.coming('edges')):
+        values['edges'] = edges
     noted, stays = job.coming('shows'), input is _KEEP
     if stays and 'task' in values:
         # It stays, and has to fit the other task.
         input = host.unpack(service, job.coming('input'))
     task, packed = None, input
     if input is not _KEEP:
-        _, task = jobs.check_task(service, wanted.task)
-        packed, size = jobs.check_input(task, wanted.task, input, jar, host)
+        _, task = checks.check_task(service, wanted.task)
+        packed, size = checks.check_input(task, wanted.task, input, jar, host)
         if not _is_same(job.coming('input'), packed):
             values['input'] = payload.wrap(packed, size)
         shows = shown_keys(task)

@@ -8,9 +8,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 from typing import Any
+from typing import NamedTuple
 
 from lovely.remotetask import events
 from lovely.remotetask import payload
+from lovely.remotetask.adding import following
+from lovely.remotetask.adding.checks import check_input
+from lovely.remotetask.adding.checks import check_inputs
+from lovely.remotetask.adding.checks import check_task
+from lovely.remotetask.adding.checks import violations_of
 from lovely.remotetask.adding.keys import check_keys
 from lovely.remotetask.adding.keys import find_holder
 from lovely.remotetask.adding.keys import take_key
@@ -19,7 +25,6 @@ from lovely.remotetask.adding.options import check_options
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import seconds_of
 from lovely.remotetask.bounds import shown
-from lovely.remotetask.declaring.decorated import name_of
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected
@@ -28,23 +33,14 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.schedule.rule import check_delay
 from lovely.remotetask.store.states import is_final
-from lovely.remotetask.task import check_against
-from lovely.remotetask.task import misfits
 from lovely.remotetask.task import parameters
 from lovely.remotetask.task import shown_keys
-from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
 
-    from lovely.remotetask.interfaces import IHost
     from lovely.remotetask.service import TaskService
     from lovely.remotetask.store.queue import JobQueue
-
-# Of how many refused inputs an error message gives the reason, and how much
-# (characters) of each.
-_REASONS = 20
-_REASON_CHARS = 200
 
 
 #: ``place(queue, job, number)`` puts a job into the queue; ``number`` counts
@@ -114,80 +110,6 @@ def placer(startLater: bool, delay: float | None, runAt: datetime | None,
     return wait
 
 
-# --- what is refused ---------------------------------------------------------
-
-def check_task(service: TaskService, given: Any) -> tuple[str, Any]:
-    """The name and the task that a name, or a decorated function, stands for.
-
-    Raises: ValueError.
-    """
-    name = name_of(given)
-    task = service._task(name)
-    if task is None:
-        error = service._no_task(name)
-        if given is not name:
-            error.add_note(
-                f'{name!r}, which {given!r} declares, is not registered here: '
-                f'scan its module where the application starts '
-                f'(lovely.remotetask.task.scan)')
-        raise error
-    return name, task
-
-
-def check_input(task: Any, name: str, input: Any, jar: Connection | None,
-                host: IHost) -> tuple[Any, int]:
-    """The input as it is stored, and about how long it is (bytes).
-
-    Raises: InputRejected.
-    """
-    misfit, violations = _violations(task, input)
-    if violations:
-        raise InputRejected(
-            f'the input does not fit the {misfit} of task {name!r}: '
-            + '; '.join(violations), violations=violations)
-    try:
-        packed = host.pack(input)
-        return packed, payload.check(packed, jar)
-    except InputRejected as reason:
-        raise InputRejected(
-            f'the input for task {name!r} {reason}') from reason
-
-
-def _violations(task: Any, input: Any) -> tuple[str, list[str]]:
-    """What an input does not fit, and a sentence for each violation."""
-    wrong = misfits(task, input)
-    schema = getattr(task, 'inputSchema', None)
-    found = wrong + ([] if schema is None else check_against(
-        schema, input, shown_keys(task)))
-    # A parameter that is missing may be a key of the schema, too.
-    return ('parameters' if wrong else 'inputSchema',
-            list(dict.fromkeys(found)))
-
-
-def _check_inputs(task: Any, name: str, inputs: list[Any],
-                  jar: Connection | None, host: IHost
-                  ) -> tuple[list[Any], list[int]]:
-    packed, sizes, refused = [], [], []
-    for index, input in enumerate(inputs):
-        try:
-            stored, size = check_input(task, name, input, jar, host)
-            packed.append(stored)
-            sizes.append(size)
-        except InputRejected as reason:
-            refused.append((index, str(reason)))
-    if refused:
-        reasons = some(
-            refused, _REASONS, '; ',
-            lambda one: f'[{one[0]}] {one[1]:.{_REASON_CHARS}}')
-        if len(refused) > _REASONS:
-            reasons += ", see the error's indexes"
-        raise InputRejected(
-            f'{len(refused)} of {len(inputs)} inputs are refused, and nothing '
-            f'is stored: {reasons}',
-            indexes=[index for index, _ in refused])
-    return packed, sizes
-
-
 # --- the jobs ----------------------------------------------------------------
 
 def add_one(service: TaskService, given: Any, input: Any,
@@ -200,6 +122,7 @@ def add_one(service: TaskService, given: Any, input: Any,
     name, task = check_task(service, given)
     jar, key = caller.jar_of(service), options.key
     kept = check_options(service, task, options)
+    follow(service, options, kept)
     stored, size = check_input(task, name, input, jar, service.host)
     holder = None
     keyed = (key is not None or options.onDuplicate != 'keep'
@@ -208,7 +131,7 @@ def add_one(service: TaskService, given: Any, input: Any,
         holder, stands = find_holder(service, key, options, jar)
         if holder is not None and stands:
             return holder.id
-    job = _make(service, make, name, task, stored, size, kept)
+    job = make_job(service, make, name, task, stored, size, kept)
     if keyed:
         take_key(service, key, job, holder)
     place(service.jobqueue, job, 0)
@@ -234,11 +157,12 @@ def add_many(service: TaskService, given: Any, inputs: Iterable[Any],
                          f'with an input for each job')
     jar, host = caller.jar_of(service), service.host
     kept = check_options(service, task, options)
+    follow(service, options, kept)
     inputs = list(inputs)
-    packed, sizes = _check_inputs(task, name, inputs, jar, host)
+    packed, sizes = check_inputs(task, name, inputs, jar, host)
     keys = check_keys(service, options, len(inputs), jar)
     ids: list[int] = []
-    jobs: list[tuple[Job, Any, Any]] = []
+    added: list[Added] = []
     for stored, size, input, key in zip(packed, sizes, inputs, keys,
                                         strict=True):
         holder = None
@@ -247,23 +171,58 @@ def add_many(service: TaskService, given: Any, inputs: Iterable[Any],
             if holder is not None and stands:
                 ids.append(holder.id)
                 continue
-        job = _make(service, make, name, task, stored, size, kept)
+        job = make_job(service, make, name, task, stored, size, kept)
         if key is not None:
             take_key(service, key, job, holder)
-        place(service.jobqueue, job, len(jobs))
+        place(service.jobqueue, job, len(added))
         ids.append(job.id)
-        jobs.append((job, stored, input))
-    changing = [entry for entry in jobs if type(entry[1]) not in _FIXED]
-    mark_input_at_commit(jar, *[job for job, _, _ in changing])
-    check_input_at_commit(service, task, jar, *[
-        job for job, stored, input in changing if stored is input])
-    notify_after_commit(service, jar)
-    for job, _, _ in jobs:
-        events.notify(events.JobAdded(service, job))
+        added.append(Added(job, task, stored, input))
+    tell_all(service, added)
     return ids
 
 
-def _make(service: TaskService, make: Callable[..., Job], name: str,
+class Added(NamedTuple):
+    """A job that was added, with its ``task``, its input as it is ``stored``,
+    and as it was given.
+    """
+
+    job: Job
+    task: Any
+    stored: Any
+    input: Any
+
+
+def tell_all(service: TaskService, added: list[Added]) -> None:
+    """Let the inputs of many jobs be as they are at commit; tell of the jobs.
+    """
+    jar = caller.jar_of(service)
+    changing = [one for one in added if type(one.stored) not in _FIXED]
+    mark_input_at_commit(jar, *[one.job for one in changing])
+    checked: dict[int, tuple[Any, list[Job]]] = {}
+    for one in changing:
+        if one.stored is one.input:
+            checked.setdefault(id(one.task), (one.task, []))[1].append(one.job)
+    for task, jobs in checked.values():
+        check_input_at_commit(service, task, jar, *jobs)
+    notify_after_commit(service, jar)
+    for one in added:
+        events.notify(events.JobAdded(service, one.job))
+
+
+def follow(service: TaskService, options: Options, kept: dict[str, Any]
+           ) -> None:
+    """Put what is to follow a job into the attributes that keep its options.
+
+    Raises: see following.edges_of.
+    """
+    if (options.onSuccess is None and options.onFailure is None
+            and options.policy is None):
+        return
+    kept['edges'] = following.edges_of(
+        service, options.onSuccess, options.onFailure, options.policy)
+
+
+def make_job(service: TaskService, make: Callable[..., Job], name: str,
           task: Any, input: Any, size: int, kept: dict[str, Any]) -> Job:
     jobid = service._generateId()
     values = {'input': payload.wrap(input, size),
@@ -346,7 +305,7 @@ def _check_again(added: tuple[TaskService, Any, Job]) -> None:
     # A savepoint may have been rolled back, or the job be over by now.
     if service.jobs.get(job.id) is not job or is_final(job.status):
         return
-    misfit, violations = _violations(task, job.coming('input'))
+    misfit, violations = violations_of(task, job.coming('input'))
     if violations:
         raise InputRejected(
             f'the input of job {job.id} was changed after it was added, and '

@@ -34,6 +34,8 @@ _PRIORITIES = range(-4, 4)
 class Options(NamedTuple):
     """What ``add``, ``addMany`` and ``addCronJob`` were asked for beside task,
     input and time, as it was given: see ITaskService.add.
+
+    Attributes: ``policy``, that of a chain, see follow.Call.
     """
 
     priority: Any = 0
@@ -45,6 +47,9 @@ class Options(NamedTuple):
     keyUntil: Any = 'ended'
     retry: Any = None
     timeout: Any = None
+    onSuccess: Any = None
+    onFailure: Any = None
+    policy: Any = None
 
 
 def check_options(service: TaskService, task: Any, options: Options

@@ -20,6 +20,8 @@ from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers.wakeup import notify_after_commit
+from lovely.remotetask.run.followers import tell
+from lovely.remotetask.store import batches
 from lovely.remotetask.store import copies
 from lovely.remotetask.store.records import look
 from lovely.remotetask.store.states import is_final
@@ -95,6 +97,10 @@ def cancel(service: TaskService, jobids: Iterable[Any]) -> int:
         if job is not None and service.jobqueue.cancel(job):
             events.notify(events.JobCancelled(service, job))
             cancelled += 1
+            if job.member is not None:
+                # Where nothing runs but direct processing, nobody else looks.
+                tell(service, batches.close_here(
+                    service.jobqueue, job, service.clock.now()))
     return cancelled
 
 

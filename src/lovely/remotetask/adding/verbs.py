@@ -1,18 +1,23 @@
-"""The verbs of a service about schedules, and about the flow of its jobs."""
+"""The verbs of a service about schedules, the flow of its jobs, and jobs that
+follow others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import cast
 
 from lovely.remotetask.adding import flow
+from lovely.remotetask.adding import groups
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.cron import add_cron
 from lovely.remotetask.adding.cron import edit_cron
 from lovely.remotetask.adding.options import Options
+from lovely.remotetask.follow import STOP
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -33,7 +38,8 @@ class ScheduleVerbs:
                    runAs: str | None = None, enabled: bool = True,
                    concurrencyKey: str | None = None,
                    queue: str | None = None, retry: Any = None,
-                   timeout: float | None = None) -> int:
+                   timeout: float | None = None, onSuccess: Any = None,
+                   onFailure: Any = None) -> int:
         """See ITaskService"""
         return add_cron(_service(self), task, input, dict(
             minute=minute, hour=hour, dayOfMonth=dayOfMonth, month=month,
@@ -41,7 +47,8 @@ class ScheduleVerbs:
             timezone=timezone, missed=missed, atMost=atMost, deadline=deadline,
             overlap=overlap),
             Options(priority, key, onDuplicate, runAs, concurrencyKey, queue,
-                    retry=retry, timeout=timeout), enabled)
+                    retry=retry, timeout=timeout, onSuccess=onSuccess,
+                    onFailure=onFailure), enabled)
 
     def runCronJob(self, jobid: int) -> bool:
         """See ITaskService"""
@@ -62,6 +69,34 @@ class ScheduleVerbs:
     def reschedule(self, jobid: int) -> None:
         """See ITaskService"""
         steering.reschedule(_service(self), jobid)
+
+
+class FollowVerbs:
+    """See ITaskService: the part of a TaskService that is about jobs which
+    come after others.
+    """
+
+    def addChain(self, calls: Iterable[Any], *, policy: str = STOP) -> int:
+        """See ITaskService"""
+        return groups.add_chain(_service(self), calls, policy)
+
+    def addGroup(self, calls: Iterable[Any], then: Any = None, *,
+                 policy: str = STOP, runAs: str | None = None) -> int:
+        """See ITaskService"""
+        return groups.add_group(_service(self), calls, then, policy, runAs)
+
+    def getGroup(self, group: Any) -> dict[str, Any]:
+        """See ITaskService"""
+        return groups.get_group(_service(self), group)
+
+    def listGroups(self, start: str | None = None, limit: int = 50
+                   ) -> tuple[list[dict[str, Any]], str | None]:
+        """See ITaskService"""
+        return groups.list_groups(_service(self), start, limit)
+
+    def cancelGroup(self, group: Any) -> int:
+        """See ITaskService"""
+        return groups.cancel_group(_service(self), group)
 
 
 class FlowVerbs:
@@ -97,5 +132,5 @@ class FlowVerbs:
         return flow.list_limits(_service(self))
 
 
-def _service(verbs: ScheduleVerbs | FlowVerbs) -> TaskService:
+def _service(verbs: ScheduleVerbs | FlowVerbs | FollowVerbs) -> TaskService:
     return cast('TaskService', verbs)

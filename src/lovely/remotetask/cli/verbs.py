@@ -182,6 +182,7 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
     if streams is not None:
         job['output'] = streams.pop('')
     runs = job.pop('runs', ())
+    follow_ups = job.pop('followUps', ())
     if 'progress' in job:
         job['progress'] = progress_text(job['progress'])
     if isinstance(job['retry'], dict):
@@ -213,6 +214,8 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
         click.echo(f'{name}:')
         for line in shown.splitlines():
             click.echo(f'    {line}')
+    for one in follow_ups:
+        click.echo(_follow_up_text(one))
     if runs:
         click.echo('latest runs:')
         print_table(('ended', 'seconds', 'outcome', 'error'), [
@@ -226,6 +229,17 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
             click.echo(f'    {indented(line)}')
     if short:
         click.echo('Some of it is cut; --json shows all.', err=True)
+
+
+def _follow_up_text(one: dict[str, Any]) -> str:
+    """What follows a job: ``on success: tell, stuck: ...``."""
+    state = {'added': f'is job {one["id"]}', 'waits': 'waits for its end',
+             'off': 'does not come', 'stuck': 'is stuck'}[one['state']]
+    more = ''
+    if one['behind'] and one['state'] != 'added':
+        more = f' ({one["behind"]} more behind it)'
+    note = '' if one['note'] is None else f': {one["note"]}'
+    return one_line(f'on {one["on"]}: {one["task"]} {state}{more}{note}')
 
 
 @click.command('tasks')

@@ -88,9 +88,7 @@ class CommandTask:
     remote = False
     on_error = None
     show = None
-    keep = None
-    schedule = None
-    limit = rate = keyLimit = queue = None
+    limit = rate = keyLimit = queue = keep = schedule = None
 
     #: The engine does not watch the time: the call does, and takes a moment
     #: longer to clean up.

@@ -44,7 +44,8 @@ class _ApplyAsync(Protocol):
                     countdown: float | None = None,
                     eta: datetime | None = None, priority: int = 0,
                     key: str | None = None, onDuplicate: str = 'keep',
-                    runAs: str | None = None) -> int:
+                    runAs: str | None = None, onSuccess: Any = None,
+                    onFailure: Any = None) -> int:
         """Add a job, with options.
 
         Arguments: ``args``, ``kwargs``: what ``delay`` gets; ``countdown``
@@ -90,7 +91,7 @@ class WholeTaskFunction(_ApplyAsync, Protocol[_I_contra, _R_co]):
 # What apply_async passes on to ``add``.  Its ``delay`` and ``runAt`` are not
 # among them: they have the names countdown and eta here.
 _OPTIONS = frozenset(('priority', 'key', 'onDuplicate', 'runAs',
-                      'concurrencyKey', 'queue'))
+                      'concurrencyKey', 'queue', 'onSuccess', 'onFailure'))
 
 
 # --- names -------------------------------------------------------------------

@@ -20,7 +20,7 @@ FIRST = ('id', 'task', 'status', 'createdAt', 'position', 'attempts',
          'failures', 'interruptions', 'delay', 'anchor', 'missing_since',
          'submitter')
 WEIGHED = ('key', 'error', 'input', 'output')
-LAST = ('conflicts', 'stops', 'retry', 'timeout')
+LAST = ('conflicts', 'stops', 'retry', 'timeout', 'member', 'follows')
 _PACKED = FIRST + WEIGHED + LAST
 
 

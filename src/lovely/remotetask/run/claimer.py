@@ -193,15 +193,13 @@ class Claimer:
         def take(service: TaskService) -> list[Claim]:
             queue, moment = service.jobqueue, service.clock.now()
             self._pause = None
-            # A look writes nothing, so an idle worker commits nothing.  Not
-            # has_waiting(): the claim removes entries that a dead worker has
-            # left in our lanes.
+            # A look writes nothing, nor does an idle worker.  Not by
+            # has_waiting(): a claim removes what a dead worker has left.
             if jobid is None and (queue.pause_now(moment) or not (
                     any(True for ready in self.served.ready(queue, moment)
                         for _ in ready.heads())
-                    or queue.suspects or queue.missing
-                    or self.flow.is_due(queue, moment)
-                    or queue.has_due(moment))):
+                    or queue.has_aside(self._idle) or queue.has_due(moment)
+                    or self.flow.is_due(queue, moment))):
                 return []
             # No slot is idle where an application runs jobs by processNext in
             # several threads.

@@ -22,6 +22,7 @@ from lovely.remotetask.run import conflicts
 from lovely.remotetask.run.broken_off import Memory
 from lovely.remotetask.run.broken_off import Note
 from lovely.remotetask.run.flow import Flow
+from lovely.remotetask.run.followers import tell
 from lovely.remotetask.run.steps import HookFailed
 from lovely.remotetask.run.steps import call_hook
 from lovely.remotetask.run.steps import call_task
@@ -31,6 +32,7 @@ from lovely.remotetask.run.steps import judge
 from lovely.remotetask.run.steps import log_failure
 from lovely.remotetask.run.steps import store_failure
 from lovely.remotetask.run.worker_id import manual_worker
+from lovely.remotetask.store import batches
 from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.task import task_option
@@ -189,16 +191,19 @@ def _end_here(service: TaskService, host: IHost, jobid: int, token: Token,
     # aborted it.
     if job is None or not service.jobqueue.restart(job, token, now):
         return
+    queue = service.jobqueue
     if error is None:
-        service.jobqueue.finish(job, output, size, now)
+        added = queue.finish(job, output, size, now)
         events.notify(events.JobFinished(service, job))
+        tell(service, [*added, *batches.close_here(queue, job, now)])
         return
     _call_hook(service, host, job, error)
     # The error is final: direct processing asks no policy.
     verdict = judge(error, job.task, now)
     log_failure(verdict.error)
-    event = store_failure(service, job, verdict, now)
+    event, added = store_failure(service, job, verdict, now)
     events.notify(event)
+    tell(service, [*added, *batches.close_here(queue, job, now)])
     # The job may wait for another attempt: an idle worker has to know of it.
     notify_after_commit(service, caller.jar_of(service))
 

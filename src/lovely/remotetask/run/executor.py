@@ -34,6 +34,7 @@ from lovely.remotetask.run.failing import Failing
 from lovely.remotetask.run.failing import jitter
 from lovely.remotetask.run.failing import ours
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.followers import tell
 from lovely.remotetask.run.guard import Guard
 from lovely.remotetask.run.notes import note_of
 from lovely.remotetask.run.steps import call_task
@@ -172,9 +173,13 @@ class Executor(Failing):
                 with claims_next(quick) as take:
                     now = service.clock.now()
                     note = note_of(job, seconds, now)
-                    service.jobqueue.finish(
-                        job, output, size, now, claim.slot)
+                    # A long run has an old snapshot: what follows it is put
+                    # into the lanes behind its commit.
+                    holds = seconds >= _CHAIN_SECONDS
+                    added = service.jobqueue.finish(
+                        job, output, size, now, claim.slot, holds)
                     events.notify(events.JobFinished(seen, job))
+                    tell(seen, added)
                     following = take(service) if take else []
                     if not following:
                         service.jobqueue.log_ended(claim.slot)
@@ -182,6 +187,9 @@ class Executor(Failing):
                                      f'{job.task} job {claim.jobid}')
                     session.commit()
                 self.notes.ended[claim.slot].append(note)
+                self.followers.ended(job)
+                if added and holds:
+                    self.followers.place(claim.slot)
                 self.crowd.ended(claim.task, began)
                 report.ended(claim, 'completed', seconds)
                 return following

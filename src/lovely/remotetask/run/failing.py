@@ -30,6 +30,8 @@ from lovely.remotetask.run.conflicts import is_of_queue
 from lovely.remotetask.run.crowd import Crowd
 from lovely.remotetask.run.finder import Finder
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.run.followers import Followers
+from lovely.remotetask.run.followers import tell
 from lovely.remotetask.run.lacking import Lacking
 from lovely.remotetask.run.lacking import is_given_up
 from lovely.remotetask.run.notes import Notes
@@ -74,7 +76,8 @@ class Failing(Finder):
     attempt follows; ``run_times`` (RunTimes), how long each task takes;
     ``crowd`` (Crowd), how many threads run one task at once;
     ``notes`` (Notes), how its runs have ended;
-    ``lacking`` (Lacking), what cannot be run here.
+    ``lacking`` (Lacking), what cannot be run here; ``followers`` (Followers),
+    what comes after its jobs.
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
@@ -84,6 +87,7 @@ class Failing(Finder):
         self.crowd = Crowd()
         self.notes = Notes()
         self.lacking = Lacking(self.run_times)
+        self.followers = Followers(self)
 
     def give_back(self, claim: Claim, began: float | None = None,
                   begun: bool = True, reason: object = '') -> bool:
@@ -270,14 +274,17 @@ class Failing(Finder):
                     job = self.own(service, claim)
                 now = service.clock.now()
                 note = note_of(job, seconds or 0.0, now, failed=True)
-                event = store_failure(seen, job, verdict, now, claim.slot)
+                event, added = store_failure(
+                    seen, job, verdict, now, claim.slot)
                 if telling:
                     events.notify(event)
+                    tell(seen, added)
                 session.describe(job.submitter or '',
                                  f'{job.task} job {claim.jobid} failed')
                 session.commit()
                 if isinstance(event, events.JobFailed):
                     self.notes.ended[claim.slot].append(note)
+                self.followers.ended(job)
 
     def _judge(self, claim: Claim, error: BaseException
                ) -> tuple[Verdict, context.JobContext]:

@@ -38,6 +38,7 @@ from lovely.remotetask.run.checkpoints import Checkpoints
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claim import ClaimsNext
 from lovely.remotetask.run.executor import Executor
+from lovely.remotetask.run.followers import tell
 from lovely.remotetask.run.notes import Note
 from lovely.remotetask.run.notes import note_of
 from lovely.remotetask.run.steps import is_by_person
@@ -163,22 +164,26 @@ class Group:
                 session.commit()
         for slot, note in notes:
             executor.notes.ended[slot].append(note)
+        for _, job, *_ in ended:
+            executor.followers.ended(job)
         return following, failed, ended
 
     def _end(self, service: TaskService, ended: list[_End]) -> _Notes:
         """Note the ends of jobs, each as its submitter."""
-        queue, host = service.jobqueue, self._executor.host
+        queue, executor = service.jobqueue, self._executor
         notes = []
         # One after another with the same submitter share a context: entering
         # it costs as much as the rest of this.
         for _, part in groupby(ended, lambda end: end[1].submitter):
             ends = list(part)
-            with host.running(service, ends[0][1]) as seen:
+            with (executor.host.running(service, ends[0][1]) as seen,
+                  executor.ids(service, ends[0][0])):
                 for claim, job, output, size, seconds in ends:
                     now = service.clock.now()
                     notes.append((claim.slot, note_of(job, seconds, now)))
-                    queue.finish(job, output, size, now, claim.slot)
+                    added = queue.finish(job, output, size, now, claim.slot)
                     events.notify(events.JobFinished(seen, job))
+                    tell(seen, added)
         return notes
 
     def _run(self, service: TaskService, claim: Claim,

@@ -25,16 +25,14 @@ from typing import TYPE_CHECKING
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers import liveness
-from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import call_after_fork
-from lovely.remotetask.run import report
-from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.pruner import Pruner
+from lovely.remotetask.run.rescue import put_back
+from lovely.remotetask.run.rescue import rescue
 from lovely.remotetask.run.stuck import Reasons
 from lovely.remotetask.run.stuck import Stuck
 from lovely.remotetask.run.sweep import Sweep
@@ -271,8 +269,8 @@ class Monitor:
         """Retire the dead workers of a service; never raises."""
         try:
             with self._looking:
-                dead, orphans, stale = db.read(
-                    worker.database, lambda connection: self._find(
+                (dead, orphans, stale), groups = db.read(
+                    worker.database, lambda connection: self._see(
                         worker, worker.executor.service(connection)))
         except ServiceGone:
             return
@@ -280,13 +278,15 @@ class Monitor:
             # The loop of the worker meets the same fault, and logs it.
             trace.exception('the other workers cannot be looked at')
             return
+        worker.executor.followers.look_at(groups)
         self._looks_at_all |= bool(dead)
         for name in dead:
             with self._alone(f'the jobs of worker {name}, which is gone'):
-                self._rescue(worker, name)
+                rescue(worker, self._database, name)
         for jobid in (*orphans, *stale):
             with self._alone(f'job {jobid}, which no thread runs'):
-                self._put_back(worker, jobid, charged=jobid in orphans)
+                put_back(worker, self._database, jobid,
+                         charged=jobid in orphans)
 
     @contextmanager
     def _alone(self, what: str) -> Iterator[None]:
@@ -302,6 +302,12 @@ class Monitor:
                 self._failing[what] = cause
                 log.error('%s cannot be queued again; the next look tries it '
                           'once more', what, exc_info=error)
+
+    def _see(self, worker: Worker, service: TaskService
+             ) -> tuple[tuple[list[str], list[int], list[int]], list[int]]:
+        """Who and what is to be rescued, and which groups may be over."""
+        return (self._find(worker, service),
+                worker.executor.followers.over(service.jobqueue))
 
     def _find(self, worker: Worker, service: TaskService
               ) -> tuple[list[str], list[int], list[int]]:
@@ -338,52 +344,3 @@ class Monitor:
         self._orphans = {claim for claim in self._orphans
                          if claim[0] != mine} | set(claims)
         return lost
-
-    def _rescue(self, worker: Worker, name: str) -> None:
-        def retire(service: TaskService) -> list[tuple[Claim, str | None]]:
-            jobs = service.jobqueue.retire(
-                name, service.clock.now(), charged=True)
-            return [_ended(service, jobid, name) for jobid in jobs]
-
-        ended = worker.executor.write(retire, 'remotetask rescue')
-        again = [claim for claim, poison in ended if poison is None]
-        if again:
-            log.warning('worker %s is gone; its jobs run again: %s', name,
-                        ', '.join(str(claim.jobid) for claim in again),
-                        extra={'worker': name})
-        else:
-            trace.info('worker %s is gone', name)
-        for claim, poison in ended:
-            report.interrupted(claim, poison)
-        if ended:
-            wakeup.notify(self._database)
-
-    def _put_back(self, worker: Worker, jobid: int, charged: bool) -> None:
-        def put_back(service: TaskService) -> tuple[Claim, str | None] | None:
-            queue = service.jobqueue
-            job = service.jobs.get(jobid)
-            if job is None or jobid not in set(queue.running()):
-                return None
-            name = job.claim[0] if job.claim else ''
-            if charged:
-                queue.interrupt(job, service.clock.now())
-            else:
-                queue.requeue(job)
-            return _ended(service, jobid, name)
-
-        ended = worker.executor.write(put_back, 'remotetask rescue')
-        if ended is not None:
-            claim, poison = ended
-            if poison is None:
-                log.warning('job %s was claimed, and nobody runs it; it is '
-                            'queued again', jobid, extra={'job_id': jobid})
-            report.interrupted(claim, poison)
-            wakeup.notify(self._database)
-
-
-def _ended(service: TaskService, jobid: int, worker: str
-           ) -> tuple[Claim, str | None]:
-    """A run that was cut off, and why its job is over, if it is."""
-    job = service.jobs[jobid]
-    return (Claim(jobid, (worker, 0, 0), 0, job.task, attempt=job.attempts),
-            None if job.status == QUEUED else str(job.error))

@@ -37,6 +37,8 @@ from lovely.remotetask.run.checkpoints import Checkpoints
 from lovely.remotetask.run.loading import load_input
 from lovely.remotetask.store.workers import DIRECT_SLOT
 from lovely.remotetask.task import check_against
+from lovely.remotetask.task import misfits
+from lovely.remotetask.task import shown_keys
 from lovely.remotetask.task import task_option
 from lovely.remotetask.texts import cut
 from lovely.remotetask.texts import describe
@@ -92,6 +94,8 @@ def call_task(task: Any, service: TaskService, host: IHost, job: Job,
     current = context.JobContext(
         service, job, limit, is_stopping, is_ours, tell, checkpoints)
     input = load_input(service, host, job)
+    if job.filled:
+        _check_filled(task, job, input)
     with context.running(current):
         try:
             output = _in_own_context(task, service, job.id, input)
@@ -123,6 +127,24 @@ def limit_of(task: Any, job: Job) -> float | None:
     limit: float | None = (task_option(task, 'timeout')
                            if job.timeout is None else job.timeout)
     return limit
+
+
+def _check_filled(task: Any, job: Job, input: Any) -> None:
+    """Check an input that holds the result of the job before.
+
+    What was added with it could not be checked: there was no result yet.
+    Raises: TaskError.
+    """
+    wrong = misfits(task, input)
+    schema = getattr(task, 'inputSchema', None)
+    if schema is not None:
+        wrong += check_against(schema, input, shown_keys(task))
+    if wrong:
+        before = (f'job {job.follows}' if job.after is None
+                  else f'group {job.after}')
+        raise TaskError(
+            f'the input, which holds the result of {before}, does not fit '
+            f'the task: ' + '; '.join(dict.fromkeys(wrong)))
 
 
 def _with_own_decimals(task: Any, *arguments: Any) -> Any:
@@ -290,24 +312,26 @@ def _because(reason: BaseException, message: str) -> RuntimeFault:
 
 
 def store_failure(service: TaskService, job: Job, verdict: Verdict,
-                  now: float, slot: int = DIRECT_SLOT) -> events.JobEvent:
+                  now: float, slot: int = DIRECT_SLOT
+                  ) -> tuple[events.JobEvent, list[Job]]:
     """Store how a run failed.
 
-    Returns: the event that tells of it.
+    Returns: the event that tells of it, and the jobs that are added because
+    they follow it.
     """
     queue, (error, until) = service.jobqueue, verdict
     if isinstance(error, RetryLater) and until is not None:
         queue.park(job, until, now=None if error.when else now,
                    reason=cut(message_of(error.reason), _REASON_CHARS))
-        return events.JobRetried(service, job)
+        return events.JobRetried(service, job), []
     if isinstance(error, CancelJob):
         queue.cancel_run(job, now)
-        return events.JobCancelled(service, job)
+        return events.JobCancelled(service, job), []
     failure = Failure.of(error, job.attempts or 0, now)
     if until is not None:
         queue.park(job, until, failure, now=now)
-        return events.JobRetried(service, job)
-    queue.fail(job, failure, now, slot)
-    return events.JobFailed(service, job)
+        return events.JobRetried(service, job), []
+    added = queue.fail(job, failure, now, slot)
+    return events.JobFailed(service, job), added
 
 

@@ -54,6 +54,7 @@ class Worker(Claimer):
         finally:
             self._forget([claim])
             self._free(claim)
+        self.executor.followers.look(idle=True)
 
     def work(self, claims: list[Claim], go_on: Callable[[], bool]) -> None:
         """Run claimed jobs of one slot, and the jobs claimed after them.
@@ -76,6 +77,7 @@ class Worker(Claimer):
                 with db.session(self.database) as session:
                     for _ in range(_SESSION_JOBS):
                         claims = self._step(claims, session, chain)
+                        self.executor.followers.look(idle=not claims)
                         if not claims or chain.cursor.taken >= _SPENT_JOBS:
                             chain.remove_taken(session)
                         if not claims:

@@ -22,6 +22,8 @@ from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.store import states
+from lovely.remotetask.store.batch_views import load_groups
+from lovely.remotetask.store.following import is_held
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.places import LANES
@@ -76,7 +78,11 @@ def step(queue: JobQueue, start: str | None, limit: int, now: float
     Txn: reads; each call may have one of its own.
     """
     part, _, at = (start or f'{LANES[0]}:').partition(':')
-    parts = _parts(queue)
+    try:
+        parts = _parts(queue)
+    except POSKeyError as error:
+        # The queue itself: nothing of it can be reached.
+        return [Finding(LOST, u64(error.args[0]), 'queue')], None
     try:
         if part not in parts:
             raise _BadStart
@@ -195,7 +201,7 @@ def is_placed(queue: JobQueue, job: Job) -> bool:
         key = job.next_key()
         return key is not None and queue.due.holds(key, job.id)
     if job.position is None:
-        return False
+        return job.follows is not None and is_held(queue, job.id)
     name, key = job.position
     return name not in LOGS and _holds(queue, name, key, job.id)
 
@@ -301,6 +307,12 @@ def _look_at_gates(queue: JobQueue, part: str, start: str, limit: int,
     return [], None
 
 
+def _look_at_groups(queue: JobQueue, part: str, start: str, limit: int,
+                    now: float) -> _Part:
+    load_groups(queue)
+    return [], None
+
+
 def has_key(queue: JobQueue, key: str, jobid: int) -> bool:
     job = look(queue.jobs, jobid)
     return job is not None and (
@@ -315,7 +327,8 @@ def _parts(queue: JobQueue) -> dict[str, Callable[..., _Part]]:
     """
     return {**dict.fromkeys(queue.lane_names(), _look_at_lanes),
             **dict.fromkeys(LOGS, _look_at_logs), 'claims': _look_at_claims,
-            'gates': _look_at_gates, 'jobs': _look_at_jobs,
+            'gates': _look_at_gates, 'groups': _look_at_groups,
+            'jobs': _look_at_jobs,
             'keys': _look_at_keys}
 
 

@@ -34,6 +34,7 @@ from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import Job
 from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.cursor import ReadCursor
+from lovely.remotetask.store.following import place_held
 from lovely.remotetask.store.gates import Gate
 from lovely.remotetask.store.paging import Paging
 from lovely.remotetask.store.places import is_at_front
@@ -80,7 +81,7 @@ class Claiming(Paging):
         def give_back(self, job: Job, now: float) -> None: ...
 
         def interrupt(self, job: Job, now: float,
-                      share: float = 1) -> None: ...
+                      share: float = 1) -> list[Job]: ...
 
     # -- a claim --------------------------------------------------------------
 
@@ -152,6 +153,7 @@ class Claiming(Paging):
         """
         token = next(tokens)
         slot, ready = self._own(*token[:2]), ready or self.ready
+        place_held(self, token[1], now)
         self._make_due_ready(now)
         chosen: list[tuple[int, Job]] = []
         gates: tuple[Gate, ...] = ()
@@ -355,11 +357,13 @@ class Claiming(Paging):
 
     # -- the end of a worker --------------------------------------------------
 
-    def retire(self, worker: str, now: float, charged: bool) -> list[int]:
+    def retire(self, worker: str, now: float, charged: bool,
+               added: list[Job] | None = None) -> list[int]:
         """Take a worker out: put its jobs back, free its slots.
 
         Arguments: ``charged``: True if it died, so that its jobs count an
-        interruption.
+        interruption; ``added``, a list to which the jobs are added that
+        follow those which end so.
         Returns: the ids of the jobs.
         Txn: writes the claims of its slots: a claim of the worker at the same
         time conflicts.
@@ -371,6 +375,7 @@ class Claiming(Paging):
             found += self.claimed(number)
             held = self.held(number)
             ran += [jobid for _, jobid in slot.claims.page()]
+            place_held(self, number, now)
             # The next owner of the slot has no entries left in the lanes.
             self._end_page(slot, number, [])
             slot.owner = None
@@ -379,7 +384,9 @@ class Claiming(Paging):
         for job in found:
             if charged:
                 # Which of several has killed it is not known.
-                self.interrupt(job, now, 1 / len(found))
+                followers = self.interrupt(job, now, 1 / len(found))
+                if added is not None:
+                    added += followers
             else:
                 self.give_back(job, now)
         self.unbar_after(ran)

@@ -74,10 +74,13 @@ class Claims(Persistent):
     earlier pages have left in the lanes; ``taken`` (int), how many they are;
     ``ids``, (first, end), the ids for jobs that tasks of the slot add, in a
     block that is there before the tasks start; ``queue``, the name of the
-    queue of which the page is, and all that was left, None: the default one.
+    queue of which the page is, and all that was left, None: the default one;
+    ``held`` (tuple of int), the jobs that follow long runs of the slot and
+    stand in no lane yet: see following.
     """
 
     queue = None        # type: str | None
+    held: tuple[int, ...] = ()
 
     def __init__(self) -> None:
         self._page = b''

@@ -11,6 +11,7 @@ from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.job import Job
 from lovely.remotetask.log import log
+from lovely.remotetask.store import batches
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.selection import Selection
 
@@ -28,6 +29,8 @@ def settle(queue: JobQueue, now: float, keep: bool = False) -> int:
     Returns: how many are cancelled (int).
     """
     _let_go(queue, now)
+    if not keep:
+        batches.cancel_open(queue, now)
     return 0 if keep else _cancel(queue, now)
 
 

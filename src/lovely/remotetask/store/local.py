@@ -19,6 +19,8 @@ class Local:
         self.reserved: tuple[int, int] | None = None
         # The time of the latest ready key (microseconds).
         self.last_us = 0
+        # Of a batch: what the latest look at its jobs has found.
+        self.left: int | None = None
 
 
 # Keyed by the connection, not in _v_ attributes: those vanish when the object

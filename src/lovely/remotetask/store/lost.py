@@ -38,6 +38,7 @@ _PARTS = {
                              f'resume still answer'),
     'keys': ('the unique keys', _REPAIR),
     'gates': ('the gates of limits', _REPAIR),
+    'groups': ('the groups of jobs', _REPAIR),
     'logs': ('the logs of jobs that are over', _REPAIR),
     **{name: (f'the lanes of jobs that are {text}', _REPAIR)
        for name, text in zip(LANES, (
@@ -125,6 +126,8 @@ def _tops(service: TaskService) -> Iterator[tuple[bytes, str]]:
             yield queue.slots, 'slots'
             yield queue.gates, 'gates'
             yield queue.limits, 'gates'
+            if queue.batches is not None:
+                yield queue.batches, 'groups'
         with suppress(POSKeyError):
             for slot in queue.slots.values():
                 with suppress(POSKeyError):

@@ -14,6 +14,7 @@ from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import STARTLATER
+from lovely.remotetask.store.batch_views import renew_groups
 from lovely.remotetask.store.check import GONE
 from lovely.remotetask.store.check import KEYS
 from lovely.remotetask.store.check import LOST
@@ -65,7 +66,8 @@ def _mended(queue: JobQueue, findings: list[Finding], now: float
             queue.uniques.drop(where, jobid)
         elif kind == LOST:
             try:
-                if not queue.renew(where):
+                if not (renew_groups(queue) if where == 'groups'
+                        else queue.renew(where)):
                     continue
             except POSKeyError:
                 continue        # more is lost than that

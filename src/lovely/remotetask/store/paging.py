@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lovely.remotetask.edge.clock import KEY_RANDOM
 from lovely.remotetask.store import records
 from lovely.remotetask.store.barring import Barring
@@ -28,6 +30,14 @@ class Paging(Barring):
             raise Retired
         found: Slot = slot
         return found
+
+    def has_aside(self, numbers: Iterable[int]) -> bool:
+        """Is there a job to claim, or to place, that is in no lane of ready
+        ones: a suspect, one that lacks a task, or one that these slots hold?
+        """
+        return bool(self.suspects or self.missing or any(
+            self.slots[number].claims.held for number in numbers
+            if number in self.slots))
 
     def _prefetch(self, cursor: ReadCursor) -> None:
         """Load the jobs of a plan in one round trip to a server."""

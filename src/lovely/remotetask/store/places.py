@@ -313,3 +313,14 @@ class Places(Workers):
         """Keep the job back until ``startJob``."""
         self.put_in(job, 'later', time_key(SYSTEM_CLOCK.now()),
                     status=self._move(job, STARTLATER))
+
+
+def no_longer_missing(job: Job) -> dict[str, Any]:
+    """What is stored of a job that has run: its task was there.
+
+    A job that kept the moment would fail at once where another worker lacks
+    its task, days later, as if it had been missing all the time.
+    """
+    if job.missing_since is None:
+        return {}
+    return {'missing_since': None, 'error': None}

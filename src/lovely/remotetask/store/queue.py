@@ -26,17 +26,20 @@ from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.schedule.rule import check_next
+from lovely.remotetask.store import batches
 from lovely.remotetask.store import cleaning
 from lovely.remotetask.store import counts
 from lovely.remotetask.store import listing
 from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
 from lovely.remotetask.store.claims import Token
+from lovely.remotetask.store.following import follow
 from lovely.remotetask.store.gates import unbarred_key
 from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.order import ready_key
 from lovely.remotetask.store.places import is_at_front
 from lovely.remotetask.store.places import is_ready
+from lovely.remotetask.store.places import no_longer_missing
 from lovely.remotetask.store.ready import Ready
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
@@ -65,6 +68,7 @@ class JobQueue(Claiming):
     # The oid that an import had where it was exported; None: it is no import,
     # or has been resumed.
     origin = None   # type: bytes | None
+    batches = None  # type: Any     # Batches, once a group was added
     # None: settings.POISON.  No annotation: see job.
     poison = None   # type: int | None
 
@@ -163,7 +167,7 @@ class JobQueue(Claiming):
         key = (ready_key(job.priority or 0, self, job.concurrencyKey)
                if job.ready_key is None
                else self.ready_of(job.queue).beside(job.ready_key))
-        before: dict[str, Any] = _no_longer_missing(job) if begun else {}
+        before: dict[str, Any] = no_longer_missing(job) if begun else {}
         if not begun:
             before['attempts'] = (job.attempts or 1) - 1 or None
             if before['attempts'] is None:
@@ -188,44 +192,49 @@ class JobQueue(Claiming):
                     f'run before it'))
         job.put(stops=stops)
 
-    def interrupt(self, job: Job, now: float, share: float = 1) -> None:
+    def interrupt(self, job: Job, now: float, share: float = 1) -> list[Job]:
         """Put back a job whose worker died; at last it ends as poison.
 
         Arguments: ``share``, how much of the death is charged to this job: 1
         if it ran alone.
+        Returns: as ``fail``.
         """
         job.put(interruptions=job.interruptions + share)
         # Thirds do not add up to exactly one.
         if job.interruptions < (self.poison or settings.POISON) - 0.001:
             self.requeue(job)
-            return
-        self.fail(job, Failure(
+            return []
+        return self.fail(job, Failure(
             'Poison', f'poison: its worker died {job.interruptions:.0f} times '
             f'while the job ran; find out what ends the process (memory, a C '
             f'library, os._exit), then retry the job',
             '', job.attempts, now), now)
 
     def finish(self, job: Job, output: Any, size: int, now: float,
-               slot: int = DIRECT_SLOT) -> None:
+               slot: int = DIRECT_SLOT, holds: bool = False) -> list[Job]:
         """End a run well; a recurring job waits for its next time.
 
         Arguments: ``size``, about how long the output's pickle is (bytes);
         ``slot`` (int), whose log notes it: the caller's own, 0 for direct
-        processing.
+        processing; ``holds``: the run was long; see following.
+        Returns: the jobs that are added because they follow it.
         """
         past = ({'errors': job.past_errors(), 'rests': None}
                 if job.failures or job.rests else {})
-        self._end(job, COMPLETED, now, slot, error=None, checkpoint=None,
-                  output=payload.wrap(output, size), **past)
+        return self._end(
+            job, COMPLETED, now, slot, slot if holds else None, error=None,
+            checkpoint=None, output=payload.wrap(output, size), **past)
 
     def fail(self, job: Job, failure: Failure, now: float,
-             slot: int = DIRECT_SLOT) -> None:
-        """End a run with an error record."""
-        self._end(job, ERROR, now, slot, error=tuple(failure),
-                  errors=job.past_errors(failure))
+             slot: int = DIRECT_SLOT) -> list[Job]:
+        """End a run with an error record.  Returns: as ``finish``."""
+        return self._end(job, ERROR, now, slot, error=tuple(failure),
+                         errors=job.past_errors(failure))
 
     def _end(self, job: Job, status: str, now: float, slot: int,
-             **values: Any) -> None:
+             held: int | None = None, **values: Any) -> list[Job]:
+        added = ([] if job.edges is None
+                 else follow(self, job, status, values, now, held))
         values.update(claim=None, completedAt=now, failures=None,
                       missing_since=None)
         if job.conflicts or job.stops:
@@ -246,11 +255,12 @@ class JobQueue(Claiming):
                     if status == COMPLETED and slot != DIRECT_SLOT:
                         # Direct runs would meet here, and in no other record.
                         self.slots[slot].completed.others += 1
-                return
+                return added
         if job.next is not None:
             self._unnote_next(job)
         self.log(job, status, slot, now, **values,
                  status=self._move(job, status))
+        return added
 
     def cancel_run(self, job: Job, now: float) -> None:
         """End a run as cancelled, and with it the job.
@@ -272,7 +282,7 @@ class JobQueue(Claiming):
         moment, however the clock is set meanwhile; ``reason``, why it waits
         where it has not failed.
         """
-        values: dict[str, Any] = _no_longer_missing(job) | {
+        values: dict[str, Any] = no_longer_missing(job) | {
             'rests': reason or None, 'anchor': now, 'stops': None}
         if failure is not None:
             values |= {'error': tuple(failure),
@@ -344,6 +354,7 @@ class JobQueue(Claiming):
         self._unnote_next(job)
         self.take_out(job)
         self.uniques.release(job)
+        batches.forget(self, job)
 
     def clean(self, status: str) -> None:
         """Delete all jobs with this final status.  Cost: O(such jobs)."""
@@ -387,14 +398,3 @@ class JobQueue(Claiming):
 
 def _by_first_key(ready: Ready) -> int:
     return LAST if ready.first_key is None else ready.first_key
-
-
-def _no_longer_missing(job: Job) -> dict[str, Any]:
-    """What is stored of a job that has run: its task was there.
-
-    A job that kept the moment would fail at once where another worker lacks
-    its task, days later, as if it had been missing all the time.
-    """
-    if job.missing_since is None:
-        return {}
-    return {'missing_since': None, 'error': None}

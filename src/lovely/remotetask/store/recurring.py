@@ -274,7 +274,7 @@ class Recurring(Resting):
                 priority=job.coming('priority') or None,
                 submitter=job.coming('submitter'), shows=job.coming('shows'),
                 concurrencyKey=job.concurrencyKey, queue=job.queue,
-                schedule=job.id, tick=key, **{
+                edges=job.edges, schedule=job.id, tick=key, **{
                     name: job.kept(name)
                     for name in ('input', 'retry', 'ownPolicy', 'timeout')})
         self.jobs[run.id] = run

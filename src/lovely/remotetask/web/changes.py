@@ -309,6 +309,21 @@ def resume(service: TaskService, queue: Any = None) -> dict[str, bool]:
     return {'paused': False}
 
 
+def set_limit(service: TaskService, task: Any = None, key: Any = None,
+              limit: Any = None, rate: Any = None) -> dict[str, Any]:
+    """See ITaskService.setLimit.  Txn: the caller commits."""
+    service.setLimit(task, key=key, limit=limit,
+                     rate=tuple(rate) if isinstance(rate, list) else rate)
+    return {'limits': service.listLimits()}
+
+
+def unset_limit(service: TaskService, task: Any = None, key: Any = None
+                ) -> dict[str, Any]:
+    """See ITaskService.unsetLimit.  Txn: the caller commits."""
+    service.unsetLimit(task, key=key)
+    return {'limits': service.listLimits()}
+
+
 def retention(service: TaskService, wanted: Any) -> dict[str, Any]:
     """Say how long jobs that are over are kept: see setRetention.
 
@@ -325,19 +340,6 @@ def retention(service: TaskService, wanted: Any) -> dict[str, Any]:
     for status, bounds in wanted.items():
         service.setRetention(status, **bounds)
     return service.getRetention()
-def set_limit(service: TaskService, task: Any = None, key: Any = None,
-              limit: Any = None, rate: Any = None) -> dict[str, Any]:
-    """See ITaskService.setLimit.  Txn: the caller commits."""
-    service.setLimit(task, key=key, limit=limit,
-                     rate=tuple(rate) if isinstance(rate, list) else rate)
-    return {'limits': service.listLimits()}
-
-
-def unset_limit(service: TaskService, task: Any = None, key: Any = None
-                ) -> dict[str, Any]:
-    """See ITaskService.unsetLimit.  Txn: the caller commits."""
-    service.unsetLimit(task, key=key)
-    return {'limits': service.listLimits()}
 
 
 def _loose_id(value: object) -> object:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.store import batch_views
 from lovely.remotetask.store import figures
 from lovely.remotetask.store.counts import schedule_lag
 from lovely.remotetask.store.history import EDGES
@@ -79,6 +80,7 @@ def _look(service: TaskService) -> dict[str, Any]:
     queue = service.jobqueue
     return {'stats': stats,
             'lag': schedule_lag(queue, service.clock.now()),
+            'groups': batch_views.count_open(queue),
             'queues': service.listQueues()[:_MOST_QUEUES],
             'barred': len(queue.barred),
             'ever': _never_less(told.setdefault('ever', {}),
@@ -144,6 +146,9 @@ class _Figures:
         yield self._gauge(
             'remotetask_schedule_lag_seconds', 'For how long a run is due '
             'that no worker has made ready.', value=self._found['lag'])
+        yield self._gauge(
+            'remotetask_groups_open', 'Groups of jobs that are not over, '
+            'stuck ones among them.', value=self._found['groups'])
         yield from self._workers()
         yield self._gauge(
             'remotetask_queue_ready', 'Jobs that wait for a thread.', 'queue',

@@ -36,6 +36,7 @@ from lovely.remotetask.task import parameters
 from lovely.remotetask.task import shown_keys
 from lovely.remotetask.task import task_option
 from lovely.remotetask.web import hiding
+from lovely.remotetask.web import others
 from lovely.remotetask.web import payloads
 from lovely.remotetask.web import plain
 from lovely.remotetask.web import reached
@@ -217,6 +218,7 @@ def job(service: TaskService, jobid: object) -> dict[str, Any]:
     answer |= reached.own(getattr(found, 'retry', None),
                           getattr(found, 'timeout', None))
     answer['errors'] = [_failure(one) for one in found.errors]
+    answer |= others.of(found)
     if getattr(found, 'ends', None) is not None:
         with suppress(*UNREADABLE):
             answer['runs'] = [_run(run) for run in found.runs]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from transaction.interfaces import TransientError
 
 from lovely.remotetask.errors import DuplicateJob
+from lovely.remotetask.errors import GroupNotFound
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import NewerRecord
@@ -65,9 +66,9 @@ ROUTES: dict[str, dict[str, Route]] = {
     '': {'GET': Route(VIEW, frame.page(overview.show))},
     'pause': {'POST': Route(MANAGE, acting.pause)},
     'resume': {'POST': Route(MANAGE, acting.resume)},
-    'retention': {'POST': Route(MANAGE, acting.retention)},
     'limits': {'POST': Route(MANAGE, acting.set_limit)},
     'limits/unset': {'POST': Route(MANAGE, acting.unset_limit)},
+    'retention': {'POST': Route(MANAGE, acting.retention)},
     'jobs': {'GET': Route(VIEW, frame.page(jobs.show))},
     'jobs/add': {'GET': Route(ADD, frame.page(adding.show)),
                  'POST': Route(ADD, adding.add)},
@@ -124,7 +125,7 @@ def respond_by(answer: Callable[[Request], Response], request: Request
         raise
     except Refused as refused:
         return refuse(refused)
-    except JobNotFound as error:
+    except (JobNotFound, GroupNotFound) as error:
         return refuse(Refused(404, str(error)))
     except (DuplicateJob, InvalidTransition, UnreadableRecord) as error:
         # The request is right, but the job has another status by now.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.errors import DuplicateJob
+from lovely.remotetask.errors import GroupNotFound
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import UnreadableRecord
@@ -103,7 +104,7 @@ def call(route: Route, call: Call) -> object:
     """
     try:
         return route.function(call)
-    except JobNotFound as error:
+    except (JobNotFound, GroupNotFound) as error:
         raise Refused(404, str(error)) from None
     except (DuplicateJob, InvalidTransition, UnreadableRecord) as error:
         # The request is right, but the job has another status by now.

@@ -9,6 +9,8 @@ from typing import Any
 
 from lovely.remotetask.bounds import LONGEST
 from lovely.remotetask.bulk import RETRIED
+from lovely.remotetask.fields.edges import EDGE_STATES
+from lovely.remotetask.follow import POLICIES
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import KEY_UNTIL
@@ -111,6 +113,16 @@ _SCHEDULE: dict[str, Any] = {
     'lastRun': {'type': ['object', 'null']}, 'localAt': _MAYBE_TEXT,
     'nextRuns': _list(_object(('at', 'local'), at=_MOMENT, local=_TEXT))}
 
+_COUNT = {'type': 'integer', 'minimum': 0}
+_GROUP: dict[str, Any] = {
+    'id': _ID, 'state': {'type': 'string', 'enum': [
+        'open', 'stuck', 'done', 'cancelled', 'broken']},
+    'policy': {'type': 'string', 'enum': list(POLICIES)},
+    **{name: _COUNT for name in (
+        'of', 'completed', 'error', 'cancelled', 'gone', 'open', 'looked')},
+    'createdAt': _MOMENT, 'endedAt': _MOMENT, 'task': _MAYBE_TEXT,
+    'then': {'type': ['integer', 'null']}, 'note': _MAYBE_TEXT,
+    'submitter': _MAYBE_TEXT}
 _BOUNDS: dict[str, Any] = {
     'days': {'type': ['number', 'null'], 'exclusiveMinimum': 0,
              'maximum': LONGEST / DAY},
@@ -126,6 +138,14 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         checkpoint=_object(
             at=_MOMENT, count=_WHOLE, steps=_WHOLE, latestStep=_MAYBE_TEXT,
             cursor={}, cursorNote=_TEXT),
+        follows={'type': ['integer', 'null']},
+        group={'type': ['integer', 'null']},
+        followUps=_list(_object(
+            ('on', 'task', 'state'), on={'type': 'string', 'enum': [
+                'success', 'failure']}, task=_TEXT,
+            state={'type': 'string', 'enum': list(EDGE_STATES)},
+            id={'type': ['integer', 'null']}, note=_MAYBE_TEXT,
+            behind=_COUNT)),
         errors=_list(_object(
             type=_TEXT, message=_TEXT, traceback=_MAYBE_TEXT, attempt=_WHOLE,
             time=_MOMENT))),
@@ -180,6 +200,10 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'History': _object(('history',), history=_list(_object(
         ('start', 'done', 'failed'), start=_MOMENT, seconds=_WHOLE,
         done=_WHOLE, failed=_WHOLE))),
+    'Group': _object(('id', 'state', 'of'), **_GROUP, jobs=_list(_ID)),
+    'Groups': _object(('groups', 'next'), groups=_list(_object(
+        ('id', 'state', 'of'), **_GROUP)), next=_NEXT),
+    'GroupCancelled': _object(('cancelled',), cancelled=_COUNT),
     'WhichOpen': _closed(
         ('status',), status={'type': 'string', 'enum': [*NOT_OVER, SCHEDULED]},
         start=_MAYBE_TEXT, **_SELECTION),

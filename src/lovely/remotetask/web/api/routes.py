@@ -14,6 +14,7 @@ from lovely.remotetask.web import changes
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web import roster
 from lovely.remotetask.web.api import events
+from lovely.remotetask.web.api import groups
 from lovely.remotetask.web.api import jobs
 from lovely.remotetask.web.api import schedules
 from lovely.remotetask.web.api import whole
@@ -87,6 +88,14 @@ ROUTES: dict[str, dict[str, Route]] = {
     'schedules/ID/disable': {
         'POST': Route(MANAGE, jobs.change(changes.disable), 'Let a schedule '
                       'begin no further run.', 'Changed', 'Nothing')},
+    'groups': {
+        'GET': Route(VIEW, groups.list_some, 'One page of the groups that are '
+                     'not over.', 'Groups', query=groups.LIST)},
+    'groups/ID': {
+        'GET': Route(VIEW, groups.show, 'One group of jobs.', 'Group')},
+    'groups/ID/cancel': {
+        'POST': Route(MANAGE, groups.cancel, 'Cancel what is open of a group, '
+                      'and what follows it.', 'GroupCancelled', 'Nothing')},
     'cancel': {
         'POST': Route(MANAGE, jobs.cancel_all, 'Cancel jobs that have a '
                       'status, for two seconds at most.', 'Cancelled',

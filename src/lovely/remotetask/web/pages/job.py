@@ -19,6 +19,11 @@ from lovely.remotetask.web.requests import Request
 # In these, a job can be told to run now.
 _WAITING = (STARTLATER, DELAYED, CRONJOB)
 
+# What follows a job, in words.
+_AFTER = {'success': 'After its success', 'failure': 'After its failure'}
+_STATES = {'added': 'follows', 'waits': 'is to follow',
+           'off': 'does not follow', 'stuck': 'is stuck'}
+
 # How much of an input or output is shown (characters).
 _MOST = 64_000
 
@@ -44,6 +49,8 @@ def show(request: Request, part: str) -> frame.Page:
             'outcome': words.badge(one['outcome']), 'error': one['error']}
             for one in found.get('runs', ())],
         'facts': _facts(found),
+        'others': _others(found),
+        'group': None if found['group'] is None else str(found['group']),
         'payloads': [
             _payload(found, 'input'),
             *([_payload(found['checkpoint'], 'cursor')]
@@ -98,6 +105,23 @@ def _facts(job: dict[str, Any]) -> list[tuple[str, str]]:
         *_own(job),
         *_reached(job),
     ]
+
+
+def _others(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """The jobs before and behind it, a line each."""
+    found: list[dict[str, Any]] = []
+    if job['follows'] is not None:
+        found.append({'text': 'Follows', 'id': str(job['follows']),
+                      'stuck': None})
+    for one in job['followUps']:
+        more = (f', and {words.number(one["behind"])} more behind it'
+                if one['behind'] else '')
+        state = _STATES[one['state']]
+        found.append({
+            'text': f'{_AFTER[one["on"]]} {one["task"]} {state}{more}',
+            'id': None if one['id'] is None else str(one['id']),
+            'stuck': one['note']})
+    return found
 
 
 def _payload(job: dict[str, Any], name: str) -> dict[str, Any]:
