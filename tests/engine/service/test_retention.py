@@ -288,6 +288,19 @@ def test_the_logs_shrink(service, clock, ended, pruner):
     assert not service.jobqueue.stats(clock.now())['completed']
 
 
+def test_they_shrink_behind_a_job_that_stays(service, clock, ended, pruner,
+                                             worker, register):
+    register(lambda input: input, 'long')
+    keep(service, worker, 'long', 365 * DAY)
+    ended(1, 'long')
+    ended(200)
+    clock.advance(8 * DAY)
+    assert prune(pruner) == 200
+    transaction.begin()
+    assert sum(len(slot.completed.buckets)
+               for slot in service.jobqueue.slots.values()) <= 2
+
+
 def test_it_does_as_a_model_does(service, clock, ended, pruner, worker,
                                  register):
     rng = random.Random(8)

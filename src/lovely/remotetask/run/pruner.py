@@ -52,6 +52,7 @@ class Pruner:
         self._worker = worker
         self.removed = self.conflicts = 0
         self._marks: pruning.Marks = {}
+        self._holes: pruning.Holes = {}
         now = SYSTEM_CLOCK.monotonic()
         self._last, self._forget = now, now + _FORGET
         # By how much the wall clock is ahead of one that is never set.
@@ -119,8 +120,8 @@ class Pruner:
             nonlocal tries
             tries += 1
             return pruning.step(
-                service.jobqueue, self._marks, service.clock.now(),
-                settings.BULK_BATCH, careful=tries > 1)
+                service.jobqueue, self._marks, self._holes,
+                service.clock.now(), settings.BULK_BATCH, careful=tries > 1)
 
         try:
             done = worker.executor.write(remove, 'remotetask retention')
@@ -128,7 +129,7 @@ class Pruner:
             self.conflicts += max(0, tries - 1)
         # Entries that wait for their threads do not go on.
         moved = done.marks != self._marks or done.tidied
-        self._marks = done.marks
+        self._marks, self._holes = done.marks, done.holes
         for status, count in done.removed.items():
             self._untold[status] = self._untold.get(status, 0) + count
             self.removed += count
@@ -142,7 +143,8 @@ class Pruner:
             # Which jobs of a copy are its own is not settled yet; another
             # worker removes jobs.
             return False
-        due = pruning.is_due(queue, self._marks, service.clock.now())
+        due = pruning.is_due(
+            queue, self._marks, self._holes, service.clock.now())
         if due and not self._announced:
             self._announced = True
             self._announce(queue.retention is None, dict(

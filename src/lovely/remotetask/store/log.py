@@ -130,6 +130,19 @@ class Log(Persistent):
             del self.buckets[self.buckets.minKey()]
         return True
 
+    def hole(self, moment: int) -> int | None:
+        """The key of the bucket of a moment, if that is empty; not the last.
+        """
+        first: int = self.buckets.maxKey(moment)
+        return (first if first != self.buckets.maxKey()
+                and not holds_any(self.buckets[first]) else None)
+
+    def drop(self, first: int) -> None:
+        """Take out the bucket with this key, if it is empty.  See prune."""
+        if (first in self.buckets and first != self.buckets.maxKey()
+                and not holds_any(self.buckets[first])):
+            del self.buckets[first]
+
     def begins_empty(self) -> bool:
         """Is there an empty bucket at the front for ``prune`` to take out?"""
         if not self.buckets:

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from lovely.remotetask.store.log import Log
     from lovely.remotetask.store.queue import JobQueue
 
+# How many holes of a log are known.
+_MOST_HOLES = 4096
+
 # For how long (seconds) a job stays to which others may come in its block of
 # ids.  A process that adds jobs more rarely than that meets a removal hardly
 # ever.
@@ -66,6 +69,10 @@ class Mark(NamedTuple):
 #: (status, age in seconds that tasks declare; None: the bounds of the status).
 Level = tuple[str, 'float | None']
 
+#: (number of the slot, status) -> keys of buckets that were emptied behind
+#: others, and wait until the thread of the slot rests.
+Holes = dict[tuple[int, str], frozenset[int]]
+
 #: (moment, job id, number of the slot; None: cancelled).
 Entry = tuple[int, int, 'int | None']
 Marks = Mapping[Level, Mark]
@@ -74,12 +81,13 @@ Marks = Mapping[Level, Mark]
 class Step(NamedTuple):
     """What one transaction has removed, and where the next one goes on.
 
-    Attributes: ``removed``, status -> how many; ``marks``; ``tidied``: has it
-    taken empty buckets out of logs?
+    Attributes: ``removed``, status -> how many; ``marks``; ``holes``;
+    ``tidied``: has it taken empty buckets out of logs?
     """
 
     removed: dict[str, int]
     marks: dict[Level, Mark]
+    holes: Holes
     tidied: bool
 
 
@@ -92,7 +100,7 @@ def remover(queue: JobQueue) -> str | None:
     return first if first is not None and first.startswith(LOOP) else None
 
 
-def is_due(queue: JobQueue, marks: Marks, now: float) -> bool:
+def is_due(queue: JobQueue, marks: Marks, holes: Holes, now: float) -> bool:
     """Is there an entry to look at?  Writes nothing.
 
     Cost: O(slots) for each bound and each age that tasks declare.
@@ -102,10 +110,10 @@ def is_due(queue: JobQueue, marks: Marks, now: float) -> bool:
         below = _below(queue, level, mark, now, 1)
         if any(True for _ in _entries(queue, level[0], mark.moment, below)):
             return True
-    return any(True for _ in _ragged(queue, now))
+    return any(True for _ in _ragged(queue, holes, now))
 
 
-def step(queue: JobQueue, marks: Marks, now: float, limit: int,
+def step(queue: JobQueue, marks: Marks, holes: Holes, now: float, limit: int,
          careful: bool = False) -> Step:
     """Remove jobs that were kept for long enough; look at most at ``limit``.
 
@@ -114,7 +122,7 @@ def step(queue: JobQueue, marks: Marks, now: float, limit: int,
     Txn: each call wants one of its own.  It writes no Job, and of a slot whose
     thread is at work neither the last bucket of a log nor its tree.
     """
-    after = dict(marks)
+    after, holes = dict(marks), dict(holes)
     removed: dict[str, int] = {}
     left, tidied = limit, False
     for level in _levels(queue):
@@ -132,6 +140,9 @@ def step(queue: JobQueue, marks: Marks, now: float, limit: int,
         after[level] = walk.mark_after(
             mark, below if left else entries[-1][0] + 1)
         removed[status] = removed.get(status, 0) + len(walk.removed)
+        for place, found in walk.holes().items():
+            holes[place] = frozenset(sorted(
+                holes.get(place, frozenset()) | found)[-_MOST_HOLES:])
         first = after.get((status, None), Mark())
         if level[1] is not None and first.passed:
             gone = sum(moment < first.moment for moment in walk.removed)
@@ -140,13 +151,19 @@ def step(queue: JobQueue, marks: Marks, now: float, limit: int,
         if not left:
             break
     if not careful:
-        for log in _ragged(queue, now):
+        for place, log in list(_ragged(queue, holes, now)):
             log.prune()
+            known = sorted(holes.pop(place, ()))
+            for hole in known[:limit]:
+                log.drop(hole)
+            if known[limit:]:
+                holes[place] = frozenset(known[limit:])
             tidied = True
-    return Step(removed, after, tidied)
+    return Step(removed, after, holes, tidied)
 
 
-def _ragged(queue: JobQueue, now: float) -> Iterator[Log]:
+def _ragged(queue: JobQueue, holes: Holes, now: float
+            ) -> Iterator[tuple[tuple[int, str], Log]]:
     """The logs whose empty buckets can be taken out.
 
     A thread at work does that itself, when it opens a new one.
@@ -154,8 +171,9 @@ def _ragged(queue: JobQueue, now: float) -> Iterator[Log]:
     for number, slot in queue.slots.items():
         for name in LOGS:
             log = getattr(slot, name)
-            if log.begins_empty() and not is_at_work(queue, number, log, now):
-                yield log
+            if ((log.begins_empty() or (number, name) in holes)
+                    and not is_at_work(queue, number, log, now)):
+                yield (number, name), log
 
 
 def is_at_work(queue: JobQueue, number: int, log: Log, now: float) -> bool:
@@ -234,6 +252,8 @@ class _Walk:
         self._keeps = keeps_of(queue)
         self.removed: list[int] = []
         self._left: list[int] = []
+        # What was removed: (number of the slot, moment).
+        self._gone: list[tuple[int, int]] = []
         # The first moment that waits until a thread has gone on.
         self._held: int | None = None
         # Slot -> the first moment of a bucket that its thread may write.
@@ -252,6 +272,8 @@ class _Walk:
                     partial(log.discard, moment, jobid),
                     partial(self._goes, gone, number)):
                 self.removed.append(moment)
+                if number is not None:
+                    self._gone.append((number, moment))
             elif log.holds(moment, jobid):
                 self._left.append(moment)
 
@@ -266,6 +288,15 @@ class _Walk:
         return (ended is not None
                 and ended.timestamp() > self._now - _OPEN_SECONDS
                 and self._queue.jobs.is_front(job.id))
+
+    def holes(self) -> dict[tuple[int, str], set[int]]:
+        """The buckets that were emptied; see Holes."""
+        found: dict[tuple[int, str], set[int]] = {}
+        for number, moment in self._gone:
+            first = self._log(number).hole(moment)
+            if first is not None:
+                found.setdefault((number, self._status), set()).add(first)
+        return found
 
     def mark_after(self, before: Mark, end: int) -> Mark:
         """The mark behind the entries that were looked at."""
