@@ -19,6 +19,7 @@ from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.job import Job
+from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.service import make_service
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import TaskError
@@ -181,6 +182,47 @@ def paused(world):
     assert world.service.getStatus(jobid) == 'queued'
     world.says('resume')
     assert world.holds.wait(DEADLINE)
+
+
+def queue_paused(world):
+    jobid = world.add('hold', queue='slow')
+    world.service.pause(queue='slow')
+    transaction.commit()
+    queues = world.says('queues')
+    yield queues
+    yield queues
+    world.start()
+    assert 'resumed' in world.says('resume', '--queue', 'slow')
+    world.release.set()
+    assert world.ends(jobid).status == 'completed'
+
+
+def queue_without_worker(world):
+    jobid = world.add('hold', queue='slow')
+    worker = world.worker('--not-queue', 'slow')
+    world.until(lambda: world.service.listWorkers())
+    yield world.show(jobid)
+    worker.terminate()
+    worker.wait(DEADLINE)
+    world.release.set()
+    world.start()
+    assert world.ends(jobid).status == 'completed'
+
+
+def barred(world):
+    world.task(world.hold, 'one', limit=1)
+    world.service.processorArguments = {'waitTime': 0.1, 'maxThreads': 2}
+    world.service.processorFactory = MultiProcessor
+    jobs = [world.add('one'), world.add('one')]
+    world.start()
+    assert world.holds.wait(DEADLINE)
+    world.until(lambda: len(world.service.jobqueue.barred))
+    yield world.show(jobs[1])
+    limits = world.says('limits')
+    # The command has no tasks.
+    assert re.search(r'task one \? \? the code 1 1', limits), limits
+    world.release.set()
+    assert world.ends(jobs[1]).status == 'completed'
 
 
 def no_worker(world):
@@ -383,7 +425,8 @@ def no_place(world):
 #: several literals of a row, one after the other.
 TRIED = [
     not_committed, no_task, key,
-    schedule_paused, paused, no_worker, no_code, missing_task,
+    schedule_paused, paused, queue_paused, queue_without_worker, barred,
+    no_worker, no_code, missing_task,
     another_worker, rests, all_busy,
     nowhere,
     delayed, scheduled, start_later,

@@ -24,10 +24,10 @@ from lovely.remotetask.errors import InvalidCursor
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import visit
-from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import NOT_OVER
+from lovely.remotetask.interfaces import RETRIED
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.peers.wakeup import notify_after_commit
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
 #: ``transact(function)`` calls ``function(service)`` in a transaction of its
 #: own, again after a conflict, and returns the result.
 Transact = Callable[[Callable[['TaskService'], Any]], Any]
-
-#: The statuses from which ``retry`` queues jobs once more.
-RETRIED = (ERROR, CANCELLED)
 
 #: A time_key before that of any job.
 FIRST = 0

@@ -54,6 +54,8 @@ SCHEDULED = 'scheduled'
 
 #: A job in one of these can be cancelled.
 NOT_OVER = tuple(status for status in STATUSES if status not in FINAL)
+#: Those from which jobs may be queued once more.
+RETRIED = (ERROR, CANCELLED)
 
 #: What ``add`` may do about another job with its key: see ``onDuplicate``.
 ON_DUPLICATE = ('keep', 'any', 'replace', 'error')
@@ -895,7 +897,8 @@ class ITaskService(IContained):
         """The limits that hold, as this process knows the tasks.
 
         Returns: a list of dicts: ``kind``, ``task`` or ``key``; ``name``;
-        ``limit`` (int) and ``rate`` ([number, seconds]), or None; ``set``
+        ``limit`` (int) and ``rate`` ([number, seconds]), or None (both, and
+        not ``set``: jobs wait for a task that this process lacks); ``set``
         (bool), by ``setLimit``, and not by the code; ``running`` (int);
         ``waiting`` (int, at most 1,000), how many jobs it keeps back.  Of the
         keys without a limit of their own those are listed for which jobs wait,

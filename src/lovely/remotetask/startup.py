@@ -26,7 +26,6 @@ from typing import Any
 from zope.component import getGlobalSiteManager
 from zope.component.interfaces import ISite
 
-from lovely.remotetask import processor
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.closing import call_on_close
 from lovely.remotetask.errors import ConfigurationError
@@ -288,6 +287,9 @@ def set_threads(service: TaskService, count: int) -> None:
 
     Txn: the caller's; it writes nothing where that is so already.
     """
+    # Imported here and not above: see service.
+    from lovely.remotetask import processor
+
     factory: Any = (processor.SimpleProcessor if count == 1
                     else processor.MultiProcessor)
     arguments: dict[str, Any] = {'waitTime': 1.0}

@@ -12,7 +12,6 @@ from typing import Any
 from typing import cast
 
 from lovely.remotetask.adding import flow
-from lovely.remotetask.adding import groups
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.cron import add_cron
 from lovely.remotetask.adding.cron import edit_cron
@@ -78,25 +77,25 @@ class FollowVerbs:
 
     def addChain(self, calls: Iterable[Any], *, policy: str = STOP) -> int:
         """See ITaskService"""
-        return groups.add_chain(_service(self), calls, policy)
+        return _groups().add_chain(_service(self), calls, policy)
 
     def addGroup(self, calls: Iterable[Any], then: Any = None, *,
                  policy: str = STOP, runAs: str | None = None) -> int:
         """See ITaskService"""
-        return groups.add_group(_service(self), calls, then, policy, runAs)
+        return _groups().add_group(_service(self), calls, then, policy, runAs)
 
     def getGroup(self, group: Any) -> dict[str, Any]:
         """See ITaskService"""
-        return groups.get_group(_service(self), group)
+        return _groups().get_group(_service(self), group)
 
     def listGroups(self, start: str | None = None, limit: int = 50
                    ) -> tuple[list[dict[str, Any]], str | None]:
         """See ITaskService"""
-        return groups.list_groups(_service(self), start, limit)
+        return _groups().list_groups(_service(self), start, limit)
 
     def cancelGroup(self, group: Any) -> int:
         """See ITaskService"""
-        return groups.cancel_group(_service(self), group)
+        return _groups().cancel_group(_service(self), group)
 
 
 class FlowVerbs:
@@ -134,3 +133,10 @@ class FlowVerbs:
 
 def _service(verbs: ScheduleVerbs | FlowVerbs | FollowVerbs) -> TaskService:
     return cast('TaskService', verbs)
+
+
+def _groups() -> Any:
+    # Imported here and not above: few processes ask for it.
+    from lovely.remotetask.adding import groups
+
+    return groups

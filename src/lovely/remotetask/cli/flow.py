@@ -85,11 +85,17 @@ def _show(answer: Any, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
+    def text(one: Any, value: Any, shown: Any) -> str:
+        if value is not None:
+            return str(shown(value))
+        # Jobs wait for a limit of a task that this process does not have.
+        known = one['set'] or one['limit'] or one['rate']
+        return 'any' if known else '?'
+
     print_table(('limit of', 'name', 'at once', 'rate', 'said by', 'running',
                  'waiting'), [
         (one['kind'], one['name'],
-         'any' if one['limit'] is None else str(one['limit']),
-         'any' if one['rate'] is None
-         else f'{one["rate"][0]:g} in {one["rate"][1]:g} s',
+         text(one, one['limit'], str),
+         text(one, one['rate'], lambda rate: f'{rate[0]:g} in {rate[1]:g} s'),
          'people' if one['set'] else 'the code', str(one['running']),
          str(one['waiting'])) for one in answer['limits']])

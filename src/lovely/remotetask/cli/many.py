@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from lovely.remotetask.bulk import RETRIED
 from lovely.remotetask.cli.backends import Backend
 from lovely.remotetask.cli.backends import in_parts
 from lovely.remotetask.cli.backends import verb
@@ -21,6 +20,7 @@ from lovely.remotetask.cli.selecting import options as selecting
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import NOT_OVER
+from lovely.remotetask.interfaces import RETRIED
 
 
 @click.command('cancel')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,6 +51,9 @@ class DeclaredSchedule:
         if service is not None and not isinstance(service, str):
             raise UsageError(f'service is {shown(service)}; give the path of '
                              f'a service')
+        # Imported here and not above: most processes declare no schedule.
+        import json
+
         try:
             json.dumps(input, allow_nan=False)
         except (TypeError, ValueError, RecursionError):
@@ -119,5 +121,7 @@ def split_options(options: dict[str, Any]
 
 def digest(declaration: Mapping[str, Any]) -> str:
     """A short text that is another one for each other declaration."""
+    import json
+
     text = json.dumps(declaration, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

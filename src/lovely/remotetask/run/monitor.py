@@ -30,7 +30,6 @@ from lovely.remotetask.log import trace
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.finder import ServiceGone
-from lovely.remotetask.run.pruner import Pruner
 from lovely.remotetask.run.rescue import put_back
 from lovely.remotetask.run.rescue import rescue
 from lovely.remotetask.run.stuck import Reasons
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     from ZODB import DB
     from ZODB.Connection import Connection
 
+    from lovely.remotetask.run.pruner import Pruner
     from lovely.remotetask.service import TaskService
     from lovely.remotetask.store.queue import JobQueue
 
@@ -147,6 +147,10 @@ class Monitor:
 
     def add(self, worker: Worker) -> None:
         """Watch over a worker, too."""
+        # Imported here and not above: an application that runs no jobs starts
+        # without it.
+        from lovely.remotetask.run.pruner import Pruner
+
         self._workers.append(worker)
         self._sweeps[worker] = Sweep(worker), Pruner(worker)
         self._stuck[worker] = Stuck(worker)

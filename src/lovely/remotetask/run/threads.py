@@ -27,12 +27,12 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.log import log
 from lovely.remotetask.log import trace
 from lovely.remotetask.peers.forks import call_after_fork
-from lovely.remotetask.run.worker import Worker
 from lovely.remotetask.store.upstream import refuse_old
 
 if TYPE_CHECKING:
     from ZODB import DB
 
+    from lovely.remotetask.run.worker import Worker
     from lovely.remotetask.service import TaskService
 
 # --- the thread of a service -------------------------------------------------

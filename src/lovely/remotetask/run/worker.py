@@ -12,7 +12,6 @@ from lovely.remotetask.log import trace
 from lovely.remotetask.run.chain import Chain
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claimer import Claimer
-from lovely.remotetask.run.declared import Declared
 from lovely.remotetask.run.group import Group
 
 if TYPE_CHECKING:
@@ -40,6 +39,10 @@ class Worker(Claimer):
     """
 
     def __init__(self, database: DB, path: Sequence[str], host: IHost) -> None:
+        # Imported here and not above: an application that runs no jobs starts
+        # without it.
+        from lovely.remotetask.run.declared import Declared
+
         super().__init__(database, path, host)
         self.declared = Declared(self)
 

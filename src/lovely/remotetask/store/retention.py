@@ -11,6 +11,7 @@ Workers remove the others by themselves: see pruning.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from dataclasses import astuple
 from dataclasses import dataclass
 from dataclasses import replace
@@ -63,6 +64,12 @@ def bounds_of(queue: JobQueue) -> dict[str, Bounds]:
     """The bounds of each final status."""
     return {status: Bounds(*(queue.retention or {}).get(
         status, astuple(default))) for status, default in DEFAULTS.items()}
+
+
+def told(queue: JobQueue) -> dict[str, dict[str, Any]]:
+    """See ITaskService.getRetention"""
+    return {status: asdict(bounds)
+            for status, bounds in bounds_of(queue).items()}
 
 
 def text_of(bounds: Bounds) -> str:

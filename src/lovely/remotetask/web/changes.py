@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.bounds import shown
-from lovely.remotetask.bulk import RETRIED
 from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import FINAL
+from lovely.remotetask.interfaces import RETRIED
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.plan import PLANNED
 from lovely.remotetask.store.records import look

@@ -26,7 +26,6 @@ from lovely.remotetask.job import CronJob
 from lovely.remotetask.retry import of_stored
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.schedule.fields import FIELDS
-from lovely.remotetask.store import declared
 from lovely.remotetask.store import listing
 from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.counts import by_status
@@ -278,6 +277,10 @@ def _row(service: TaskService, job: Job) -> dict[str, Any]:
         answer['progress'] = {**told._asdict(), 'at': iso(told.at)}
     if job.recurring:
         answer['enabled'] = getattr(job, 'enabled', True)
+        # Imported here and not above: each process that serves pages starts
+        # without it.
+        from lovely.remotetask.store import declared
+
         if declared.is_declared(service.jobqueue, job):
             answer['declared'] = True
             why = declared.why_paused(service.jobqueue, job)

@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 from lovely.remotetask.bounds import LONGEST
-from lovely.remotetask.bulk import RETRIED
 from lovely.remotetask.fields.edges import EDGE_STATES
 from lovely.remotetask.follow import POLICIES
 from lovely.remotetask.interfaces import ADD
@@ -19,6 +18,7 @@ from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import ON_DUPLICATE_CRON
+from lovely.remotetask.interfaces import RETRIED
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import VIEW
