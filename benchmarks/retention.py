@@ -81,10 +81,12 @@ def through(db, count, kept):
     until(db, lambda service: not service.stats()['queued']
           and not service.stats()['processing'])
     ran = time.monotonic()
-    until(db, lambda service: service.stats()['completed'] <= kept + 20
+    # Of each block of ids that may still grow, one job stays for an hour.
+    stay = 20 + count // 500
+    until(db, lambda service: service.stats()['completed'] <= kept + stay
           # What its thread leaves behind while it is at work.
           and sum(len(slot.completed.buckets) for slot
-                  in service.jobqueue.slots.values()) < kept / 12 + 10)
+                  in service.jobqueue.slots.values()) < kept / 12 + stay)
     done = time.monotonic()
     stop(thread)
     return ran - began, done - ran
