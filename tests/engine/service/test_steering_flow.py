@@ -13,6 +13,7 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.store import check
+from lovely.remotetask.store.lanes import Lanes
 from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 30
@@ -250,6 +251,57 @@ def test_direct_processing_takes_them_too(service, worker):
     assert [service.getStatus(jobid) for jobid in jobs[1:]] == [
         'completed', 'completed']
     assert not service.hasJobsWaiting()
+
+
+def claims_till_all_are_barred(service, worker):
+    before = -1
+    while len(service.jobqueue.barred) != before:
+        before = len(service.jobqueue.barred)
+        assert worker() is None
+
+
+@pytest.mark.parametrize('task, options', [
+    ('any', {'concurrencyKey': 'k'}), ('one', {})])
+def test_a_later_job_does_not_pass_those_of_one_moment(service, worker, task,
+                                                       options):
+    """Their places reach into the time of those that come later."""
+    first, *jobs = service.addMany(task, range(400), **options)
+    assert worker() == first
+    claims_till_all_are_barred(service, worker)
+    for wanted in jobs[:200]:
+        service.cancel(first)
+        first = worker()
+        assert first == wanted
+    jobs.append(service.add(task, 'late', **options))
+    claims_till_all_are_barred(service, worker)
+    for wanted in jobs[200:]:
+        service.cancel(first)
+        first = worker()
+        assert first == wanted
+    # Another one comes while the place is free, and one waits.
+    late = [service.add(task, number, **options) for number in range(3)]
+    for wanted in late:
+        service.cancel(first)
+        first = worker()
+        assert first == wanted
+
+
+def test_many_jobs_of_one_moment_are_barred_one_by_one(service, worker,
+                                                       monkeypatch):
+    """Not each behind a look at all others."""
+    looks = []
+    insert = Lanes.insert
+
+    def counted(self, key, jobid):
+        found = insert(self, key, jobid)
+        looks.append(found - key)
+        return found
+
+    service.addMany('any', range(1000), concurrencyKey='k')
+    assert worker() is not None
+    monkeypatch.setattr(Lanes, 'insert', counted)
+    claims_till_all_are_barred(service, worker)
+    assert len(looks) == 999 and sum(looks) == 0
 
 
 def test_a_check_finds_nothing_wrong_and_a_repair_harms_nothing(service,

@@ -34,7 +34,6 @@ from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
 from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.following import follow
-from lovely.remotetask.store.gates import unbarred_key
 from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.order import ready_key
 from lovely.remotetask.store.places import is_at_front
@@ -151,8 +150,8 @@ class JobQueue(Claiming):
         key = job.ready_key
         if job.position is not None:
             name, at = job.position
-            key = (unbarred_key(at) if name == 'barred'
-                   else at if is_at_front(job.position) else None)
+            if name != 'barred':    # else it has its key already
+                key = at if is_at_front(job.position) else None
             self.take_out(job)
         job.put(status=self._move(job, PROCESSING), claim=token,
                 position=None, ready_key=key, startedAt=now,
