@@ -253,6 +253,36 @@ def test_direct_processing_takes_them_too(service, worker):
     assert not service.hasJobsWaiting()
 
 
+def test_direct_processing_passes_by_what_is_no_barred_job(service, worker):
+    jobs = service.addMany('one', [1, 2, 3, 4])
+    assert worker() == jobs[0] and worker() is None
+    del service.jobs[jobs[1]]
+    service.jobs[jobs[2]].status = 'completed'
+    service.process()
+    assert service.getStatus(jobs[3]) == 'completed'
+    assert not service.jobqueue.barred
+
+
+@pytest.mark.parametrize('place', ['ready', 'barred', 'suspects'])
+def test_direct_processing_leaves_a_queue_that_rests(service, worker, place):
+    jobs = service.addMany('one', [1, 2], queue='slow')
+    if place != 'ready':
+        assert worker() == jobs[0] and worker() is None
+    if place == 'suspects':
+        service.jobqueue.retire(service.jobs[jobs[0]].claim[0],
+                                service.clock.now(), charged=True)
+    assert place in {service.jobs[jobid].position[0].partition('/')[0]
+                     for jobid in jobs if service.jobs[jobid].position}
+    other = service.add('any')
+    service.pause('later', queue='slow')
+    service.process()
+    assert service.getStatus(other) == 'completed'
+    assert 'completed' not in map(service.getStatus, jobs)
+    service.resume(queue='slow')
+    service.process()
+    assert service.getStatus(jobs[1]) == 'completed'
+
+
 def claims_till_all_are_barred(service, worker):
     before = -1
     while len(service.jobqueue.barred) != before:

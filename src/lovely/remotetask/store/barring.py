@@ -129,6 +129,20 @@ class Barring(Timetable):
             if job is not None and job.position == ('barred', key):
                 self.rehome(job)
 
+    def next_barred(self, able: Callable[[int, Job], bool]) -> Job | None:
+        """The next barred job of any gate, however shut that is, or None.
+
+        On its way removes what is gone.
+        Arguments: ``able``: as for ``claim_next``.
+        """
+        for key in list(self.barred.trees[0].keys(SENT + 1)):
+            job = self._barred(key)
+            if job is None:
+                self._tidy(key)
+            elif able(_ready_key(key, job), job):
+                return job
+        return None
+
     def unbar(self, name: str) -> bool:
         """Make the next job behind a gate ready; False: there is none.
 

@@ -41,7 +41,6 @@ from lovely.remotetask.store.places import is_ready
 from lovely.remotetask.store.places import no_longer_missing
 from lovely.remotetask.store.ready import Ready
 from lovely.remotetask.store.records import UnreadableJob
-from lovely.remotetask.store.records import look
 from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
@@ -103,7 +102,10 @@ class JobQueue(Claiming):
         Returns: the job, its status unchanged; None: there is none.
         """
         self._make_due_ready(now)
-        suspect = self._next_suspect()
+        def runs(key: int, job: Job) -> bool:
+            return self.ready_of(job.queue).pause(now) is None
+
+        suspect = self._next_suspect(runs)
         if suspect is not None:
             return suspect
         for ready in sorted(self.all_ready(), key=_by_first_key):
@@ -113,11 +115,7 @@ class JobQueue(Claiming):
                 ready.take(key)
                 return job
         # A run of its caller passes no gate: it runs one job after another.
-        for _, jobid in list(self.barred.up()):
-            barred = look(self.jobs, jobid)
-            if barred is not None and not isinstance(barred, UnreadableJob):
-                return barred
-        return None
+        return self.next_barred(runs)
 
     # -- running --------------------------------------------------------------
 
