@@ -47,6 +47,11 @@ class Barring(Timetable):
                 return gate, opens
         return None
 
+    def lets_in(self, gates_of: GatesOf, now: float
+                ) -> Callable[[int, Job], bool]:
+        """Tells of a job, (key, job), whether all its gates are open now."""
+        return lambda key, job: self.shut_gate(job, gates_of(job), now) is None
+
     def gate_of_earlier(self, job: Job, key: int, gates: Iterable[Gate]
                         ) -> Gate | None:
         """The gate behind which another job has waited for longer, or None.

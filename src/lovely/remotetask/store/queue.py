@@ -93,7 +93,7 @@ class JobQueue(Claiming):
     def has_waiting(self, now: float) -> bool:
         """Could a job run at ``now``?  Writes nothing."""
         return (any(ready.any() for ready in self.all_ready())
-                or self.first_suspect() is not None or bool(self.barred)
+                or any(True for _ in self.able_suspects()) or bool(self.barred)
                 or self.has_due(now))
 
     def pull(self, now: float) -> Job | None:
