@@ -83,6 +83,34 @@ def test_a_rate_by_the_clock_of_the_service(service, worker, clock):
     assert worker() == jobs[4]
 
 
+@pytest.mark.parametrize('seconds', [6, 59, 60, 61, 3600])
+def test_what_has_begun_counts_by_another_rate_too(service, worker, seconds):
+    """The clock stands still."""
+    service.setLimit('any', rate=(2, 60))
+    jobs = service.addMany('any', range(8))
+    assert [worker(), worker(), worker()] == [*jobs[:2], None]
+    service.setLimit('any', rate=(2, seconds))
+    assert worker() is None
+    service.setLimit('any', rate=(3, seconds))
+    assert [worker(), worker()] == [jobs[2], None]
+    service.setLimit('any', rate=(3, 60))
+    assert worker() is None
+
+
+def test_what_began_before_a_shorter_span_does_not_count(service, worker,
+                                                         clock):
+    service.setLimit('any', rate=(2, 60))
+    jobs = service.addMany('any', range(5))
+    assert [worker(), worker(), worker()] == [*jobs[:2], None]
+    clock.advance(20)
+    service.setLimit('any', rate=(2, 10))
+    assert [worker(), worker(), worker()] == [*jobs[2:4], None]
+    service.setLimit('any', rate=(2, 60))
+    assert worker() is None
+    clock.advance(70)
+    assert worker() == jobs[4]
+
+
 @pytest.mark.parametrize('arguments, options, named', [
     (('one',), {'limit': 0}, 'limit is 0'),
     (('one',), {'limit': True}, 'limit is True'),
