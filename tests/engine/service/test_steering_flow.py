@@ -83,6 +83,23 @@ def test_a_rate_by_the_clock_of_the_service(service, worker, clock):
     assert worker() == jobs[4]
 
 
+@pytest.mark.parametrize('name', ['limit', 'keyLimit', 'rate'])
+def test_the_log_tells_once_of_a_limit_that_cannot_be(service, worker, clock,
+                                                      register, caplog, name):
+    """A class of the application may have such an attribute of its own."""
+    odd = FunctionTask(lambda input: input)
+    setattr(odd, name, 'A4')
+    register(odd, 'odd')
+    jobs = service.addMany('odd', range(3), concurrencyKey='k')
+    for jobid in jobs:
+        worker.flow._until = 0.0    # options are read anew
+        assert worker() == jobid
+        service.cancel(jobid)
+    (told,) = [record.getMessage() for record in caplog.records
+               if record.levelname == 'WARNING']
+    assert 'Task "odd"' in told and f"{name} is 'A4'" in told
+
+
 @pytest.mark.parametrize('seconds', [6, 59, 60, 61, 3600])
 def test_what_has_begun_counts_by_another_rate_too(service, worker, seconds):
     """The clock stands still."""
