@@ -28,15 +28,16 @@ class Limit(NamedTuple):
     rate: tuple[int, float] | None = None
 
 
-def check_limit(limit: Any, rate: Any) -> Limit:
+def check_limit(limit: Any, rate: Any, name: str = 'limit') -> Limit:
     """A limit and a rate as they are kept.
 
     Arguments: ``limit``, a whole number from 1 on, or None; ``rate``, a pair
-    of such a number and seconds, or None.
+    of such a number and seconds, or None; ``name``, by which the first one is
+    told of.
     Raises: UsageError for others.
     """
     if limit is not None and not _is_count(limit):
-        raise UsageError(f'limit is {shown(limit)}; give a whole number from '
+        raise UsageError(f'{name} is {shown(limit)}; give a whole number from '
                          f'1 to {_MOST}, or None')
     if rate is None:
         return Limit(limit)

@@ -13,6 +13,7 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.store import check
+from lovely.remotetask.store.lanes import Lanes
 from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 30
@@ -79,6 +80,51 @@ def test_a_rate_by_the_clock_of_the_service(service, worker, clock):
     assert [worker(), worker(), worker()] == [*jobs[2:4], None]
     # A clock that was ahead by a day shuts no gate for a day.
     clock.advance(-86400)
+    assert worker() == jobs[4]
+
+
+@pytest.mark.parametrize('name', ['limit', 'keyLimit', 'rate'])
+def test_the_log_tells_once_of_a_limit_that_cannot_be(service, worker, clock,
+                                                      register, caplog, name):
+    """A class of the application may have such an attribute of its own."""
+    odd = FunctionTask(lambda input: input)
+    setattr(odd, name, 'A4')
+    register(odd, 'odd')
+    jobs = service.addMany('odd', range(3), concurrencyKey='k')
+    for jobid in jobs:
+        worker.flow._until = 0.0    # options are read anew
+        assert worker() == jobid
+        service.cancel(jobid)
+    (told,) = [record.getMessage() for record in caplog.records
+               if record.levelname == 'WARNING']
+    assert 'Task "odd"' in told and f"{name} is 'A4'" in told
+
+
+@pytest.mark.parametrize('seconds', [6, 59, 60, 61, 3600])
+def test_what_has_begun_counts_by_another_rate_too(service, worker, seconds):
+    """The clock stands still."""
+    service.setLimit('any', rate=(2, 60))
+    jobs = service.addMany('any', range(8))
+    assert [worker(), worker(), worker()] == [*jobs[:2], None]
+    service.setLimit('any', rate=(2, seconds))
+    assert worker() is None
+    service.setLimit('any', rate=(3, seconds))
+    assert [worker(), worker()] == [jobs[2], None]
+    service.setLimit('any', rate=(3, 60))
+    assert worker() is None
+
+
+def test_what_began_before_a_shorter_span_does_not_count(service, worker,
+                                                         clock):
+    service.setLimit('any', rate=(2, 60))
+    jobs = service.addMany('any', range(5))
+    assert [worker(), worker(), worker()] == [*jobs[:2], None]
+    clock.advance(20)
+    service.setLimit('any', rate=(2, 10))
+    assert [worker(), worker(), worker()] == [*jobs[2:4], None]
+    service.setLimit('any', rate=(2, 60))
+    assert worker() is None
+    clock.advance(70)
     assert worker() == jobs[4]
 
 
@@ -250,6 +296,87 @@ def test_direct_processing_takes_them_too(service, worker):
     assert [service.getStatus(jobid) for jobid in jobs[1:]] == [
         'completed', 'completed']
     assert not service.hasJobsWaiting()
+
+
+def test_direct_processing_passes_by_what_is_no_barred_job(service, worker):
+    jobs = service.addMany('one', [1, 2, 3, 4])
+    assert worker() == jobs[0] and worker() is None
+    del service.jobs[jobs[1]]
+    service.jobs[jobs[2]].status = 'completed'
+    service.process()
+    assert service.getStatus(jobs[3]) == 'completed'
+    assert not service.jobqueue.barred
+
+
+@pytest.mark.parametrize('place', ['ready', 'barred', 'suspects'])
+def test_direct_processing_leaves_a_queue_that_rests(service, worker, place):
+    jobs = service.addMany('one', [1, 2], queue='slow')
+    if place != 'ready':
+        assert worker() == jobs[0] and worker() is None
+    if place == 'suspects':
+        service.jobqueue.retire(service.jobs[jobs[0]].claim[0],
+                                service.clock.now(), charged=True)
+    assert place in {service.jobs[jobid].position[0].partition('/')[0]
+                     for jobid in jobs if service.jobs[jobid].position}
+    other = service.add('any')
+    service.pause('later', queue='slow')
+    service.process()
+    assert service.getStatus(other) == 'completed'
+    assert 'completed' not in map(service.getStatus, jobs)
+    service.resume(queue='slow')
+    service.process()
+    assert service.getStatus(jobs[1]) == 'completed'
+
+
+def claims_till_all_are_barred(service, worker):
+    before = -1
+    while len(service.jobqueue.barred) != before:
+        before = len(service.jobqueue.barred)
+        assert worker() is None
+
+
+@pytest.mark.parametrize('task, options', [
+    ('any', {'concurrencyKey': 'k'}), ('one', {})])
+def test_a_later_job_does_not_pass_those_of_one_moment(service, worker, task,
+                                                       options):
+    """Their places reach into the time of those that come later."""
+    first, *jobs = service.addMany(task, range(400), **options)
+    assert worker() == first
+    claims_till_all_are_barred(service, worker)
+    for wanted in jobs[:200]:
+        service.cancel(first)
+        first = worker()
+        assert first == wanted
+    jobs.append(service.add(task, 'late', **options))
+    claims_till_all_are_barred(service, worker)
+    for wanted in jobs[200:]:
+        service.cancel(first)
+        first = worker()
+        assert first == wanted
+    # Another one comes while the place is free, and one waits.
+    late = [service.add(task, number, **options) for number in range(3)]
+    for wanted in late:
+        service.cancel(first)
+        first = worker()
+        assert first == wanted
+
+
+def test_many_jobs_of_one_moment_are_barred_one_by_one(service, worker,
+                                                       monkeypatch):
+    """Not each behind a look at all others."""
+    looks = []
+    insert = Lanes.insert
+
+    def counted(self, key, jobid):
+        found = insert(self, key, jobid)
+        looks.append(found - key)
+        return found
+
+    service.addMany('any', range(1000), concurrencyKey='k')
+    assert worker() is not None
+    monkeypatch.setattr(Lanes, 'insert', counted)
+    claims_till_all_are_barred(service, worker)
+    assert len(looks) == 999 and sum(looks) == 0
 
 
 def test_a_check_finds_nothing_wrong_and_a_repair_harms_nothing(service,

@@ -417,3 +417,22 @@ def test_a_rescue_that_fails_holds_up_no_other(
     monkeypatch.setattr(JobQueue, 'retire', retire)
     watching.look(watcher)
     assert world.drain() == 2
+
+
+def test_others_do_not_pass_a_gate_before_a_suspect_for_ever(world, ran,
+                                                             monotonic):
+    """The gate is shut most of the time, and the process is never empty."""
+    dead, busy, worker = (enrolled(world) for _ in range(3))
+    world.add('note')
+    assert busy.claim() is not None
+    suspect, *jobs = (world.add('note', concurrencyKey='k') for _ in range(4))
+    assert dead.claim().jobid == suspect
+    assert world.dies(dead) == [suspect]
+    for jobid in jobs[:2]:
+        claim = worker.claim()
+        assert claim.jobid == jobid
+        monotonic.moment += 15.0
+        # It looks while the gate is shut.
+        assert worker.claim() is None
+        worker.run(claim)
+    assert worker.claim().jobid == suspect

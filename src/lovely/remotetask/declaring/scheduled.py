@@ -55,7 +55,8 @@ class DeclaredSchedule:
         import json
 
         try:
-            json.dumps(input, allow_nan=False)
+            # As ``digest`` does: keys of several types have no order.
+            json.dumps(input, allow_nan=False, sort_keys=True)
         except (TypeError, ValueError, RecursionError):
             raise UsageError(
                 f'input is {shown(input)}; a schedule of the code takes what '

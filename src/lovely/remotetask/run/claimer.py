@@ -243,22 +243,16 @@ class Claimer:
                       look: Look) -> list[Job] | None:
         """Claim a suspect; [] to claim nothing now, None: other jobs."""
         queue, now = service.jobqueue, service.clock.now()
-
-        def able(key: int, job: Job) -> bool:
-            return (self._runs(queue, job, now) and look.able(key, job)
-                    and queue.shut_gate(
-                        job, self.flow.gates(job), now) is None)
-
-        waited = self.suspects.waited(queue, able)
-        if waited is None:
+        able, opens = self._suspects_of(queue, look, now)
+        if (waited := self.suspects.waited(queue, able, opens)) is None:
             return None
         if turn.take_alone() or waited > settings.SUSPECT_SECONDS:
             job = queue.claim_suspect(
-                self.identity.token(slot), service.clock.now(), self.flow,
-                able)
+                self.identity.token(slot), now, self.flow,
+                lambda key, job: able(key, job) and opens(key, job))
             return None if job is None else [job]
         self._pause = PAUSE
-        if not self.suspects.wants_room(queue, able):
+        if not self.suspects.wants_room(queue, able, opens):
             return None
         turn.keep_room()
         return []
@@ -323,9 +317,15 @@ class Claimer:
         if is_kept_from(self):
             return True
         queue, now = service.jobqueue, service.clock.now()
-        look = self._look(service, now)
-        return self.suspects.wants_room(queue, lambda key, job: (
-            self._runs(queue, job, now) and look.able(key, job)))
+        self.flow.use(lambda name: self._found(service, name))
+        return self.suspects.wants_room(queue, *self._suspects_of(
+            queue, self._look(service, now), now))
+
+    def _suspects_of(self, queue: JobQueue, look: Look, now: float
+                     ) -> tuple[Able, Able]:
+        """Tell which suspects this worker can run, and which gates let in."""
+        return lambda key, job: (self._runs(queue, job, now) and look.able(
+            key, job)), queue.lets_in(self.flow.gates, now)
 
     def _runs(self, queue: JobQueue, job: Job, now: float) -> bool:
         """Does this worker run jobs of that queue now?"""

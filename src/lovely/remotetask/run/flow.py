@@ -45,6 +45,9 @@ class Flow:
         self._stored: dict[str, Any] = {}
         # Name of a task -> its gate, and the limit of each of its keys.
         self._tasks: dict[str, tuple[Gate | None, int | None]] = {}
+        # What the log was told of a task, whose options are read again and
+        # again.
+        self._told: dict[str, str] = {}
         self._until = self._next_look = 0.0
         self._start: int | None = None
         # Name of a gate -> when its rate opens it (seconds since 1970).
@@ -148,10 +151,14 @@ class Flow:
         try:
             limit = check_limit(task_option(task, 'limit'),
                                 task_option(task, 'rate'))
-            per_key = check_limit(task_option(task, 'keyLimit'), None).limit
+            per_key = check_limit(task_option(task, 'keyLimit'), None,
+                                  'keyLimit').limit
         except UsageError as error:
             # A class of the application may have such an attribute.
-            log.warning('Task "%s" has no limit: %s', task_name, error)
+            if self._told.get(task_name) != str(error):
+                self._told[task_name] = str(error)
+                log.warning('Task "%s" goes without what is wrong of its '
+                            'limits: %s', task_name, error)
         stored = self._stored.get(name)
         if stored is not None:
             limit = Limit(*stored)

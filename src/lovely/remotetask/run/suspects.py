@@ -158,24 +158,30 @@ class Suspects:
     """For how long this worker has seen the next suspect of its queue wait.
 
     ``able``, see Claiming.claim_next: only those that it can run count.
+    ``opens``, of the same kind: one whose gates are shut goes on waiting, and
+    the next one is looked at.  Else others would pass the gate before it as
+    long as there are any: it is hardly ever open while a process is empty.
     """
 
     def __init__(self) -> None:
-        self._key: int | None = None
-        self._since = 0.0
+        # Key -> since when (monotonic), up to the next one to run.
+        self._since: dict[int, float] = {}
 
-    def waited(self, queue: JobQueue, able: Able) -> float | None:
+    def waited(self, queue: JobQueue, able: Able, opens: Able
+               ) -> float | None:
         """For how long (seconds) it has waited; None: there is none."""
-        key = queue.first_suspect(able)
-        if key is None:
-            self._key = None
-            return None
-        if self._key != key:
-            self._key, self._since = key, SYSTEM_CLOCK.monotonic()
-        return SYSTEM_CLOCK.monotonic() - self._since
+        now, seen = SYSTEM_CLOCK.monotonic(), {}
+        found = None
+        for key, job in queue.able_suspects(able):
+            seen[key] = self._since.get(key, now)
+            if opens(key, job):
+                found = now - seen[key]
+                break
+        self._since = seen
+        return found
 
-    def wants_room(self, queue: JobQueue, able: Able) -> bool:
+    def wants_room(self, queue: JobQueue, able: Able, opens: Able) -> bool:
         """Is this worker to claim no other jobs, so that one can run alone?"""
-        waited = self.waited(queue, able)
+        waited = self.waited(queue, able, opens)
         return (waited is not None
                 and 0 <= waited - _PATIENCE < _ROOM_SECONDS)

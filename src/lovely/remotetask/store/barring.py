@@ -13,17 +13,22 @@ from lovely.remotetask.job import Job
 from lovely.remotetask.store.gates import Gate
 from lovely.remotetask.store.gates import barred_key
 from lovely.remotetask.store.gates import behind
+from lovely.remotetask.store.gates import last_like
 from lovely.remotetask.store.gates import names_of
 from lovely.remotetask.store.gates import span_of
 from lovely.remotetask.store.gates import unbarred_key
 from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.store.order import tagged
+from lovely.remotetask.store.order import untagged
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
 from lovely.remotetask.store.timetable import Timetable
 
 #: ``gates_of(job)``: the gates that a job has to pass, as a worker knows them.
 GatesOf = Callable[[Job], tuple[Gate, ...]]
+
+# How many places a job that comes back looks at, before it goes to the end.
+_NEAR_PLACES = 64
 
 
 class Barring(Timetable):
@@ -42,6 +47,11 @@ class Barring(Timetable):
                 return gate, opens
         return None
 
+    def lets_in(self, gates_of: GatesOf, now: float
+                ) -> Callable[[int, Job], bool]:
+        """Tells of a job, (key, job), whether all its gates are open now."""
+        return lambda key, job: self.shut_gate(job, gates_of(job), now) is None
+
     def gate_of_earlier(self, job: Job, key: int, gates: Iterable[Gate]
                         ) -> Gate | None:
         """The gate behind which another job has waited for longer, or None.
@@ -52,7 +62,7 @@ class Barring(Timetable):
             for gate in gates:
                 first = self.first_barred(gate.name)
                 if first is not None and first[1] is not job and (
-                        first[0] <= barred_key(gate.name, key)):
+                        _ready_key(*first) <= key):
                     return gate
         return None
 
@@ -67,8 +77,32 @@ class Barring(Timetable):
         for other in self.gates.running(gate.name):
             caller.read_current(self._p_jar, other)
         self.take_from_front(job)
-        self.put_in(job, 'barred', barred_key(gate.name, key),
-                    claim=None, status=self._move(job, QUEUED))
+        # The whole key: its place behind the gate tells less.
+        self.put_in(job, 'barred', self._place_behind(gate.name, key),
+                    ready_key=key, claim=None,
+                    status=self._move(job, QUEUED))
+
+    def _place_behind(self, name: str, key: int) -> int:
+        """Where in ``barred`` a job is to stand.
+
+        Jobs that came within 8 ms need as many places, and reach into the time
+        of those that came later: these must not stand between them.
+        Arguments: ``key``, its ready key.
+        Cost: O(log n), however many came at one moment.
+        """
+        place = barred_key(name, key)
+        tree = self.barred.trees[0]
+        last = tree.maxKey(last_like(place))
+        if last < place:
+            return place
+        latest = self._barred(last)
+        if latest is not None and _ready_key(last, latest) <= key:
+            return int(last) + 1
+        # One that comes back, for it was made ready, and the gate is shut.
+        for near in range(place, place + _NEAR_PLACES):
+            if near not in tree:
+                return near
+        return int(last) + 1
 
     def first_barred(self, name: str) -> tuple[int, Job] | None:
         """The job that is the next behind a gate, with its key in ``barred``.
@@ -100,6 +134,20 @@ class Barring(Timetable):
             if job is not None and job.position == ('barred', key):
                 self.rehome(job)
 
+    def next_barred(self, able: Callable[[int, Job], bool]) -> Job | None:
+        """The next barred job of any gate, however shut that is, or None.
+
+        On its way removes what is gone.
+        Arguments: ``able``: as for ``claim_next``.
+        """
+        for key in list(self.barred.trees[0].keys(SENT + 1)):
+            job = self._barred(key)
+            if job is None:
+                self._tidy(key)
+            elif able(_ready_key(key, job), job):
+                return job
+        return None
+
     def unbar(self, name: str) -> bool:
         """Make the next job behind a gate ready; False: there is none.
 
@@ -118,7 +166,8 @@ class Barring(Timetable):
         """
         self.barred.pull(key)
         self.put_in(job, self.ready_of(job.queue).place,
-                    tagged(unbarred_key(key), job.concurrencyKey),
+                    tagged(untagged(_ready_key(key, job)),
+                           job.concurrencyKey),
                     status=self._move(job, QUEUED))
 
     def unbar_after(self, ids: Iterable[int]) -> None:
@@ -176,11 +225,16 @@ class Barring(Timetable):
             key, job = found
             shut = self.shut_gate(job, gates_of(job), now)
             if shut is None:
-                yield unbarred_key(key), key, job
+                yield _ready_key(key, job), key, job
                 continue
             gate, opens = shut
             stay(name, opens)
             if gate.name != name:
                 # It would keep back those that only this gate had barred.
                 self.barred.pull(key)
-                self.bar(job, gate, unbarred_key(key))
+                self.bar(job, gate, _ready_key(key, job))
+
+
+def _ready_key(key: int, job: Job) -> int:
+    """The ready key of a barred job.  Arguments: ``key``, in ``barred``."""
+    return unbarred_key(key) if job.ready_key is None else job.ready_key

@@ -256,8 +256,9 @@ class Claiming(Paging):
                 self.rehome(job)
         return None
 
-    def first_suspect(self, able: Able | None = None) -> int | None:
-        """The key of the next job that ran when its worker died, or None.
+    def able_suspects(self, able: Able | None = None
+                      ) -> Iterator[tuple[int, Job]]:
+        """The jobs that ran when their worker died, with their keys; lazy.
 
         Arguments: ``able``: as for ``claim_next``.
         """
@@ -265,8 +266,7 @@ class Claiming(Paging):
             job = look(self.jobs, jobid)
             if job is not None and not isinstance(job, UnreadableJob) and (
                     able is None or able(key, job)):
-                return key
-        return None
+                yield key, job
 
     def claim_ahead(self, tokens: Iterator[Token], now: float, flow: Flow,
                     cursor: ReadCursor, lanes: Lanes,

@@ -211,6 +211,11 @@ def unbarred_key(key: int) -> int:
     return (priority << 60) + (us << 10)
 
 
+def last_like(key: int) -> int:
+    """The last key of the gate and the priority of a key."""
+    return key | 2**_TIME_BITS - 1
+
+
 def behind(name: str) -> tuple[int, int]:
     """The first and the last key of the jobs that a gate bars.
 

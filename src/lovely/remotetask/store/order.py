@@ -52,6 +52,11 @@ def tagged(time: int, key: str | None) -> int:
             + crc32(key.encode('utf-8', 'surrogatepass')) % 64)
 
 
+def untagged(key: int) -> int:
+    """A ready key without its tag: what ``tagged`` takes."""
+    return key >> _READY_TAG << _READY_TAG
+
+
 # A database, or a log that is in none -> oid -> the latest moment of that log.
 _moments: weakref.WeakKeyDictionary[Any, dict[Any, int]] = (
     weakref.WeakKeyDictionary())

@@ -34,7 +34,6 @@ from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
 from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.following import follow
-from lovely.remotetask.store.gates import unbarred_key
 from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.order import ready_key
 from lovely.remotetask.store.places import is_at_front
@@ -42,7 +41,6 @@ from lovely.remotetask.store.places import is_ready
 from lovely.remotetask.store.places import no_longer_missing
 from lovely.remotetask.store.ready import Ready
 from lovely.remotetask.store.records import UnreadableJob
-from lovely.remotetask.store.records import look
 from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.workers import DIRECT_SLOT
 
@@ -95,7 +93,7 @@ class JobQueue(Claiming):
     def has_waiting(self, now: float) -> bool:
         """Could a job run at ``now``?  Writes nothing."""
         return (any(ready.any() for ready in self.all_ready())
-                or self.first_suspect() is not None or bool(self.barred)
+                or any(True for _ in self.able_suspects()) or bool(self.barred)
                 or self.has_due(now))
 
     def pull(self, now: float) -> Job | None:
@@ -104,7 +102,10 @@ class JobQueue(Claiming):
         Returns: the job, its status unchanged; None: there is none.
         """
         self._make_due_ready(now)
-        suspect = self._next_suspect()
+        def runs(key: int, job: Job) -> bool:
+            return self.ready_of(job.queue).pause(now) is None
+
+        suspect = self._next_suspect(runs)
         if suspect is not None:
             return suspect
         for ready in sorted(self.all_ready(), key=_by_first_key):
@@ -114,11 +115,7 @@ class JobQueue(Claiming):
                 ready.take(key)
                 return job
         # A run of its caller passes no gate: it runs one job after another.
-        for _, jobid in list(self.barred.up()):
-            barred = look(self.jobs, jobid)
-            if barred is not None and not isinstance(barred, UnreadableJob):
-                return barred
-        return None
+        return self.next_barred(runs)
 
     # -- running --------------------------------------------------------------
 
@@ -151,8 +148,8 @@ class JobQueue(Claiming):
         key = job.ready_key
         if job.position is not None:
             name, at = job.position
-            key = (unbarred_key(at) if name == 'barred'
-                   else at if is_at_front(job.position) else None)
+            if name != 'barred':    # else it has its key already
+                key = at if is_at_front(job.position) else None
             self.take_out(job)
         job.put(status=self._move(job, PROCESSING), claim=token,
                 position=None, ready_key=key, startedAt=now,
