@@ -23,6 +23,7 @@ from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run.followers import tell
 from lovely.remotetask.store import batches
 from lovely.remotetask.store import copies
+from lovely.remotetask.store import declared
 from lovely.remotetask.store.records import look
 from lovely.remotetask.store.states import is_final
 
@@ -121,6 +122,7 @@ def pause_schedule(service: TaskService, jobid: Any) -> None:
     job = schedule_of(service, jobid)
     if job.enabled:
         service.jobqueue.pause_schedule(job)
+        declared.note_person(service.jobqueue, job)
 
 
 def resume_schedule(service: TaskService, jobid: Any) -> None:
@@ -128,6 +130,7 @@ def resume_schedule(service: TaskService, jobid: Any) -> None:
     job = schedule_of(service, jobid)
     if not job.enabled:
         service.jobqueue.resume_schedule(job, service.clock.now())
+        declared.note_person(service.jobqueue, job)
         notify_after_commit(service, caller.jar_of(service))
 
 

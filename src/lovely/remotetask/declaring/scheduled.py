@@ -53,7 +53,8 @@ class DeclaredSchedule:
             raise UsageError(f'service is {shown(service)}; give the path of '
                              f'a service')
         try:
-            json.dumps(input, allow_nan=False)
+            # As ``digest`` does: keys of several types have no order.
+            json.dumps(input, allow_nan=False, sort_keys=True)
         except (TypeError, ValueError, RecursionError):
             raise UsageError(
                 f'input is {shown(input)}; a schedule of the code takes what '

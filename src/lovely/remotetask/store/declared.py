@@ -118,6 +118,19 @@ def why_paused(queue: JobQueue, job: Job) -> str | None:
             if found is not None and found.paused else None)
 
 
+def note_person(queue: JobQueue, job: Job) -> None:
+    """Note that a person has paused or resumed a schedule.
+
+    What the code has paused before is the person's now: where it is declared
+    again, it stays as they have left it.
+    Txn: the caller's; writes what is noted of the code, where the code had
+    paused it.
+    """
+    found = records(queue).get(job.key or '')
+    if found is not None and found.paused:
+        note(queue, str(job.key), found._replace(paused=False, due=None))
+
+
 def is_declared(queue: JobQueue, job: Job) -> bool:
     """Was a schedule declared by code?"""
     return bool(job.key) and job.key in (
