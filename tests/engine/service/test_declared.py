@@ -338,8 +338,8 @@ def test_so_is_one_of_a_schedule_of_its_own(options):
 
 def test_a_pause_by_a_person_stays_also_where_the_code_has_paused_before(
         releases, schedule, service):
-    releases(report=NOON)
-    releases(report={})
+    releases(report=NOON).leave()
+    releases(report={}).leave()
     assert declared.why_paused(service.jobqueue, schedule()) is not None
     jobid = schedule().id
     service.resumeCronJob(jobid)
