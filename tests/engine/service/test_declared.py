@@ -328,7 +328,23 @@ def test_a_mistake_is_told_at_its_line(options):
 @pytest.mark.parametrize('options', [
     {'at': None}, {'every': 60, 'input': object()}, {'every': 60,
                                                      'priority': 9}, {},
-    {'every': 60, 'service': 7}, {'every': 60, 'input': float('nan')}])
+    {'every': 60, 'service': 7}, {'every': 60, 'input': float('nan')},
+    # Compared with another release, it would keep all from being settled.
+    {'every': 60, 'input': {'days': {1: 'mon', 'b': 'tue'}}}])
 def test_so_is_one_of_a_schedule_of_its_own(options):
     with pytest.raises(UsageError):
         DeclaredSchedule('report', **options)
+
+
+def test_a_pause_by_a_person_stays_also_where_the_code_has_paused_before(
+        releases, schedule, service):
+    releases(report=NOON).leave()
+    releases(report={}).leave()
+    assert declared.why_paused(service.jobqueue, schedule()) is not None
+    jobid = schedule().id
+    service.resumeCronJob(jobid)
+    service.pauseCronJob(jobid)
+    transaction.commit()
+    assert declared.why_paused(service.jobqueue, schedule()) is None
+    releases(report=NOON)
+    assert not schedule().enabled

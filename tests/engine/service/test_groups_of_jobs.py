@@ -662,3 +662,32 @@ def test_the_largest_group_is_added_and_ends(service, tasks):
     assert service.getGroup(group)['looked'] == 1000
     service.processNext(jobid=service.getGroup(group)['jobs'][-1])
     assert service.getGroup(group)['completed'] == 10_000
+
+
+def test_an_add_amid_a_look_breaks_nothing(application, service, tasks):
+    """A thread may be held up between its read of the set and its add."""
+    groups = [service.addGroup(parts(1), THEN) for _ in range(3)]
+    transaction.commit()
+    processor = SimpleProcessor(application.db, ['tasks'])
+    followers = processor.worker.executor.followers
+    looking, look_at = followers.look, followers._look_at
+    followers.look = lambda idle: None
+    while processor.processNext():
+        pass
+    transaction.begin()
+    first, *others = [service.jobs[service.getGroup(group)['jobs'][0]]
+                      for group in groups]
+    followers._ended.clear()
+    # As the other thread has read it, before the first one goes on.
+    add = followers._ended.add
+
+    def look_at_one(number):
+        while others:
+            add(others.pop().groupPlace[0])
+        look_at(number)
+
+    followers._look_at = look_at_one
+    followers.ended(first)
+    looking(True)
+    transaction.begin()
+    assert {service.getGroup(group)['state'] for group in groups} == {'done'}

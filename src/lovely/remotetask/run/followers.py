@@ -80,8 +80,9 @@ class Followers:
 
     def ended(self, job: Job) -> None:
         """A thread has ended a job; is it one of a group?"""
-        if job.groupPlace is not None:
-            self._ended.add(job.groupPlace[0])
+        place = job.groupPlace
+        if place is not None:
+            self._ended.add(place[0])
 
     def place(self, slot: int) -> None:
         """Let what follows a long run wait for a thread; never raises.
@@ -116,10 +117,11 @@ class Followers:
         while self._ended and self._looking.acquire(blocking=False):
             try:
                 self._looked = SYSTEM_CLOCK.monotonic()
-                # Before the snapshot: who ends a job later asks for another.
-                numbers, self._ended = self._ended, set()
-                for number in numbers:
-                    self._look_at(number)
+                # Other threads add to the set at any moment: each pop is one
+                # step, and an iteration would break.  Before the snapshot: a
+                # thread that ends a job later asks for another look.
+                for _ in range(len(self._ended)):
+                    self._look_at(self._ended.pop())
             finally:
                 self._looking.release()
             if not idle:
