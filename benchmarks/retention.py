@@ -82,7 +82,7 @@ def through(db, count, kept):
           and not service.stats()['processing'])
     ran = time.monotonic()
     # Of each block of ids that may still grow, one job stays for an hour.
-    stay = 20 + count // 500
+    stay = 300
     until(db, lambda service: service.stats()['completed'] <= kept + stay
           # What its thread leaves behind while it is at work.
           and sum(len(slot.completed.buckets) for slot
