@@ -73,12 +73,12 @@ class Passed(Persistent):
 
     Attributes: ``claims``, name -> those under which jobs may still run,
     (job id, token); ``begun``, name -> how many jobs began in the latest
-    slices of time, (number of the last slice, counts).
+    slices of time, (number of the last slice, counts, seconds of a slice).
     """
 
     def __init__(self) -> None:
         self.claims: dict[str, tuple[tuple[int, Token], ...]] = {}
-        self.begun: dict[str, tuple[int, tuple[int, ...]]] = {}
+        self.begun: dict[str, tuple[int, tuple[int, ...], float]] = {}
 
 
 class Gates(Persistent):
@@ -121,7 +121,7 @@ class Gates(Persistent):
         width = seconds / _SLICES
         last, counts = _up_to(
             () if passed is None else passed.begun.get(gate.name, ()),
-            int(now // width))
+            now, width)
         room = number - sum(counts)
         if room > 0:
             return None
@@ -159,10 +159,11 @@ class Gates(Persistent):
             passed.claims = claims | {
                 gate.name: (*claims.get(gate.name, ()), (jobid, token))}
             if gate.rate is not None:
-                last, counts = _up_to(passed.begun.get(gate.name, ()),
-                                      int(now // (gate.rate[1] / _SLICES)))
+                width = gate.rate[1] / _SLICES
+                last, counts = _up_to(
+                    passed.begun.get(gate.name, ()), now, width)
                 passed.begun = passed.begun | {
-                    gate.name: (last, (*counts[:-1], counts[-1] + 1))}
+                    gate.name: (last, (*counts[:-1], counts[-1] + 1), width)}
             elif gate.name in passed.begun:
                 passed.begun = {name: begun for name, begun
                                 in passed.begun.items() if name != gate.name}
@@ -176,14 +177,28 @@ class Gates(Persistent):
         return {name: claims for name, claims in found.items() if claims}
 
 
-def _up_to(begun: tuple[int, tuple[int, ...]] | tuple[()], current: int
-           ) -> tuple[int, tuple[int, ...]]:
-    """The counts of the slices up to the current one."""
-    last, counts = begun or (current, (0,) * (_SLICES + 1))
-    if last > current + _SLICES:
+def _up_to(begun: tuple[int, tuple[int, ...], float] | tuple[()], now: float,
+           width: float) -> tuple[int, tuple[int, ...]]:
+    """The counts of the slices up to the current one.
+
+    Arguments: ``width``, of a slice now (seconds): people may have set another
+    rate since, and what has begun counts by that one, too.
+    """
+    current, none = int(now // width), (0,) * (_SLICES + 1)
+    last, counts, before = begun or (current, none, width)
+    if last * before > now + _SLICES * before:
         # A clock has gone back by more than the span: what it has counted
         # would shut the gate for that long.
-        last, counts = current, (0,) * (_SLICES + 1)
+        return current, none
+    if before != width:
+        found = list(none)
+        for age, count in enumerate(reversed(counts)):
+            # At its latest moment: rather too few begin than too many.
+            moment = min((last - age + 1) * before, now)
+            slices = current - int(moment // width)
+            if slices <= _SLICES:
+                found[_SLICES - max(0, slices)] += count
+        last, counts = current, tuple(found)
     current = max(current, last)
     counts = (*counts, *(0,) * min(current - last, _SLICES + 1))
     return current, counts[-_SLICES - 1:]
