@@ -1,5 +1,6 @@
 """What follows a job: when it comes, with what input, and when it does not."""
 
+import itertools
 import threading
 from collections import Counter
 
@@ -679,9 +680,12 @@ def test_the_longest_chain_is_added(service):
 
 @pytest.mark.parametrize('calls, text', [
     ([], 'calls is empty'),
-    ('echo', "calls is 'echo'; give a list of calls"),
+    ('echo', "calls is 'echo'; give a list"),
     ([Call('echo', onSuccess='echo'), 'echo'], 'calls[0] has an onSuccess'),
     (['echo', 3], 'calls[1] is 3'),
+    (5, 'calls is 5; give a list'),
+    ({'echo': 1}, 'give a list'),
+    (itertools.repeat('echo'), 'a chain has at most 1001 calls'),
 ])
 def test_what_is_no_chain_is_refused(service, calls, text):
     with pytest.raises(UsageError) as refused:

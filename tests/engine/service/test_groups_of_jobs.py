@@ -626,6 +626,8 @@ def test_what_is_no_group_is_told(service, call, error):
     (['part', 7], None, UsageError, 'calls[1] is 7'),
     ('part', None, UsageError, "calls is 'part'; give a list"),
     (Call('part'), None, UsageError, 'give a list'),
+    (5, None, UsageError, 'calls is 5; give a list'),
+    (['part'], ['tell'], UsageError, "then is ['tell']"),
     ([Call('part', lambda: 1)], None, ValueError, 'cannot be pickled'),
     ([Call('part', priority=7)], None, UsageError, 'priority is 7'),
     ([Call('part', policy='continue')], None, UsageError, 'policy says what'),

@@ -56,8 +56,11 @@ def check_policy(policy: Any) -> None:
 
 
 def edges_of(service: TaskService, onSuccess: Any, onFailure: Any,
-             policy: Any) -> tuple[Any, ...] | None:
+             policy: Any, named: str = 'onSuccess'
+             ) -> tuple[Any, ...] | None:
     """What follows a job, as it is stored with it; None: nothing.
+
+    Arguments: ``named``, what the caller calls the first of them.
 
     Raises: ValueError, InputRejected, UsageError as ``add``, each with a note
     that names the call; nothing is stored then.
@@ -71,7 +74,7 @@ def edges_of(service: TaskService, onSuccess: Any, onFailure: Any,
                              'that, too')
         return None
     links = _Links(service)
-    success = links.number(onSuccess, 'onSuccess')
+    success = links.number(onSuccess, named)
     failure = links.number(onFailure, 'onFailure')
     links.resolve()
     stored = tuple(map(tuple, links.found))

@@ -46,10 +46,8 @@ _LOOKS_OF_LIST = 20
 def add_chain(service: TaskService, calls: Iterable[Any], policy: Any) -> int:
     """See ITaskService.addChain"""
     following.check_policy(policy)
-    if isinstance(calls, str):
-        raise UsageError(f'calls is {shown(calls)}; give a list of calls')
-    found = [following.call_of(given, f'calls[{number}]')
-             for number, given in enumerate(calls)]
+    # One more than may follow is refused below, and told of by its place.
+    found = _calls(calls, following.MOST_LINKS + 1, 'a chain', 'calls')
     if not found:
         raise UsageError('calls is empty; a chain has at least one call')
     behind: Call | None = None
@@ -92,9 +90,9 @@ def add_group(service: TaskService, calls: Iterable[Any], then: Any,
               policy: Any, runAs: Any) -> int:
     """See ITaskService.addGroup"""
     following.check_policy(policy)
-    found = _calls(calls)
+    found = _calls(calls, MOST_JOBS, 'a group', 'jobs')
     submitter = find_submitter(service, service.host, runAs)
-    edges = following.edges_of(service, then, None, None)
+    edges = following.edges_of(service, then, None, None, 'then')
     wanted = [_wanted(service, call, number, submitter)
               for number, call in enumerate(found)]
     queue, now = service.jobqueue, service.clock.now()
@@ -115,15 +113,16 @@ def add_group(service: TaskService, calls: Iterable[Any], then: Any,
     return batch.id
 
 
-def _calls(given: Any) -> list[Call]:
-    if isinstance(given, (str, bytes, Mapping, Call)):
+def _calls(given: Any, most: int, what: str, things: str) -> list[Call]:
+    if (isinstance(given, (str, bytes, Mapping, Call))
+            or not isinstance(given, Iterable)):
         raise UsageError(f'calls is {shown(given)}; give a list with a call '
                          f'for each job')
     found = []
     for number, one in enumerate(given):
         # Before the rest is drawn: it may have no end.
-        if number == MOST_JOBS:
-            raise UsageError(f'a group has at most {MOST_JOBS} jobs: add '
+        if number == most:
+            raise UsageError(f'{what} has at most {most} {things}: add '
                              f'several, or let one job do the work of some')
         found.append(following.call_of(one, f'calls[{number}]'))
     return found
