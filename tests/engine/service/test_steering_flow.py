@@ -253,6 +253,21 @@ def test_idle_threads_hear_of_it(application, service, register, monkeypatch,
         wait_for(service, jobid, 'completed')
 
 
+def test_a_limit_that_raises_keeps_no_job_from_running(service, worker,
+                                                      register, log):
+    class Odd(FunctionTask):
+        @property
+        def limit(self):
+            raise RuntimeError('not now')
+
+    register(Odd(lambda input: input), 'odd')
+    jobid = service.add('odd')
+    assert worker() == jobid
+    assert sum('not now' in line for line in log) == 1
+    assert service.listLimits() == [
+        row for row in service.listLimits() if row['name'] == 'one']
+
+
 # --- what else may happen to jobs that wait behind a gate ------------------
 
 def test_a_job_that_is_deleted_or_ended_from_outside(service, worker):

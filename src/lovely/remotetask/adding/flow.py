@@ -67,7 +67,7 @@ def list_limits(service: TaskService) -> list[dict[str, Any]]:
         try:
             limit = check_limit(task_option(task, 'limit'),
                                 task_option(task, 'rate'))
-        except UsageError:
+        except Exception:
             continue        # a worker logs it, and goes on without it
         if limit != Limit():
             found[f'task:{name}'] = limit

@@ -1,5 +1,6 @@
 """The verbs about queues and limits: queues, limits, limit."""
 
+import math
 from typing import Any
 
 import click
@@ -44,7 +45,10 @@ class _Rate(click.ParamType[Any]):
             return value
         number, _, seconds = value.partition('/')
         try:
-            return [int(number), float(seconds or 1)]
+            found = [int(number), float(seconds or 1)]
+            if not math.isfinite(found[1]):
+                raise ValueError
+            return found
         except ValueError:
             self.fail(f'{value!r} is no rate; give how many jobs may begin, '
                       f'and in how many seconds: 100/60', param, ctx)

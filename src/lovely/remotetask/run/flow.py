@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.errors import UsageError
 from lovely.remotetask.job import Job
 from lovely.remotetask.limits import Limit
 from lovely.remotetask.limits import check_limit
 from lovely.remotetask.log import log
 from lovely.remotetask.store.gates import Gate
 from lovely.remotetask.task import task_option
+from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.queue import JobQueue
@@ -153,12 +153,14 @@ class Flow:
                                 task_option(task, 'rate'))
             per_key = check_limit(task_option(task, 'keyLimit'), None,
                                   'keyLimit').limit
-        except UsageError as error:
-            # A class of the application may have such an attribute.
-            if self._told.get(task_name) != str(error):
-                self._told[task_name] = str(error)
+        # A class of the application may have such an attribute, also one that
+        # raises anything: that must not keep the worker from its jobs.
+        except Exception as error:
+            text = describe(error)
+            if self._told.get(task_name) != text:
+                self._told[task_name] = text
                 log.warning('Task "%s" goes without what is wrong of its '
-                            'limits: %s', task_name, error)
+                            'limits: %s', task_name, text)
         stored = self._stored.get(name)
         if stored is not None:
             limit = Limit(*stored)
