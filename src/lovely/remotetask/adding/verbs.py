@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import cast
 
-from lovely.remotetask.adding import flow
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.cron import add_cron
 from lovely.remotetask.adding.cron import edit_cron
@@ -113,22 +112,22 @@ class FlowVerbs:
 
     def listQueues(self) -> list[dict[str, Any]]:
         """See ITaskService"""
-        return flow.list_queues(_service(self))
+        return _flow().list_queues(_service(self))
 
     def setLimit(self, task: str | Callable[..., Any] | None = None, *,
                  key: str | None = None, limit: int | None = None,
                  rate: tuple[int, float] | None = None) -> None:
         """See ITaskService"""
-        flow.set_limit(_service(self), task, key, limit, rate)
+        _flow().set_limit(_service(self), task, key, limit, rate)
 
     def unsetLimit(self, task: str | Callable[..., Any] | None = None, *,
                    key: str | None = None) -> None:
         """See ITaskService"""
-        flow.unset_limit(_service(self), task, key)
+        _flow().unset_limit(_service(self), task, key)
 
     def listLimits(self) -> list[dict[str, Any]]:
         """See ITaskService"""
-        return flow.list_limits(_service(self))
+        return _flow().list_limits(_service(self))
 
 
 def _service(verbs: ScheduleVerbs | FlowVerbs | FollowVerbs) -> TaskService:
@@ -140,3 +139,10 @@ def _groups() -> Any:
     from lovely.remotetask.adding import groups
 
     return groups
+
+
+def _flow() -> Any:
+    # As _groups.
+    from lovely.remotetask.adding import flow
+
+    return flow

@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
 from typing import TypeVar
 
 from lovely.remotetask.errors import UsageError
-from lovely.remotetask.web import changes
-from lovely.remotetask.web import presenter
 
 if TYPE_CHECKING:
     from lovely.remotetask.service import TaskService
@@ -35,6 +34,20 @@ METHODS: dict[str, Method] = {}
 
 #: The methods that tell of these; they need no service.
 INTROSPECTION = ('listMethods', 'methodHelp', 'methodSignature')
+
+
+# Imported at the first call, and not above: a Zope starts without them.
+
+def _changes() -> ModuleType:
+    from lovely.remotetask.web import changes
+
+    return changes
+
+
+def _presenter() -> ModuleType:
+    from lovely.remotetask.web import presenter
+
+    return presenter
 
 
 def _method(*signature: str, writes: bool = False) -> Callable[[_F], _F]:
@@ -73,7 +86,7 @@ class ServiceMethods:
 
         Returns a sorted list of names.
         """
-        return self._answer(presenter.available_tasks(
+        return self._answer(_presenter().available_tasks(
             self._service('getAvailableTasks')))
 
     @_method('int', 'str', 'dict', writes=True)
@@ -85,7 +98,7 @@ class ServiceMethods:
 
         Returns the id by which the job is known from now on.
         """
-        return self._answer(changes.add(
+        return self._answer(_changes().add(
             self._service('add'), task, input, key=key))
 
     @_method('bool', 'int', writes=True)
@@ -94,7 +107,7 @@ class ServiceMethods:
 
         Returns True, also for a job that is over or unknown.
         """
-        changes.cancel(self._service('cancel'), jobid)
+        _changes().cancel(self._service('cancel'), jobid)
         return self._answer(True)
 
     @_method('str', 'int')
@@ -103,7 +116,7 @@ class ServiceMethods:
 
         Returns one word, such as queued, processing or completed.
         """
-        return self._answer(presenter.status(
+        return self._answer(_presenter().status(
             self._service('getStatus'), jobid))
 
     @_method('dict', 'int')
@@ -112,7 +125,7 @@ class ServiceMethods:
 
         Returns plain data, and nil as long as there is nothing.
         """
-        return self._answer(presenter.result(
+        return self._answer(_presenter().result(
             self._service('getResult'), jobid))
 
     @_method('str', 'int')
@@ -121,7 +134,7 @@ class ServiceMethods:
 
         Returns a text, the word 'None' where nothing went wrong.
         """
-        return self._answer(presenter.error(
+        return self._answer(_presenter().error(
             self._service('getError'), jobid))
 
     def listMethods(self) -> Any:

@@ -6,9 +6,12 @@ bombs), integers over 31 bits travel as <i8> (the standard marshaller raises),
 and text that XML cannot carry is refused instead of sent broken.
 """
 
+from __future__ import annotations
+
 import datetime
 import xmlrpc.client
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from typing import Any
 from xml.parsers import expat
 
@@ -19,7 +22,6 @@ from lovely.remotetask.web.methods import INTROSPECTION
 from lovely.remotetask.web.methods import METHODS
 from lovely.remotetask.web.methods import ServiceMethods
 from lovely.remotetask.web.methods import unknown
-from lovely.remotetask.web.presenter import Run
 from lovely.remotetask.web.xmlrpc_faults import APPLICATION_ERROR
 from lovely.remotetask.web.xmlrpc_faults import ILLEGAL
 from lovely.remotetask.web.xmlrpc_faults import INVALID_PARAMS
@@ -28,6 +30,9 @@ from lovely.remotetask.web.xmlrpc_faults import PARSE_ERROR
 from lovely.remotetask.web.xmlrpc_faults import document
 from lovely.remotetask.web.xmlrpc_faults import dump_fault
 from lovely.remotetask.web.xmlrpc_faults import explain
+
+if TYPE_CHECKING:
+    from lovely.remotetask.web.presenter import Run
 
 
 def respond(body: bytes, run: Run, name: str | None = None) -> bytes:
