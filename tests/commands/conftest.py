@@ -20,6 +20,9 @@ from worker_process import producer  # noqa: F401
 from worker_process import tasks  # noqa: F401
 from worker_process import worker  # noqa: F401
 from worker_process import zeo  # noqa: F401
+from ZODB.DB import DB
+
+from lovely.remotetask.service import make_service
 
 READY = re.compile(r'remotetask: serving (http://\S+):(\d+)/tasks')
 
@@ -169,3 +172,15 @@ def ask(request, remotetask, serve, tmp_path):
 
     ask.kind = request.param
     return ask
+
+
+@pytest.fixture(params=['server', 'database'])
+def where(request, tmp_path):
+    """The options that name a server of all tests, or a new database."""
+    if request.param == 'server':
+        return ['--url', request.getfixturevalue('server').url]
+    database = DB(str(tmp_path / 'Data.fs'))
+    with database.transaction() as connection:
+        make_service(connection.root(), 'tasks')
+    database.close()
+    return ['--db', f'file://{tmp_path}/Data.fs']

@@ -4,23 +4,11 @@ import json
 import re
 
 import pytest
-from ZODB.DB import DB
-
-from lovely.remotetask.service import make_service
 
 
-@pytest.fixture(params=['server', 'database'])
-def cron(request, remotetask, server, tmp_path):
+@pytest.fixture
+def cron(remotetask, where, tmp_path):
     """``cron(verb, ...)``: what it prints, parsed from JSON if it is that."""
-    if request.param == 'server':
-        where = ['--url', server.url]
-    else:
-        where = ['--db', f'file://{tmp_path}/Data.fs']
-        database = DB(str(tmp_path / 'Data.fs'))
-        with database.transaction() as connection:
-            make_service(connection.root(), 'tasks')
-        database.close()
-
     (tmp_path / 'thetasks.py').write_text(
         'from lovely.remotetask.task import task\n\n\n'
         '@task(remote=True)\ndef double(input):\n    return 2 * input\n')

@@ -3,27 +3,15 @@
 import json
 
 import pytest
-from ZODB.DB import DB
-
-from lovely.remotetask.service import make_service
 
 USUAL = {'completed': {'days': 7, 'count': 100_000},
          'error': {'days': 90, 'count': 10_000},
          'cancelled': {'days': 90, 'count': 10_000}}
 
 
-@pytest.fixture(params=['server', 'database'])
-def retention(request, remotetask, tmp_path):
+@pytest.fixture
+def retention(remotetask, where):
     """``retention(...)``: exit status, output and errors."""
-    if request.param == 'server':
-        where = ['--url', request.getfixturevalue('server').url]
-    else:
-        where = ['--db', f'file://{tmp_path}/Data.fs']
-        database = DB(str(tmp_path / 'Data.fs'))
-        with database.transaction() as connection:
-            make_service(connection.root(), 'tasks')
-        database.close()
-
     def run(*arguments):
         done = remotetask('retention', *arguments, *where)
         return done.returncode, done.stdout, done.stderr

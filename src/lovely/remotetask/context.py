@@ -193,7 +193,7 @@ class JobContext:
     def checkpoint(self, cursor: Any) -> None:
         """Commit what the task has done so far, and note where it is.
 
-        Whatever becomes of this attempt, it stays, and the next one finds the
+        It stays, however this attempt ends, and the next one finds the
         ``cursor``.  The task goes on in a new transaction, which sees what
         others have committed meanwhile.  Direct processing commits nothing:
         effects and cursor are stored with the caller's transaction.

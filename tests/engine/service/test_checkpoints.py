@@ -7,6 +7,7 @@ import transaction
 from persistent import Persistent
 from persistent.mapping import PersistentMapping
 from transaction.interfaces import TransientError
+from ZODB.POSException import ConflictError
 from zope.component import provideUtility
 
 from lovely.remotetask import settings
@@ -18,6 +19,7 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.payload import INLINE_BYTES
+from lovely.remotetask.retry import NO_RETRY
 from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.run import checkpoints
 from lovely.remotetask.store.workers import PROCESSOR
@@ -654,6 +656,28 @@ def test_a_task_that_swallows_a_failed_checkpoint_does_not_complete(
     assert len({id(error) for error in raised}) == 1 and len(raised) == 3
     assert 'refused' in error_of(world, jobid)
     assert world.effects() == {} and cursor_of(world, jobid) is None
+
+
+def test_an_error_behind_a_conflict_that_was_swallowed_is_not_charged(
+        world, task):
+    """The effects of the checkpoint are gone, and so the task fails."""
+    runs = []
+
+    @task
+    def works(job, input):
+        runs.append(job.attempt)
+        world.effect(job.service, 'mine')
+        if len(runs) == 1:
+            world.do(lambda service: world.effect(service, 'mine'))
+            with pytest.raises(ConflictError):
+                job.checkpoint('here')
+            raise KeyError('mine')
+
+    task(works, retry=NO_RETRY)
+    jobid = world.add('works')
+    world.drain()
+    assert world.status(jobid) == 'completed', error_of(world, jobid)
+    assert runs == [1, 1] and world.effects() == {'mine': 2}
 
 
 def test_a_task_that_cancels_its_job_commits_that_and_gets_no_further(

@@ -257,8 +257,12 @@ def test_a_failed_one_that_is_cleaned_breaks_the_group(
     group = service.addGroup(['bad', *parts(2), Call('part', delay=3600)],
                              THEN)
     run()
-    service.clean(['error'])
     assert service.getGroup(group)['state'] == 'stuck'
+    service.clean(['error'])
+    # No retry can mend it any more, although a job is open.
+    shown = service.getGroup(group)
+    assert (shown['state'], shown['open']) == ('broken', 1)
+    assert 'never comes' in shown['note']
     service.startNow(service.getGroup(group)['jobs'][-1])
     run()
     shown = service.getGroup(group)

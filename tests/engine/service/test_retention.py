@@ -208,11 +208,11 @@ def test_a_schedule_and_its_error_stay(service, clock, worker, ended, pruner):
     assert isinstance(job, CronJob) and job.position[0] == 'error'
 
 
-def test_what_the_queue_still_needs_stays(
+def test_a_job_beside_which_others_are_added_stays_for_a_while(
         service, clock, ended, pruner, monkeypatch):
     ids = ended(4)
-    monkeypatch.setattr(type(service.jobqueue), 'may_go',
-                        lambda self, job: job.id != ids[1])
+    monkeypatch.setattr(pruning._Walk, '_holds_block',
+                        lambda self, job: job.id == ids[1])
     clock.advance(8 * DAY)
     assert prune(pruner) == 3 and left(service) == {ids[1]}
     monkeypatch.undo()

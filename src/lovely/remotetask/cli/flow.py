@@ -63,7 +63,7 @@ class _Rate(click.ParamType[Any]):
 @click.option('--rate', type=_Rate(), metavar='N/SECONDS',
               help='Begin this many in so many seconds, at most.')
 @click.option('--none', 'lift', is_flag=True,
-              help='Run any number, whatever the code says.')
+              help='Run any number, also where the code says otherwise.')
 @click.option('--unset', is_flag=True, help='Let the code say it again.')
 @verb()
 def limit_command(task: str | None, key: str | None, at_once: int | None,

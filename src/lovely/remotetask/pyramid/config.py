@@ -112,12 +112,21 @@ def add_remote_task(config: Any, name: str, task: Any,
     if not isinstance(name, str) or not name:
         raise ConfigurationError(f'the name of a task is a str, not {name!r}')
     made = _made(name, config.maybe_dotted(task), options)
+    _register(config, 'task', name, made, ITask)
+
+
+def _register(config: Any, kind: str, name: str, made: Any, provides: Any
+              ) -> None:
+    """Register a utility at the commit, and show it to introspection.
+
+    Arguments: ``kind``, ``task`` or ``schedule``: two of one name conflict.
+    """
     introspectable = config.introspectable(
-        'remote tasks', name, repr(made), 'remote task')
-    introspectable.update(name=name, task=made)
+        f'remote {kind}s', name, repr(made), f'remote {kind}')
+    introspectable.update({'name': name, kind: made})
     config.action(
-        ('remotetask.task', name),
-        lambda: config.registry.registerUtility(made, ITask, name),
+        (f'remotetask.{kind}', name),
+        lambda: config.registry.registerUtility(made, provides, name),
         introspectables=(introspectable,))
 
 
@@ -161,13 +170,7 @@ def add_remotetask_schedule(config: Any, key: str, task: str,
         made = DeclaredSchedule(task, **options)
     except (RemoteTaskError, TypeError) as error:
         raise ConfigurationError(f'schedule {key!r}: {error}') from error
-    introspectable = config.introspectable(
-        'remote task schedules', key, repr(made), 'remote task schedule')
-    introspectable.update(key=key, schedule=made)
-    config.action(
-        ('remotetask.schedule', key),
-        lambda: config.registry.registerUtility(made, IDeclaredSchedule, key),
-        introspectables=(introspectable,))
+    _register(config, 'schedule', key, made, IDeclaredSchedule)
 
 
 def add_task_service(config: Any, name: str = '', path: str | None = None,

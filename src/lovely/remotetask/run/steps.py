@@ -99,6 +99,11 @@ def call_task(task: Any, service: TaskService, host: IHost, job: Job,
     with context.running(current):
         try:
             output = _in_own_context(task, service, job.id, input)
+        except Exception:
+            # A task that goes on behind a failed checkpoint misses what it has
+            # stored: the error that counts is that of the checkpoint.
+            checkpoints.check()
+            raise
         finally:
             checkpoints.close()
     checkpoints.check()

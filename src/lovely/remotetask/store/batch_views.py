@@ -20,6 +20,7 @@ from lovely.remotetask.fields.edges import Edges
 from lovely.remotetask.fields.edges import Link
 from lovely.remotetask.follow import STOP
 from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.store import records
 from lovely.remotetask.store.batches import AHEAD
@@ -39,20 +40,23 @@ if TYPE_CHECKING:
 
 
 def counted(queue: JobQueue, batch: Batch, limit: int
-            ) -> tuple[dict[str, int], int]:
+            ) -> tuple[dict[str, int], int, int]:
     """How the jobs of a group have ended: end -> int, OPEN among them.
 
     Arguments: ``limit``, at how many it looks, from the first one on.
-    Returns: that, and at how many it has looked.
+    Returns: that; at how many it has looked; and how many of these are deleted
+    that had not completed.
     """
-    ends = dict.fromkeys((*ENDS, OPEN), 0)
+    ends, lost = dict.fromkeys((*ENDS, OPEN), 0), 0
     jobs = batch.jobs()[:limit]
     for first in range(0, len(jobs), AHEAD):
         part = jobs[first:first + AHEAD]
         records.load(queue.jobs, part)
         for number, jobid in enumerate(part, first):
-            ends[end_of(queue, batch, number, jobid)[0]] += 1
-    return ends, len(jobs)
+            end, deleted = end_of(queue, batch, number, jobid)
+            ends[end] += 1
+            lost += deleted and end != COMPLETED
+    return ends, len(jobs), lost
 
 
 def check_start(start: Any) -> int | None:
@@ -88,13 +92,16 @@ def count_open(queue: JobQueue) -> int:
 
 def row(queue: JobQueue, batch: Batch, limit: int) -> dict[str, Any]:
     """A group, in plain data; see ITaskService.getGroup."""
-    looked = batch.of
+    looked, lost = batch.of, 0
     if batch.ends is not None:
         ends = {**batch.ends, OPEN: 0}
     else:
-        ends, looked = counted(queue, batch, limit)
+        ends, looked, lost = counted(queue, batch, limit)
     failed = ends[ERROR] + ends[CANCELLED] + ends[GONE]
     state, note = batch.state, batch.stuck
+    if state == OPEN and batch.policy == STOP and lost:
+        # So it ends once the others are over.
+        state = BROKEN
     if state == OPEN and batch.policy == STOP and failed:
         state, note = 'stuck', (
             f'{failed} of its jobs have failed or were cancelled: what '

@@ -129,13 +129,6 @@ class Places(Workers):
         key = self.lanes(name).insert(key, job.id)
         job.put(position=(name, key), **values)
 
-    def may_go(self, job: Job) -> bool:
-        """May a job be removed that was kept for long enough?
-
-        False: something else needs it still; an hour later it is asked anew.
-        """
-        return True
-
     def check_owned(self, job: Job) -> None:
         """Refuse a job that ZODB has disowned; each verb comes by here.
 

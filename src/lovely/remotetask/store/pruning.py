@@ -323,14 +323,12 @@ class _Walk:
 
     def _goes(self, gone: Uncounted, number: int | None, job: Job) -> bool:
         """Is this job removed at this age?"""
-        status, free = job.status, True
+        status = job.status
         if isinstance(job, UnreadableJob):
             # Of a record that is lost nothing is known: people decide.
             status = job.known.get('status', '')
-        else:
-            free = self._queue.may_go(job)
         # A schedule stands with the errors of its runs, and stays.
-        goes = (free and status == self._status
+        goes = (status == self._status
                 and self._keeps.get(job.task) == self._age
                 and not self._holds_block(job))
         if goes and number is not None:
