@@ -2,11 +2,14 @@
 
 A number that a key of 64 bits or a datetime cannot hold fails far from the
 call that gave it: after the first write, or in each listing from then on.
+Inside, times are seconds since 1970 (float); aware UTC datetimes and the
+naive local ones of 0.5.2 exist only on the attributes of jobs.
 """
 
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from datetime import datetime
 from typing import Any
 
@@ -49,6 +52,23 @@ def seconds_of(moment: datetime) -> float | None:
     except (ValueError, OverflowError, OSError):
         return None         # a naive one, at an end of the calendar
     return seconds if is_moment(seconds) else None
+
+
+def as_utc(seconds: float) -> datetime | None:
+    """The aware UTC datetime of seconds since 1970.
+
+    Returns: None for a moment that no datetime can show.  An earlier release
+    may have stored one, and a page of jobs must not fail for it.
+    """
+    return datetime.fromtimestamp(seconds, UTC) if is_moment(seconds) else None
+
+
+def as_local(seconds: float) -> datetime | None:
+    """The naive local datetime of seconds since 1970, as 0.5.2 stored it.
+
+    Returns: None for a moment that no datetime can show.
+    """
+    return datetime.fromtimestamp(seconds) if is_moment(seconds) else None
 
 
 def whole(text: str, low: int, high: int) -> int | None:

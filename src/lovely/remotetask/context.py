@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
 
+from lovely.remotetask.bounds import as_utc
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge.caller import jar_of
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import key_us
 from lovely.remotetask.errors import JobTimeout

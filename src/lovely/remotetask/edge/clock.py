@@ -1,18 +1,12 @@
-"""Time as an argument: one clock, its keys, and the conversions at the border.
-
-Inside, times are seconds since 1970 (float); aware UTC datetimes and the
-naive local ones of 0.5.2 exist only on the attributes of jobs.
-"""
+"""Time as an argument: one clock, and the keys of its moments."""
 
 import os
 import random
 import time
-from datetime import UTC
-from datetime import datetime
 
 from zope.interface import implementer
 
-from lovely.remotetask.bounds import is_moment
+from lovely.remotetask.bounds import as_utc
 from lovely.remotetask.interfaces import IClock
 
 
@@ -30,28 +24,11 @@ class SystemClock:
 SYSTEM_CLOCK = SystemClock()
 
 
-def as_utc(seconds: float) -> datetime | None:
-    """The aware UTC datetime of seconds since 1970.
-
-    Returns: None for a moment that no datetime can show.  An earlier release
-    may have stored one, and a page of jobs must not fail for it.
-    """
-    return datetime.fromtimestamp(seconds, UTC) if is_moment(seconds) else None
-
-
 def iso(seconds: float | None) -> str | None:
     """The moment as ISO 8601 text in UTC; None where there is none to show.
     """
     moment = None if seconds is None else as_utc(seconds)
     return None if moment is None else moment.isoformat()
-
-
-def as_local(seconds: float) -> datetime | None:
-    """The naive local datetime of seconds since 1970, as 0.5.2 stored it.
-
-    Returns: None for a moment that no datetime can show.
-    """
-    return datetime.fromtimestamp(seconds) if is_moment(seconds) else None
 
 
 # --- moments as keys of ordered structures -----------------------------------

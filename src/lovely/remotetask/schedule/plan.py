@@ -12,10 +12,10 @@ from typing import Any
 
 from lovely.remotetask.bounds import MOMENT
 from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import as_utc
 from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import seconds_of
 from lovely.remotetask.bounds import shown
-from lovely.remotetask.edge.clock import as_utc
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.schedule import crontab
 from lovely.remotetask.schedule import zones

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.adding import steering
-from lovely.remotetask.edge.clock import as_utc
+from lovely.remotetask.bounds import as_utc
 from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InputRejected
