@@ -6,10 +6,10 @@ from persistent import Persistent
 from persistent.mapping import PersistentMapping
 
 from lovely.remotetask import TaskService
-from lovely.remotetask import walk
 from lovely.remotetask.cli import find_service
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.edge import db
+from lovely.remotetask.host import walk
 from lovely.remotetask.host.plain import PLAIN
 
 

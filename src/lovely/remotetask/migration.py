@@ -15,19 +15,19 @@ from typing import Any
 from typing import TypeVar
 
 from lovely.remotetask.edge import db
+from lovely.remotetask.edge.losses import UNREADABLE
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host.paths import ServicePath
 from lovely.remotetask.host.paths import show
+from lovely.remotetask.host.walk import services
+from lovely.remotetask.host.walk import unseen
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store import check
 from lovely.remotetask.store import upstream
-from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import why_unreadable
 from lovely.remotetask.texts import some
-from lovely.remotetask.walk import services
-from lovely.remotetask.walk import unseen
 
 if TYPE_CHECKING:
     from ZODB import DB

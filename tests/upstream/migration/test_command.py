@@ -22,8 +22,8 @@ from lovely.remotetask.cli import program
 from lovely.remotetask.edge import db as edge
 from lovely.remotetask.errors import NotMigrated
 from lovely.remotetask.host.plain import PLAIN
+from lovely.remotetask.host.walk import services
 from lovely.remotetask.store import upstream
-from lovely.remotetask.walk import services
 
 HERE = Path(__file__).parent
 

@@ -21,7 +21,7 @@ from ZODB.FileStorage import FileStorage
 from lovely.remotetask import migration
 from lovely.remotetask.errors import NotMigrated
 from lovely.remotetask.host.plain import PLAIN
-from lovely.remotetask.walk import services
+from lovely.remotetask.host.walk import services
 
 HERE = Path(__file__).parent
 

@@ -7,11 +7,11 @@ from BTrees.LOBTree import LOBTree
 
 from lovely.remotetask import migration
 from lovely.remotetask.host.plain import PLAIN
+from lovely.remotetask.host.walk import services
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.store import check
 from lovely.remotetask.store import upstream
-from lovely.remotetask.walk import services
 
 
 class Old:

@@ -11,8 +11,8 @@ from lovely.remotetask.bounds import shown
 from lovely.remotetask.declaring.decorated import name_of
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import UsageError
-from lovely.remotetask.limits import Limit
-from lovely.remotetask.limits import check_limit
+from lovely.remotetask.fields.limits import Limit
+from lovely.remotetask.fields.limits import check_limit
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.store import counts
 from lovely.remotetask.store.gates import behind

@@ -15,9 +15,9 @@ from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.fields.limits import check_queue
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import IRetryPolicy
-from lovely.remotetask.limits import check_queue
 from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.uniques import KEY_CHARS

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from lovely.remotetask import walk
 from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.host import walk
 from lovely.remotetask.host.paths import ServicePath
 from lovely.remotetask.host.paths import show
 from lovely.remotetask.host.plain import APPLICATION
+from lovely.remotetask.host.walk import UNSEEN
+from lovely.remotetask.host.walk import can_be_seen
+from lovely.remotetask.host.walk import path_to
+from lovely.remotetask.host.walk import services
+from lovely.remotetask.host.walk import split
 from lovely.remotetask.texts import some
-from lovely.remotetask.walk import UNSEEN
-from lovely.remotetask.walk import can_be_seen
-from lovely.remotetask.walk import path_to
-from lovely.remotetask.walk import services
-from lovely.remotetask.walk import split
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection

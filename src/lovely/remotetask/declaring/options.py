@@ -15,10 +15,10 @@ from lovely.remotetask.declaring.scheduled import TIMES
 from lovely.remotetask.declaring.scheduled import split_options
 from lovely.remotetask.declaring.signatures import Signature
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.fields.limits import check_limit
+from lovely.remotetask.fields.limits import check_queue
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.interfaces import ITaskOptions
-from lovely.remotetask.limits import check_limit
-from lovely.remotetask.limits import check_queue
 from lovely.remotetask.retry import RetryPolicy
 
 #: The options of a task that sets none: see ITaskOptions.

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING
 
 from ZODB import Connection as connections
+from ZODB import POSException
 from ZODB.POSException import ConflictError
 from ZODB.POSException import ReadOnlyError
 from ZODB.POSException import StorageError
 from ZODB.POSException import TransactionTooLargeError
 from ZODB.utils import z64
 
+from lovely.remotetask.errors import NewerRecord
+
 if TYPE_CHECKING:
     from persistent import Persistent
     from ZODB.Connection import Connection
+
+#: What the first look at a record raises that cannot be read: an object whose
+#: class is gone has no attributes.  No error of a storage that does not
+#: answer: that is not the fault of one record.
+UNREADABLE: tuple[type[Exception], ...] = (
+    AttributeError, NewerRecord, POSException.POSKeyError,
+    pickle.UnpicklingError, EOFError,
+    # ZODB 6.0 raises what reading a record has raised, later ones wrap it.
+    getattr(POSException, 'StateLoadError', NewerRecord))
 
 
 class OidGivenTwice(ConflictError):

@@ -1,1 +1,1 @@
-"""What a job's record is made of: moments, errors, runs and annotations."""
+"""What records are made of: moments, errors, runs, limits and annotations."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.fields.limits import Limit
+from lovely.remotetask.fields.limits import check_limit
 from lovely.remotetask.job import Job
-from lovely.remotetask.limits import Limit
-from lovely.remotetask.limits import check_limit
 from lovely.remotetask.log import log
 from lovely.remotetask.store.gates import Gate
 from lovely.remotetask.task import task_option

@@ -11,7 +11,7 @@ from typing import Any
 
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import UsageError
-from lovely.remotetask.limits import check_queue
+from lovely.remotetask.fields.limits import check_queue
 from lovely.remotetask.run.lane_shares import LaneShares
 from lovely.remotetask.store.claims import ALL_QUEUES
 from lovely.remotetask.store.claims import Serves

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from persistent import Persistent
 
-from lovely.remotetask.limits import Limit
+from lovely.remotetask.fields.limits import Limit
 
 
 class Limits(Persistent):

@@ -19,6 +19,7 @@ from BTrees.Length import Length
 from BTrees.LLBTree import LLBTree
 from persistent import Persistent
 
+from lovely.remotetask.edge.losses import UNREADABLE
 from lovely.remotetask.job import Job
 from lovely.remotetask.store import records
 from lovely.remotetask.store.blocks import Blocks
@@ -125,7 +126,7 @@ class Ready(Persistent):
         try:
             job = self._jobs.get(jobid)
             return job is not None and job.position == (self.place, key)
-        except records.UNREADABLE:
+        except UNREADABLE:
             return records.may_stand(self._jobs, jobid, (self.place, key))
 
     def live(self, key: int, jobid: int) -> Job | None:

@@ -9,7 +9,6 @@ an UnreadableJob in its place.  Each look at jobs that may be such goes through
 
 from __future__ import annotations
 
-import pickle
 import weakref
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from ZODB.broken import Broken
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.losses import UNREADABLE
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.packing import unpack
@@ -34,15 +34,6 @@ from lovely.remotetask.store.lanes import prefetch
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.blocks import Blocks
-
-#: What the first look at a record raises that cannot be read: an object whose
-#: class is gone has no attributes.  No error of a storage that does not
-#: answer: that is not the fault of one record.
-UNREADABLE: tuple[type[Exception], ...] = (
-    AttributeError, NewerRecord, POSException.POSKeyError,
-    pickle.UnpicklingError, EOFError,
-    # ZODB 6.0 raises what reading a record has raised, later ones wrap it.
-    getattr(POSException, 'StateLoadError', NewerRecord))
 
 # For how long (seconds) a record is not tried again: ZODB logs a traceback
 # each time.

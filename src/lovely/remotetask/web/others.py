@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask.store.records import UNREADABLE
+from lovely.remotetask.edge.losses import UNREADABLE
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from lovely.remotetask.edge.losses import UNREADABLE
 from lovely.remotetask.errors import InputRejected
-from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.texts import describe
 from lovely.remotetask.web import hiding
 from lovely.remotetask.web import plain

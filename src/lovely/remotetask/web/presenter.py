@@ -16,6 +16,7 @@ from typing import Any
 from lovely.remotetask.adding import steering
 from lovely.remotetask.bounds import as_utc
 from lovely.remotetask.edge.clock import iso
+from lovely.remotetask.edge.losses import UNREADABLE
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import InvalidSchedule
@@ -29,7 +30,6 @@ from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.store import listing
 from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.counts import by_status
-from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import parameters
 from lovely.remotetask.task import shown_keys

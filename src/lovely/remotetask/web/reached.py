@@ -7,8 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from lovely.remotetask.edge.clock import iso
+from lovely.remotetask.edge.losses import UNREADABLE
 from lovely.remotetask.retry import RetryPolicy
-from lovely.remotetask.store.records import UNREADABLE
 
 
 def own(retry: Any, timeout: float | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.edge.losses import UNREADABLE
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import GroupNotFound
 from lovely.remotetask.errors import InvalidTransition
@@ -22,7 +23,6 @@ from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.store import lost
-from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import is_damaged
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web.api.calls import Answer

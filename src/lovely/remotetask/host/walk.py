@@ -1,4 +1,4 @@
-"""Finds the services of a database, and reads and shows their paths."""
+"""Finds the services of a database, and the paths that lead to them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ZODB.interfaces import IBroken
 from ZODB.POSException import POSKeyError
 from zope.component.interfaces import ISite
 
+from lovely.remotetask.edge.losses import UNREADABLE
 from lovely.remotetask.host.paths import ServicePath
 from lovely.remotetask.host.plain import SITE_MANAGER
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.store.records import UNREADABLE
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection
