@@ -8,10 +8,10 @@ import pytest
 import transaction
 from zope.component import provideUtility
 
-from lovely.remotetask import waiting
 from lovely.remotetask.errors import WaitTimeout
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.retry import NO_RETRY
+from lovely.remotetask.service import waiting
 from lovely.remotetask.task import FunctionTask
 
 DEADLINE = 30

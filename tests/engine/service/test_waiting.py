@@ -7,11 +7,11 @@ import pytest
 import transaction
 
 from lovely.remotetask import TaskService
-from lovely.remotetask import waiting
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors import WaitTimeout
+from lovely.remotetask.service import waiting
 from lovely.remotetask.testing import ITaskStub
 from lovely.remotetask.testing import TaskServiceStub
 

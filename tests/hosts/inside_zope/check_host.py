@@ -34,7 +34,7 @@ from lovely.remotetask.host.interaction import in_site
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.processor import ProcessorRequest
 from lovely.remotetask.retry import RetryPolicy
-from lovely.remotetask.startup import bootStrapSubscriber
+from lovely.remotetask.run.startup import bootStrapSubscriber
 from lovely.remotetask.zope import publish
 from lovely.remotetask.zope import sites
 from lovely.remotetask.zope.service import add_service

@@ -22,7 +22,7 @@ from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.retry import RetryPolicy
-from lovely.remotetask.startup import bootStrapSubscriber
+from lovely.remotetask.run.startup import bootStrapSubscriber
 from lovely.remotetask.task import EchoTask
 from lovely.remotetask.task import shown_keys
 from lovely.remotetask.task import task

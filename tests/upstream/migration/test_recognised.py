@@ -13,7 +13,7 @@ from lovely.remotetask.cli import program
 from lovely.remotetask.errors import NotMigrated
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor
-from lovely.remotetask.startup import bootStrapSubscriber
+from lovely.remotetask.run.startup import bootStrapSubscriber
 
 SENTENCE = ('the service /tasks was written by lovely.remotetask 0.5.2: stop '
             'what uses it, and run: remotetask migrate --db URI --service '
@@ -97,7 +97,7 @@ def test_a_processor_logs_it_once_and_ends(opened, caplog, processor):
 
 
 def test_the_start_up_goes_on(opened, caplog, monkeypatch, press):
-    from lovely.remotetask import startup
+    from lovely.remotetask.run import startup
 
     found = opened()
     monkeypatch.setattr(startup, 'getAutostartServiceNames',

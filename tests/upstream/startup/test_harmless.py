@@ -9,7 +9,7 @@ from zope.processlifetime import DatabaseOpenedWithRoot
 
 from lovely.remotetask import TaskService
 from lovely.remotetask import service as service_module
-from lovely.remotetask import startup
+from lovely.remotetask.run import startup
 
 
 @pytest.mark.parametrize('entry', [

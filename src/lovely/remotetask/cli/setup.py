@@ -17,7 +17,6 @@ from persistent.mapping import PersistentMapping
 from zope.component import getUtilitiesFor
 from zope.component import provideUtility
 
-from lovely.remotetask import startup
 from lovely.remotetask import task
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
@@ -28,6 +27,7 @@ from lovely.remotetask.host.plain import APPLICATION
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.run import threads
 from lovely.remotetask.service import make_service
+from lovely.remotetask.service.loops import set_threads
 from lovely.remotetask.texts import describe
 from lovely.remotetask.texts import one_line
 
@@ -56,7 +56,7 @@ def ensure_service(database: DB, threads: int | None) -> None:
         if service is None:
             service = _new_service(connection.root())
         if threads is not None:
-            startup.set_threads(service, threads)
+            set_threads(service, threads)
 
     db.write(database, ensure)
 

@@ -27,8 +27,8 @@ from lovely.remotetask.pyramid import web
 from lovely.remotetask.pyramid.host import PyramidHost
 from lovely.remotetask.pyramid.host import get_connection
 from lovely.remotetask.pyramid.xmlrpc import make_view
+from lovely.remotetask.run.startup import starts_services
 from lovely.remotetask.service import TaskService
-from lovely.remotetask.startup import starts_services
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import marks
 from lovely.remotetask.task import set_options

@@ -15,10 +15,10 @@ from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.log import log
 from lovely.remotetask.run.sigterm import end_first
+from lovely.remotetask.run.startup import starts_services
 from lovely.remotetask.service import TaskService
 from lovely.remotetask.service import make_service
-from lovely.remotetask.startup import set_threads
-from lovely.remotetask.startup import starts_services
+from lovely.remotetask.service.loops import set_threads
 
 if TYPE_CHECKING:
     from ZODB import DB

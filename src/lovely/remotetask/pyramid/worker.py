@@ -20,7 +20,7 @@ from lovely.remotetask.edge.files import holder
 from lovely.remotetask.edge.files import reading_if_in_use
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
-from lovely.remotetask.startup import not_starting
+from lovely.remotetask.run.startup import not_starting
 from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import Zope2
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.run.sigterm import end_first
+from lovely.remotetask.run.startup import is_looking_out
 from lovely.remotetask.run.threads import ServiceThread
-from lovely.remotetask.startup import is_looking_out
 
 
 def install(event: Any) -> None:

@@ -18,7 +18,7 @@ from lovely.remotetask.edge import db
 from lovely.remotetask.edge.files import holder
 from lovely.remotetask.edge.files import reading_if_in_use
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.startup import not_starting
+from lovely.remotetask.run.startup import not_starting
 from lovely.remotetask.texts import describe
 from lovely.remotetask.texts import message_of
 

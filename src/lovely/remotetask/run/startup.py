@@ -280,22 +280,3 @@ def _contained(site: Any, name: str) -> TaskService | None:
 def _manager(site: Any) -> Any:
     return (site.getSiteManager() if ISite.providedBy(site)
             else getGlobalSiteManager())
-
-
-def set_threads(service: TaskService, count: int) -> None:
-    """Let a service run so many jobs at once, from its next start on.
-
-    Txn: the caller's; it writes nothing where that is so already.
-    """
-    # Imported here and not above: see service.
-    from lovely.remotetask import processor
-
-    factory: Any = (processor.SimpleProcessor if count == 1
-                    else processor.MultiProcessor)
-    arguments: dict[str, Any] = {'waitTime': 1.0}
-    if count > 1:
-        arguments['maxThreads'] = count
-    if service.processorFactory is not factory \
-            or service.processorArguments != arguments:
-        service.processorFactory = factory
-        service.processorArguments = arguments

@@ -44,8 +44,9 @@ from lovely.remotetask.interfaces import ITaskService
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers.oids import forget_when_cut_off
 from lovely.remotetask.run import threads
-from lovely.remotetask.startup import bootStrapSubscriber
-from lovely.remotetask.startup import getAutostartServiceNames
+from lovely.remotetask.run.startup import bootStrapSubscriber
+from lovely.remotetask.run.startup import getAutostartServiceNames
+from lovely.remotetask.service.waiting import wait_for
 from lovely.remotetask.store import figures
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.listing import QueueView
@@ -56,7 +57,6 @@ from lovely.remotetask.store.records import look
 from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.upstream import OfMigrated
 from lovely.remotetask.store.upstream import set_aside
-from lovely.remotetask.waiting import wait_for
 
 # 0.5.2 had the start-up in this module, and ZCML files name it here.
 __all__ = ['TaskService', 'make_service', 'bootStrapSubscriber',
