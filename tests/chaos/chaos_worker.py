@@ -15,8 +15,8 @@ import threading
 
 # Before anything else imports numbers from it by their names.
 from lovely.remotetask import settings
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
 
 _SCALE = float(os.environ.get('CHAOS_SCALE', '1'))
 settings.BEAT_SECONDS *= _SCALE

@@ -16,9 +16,9 @@ from documents import follow
 from zope.testing.cleanup import cleanUp
 
 from lovely.remotetask import settings
-from lovely.remotetask.log import log
-from lovely.remotetask.log import runs
-from lovely.remotetask.log import trace
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import runs
+from lovely.remotetask.edge.log import trace
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / 'README.rst'

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from lovely.remotetask.log import trace
+from lovely.remotetask.edge.log import trace
 from lovely.remotetask.peers.oids import forget_when_cut_off
 
 

@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from lovely.remotetask.log import log
-from lovely.remotetask.texts import cut
-from lovely.remotetask.texts import describe
-from lovely.remotetask.texts import message_of
-from lovely.remotetask.texts import one_line
-from lovely.remotetask.texts import some_lines
-from lovely.remotetask.texts import without_passwords
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.texts import cut
+from lovely.remotetask.edge.texts import describe
+from lovely.remotetask.edge.texts import message_of
+from lovely.remotetask.edge.texts import one_line
+from lovely.remotetask.edge.texts import some_lines
+from lovely.remotetask.edge.texts import without_passwords
 
 
 def test_line_breaks_and_control_characters_become_a_space():

@@ -1,4 +1,4 @@
-"""Which numbers and moments can be stored, compared and shown.
+"""Which numbers, moments and texts can be stored, compared and shown.
 
 A number that a key of 64 bits or a datetime cannot hold fails far from the
 call that gave it: after the first write, or in each listing from then on.
@@ -91,3 +91,13 @@ def shown(value: Any) -> str:
     except Exception:
         # An int of more than 4,300 digits, or a repr() that raises.
         return f'a value of type {type(value).__name__}'
+
+
+def middle_out(text: str, chars: int) -> str:
+    """A text of about so many characters, its middle left out.
+
+    The end says most: of a traceback where, and what, an error was.
+    """
+    if len(text) <= chars:
+        return text
+    return f'{text[:chars // 4]}\n...\n{text[-(chars - chars // 4):]}'

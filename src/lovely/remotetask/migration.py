@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.losses import UNREADABLE
+from lovely.remotetask.edge.texts import some
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import UsageError
@@ -27,7 +28,6 @@ from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store import check
 from lovely.remotetask.store import upstream
 from lovely.remotetask.store.records import why_unreadable
-from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
     from ZODB import DB

@@ -11,10 +11,10 @@ import transaction
 import zope.component
 
 from lovely.remotetask import events
+from lovely.remotetask.edge.log import runs
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import TaskError
-from lovely.remotetask.log import runs
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import NO_RETRY
 from lovely.remotetask.task import FunctionTask

@@ -9,11 +9,11 @@ from typing import Any
 
 from lovely.remotetask import payload
 from lovely.remotetask.declaring.decorated import name_of
+from lovely.remotetask.edge.texts import some
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.task import check_against
 from lovely.remotetask.task import misfits
 from lovely.remotetask.task import shown_keys
-from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection

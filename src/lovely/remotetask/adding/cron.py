@@ -18,6 +18,7 @@ from lovely.remotetask.adding.options import check_timeout
 from lovely.remotetask.adding.options import find_submitter
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import InvalidTransition
@@ -27,7 +28,6 @@ from lovely.remotetask.interfaces import ON_DUPLICATE_CRON
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
-from lovely.remotetask.log import log
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.plan import PLANNED

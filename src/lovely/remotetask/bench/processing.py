@@ -11,9 +11,9 @@ from typing import Any
 
 from lovely.remotetask.bench.place import Place
 from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.edge.texts import one_line
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.run import threads
-from lovely.remotetask.texts import one_line
 
 # On a machine that works nothing here takes so long (seconds).
 _DEADLINE = 300.0

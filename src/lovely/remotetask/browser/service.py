@@ -20,6 +20,7 @@ from zope.security.proxy import ProxyFactory
 from zope.security.proxy import removeSecurityProxy
 from zope.traversing.browser.absoluteurl import absoluteURL
 
+from lovely.remotetask.edge.log import web
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import CANCELLED
@@ -29,7 +30,6 @@ from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.interfaces import VIEW
-from lovely.remotetask.log import web
 from lovely.remotetask.store.records import look
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web import many

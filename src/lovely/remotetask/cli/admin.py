@@ -14,8 +14,8 @@ from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.cli.seconds import Seconds
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import iso
-from lovely.remotetask.texts import one_line
-from lovely.remotetask.texts import some
+from lovely.remotetask.edge.texts import one_line
+from lovely.remotetask.edge.texts import some
 
 
 @click.command('stats')

@@ -25,7 +25,7 @@ from click.core import ParameterSource
 
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
-from lovely.remotetask.texts import without_passwords
+from lovely.remotetask.edge.texts import without_passwords
 
 if TYPE_CHECKING:
     from ZODB import DB

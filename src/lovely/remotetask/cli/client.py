@@ -14,7 +14,7 @@ from typing import Any
 from lovely.remotetask.cli import tokens
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
-from lovely.remotetask.texts import describe
+from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.web.guard import proof
 
 DEFAULT_URL = 'http://127.0.0.1:8080'

@@ -19,6 +19,7 @@ from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.cli.seconds import Seconds
 from lovely.remotetask.cli.verbs import parse_input
 from lovely.remotetask.edge.clock import iso
+from lovely.remotetask.edge.texts import retry_text
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.interfaces import MAX_PAGE
@@ -29,7 +30,6 @@ from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.rule import MISSED
 from lovely.remotetask.schedule.rule import OVERLAP
 from lovely.remotetask.schedule.rule import Rule
-from lovely.remotetask.texts import retry_text
 
 _F = TypeVar('_F', bound=Callable[..., Any])
 

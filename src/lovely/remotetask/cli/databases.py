@@ -24,8 +24,8 @@ from lovely.remotetask.cli.failures import reason
 from lovely.remotetask.edge import private
 from lovely.remotetask.edge import uris
 from lovely.remotetask.edge.files import holder
-from lovely.remotetask.texts import describe
-from lovely.remotetask.texts import without_passwords
+from lovely.remotetask.edge.texts import describe
+from lovely.remotetask.edge.texts import without_passwords
 
 # Web threads and workers each have a connection; ZODB warns beyond this.
 _CONNECTIONS = 50

@@ -1,9 +1,9 @@
 """Errors for people: one line that names the cause and the cure."""
 
+from lovely.remotetask.edge.texts import cut
+from lovely.remotetask.edge.texts import describe
+from lovely.remotetask.edge.texts import one_line
 from lovely.remotetask.errors import ConfigurationError
-from lovely.remotetask.texts import cut
-from lovely.remotetask.texts import describe
-from lovely.remotetask.texts import one_line
 
 #: The extras that bring a module, by its name.
 EXTRA = {'click': 'server', 'waitress': 'server', 'webob': 'server',

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lovely.remotetask.cli.failures import Failure
+from lovely.remotetask.edge.texts import some
 from lovely.remotetask.host import walk
 from lovely.remotetask.host.paths import ServicePath
 from lovely.remotetask.host.paths import show
@@ -17,7 +18,6 @@ from lovely.remotetask.host.walk import can_be_seen
 from lovely.remotetask.host.walk import path_to
 from lovely.remotetask.host.walk import services
 from lovely.remotetask.host.walk import split
-from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection

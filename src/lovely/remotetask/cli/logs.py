@@ -16,10 +16,10 @@ import click
 
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
-from lovely.remotetask.log import log
-from lovely.remotetask.log import runs
-from lovely.remotetask.log import trace
-from lovely.remotetask.texts import describe
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import runs
+from lovely.remotetask.edge.log import trace
+from lovely.remotetask.edge.texts import describe
 
 LOG_FORMAT = '%(asctime)s %(levelname)s %(name)s: %(message)s'
 

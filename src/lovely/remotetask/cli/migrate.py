@@ -22,6 +22,7 @@ from lovely.remotetask.cli.output import print_json
 from lovely.remotetask.cli.output import print_progress
 from lovely.remotetask.cli.output import print_table
 from lovely.remotetask.edge import db
+from lovely.remotetask.edge.texts import some
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.host.paths import ServicePath
 from lovely.remotetask.host.paths import show
@@ -29,7 +30,6 @@ from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store.upstream import NEVER_ADDED
 from lovely.remotetask.store.upstream import NOTES
-from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from lovely.remotetask.texts import cut
-from lovely.remotetask.texts import one_line
+from lovely.remotetask.edge.texts import cut
+from lovely.remotetask.edge.texts import one_line
 
 #: What a command says of a queue that is paused.
 PAUSED = ('remotetask: the queue is paused: no job is started until: '

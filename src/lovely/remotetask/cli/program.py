@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lovely.remotetask.cli import failures
-from lovely.remotetask.texts import meant
+from lovely.remotetask.edge.texts import meant
 
 #: Command -> its module, which is imported when the command is used.
 COMMANDS = {

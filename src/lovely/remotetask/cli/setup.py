@@ -21,6 +21,8 @@ from lovely.remotetask import task
 from lovely.remotetask.cli.failures import Failure
 from lovely.remotetask.cli.failures import reason
 from lovely.remotetask.edge import db
+from lovely.remotetask.edge.texts import describe
+from lovely.remotetask.edge.texts import one_line
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host import visit
 from lovely.remotetask.host.plain import APPLICATION
@@ -28,8 +30,6 @@ from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.run import threads
 from lovely.remotetask.service import make_service
 from lovely.remotetask.service.loops import set_threads
-from lovely.remotetask.texts import describe
-from lovely.remotetask.texts import one_line
 
 if TYPE_CHECKING:
     from ZODB import DB

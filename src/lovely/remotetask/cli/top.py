@@ -20,10 +20,10 @@ from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.cli.seconds import Seconds
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import iso
+from lovely.remotetask.edge.texts import cut
+from lovely.remotetask.edge.texts import one_line
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
-from lovely.remotetask.texts import cut
-from lovely.remotetask.texts import one_line
 
 # How many running jobs, and failures, one look asks for.
 _MOST_JOBS = 100

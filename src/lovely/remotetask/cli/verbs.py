@@ -23,6 +23,12 @@ from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.cli.seconds import Seconds
 from lovely.remotetask.cli.selecting import Status
 from lovely.remotetask.cli.selecting import options as selecting
+from lovely.remotetask.edge.texts import MESSAGE_CHARS
+from lovely.remotetask.edge.texts import cut
+from lovely.remotetask.edge.texts import indented
+from lovely.remotetask.edge.texts import one_line
+from lovely.remotetask.edge.texts import retry_text
+from lovely.remotetask.edge.texts import some_lines
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
@@ -32,12 +38,6 @@ from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import STATUSES
 from lovely.remotetask.interfaces import UNKNOWN
-from lovely.remotetask.texts import MESSAGE_CHARS
-from lovely.remotetask.texts import cut
-from lovely.remotetask.texts import indented
-from lovely.remotetask.texts import one_line
-from lovely.remotetask.texts import retry_text
-from lovely.remotetask.texts import some_lines
 from lovely.remotetask.web.plain import read_json
 
 # How long (seconds) to wait between two looks at a job: short at first, for

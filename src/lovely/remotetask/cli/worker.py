@@ -22,8 +22,8 @@ from lovely.remotetask.cli.logs import options as logs_options
 from lovely.remotetask.cli.output import PAUSED
 from lovely.remotetask.cli.seconds import Seconds
 from lovely.remotetask.cli.signals import Signals
-from lovely.remotetask.texts import one_line
-from lovely.remotetask.texts import some
+from lovely.remotetask.edge.texts import one_line
+from lovely.remotetask.edge.texts import some
 
 if TYPE_CHECKING:
     from ZODB import DB

@@ -23,10 +23,10 @@ from typing import Any
 from typing import TypeAlias
 
 from lovely.remotetask.commands.orphans import Orphans
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import RuntimeFault
-from lovely.remotetask.log import log
 
 _CHUNK = 64 * 1024
 

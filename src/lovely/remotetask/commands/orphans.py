@@ -18,7 +18,7 @@ import subprocess
 import threading
 from contextlib import suppress
 
-from lovely.remotetask.log import log
+from lovely.remotetask.edge.log import log
 
 # Lines "+ GROUP" and "- GROUP" come in.  The shell ends at once, and leaves
 # the part in parentheses behind, which the system's first process adopts: it

@@ -1,1 +1,1 @@
-"""The only doors out: transactions, time, and files that are private."""
+"""The only doors out: transactions, time, the log, and private files."""

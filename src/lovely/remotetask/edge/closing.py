@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask.log import trace
+from lovely.remotetask.edge.log import trace
 
 if TYPE_CHECKING:
     from ZODB import DB

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host.paths import show
-from lovely.remotetask.log import log
 from lovely.remotetask.migration import migrate
 from lovely.remotetask.migration import old_services
 from lovely.remotetask.migration import without_class

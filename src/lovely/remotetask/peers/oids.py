@@ -14,7 +14,7 @@ from typing import Any
 
 from ZODB.DB import DB
 
-from lovely.remotetask.log import trace
+from lovely.remotetask.edge.log import trace
 from lovely.remotetask.peers.storages import innermost
 
 # What a client is told.

@@ -18,11 +18,11 @@ from typing import TypeVar
 from ZODB.DB import DB
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
+from lovely.remotetask.edge.texts import message_of
 from lovely.remotetask.interfaces import IClock
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
 from lovely.remotetask.peers.storages import innermost
-from lovely.remotetask.texts import message_of
 
 _ADAPTERS = 'relstorage.adapters.postgresql'
 

@@ -22,14 +22,14 @@ from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import db as database_edge
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
 from lovely.remotetask.errors import NotMigrated
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host.interaction import ProcessorRequest
 from lovely.remotetask.host.paths import show
 from lovely.remotetask.interfaces import IProcessor
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import OpenedBeforeFork
 from lovely.remotetask.peers.wakeup import WAIT_FLOOR

@@ -25,9 +25,9 @@ from typing import Any
 from lovely.remotetask import events
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.host.paths import ServicePath
 from lovely.remotetask.host.paths import show
-from lovely.remotetask.log import log
 from lovely.remotetask.peers.wakeup import WakeEvent
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.run import threads

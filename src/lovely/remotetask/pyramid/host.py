@@ -26,6 +26,7 @@ from zope.component.hooks import setSite
 from zope.interface import implementer
 
 from lovely.remotetask.edge import caller
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.host import default
@@ -34,7 +35,6 @@ from lovely.remotetask.host.interaction import runs_as
 from lovely.remotetask.host.paths import parents
 from lovely.remotetask.host.plain import PlainHost
 from lovely.remotetask.interfaces import IHost
-from lovely.remotetask.log import log
 from lovely.remotetask.pyramid import identity
 
 if TYPE_CHECKING:

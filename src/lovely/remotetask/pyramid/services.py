@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.edge import db
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.host.paths import show
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.log import log
 from lovely.remotetask.run.sigterm import end_first
 from lovely.remotetask.run.startup import starts_services
 from lovely.remotetask.service import TaskService

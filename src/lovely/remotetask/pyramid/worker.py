@@ -18,10 +18,10 @@ from ZODB.POSException import ReadOnlyError
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.files import holder
 from lovely.remotetask.edge.files import reading_if_in_use
+from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.run.startup import not_starting
-from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from ZODB import DB

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
 
+from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import RollbackImpossible
@@ -27,7 +28,6 @@ from lovely.remotetask.errors import SessionBroken
 from lovely.remotetask.run.conflicts import IN_A_ROW
 from lovely.remotetask.run.conflicts import How
 from lovely.remotetask.run.conflicts import how
-from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection

@@ -11,8 +11,8 @@ from transaction.interfaces import TransientError
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claim import ClaimNext
 from lovely.remotetask.run.lane_shares import GRACE_FIRST

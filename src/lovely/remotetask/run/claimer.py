@@ -23,9 +23,9 @@ from typing import Any
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.log import working_for
 from lovely.remotetask.host.paths import show
 from lovely.remotetask.job import Job
-from lovely.remotetask.log import working_for
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import check_opened_here

@@ -18,16 +18,16 @@ from ZODB.utils import oid_repr
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
+from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import TooManyConflicts
 from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.finder import ServiceGone
-from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job

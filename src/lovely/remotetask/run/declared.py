@@ -17,13 +17,14 @@ from lovely.remotetask.declaring.scheduled import digest
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import time_key
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
+from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.errors import RemoteTaskError
 from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.host.paths import show
 from lovely.remotetask.interfaces import IDeclaredSchedule
 from lovely.remotetask.job import CronJob
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.schedule.plan import POLICIES
@@ -43,7 +44,6 @@ from lovely.remotetask.store.states import is_final
 from lovely.remotetask.task import kept_seconds
 from lovely.remotetask.task import parameters
 from lovely.remotetask.task import task_option
-from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection

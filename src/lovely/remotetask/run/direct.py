@@ -10,12 +10,12 @@ from transaction.interfaces import TransientError
 from lovely.remotetask import events
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.edge.losses import is_of_storage
 from lovely.remotetask.edge.savepoint import Savepoint
 from lovely.remotetask.errors import RollbackImpossible
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TooManyConflicts
-from lovely.remotetask.log import log
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run import conflicts

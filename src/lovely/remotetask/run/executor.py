@@ -15,11 +15,12 @@ from transaction.interfaces import TransientError
 from lovely.remotetask import events
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
+from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.interfaces import CANCELLED
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
 from lovely.remotetask.run import progress
 from lovely.remotetask.run import report
 from lovely.remotetask.run.checkpoints import Checkpoints
@@ -42,7 +43,6 @@ from lovely.remotetask.run.steps import find_task
 from lovely.remotetask.run.steps import is_by_person
 from lovely.remotetask.store.local import reserved
 from lovely.remotetask.store.records import look
-from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
 

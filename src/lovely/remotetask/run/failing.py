@@ -17,11 +17,11 @@ from transaction.interfaces import TransientError
 from lovely.remotetask import context
 from lovely.remotetask import events
 from lovely.remotetask.edge import db
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import SubmitterGone
 from lovely.remotetask.errors import WrongWorker
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.run import report
 from lovely.remotetask.run.claim import Claim

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.fields.limits import Limit
 from lovely.remotetask.fields.limits import check_limit
 from lovely.remotetask.job import Job
-from lovely.remotetask.log import log
 from lovely.remotetask.store.gates import Gate
 from lovely.remotetask.task import task_option
-from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.queue import JobQueue

@@ -18,16 +18,16 @@ from lovely.remotetask import events
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
 from lovely.remotetask.edge.losses import is_of_storage
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
+from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.store import batch_views
 from lovely.remotetask.store import batches
 from lovely.remotetask.store.following import place_held
-from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection

@@ -28,11 +28,11 @@ from lovely.remotetask import events
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.log import trace
 from lovely.remotetask.edge.savepoint import Savepoint
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import WorkerStopping
-from lovely.remotetask.log import trace
 from lovely.remotetask.run import report
 from lovely.remotetask.run.checkpoints import Checkpoints
 from lovely.remotetask.run.claim import Claim

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
-from lovely.remotetask.log import log
 from lovely.remotetask.run.run_times import RunTimes
 from lovely.remotetask.store.claims import ALL_QUEUES
 from lovely.remotetask.store.claims import Serves

@@ -10,8 +10,8 @@ from typing import TypeVar
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.log import log
-from lovely.remotetask.texts import describe
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.texts import describe
 
 if TYPE_CHECKING:
     from ZODB import DB

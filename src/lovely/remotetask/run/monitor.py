@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.finder import ServiceGone

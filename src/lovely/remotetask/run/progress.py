@@ -20,7 +20,7 @@ from lovely.remotetask.context import Told
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.closing import call_on_close
-from lovely.remotetask.log import trace
+from lovely.remotetask.edge.log import trace
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.store.claims import Token

@@ -13,13 +13,13 @@ from ZODB.POSException import ConflictError
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
+from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.host.paths import show
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.store import pruning
 from lovely.remotetask.store import retention
-from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection

@@ -28,16 +28,16 @@ from typing import Any
 
 from lovely.remotetask.bounds import as_utc
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import runs
+from lovely.remotetask.edge.texts import describe
+from lovely.remotetask.edge.texts import message_of
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import WrongWorker
-from lovely.remotetask.log import log
-from lovely.remotetask.log import runs
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.steps import Verdict
-from lovely.remotetask.texts import describe
-from lovely.remotetask.texts import message_of
 
 
 def ended(claim: Claim, outcome: str, seconds: float | None = None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
 from lovely.remotetask.interfaces import QUEUED
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.run import report
 from lovely.remotetask.run.claim import Claim

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lovely.remotetask import settings
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.job import Job
-from lovely.remotetask.log import log
 from lovely.remotetask.task import task_option
 
 

@@ -28,13 +28,13 @@ from zope.component.interfaces import ISite
 
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.closing import call_on_close
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.host import current
 from lovely.remotetask.host.interaction import in_site
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.log import log
 from lovely.remotetask.run.lookout import Lookout
-from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from ZODB import DB

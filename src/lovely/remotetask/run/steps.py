@@ -20,6 +20,10 @@ from lovely.remotetask.bounds import SECONDS
 from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.texts import cut
+from lovely.remotetask.edge.texts import describe
+from lovely.remotetask.edge.texts import message_of
 from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import JobTimeout
@@ -29,7 +33,6 @@ from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import TooManyConflicts
 from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.fields.failure import Failure
-from lovely.remotetask.log import log
 from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.retry import NO_RETRY
 from lovely.remotetask.retry import RetryPolicy
@@ -40,9 +43,6 @@ from lovely.remotetask.task import check_against
 from lovely.remotetask.task import misfits
 from lovely.remotetask.task import shown_keys
 from lovely.remotetask.task import task_option
-from lovely.remotetask.texts import cut
-from lovely.remotetask.texts import describe
-from lovely.remotetask.texts import message_of
 
 if TYPE_CHECKING:
     from lovely.remotetask.interfaces import IHost

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.interfaces import CANCELLED
-from lovely.remotetask.log import log
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.steps import limit_of
 from lovely.remotetask.store.records import look

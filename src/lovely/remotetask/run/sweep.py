@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.store import check

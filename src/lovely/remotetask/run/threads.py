@@ -21,11 +21,11 @@ from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.closing import call_on_close
 from lovely.remotetask.edge.closing import checks
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import SessionBroken
 from lovely.remotetask.errors import UsageError
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.store.upstream import refuse_old
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lovely.remotetask.edge import db
-from lovely.remotetask.log import trace
+from lovely.remotetask.edge.log import trace
 from lovely.remotetask.run.chain import Chain
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claimer import Claimer

@@ -20,13 +20,13 @@ from ZODB.POSException import POSKeyError
 
 from lovely.remotetask import payload
 from lovely.remotetask.edge.clock import time_key
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.fields.edges import Edges
 from lovely.remotetask.follow import STOP
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
-from lovely.remotetask.log import log
 from lovely.remotetask.store import records
 from lovely.remotetask.store.blocks import Blocks
 from lovely.remotetask.store.following import make

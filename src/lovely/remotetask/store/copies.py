@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.job import Job
-from lovely.remotetask.log import log
 from lovely.remotetask.store import batches
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.selection import Selection

@@ -20,6 +20,8 @@ from typing import Any
 from ZODB.POSException import POSKeyError
 
 from lovely.remotetask import payload
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.fields.edges import Edges
 from lovely.remotetask.fields.edges import Link
@@ -29,11 +31,9 @@ from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.job import Job
-from lovely.remotetask.log import log
 from lovely.remotetask.store.local import local
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
-from lovely.remotetask.texts import describe
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.timetable import Timetable

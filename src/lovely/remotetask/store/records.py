@@ -23,13 +23,13 @@ from ZODB.broken import Broken
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.edge.losses import UNREADABLE
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.packing import unpack
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.job import Job
-from lovely.remotetask.log import log
 from lovely.remotetask.store.lanes import prefetch
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from lovely.remotetask.bounds import as_utc
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import time_key
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.edge.losses import UNREADABLE
 from lovely.remotetask.edge.losses import refuse_disowned
 from lovely.remotetask.errors import ConfigurationError
@@ -43,7 +44,6 @@ from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
-from lovely.remotetask.log import log
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.store.local import local
 from lovely.remotetask.store.places import is_at_front

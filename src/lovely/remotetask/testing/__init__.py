@@ -12,6 +12,7 @@ from persistent import Persistent
 from zope.interface import implementer
 
 from lovely.remotetask.bounds import shown
+from lovely.remotetask.edge.texts import some
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.service import TaskService
 from lovely.remotetask.testing.checking import assert_added
@@ -24,7 +25,6 @@ from lovely.remotetask.testing.making import new_service
 from lovely.remotetask.testing.making import run_job
 from lovely.remotetask.testing.making import running
 from lovely.remotetask.testing.registering import stand_in
-from lovely.remotetask.texts import some
 
 try:
     from zc.queue.interfaces import IQueue

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.bounds import shown
+from lovely.remotetask.edge.texts import some
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
-from lovely.remotetask.texts import some
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job

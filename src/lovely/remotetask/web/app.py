@@ -18,12 +18,12 @@ from typing import NamedTuple
 import webob
 from transaction.interfaces import TransientError
 
+from lovely.remotetask.edge.log import web
 from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host import visit
 from lovely.remotetask.host.paths import show
 from lovely.remotetask.interfaces import VIEW
-from lovely.remotetask.log import web
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web import surface
 from lovely.remotetask.web import xmlrpc_calls

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lovely.remotetask.edge.losses import UNREADABLE
+from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.errors import InputRejected
-from lovely.remotetask.texts import describe
 from lovely.remotetask.web import hiding
 from lovely.remotetask.web import plain
 

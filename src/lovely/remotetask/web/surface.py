@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from transaction.interfaces import TransientError
 
+from lovely.remotetask.edge.log import web
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import GroupNotFound
 from lovely.remotetask.errors import InvalidTransition
@@ -25,7 +26,6 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
-from lovely.remotetask.log import web
 from lovely.remotetask.web import api
 from lovely.remotetask.web import assets
 from lovely.remotetask.web import metrics

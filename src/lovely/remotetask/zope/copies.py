@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from Acquisition import aq_base
 from ZODB.utils import z64
 
-from lovely.remotetask.log import log
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.store import copies
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from Acquisition import aq_parent
 from zope.lifecycleevent.interfaces import IObjectAddedEvent
 from zope.lifecycleevent.interfaces import IObjectRemovedEvent
 
-from lovely.remotetask.log import log
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.run import threads
 from lovely.remotetask.zope import copies
 from lovely.remotetask.zope import sites

@@ -28,9 +28,9 @@ from zope.publisher.interfaces.browser import IBrowserPublisher
 from ZPublisher.BaseRequest import DefaultPublishTraverse
 from ZPublisher.xmlrpc import is_xmlrpc_response
 
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import VIEW
-from lovely.remotetask.log import log
 from lovely.remotetask.web import xmlrpc_calls
 from lovely.remotetask.web import xmlrpc_faults
 from lovely.remotetask.web.methods import INTROSPECTION

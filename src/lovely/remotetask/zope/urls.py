@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from App.config import getConfiguration
 
-from lovely.remotetask.log import log
+from lovely.remotetask.edge.log import log
 
 _PORTS = {'http': 80, 'https': 443}
 

@@ -17,10 +17,10 @@ from zope.configuration.exceptions import ConfigurationError as ZCMLError
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.files import holder
 from lovely.remotetask.edge.files import reading_if_in_use
+from lovely.remotetask.edge.texts import describe
+from lovely.remotetask.edge.texts import message_of
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.run.startup import not_starting
-from lovely.remotetask.texts import describe
-from lovely.remotetask.texts import message_of
 
 if TYPE_CHECKING:
     from ZODB import DB

@@ -13,10 +13,10 @@ from zope.component.interfaces import ISite
 from zope.lifecycleevent.interfaces import IObjectAddedEvent
 from zope.lifecycleevent.interfaces import IObjectRemovedEvent
 
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.host.paths import parents
 from lovely.remotetask.host.paths import show
 from lovely.remotetask.interfaces import ITaskService
-from lovely.remotetask.log import log
 from lovely.remotetask.run import threads
 from lovely.remotetask.store import copies
 

@@ -22,8 +22,8 @@ import click
 from lovely.remotetask.cli import server
 from lovely.remotetask.cli.demo import files as demo_files
 from lovely.remotetask.cli.failures import Failure
-from lovely.remotetask.texts import cut
-from lovely.remotetask.texts import one_line
+from lovely.remotetask.edge.texts import cut
+from lovely.remotetask.edge.texts import one_line
 
 #: How many threads work on the files.
 THREADS = 2

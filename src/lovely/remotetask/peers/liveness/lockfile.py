@@ -22,8 +22,8 @@ from contextlib import suppress
 from zope.interface import implementer
 
 from lovely.remotetask.edge import private
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.interfaces import ILiveness
-from lovely.remotetask.log import log
 from lovely.remotetask.peers.forks import call_after_fork
 
 KIND = 'lock'

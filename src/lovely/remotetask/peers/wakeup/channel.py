@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lovely.remotetask.log import log
-from lovely.remotetask.log import trace
+from lovely.remotetask.edge.log import log
+from lovely.remotetask.edge.log import trace
 from lovely.remotetask.peers.wakeup.wake_events import WakeEvent
 from lovely.remotetask.peers.wakeup.wake_events import WakeEvents
 

@@ -18,13 +18,13 @@ from contextlib import suppress
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
+from lovely.remotetask.edge.texts import message_of
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.peers.postgres import ConnectionManager
 from lovely.remotetask.peers.postgres import KeptSession
 from lovely.remotetask.peers.postgres import PostgresSession
 from lovely.remotetask.peers.postgres import longer
 from lovely.remotetask.peers.wakeup.channel import Channel
-from lovely.remotetask.texts import message_of
 
 # What PostgreSQL calls the channel, and the sessions.
 _NAME = 'lovely_remotetask'

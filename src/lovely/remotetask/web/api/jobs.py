@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 from urllib.parse import quote
 
+from lovely.remotetask.edge.texts import meant
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import TaskNotFound
@@ -18,7 +19,6 @@ from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store.records import look
 from lovely.remotetask.store.uniques import check_key
-from lovely.remotetask.texts import meant
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import many
 from lovely.remotetask.web import plain

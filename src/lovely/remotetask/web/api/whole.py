@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.edge.texts import meant
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
-from lovely.remotetask.texts import meant
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import many
 from lovely.remotetask.web import presenter

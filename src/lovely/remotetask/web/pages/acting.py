@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.edge.log import trace
+from lovely.remotetask.edge.texts import some
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import PROCESSING
-from lovely.remotetask.log import trace
-from lovely.remotetask.texts import some
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web import many

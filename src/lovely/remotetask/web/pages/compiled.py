@@ -8,7 +8,7 @@ import threading
 from importlib import resources
 from typing import Any
 
-from lovely.remotetask.log import trace
+from lovely.remotetask.edge.log import trace
 
 # Held while one is compiled: two threads would take twice as long for it.
 _lock = threading.Lock()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from lovely.remotetask.edge.texts import retry_text
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import STARTLATER
-from lovely.remotetask.texts import retry_text
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.pages import frame

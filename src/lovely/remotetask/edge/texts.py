@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import TypeVar
 
+from lovely.remotetask.bounds import middle_out
+
 _T = TypeVar('_T')
 
 #: How much (characters) of a text from elsewhere is told in one place.
@@ -59,16 +61,6 @@ def some(found: Sequence[_T], most: int, joint: str = ', ',
     if len(found) > most:
         told.append(f'and {len(found) - most} more')
     return joint.join(told)
-
-
-def middle_out(text: str, chars: int) -> str:
-    """A text of about so many characters, its middle left out.
-
-    The end says most: of a traceback where, and what, an error was.
-    """
-    if len(text) <= chars:
-        return text
-    return f'{text[:chars // 4]}\n...\n{text[-(chars - chars // 4):]}'
 
 
 def some_lines(text: str, chars: int) -> str:

@@ -1,4 +1,4 @@
-"""The loggers."""
+"""The loggers, and what a record of theirs may say."""
 
 import io
 import logging
@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lovely.remotetask import settings
-from lovely.remotetask.texts import cut
-from lovely.remotetask.texts import one_line
-from lovely.remotetask.texts import some_lines
+from lovely.remotetask.edge.texts import cut
+from lovely.remotetask.edge.texts import one_line
+from lovely.remotetask.edge.texts import some_lines
 
 # The longest message of a record (characters): a text of an application, and
 # what we say about it.
