@@ -31,7 +31,6 @@ from lovely.remotetask.interfaces import RETRIED
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.interfaces import IHost
 from lovely.remotetask.peers.wakeup import notify_after_commit
-from lovely.remotetask.run.sweep import log_put_back
 from lovely.remotetask.store import check
 from lovely.remotetask.store import mending
 from lovely.remotetask.store.cleaning import check_start
@@ -277,7 +276,7 @@ def checking(transact: Transact, repair: bool, start: str | None = None
             found, mended, at = transact(step)
         except ValueError as error:
             raise UsageError(str(error)) from None
-        log_put_back(mended)
+        mending.log_put_back(mended)
         yield found, mended, at
         if at is None:
             return

@@ -25,7 +25,7 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.follow import Call
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.job import Job
-from lovely.remotetask.run.followers import tell
+from lovely.remotetask.peers.wakeup import tell
 from lovely.remotetask.store import batch_views
 from lovely.remotetask.store import batches
 from lovely.remotetask.store.batches import Batch

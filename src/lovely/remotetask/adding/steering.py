@@ -20,7 +20,7 @@ from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers.wakeup import notify_after_commit
-from lovely.remotetask.run.followers import tell
+from lovely.remotetask.peers.wakeup import tell
 from lovely.remotetask.store import batches
 from lovely.remotetask.store import copies
 from lovely.remotetask.store import declared

@@ -18,11 +18,11 @@ from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TooManyConflicts
 from lovely.remotetask.peers import liveness
 from lovely.remotetask.peers.wakeup import notify_after_commit
+from lovely.remotetask.peers.wakeup import tell
 from lovely.remotetask.run import conflicts
 from lovely.remotetask.run.broken_off import Memory
 from lovely.remotetask.run.broken_off import Note
 from lovely.remotetask.run.flow import Flow
-from lovely.remotetask.run.followers import tell
 from lovely.remotetask.run.steps import HookFailed
 from lovely.remotetask.run.steps import call_hook
 from lovely.remotetask.run.steps import call_task

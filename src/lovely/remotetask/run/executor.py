@@ -21,6 +21,7 @@ from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import WorkerStopping
 from lovely.remotetask.interfaces import CANCELLED
+from lovely.remotetask.peers.wakeup import tell
 from lovely.remotetask.run import progress
 from lovely.remotetask.run import report
 from lovely.remotetask.run.checkpoints import Checkpoints
@@ -35,7 +36,6 @@ from lovely.remotetask.run.failing import Failing
 from lovely.remotetask.run.failing import jitter
 from lovely.remotetask.run.failing import ours
 from lovely.remotetask.run.finder import ServiceGone
-from lovely.remotetask.run.followers import tell
 from lovely.remotetask.run.guard import Guard
 from lovely.remotetask.run.notes import note_of
 from lovely.remotetask.run.steps import call_task

@@ -23,6 +23,7 @@ from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import SubmitterGone
 from lovely.remotetask.errors import WrongWorker
 from lovely.remotetask.peers import wakeup
+from lovely.remotetask.peers.wakeup import tell
 from lovely.remotetask.run import report
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.conflicts import IN_A_ROW
@@ -31,7 +32,6 @@ from lovely.remotetask.run.crowd import Crowd
 from lovely.remotetask.run.finder import Finder
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.run.followers import Followers
-from lovely.remotetask.run.followers import tell
 from lovely.remotetask.run.lacking import Lacking
 from lovely.remotetask.run.lacking import is_given_up
 from lovely.remotetask.run.notes import Notes

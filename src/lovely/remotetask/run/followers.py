@@ -1,4 +1,4 @@
-"""What comes after the jobs of a worker: tells of it, and looks at groups.
+"""What comes after the jobs of a worker: it looks at their groups.
 
 A thread that has ended a job of a group remembers the group.  It looks at it
 once it has no job to run, or now and then: the last job of a group is ended
@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from transaction.interfaces import TransientError
 
 from lovely.remotetask import events
-from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.log import log
@@ -23,7 +22,6 @@ from lovely.remotetask.edge.log import trace
 from lovely.remotetask.edge.losses import is_of_storage
 from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.peers import wakeup
-from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.store import batch_views
 from lovely.remotetask.store import batches
@@ -47,16 +45,6 @@ _GROUPS = 10
 
 # How many groups are remembered: more would be forgotten first.
 _MOST = 1000
-
-
-def tell(service: TaskService, added: Iterable[Job]) -> None:
-    """Tell subscribers and processors of jobs that follow others.
-
-    Txn: the caller's; processors hear of it when that commits.
-    """
-    for job in added:
-        events.notify(events.JobAdded(service, job))
-        notify_after_commit(service, caller.jar_of(service))
 
 
 class Followers:

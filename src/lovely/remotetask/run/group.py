@@ -33,12 +33,12 @@ from lovely.remotetask.edge.savepoint import Savepoint
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import WorkerStopping
+from lovely.remotetask.peers.wakeup import tell
 from lovely.remotetask.run import report
 from lovely.remotetask.run.checkpoints import Checkpoints
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.claim import ClaimsNext
 from lovely.remotetask.run.executor import Executor
-from lovely.remotetask.run.followers import tell
 from lovely.remotetask.run.notes import Note
 from lovely.remotetask.run.notes import note_of
 from lovely.remotetask.run.steps import is_by_person

@@ -8,9 +8,9 @@ from lovely.remotetask.edge.log import log
 from lovely.remotetask.edge.log import trace
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.peers import wakeup
+from lovely.remotetask.peers.wakeup import tell
 from lovely.remotetask.run import report
 from lovely.remotetask.run.claim import Claim
-from lovely.remotetask.run.followers import tell
 
 if TYPE_CHECKING:
     from ZODB import DB

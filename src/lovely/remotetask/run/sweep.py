@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lovely.remotetask import settings
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
-from lovely.remotetask.edge.log import log
 from lovely.remotetask.edge.log import trace
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.run.finder import ServiceGone
@@ -26,12 +24,6 @@ _STEP_JOBS = 200
 # How long a step is rested from, as a multiple of what it took: an idle worker
 # spends at most this part of its time here.
 _REST = 200
-
-_WHY = {
-    check.ADRIFT: 'stood in no lane',
-    check.UNCLAIMED: 'was processing under no claim of a known worker',
-}
-
 
 # A clock that has gone back by as much (seconds) was set.
 _JUMP = 1.0
@@ -100,7 +92,7 @@ class Sweep:
             lambda service: mending.mend(service.jobqueue, lost,
                                        service.clock.now()),
             'remotetask check')
-        log_put_back(mended)
+        mending.log_put_back(mended)
         if mended:
             wakeup.notify(self._worker.home)
         return mended
@@ -124,16 +116,3 @@ class Sweep:
         found, self._start = db.read(self._worker.database, find)
         lost = [one for one in found if one.kind in check.PUT_BACK]
         return self._mend(lost) if lost else []
-
-
-def log_put_back(mended: Iterable[check.Finding]) -> None:
-    """Log an ERROR for each job that was put back."""
-    late = [jobid for kind, jobid, _ in mended if kind == check.LATE]
-    if late:
-        log.warning('jobs were to wait for longer than their schedules or '
-                    'delays say, as after a clock that was ahead; they are '
-                    'placed anew: %s', ', '.join(map(str, late)))
-    for kind, jobid, _ in mended:
-        if kind in _WHY:
-            log.error('job %s %s; it is put back, uncharged', jobid,
-                      _WHY[kind])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ZODB.POSException import POSKeyError
 
 from lovely.remotetask.edge.clock import time_key
+from lovely.remotetask.edge.log import log
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.interfaces import CRONJOB
@@ -15,10 +17,13 @@ from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import STARTLATER
 from lovely.remotetask.store.batch_views import renew_groups
+from lovely.remotetask.store.check import ADRIFT
 from lovely.remotetask.store.check import GONE
 from lovely.remotetask.store.check import KEYS
+from lovely.remotetask.store.check import LATE
 from lovely.remotetask.store.check import LOST
 from lovely.remotetask.store.check import PUT_BACK
+from lovely.remotetask.store.check import UNCLAIMED
 from lovely.remotetask.store.check import UNLISTED
 from lovely.remotetask.store.check import Finding
 from lovely.remotetask.store.check import has_key
@@ -29,6 +34,11 @@ from lovely.remotetask.store.check import verdict
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.store.queue import JobQueue
+
+_WHY = {
+    ADRIFT: 'stood in no lane',
+    UNCLAIMED: 'was processing under no claim of a known worker',
+}
 
 
 def mend(queue: JobQueue, findings: list[Finding], now: float
@@ -98,3 +108,16 @@ def _put_back(queue: JobQueue, job: Job, now: float) -> bool:
     else:
         queue.put_in(job, *job.position)
     return True
+
+
+def log_put_back(mended: Iterable[Finding]) -> None:
+    """Log an ERROR for each job that was put back."""
+    late = [jobid for kind, jobid, _ in mended if kind == LATE]
+    if late:
+        log.warning('jobs were to wait for longer than their schedules or '
+                    'delays say, as after a clock that was ahead; they are '
+                    'placed anew: %s', ', '.join(map(str, late)))
+    for kind, jobid, _ in mended:
+        if kind in _WHY:
+            log.error('job %s %s; it is put back, uncharged', jobid,
+                      _WHY[kind])

@@ -17,15 +17,18 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from typing import Any
 from typing import Protocol
 
 from ZODB.Connection import Connection
 from ZODB.DB import DB
 
+from lovely.remotetask import events
 from lovely.remotetask import settings
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.closing import call_on_close
@@ -40,8 +43,12 @@ from lovely.remotetask.peers.wakeup.wake_events import Queue
 from lovely.remotetask.peers.wakeup.wake_events import WakeEvent
 from lovely.remotetask.peers.wakeup.wake_events import oids_of
 
+if TYPE_CHECKING:
+    from lovely.remotetask.job import Job
+    from lovely.remotetask.service import TaskService
+
 __all__ = ['Listener', 'WAIT_FLOOR', 'Waiter', 'WakeEvent', 'listen', 'notify',
-           'notify_after_commit', 'waiting']
+           'notify_after_commit', 'tell', 'waiting']
 
 #: A processor never looks more often than this (seconds), even if its
 #: waitTime is shorter: waitTime=0.0 made 0.5.2 spin at 100 % CPU.  It costs
@@ -201,6 +208,16 @@ def notify_after_commit(service: _Service, jar: Connection | None) -> None:
     if jar is not None:
         check_opened_here(jar.db())
         caller.after_commit(jar, _notify, jar.db(), service.jobqueue)
+
+
+def tell(service: TaskService, added: Iterable[Job]) -> None:
+    """Tell subscribers and processors of jobs that follow others.
+
+    Txn: the caller's; processors hear of it when that commits.
+    """
+    for job in added:
+        events.notify(events.JobAdded(service, job))
+        notify_after_commit(service, caller.jar_of(service))
 
 
 #: Called as ``function(queue)``, with the JobQueue, after a commit of this
