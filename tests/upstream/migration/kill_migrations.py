@@ -14,8 +14,8 @@ from itertools import count
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
-from lovely.remotetask import migration
 from lovely.remotetask.cli import program
+from lovely.remotetask.generations import migration
 
 
 def kill_at(method, number):

@@ -17,10 +17,10 @@ from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
 from lovely.remotetask import TaskService
-from lovely.remotetask import migration
 from lovely.remotetask.cli import program
 from lovely.remotetask.edge import db as edge
 from lovely.remotetask.errors import NotMigrated
+from lovely.remotetask.generations import migration
 from lovely.remotetask.host.plain import PLAIN
 from lovely.remotetask.host.walk import services
 from lovely.remotetask.store import upstream

@@ -18,8 +18,8 @@ from relstorage.storage import RelStorage
 from ZODB.DB import DB
 from ZODB.FileStorage import FileStorage
 
-from lovely.remotetask import migration
 from lovely.remotetask.errors import NotMigrated
+from lovely.remotetask.generations import migration
 from lovely.remotetask.host.plain import PLAIN
 from lovely.remotetask.host.walk import services
 
@@ -31,7 +31,7 @@ _RUN = '''
 import os, signal, sys
 from ZEO.ClientStorage import ClientStorage
 from relstorage.storage import RelStorage
-from lovely.remotetask import migration
+from lovely.remotetask.generations import migration
 from lovely.remotetask.cli import program
 migration.BATCH = 150
 commits = 0

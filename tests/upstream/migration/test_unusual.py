@@ -5,7 +5,7 @@ import transaction
 import zc.queue
 from BTrees.LOBTree import LOBTree
 
-from lovely.remotetask import migration
+from lovely.remotetask.generations import migration
 from lovely.remotetask.host.plain import PLAIN
 from lovely.remotetask.host.walk import services
 from lovely.remotetask.job import CronJob

@@ -12,7 +12,6 @@ from typing import Any
 import click
 from ZODB.POSException import ReadOnlyError
 
-from lovely.remotetask import migration
 from lovely.remotetask.cli import find_service
 from lovely.remotetask.cli.chosen import Chosen
 from lovely.remotetask.cli.chosen import options
@@ -24,6 +23,7 @@ from lovely.remotetask.cli.output import print_table
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.texts import some
 from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.generations import migration
 from lovely.remotetask.host.paths import ServicePath
 from lovely.remotetask.host.paths import show
 from lovely.remotetask.interfaces import STATUSES

@@ -4,11 +4,11 @@ from typing import Any
 
 from lovely.remotetask.edge.log import log
 from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.generations.migration import migrate
+from lovely.remotetask.generations.migration import old_services
+from lovely.remotetask.generations.migration import without_class
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host.paths import show
-from lovely.remotetask.migration import migrate
-from lovely.remotetask.migration import old_services
-from lovely.remotetask.migration import without_class
 
 
 def evolve(context: Any) -> None:
