@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from lovely.remotetask.bounds import LONGEST
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import LONGEST
 
 
 @pytest.mark.parametrize('delay', [

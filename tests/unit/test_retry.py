@@ -6,9 +6,9 @@ import random
 import pytest
 from zope.interface.verify import verifyObject
 
-from lovely.remotetask.bounds import SECONDS
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import SECONDS
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.retry import NO_RETRY

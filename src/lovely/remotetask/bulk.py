@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import first_key
 from lovely.remotetask.errors import InvalidCursor
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.host import visit
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import FINAL

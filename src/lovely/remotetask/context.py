@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
 
-from lovely.remotetask.bounds import as_utc
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge.caller import jar_of
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
@@ -18,6 +16,8 @@ from lovely.remotetask.edge.clock import key_us
 from lovely.remotetask.errors import JobTimeout
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors import WorkerStopping
+from lovely.remotetask.errors.bounds import as_utc
+from lovely.remotetask.errors.bounds import shown
 
 if TYPE_CHECKING:
     from ZODB.Connection import Connection

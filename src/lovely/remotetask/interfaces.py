@@ -21,7 +21,7 @@ from zope.schema import Real
 from zope.schema import TextLine
 from zope.schema import Tuple
 
-from lovely.remotetask.bounds import is_seconds
+from lovely.remotetask.errors.bounds import is_seconds
 
 QUEUED = 'queued'
 PROCESSING = 'processing'

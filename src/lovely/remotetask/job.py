@@ -19,10 +19,10 @@ from ZODB.POSException import POSKeyError
 from zope.interface import implementer
 
 from lovely.remotetask import payload
-from lovely.remotetask.bounds import as_local
-from lovely.remotetask.bounds import as_utc
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
+from lovely.remotetask.errors.bounds import as_local
+from lovely.remotetask.errors.bounds import as_utc
 from lovely.remotetask.fields.annotations import OwnAnnotations
 from lovely.remotetask.fields.edges import Following
 from lovely.remotetask.fields.failure import NO_ATTEMPT

@@ -8,10 +8,10 @@ from typing import Any
 
 from zope.interface import implementer
 
-from lovely.remotetask.bounds import SECONDS
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import SECONDS
+from lovely.remotetask.errors.bounds import is_seconds
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.interfaces import IRetryPolicy
 
 

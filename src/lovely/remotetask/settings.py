@@ -9,8 +9,8 @@ at the time of use: ``from ...settings import X`` would keep the old number.
 import os
 from typing import TypeVar
 
-from lovely.remotetask import bounds
 from lovely.remotetask.errors import ConfigurationError
+from lovely.remotetask.errors import bounds
 
 _PREFIX = 'LOVELY_REMOTETASK_'
 

@@ -12,9 +12,9 @@ import pytest
 import transaction
 from zope.interface import Invalid
 
-from lovely.remotetask.bounds import LAST_MOMENT
-from lovely.remotetask.bounds import LONGEST
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import LAST_MOMENT
+from lovely.remotetask.errors.bounds import LONGEST
 from lovely.remotetask.job import Job
 from lovely.remotetask.processor import MultiProcessor
 from lovely.remotetask.processor import SimpleProcessor

@@ -16,13 +16,13 @@ from lovely.remotetask.adding.options import check_priority
 from lovely.remotetask.adding.options import check_retry
 from lovely.remotetask.adding.options import check_timeout
 from lovely.remotetask.adding.options import find_submitter
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.log import log
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import ON_DUPLICATE_CRON
 from lovely.remotetask.interfaces import PROCESSING

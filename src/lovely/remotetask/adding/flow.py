@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.adding.options import check_concurrency_key
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.declaring.decorated import name_of
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.fields.limits import Limit
 from lovely.remotetask.fields.limits import check_limit
 from lovely.remotetask.peers.wakeup import notify_after_commit

@@ -9,11 +9,11 @@ from lovely.remotetask import payload
 from lovely.remotetask.adding import checks
 from lovely.remotetask.adding.options import Options
 from lovely.remotetask.adding.options import check_options
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import RemoteTaskError
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.fields.edges import Edges
 from lovely.remotetask.fields.edges import Link
 from lovely.remotetask.follow import POLICIES

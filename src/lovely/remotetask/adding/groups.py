@@ -16,12 +16,12 @@ from lovely.remotetask.adding import checks
 from lovely.remotetask.adding import following
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding.options import find_submitter
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.errors import GroupNotFound
 from lovely.remotetask.errors import RemoteTaskError
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.follow import Call
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.job import Job

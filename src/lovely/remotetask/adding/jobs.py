@@ -22,13 +22,13 @@ from lovely.remotetask.adding.keys import find_holder
 from lovely.remotetask.adding.keys import take_key
 from lovely.remotetask.adding.options import Options
 from lovely.remotetask.adding.options import check_options
-from lovely.remotetask.bounds import MOMENT
-from lovely.remotetask.bounds import seconds_of
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import MOMENT
+from lovely.remotetask.errors.bounds import seconds_of
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.job import Job
 from lovely.remotetask.peers.wakeup import notify_after_commit
 from lovely.remotetask.schedule.rule import check_delay

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.adding.options import Options
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.interfaces import KEY_UNTIL
 from lovely.remotetask.interfaces import ON_DUPLICATE
 from lovely.remotetask.interfaces import PROCESSING

@@ -8,13 +8,13 @@ from typing import Any
 from typing import NamedTuple
 
 from lovely.remotetask import payload
-from lovely.remotetask.bounds import SECONDS
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import SECONDS
+from lovely.remotetask.errors.bounds import is_seconds
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.fields.limits import check_queue
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import IRetryPolicy

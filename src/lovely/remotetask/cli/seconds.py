@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from lovely.remotetask.bounds import SECONDS
-from lovely.remotetask.bounds import is_seconds
+from lovely.remotetask.errors.bounds import SECONDS
+from lovely.remotetask.errors.bounds import is_seconds
 
 
 class Seconds(click.FloatRange):

@@ -17,15 +17,15 @@ from typing import Any
 
 from zope.interface import implementer
 
-from lovely.remotetask.bounds import SECONDS
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.commands import childprocess
 from lovely.remotetask.context import currentJob
 from lovely.remotetask.context import job_of_thread
 from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import SECONDS
+from lovely.remotetask.errors.bounds import is_seconds
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.interfaces import ITaskOptions
 from lovely.remotetask.task import set_options

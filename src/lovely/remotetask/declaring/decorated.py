@@ -16,10 +16,10 @@ from typing import ParamSpec
 from typing import Protocol
 from typing import TypeVar
 
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.context import job_of_thread
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.host import current
 
 if TYPE_CHECKING:

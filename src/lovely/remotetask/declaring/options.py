@@ -9,12 +9,12 @@ from typing import Any
 from zope.interface.interfaces import IInterface
 from zope.schema.interfaces import IField
 
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.declaring.scheduled import TIMES
 from lovely.remotetask.declaring.scheduled import split_options
 from lovely.remotetask.declaring.signatures import Signature
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import is_seconds
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.fields.limits import check_limit
 from lovely.remotetask.fields.limits import check_queue
 from lovely.remotetask.interfaces import IRetryPolicy

@@ -8,10 +8,10 @@ from typing import Any
 
 from zope.interface import implementer
 
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.interfaces import IDeclaredSchedule
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.plan import POLICIES

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
-from lovely.remotetask.bounds import shown
+from lovely.remotetask.errors.bounds import shown
 
 _Kind = inspect.Parameter
 

@@ -6,7 +6,7 @@ import time
 
 from zope.interface import implementer
 
-from lovely.remotetask.bounds import as_utc
+from lovely.remotetask.errors.bounds import as_utc
 from lovely.remotetask.interfaces import IClock
 
 

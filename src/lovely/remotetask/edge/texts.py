@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import TypeVar
 
-from lovely.remotetask.bounds import middle_out
+from lovely.remotetask.errors.bounds import middle_out
 
 _T = TypeVar('_T')
 

@@ -7,7 +7,7 @@ from collections import namedtuple
 from typing import Any
 
 from lovely.remotetask import settings
-from lovely.remotetask.bounds import middle_out
+from lovely.remotetask.errors.bounds import middle_out
 
 #: How many attempts a job keeps the errors of.
 KEPT = 5

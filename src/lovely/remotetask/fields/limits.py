@@ -8,9 +8,9 @@ import re
 from typing import Any
 from typing import NamedTuple
 
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import is_seconds
+from lovely.remotetask.errors.bounds import shown
 
 # The largest limit, and the longest span (seconds) of a rate.
 _MOST = 1_000_000

@@ -8,9 +8,9 @@ from typing import Any
 
 from zope.schema.interfaces import ConstraintNotSatisfied
 
-from lovely.remotetask.bounds import as_local
-from lovely.remotetask.bounds import as_utc
-from lovely.remotetask.bounds import seconds_of
+from lovely.remotetask.errors.bounds import as_local
+from lovely.remotetask.errors.bounds import as_utc
+from lovely.remotetask.errors.bounds import seconds_of
 
 if TYPE_CHECKING:
     from lovely.remotetask.job import Job

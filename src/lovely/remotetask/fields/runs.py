@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from persistent import Persistent
 
-from lovely.remotetask.bounds import as_utc
+from lovely.remotetask.errors.bounds import as_utc
 
 #: The outcome of a time at which no run began, because it was missed.
 SKIPPED = 'skipped'

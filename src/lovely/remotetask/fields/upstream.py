@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from lovely.remotetask.bounds import seconds_of
+from lovely.remotetask.errors.bounds import seconds_of
 from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
 

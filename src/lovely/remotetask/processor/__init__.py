@@ -17,15 +17,15 @@ from ZODB.POSException import ConflictError
 from zope.interface import implementer
 
 from lovely.remotetask import events
-from lovely.remotetask.bounds import SECONDS
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import db as database_edge
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.log import log
 from lovely.remotetask.edge.log import trace
 from lovely.remotetask.errors import NotMigrated
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import SECONDS
+from lovely.remotetask.errors.bounds import is_seconds
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.host.interaction import ProcessorRequest
 from lovely.remotetask.host.paths import show

@@ -22,13 +22,13 @@ from typing import Any
 from transaction.interfaces import TransientError
 
 from lovely.remotetask import payload
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.savepoint import Savepoint
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import LeaseLost
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.run.loading import load
 from lovely.remotetask.store.checkpoint import MOST_STEPS
 from lovely.remotetask.store.checkpoint import Checkpoint

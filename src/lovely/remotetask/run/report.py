@@ -26,7 +26,6 @@ import logging
 from datetime import datetime
 from typing import Any
 
-from lovely.remotetask.bounds import as_utc
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.log import log
 from lovely.remotetask.edge.log import runs
@@ -36,6 +35,7 @@ from lovely.remotetask.errors import CancelJob
 from lovely.remotetask.errors import RetryLater
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import WrongWorker
+from lovely.remotetask.errors.bounds import as_utc
 from lovely.remotetask.run.claim import Claim
 from lovely.remotetask.run.steps import Verdict
 

@@ -9,8 +9,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.fields.limits import check_queue
 from lovely.remotetask.run.lane_shares import LaneShares
 from lovely.remotetask.store.claims import ALL_QUEUES

@@ -16,9 +16,6 @@ from transaction.interfaces import TransientError
 from lovely.remotetask import context
 from lovely.remotetask import events
 from lovely.remotetask import payload
-from lovely.remotetask.bounds import SECONDS
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.log import log
 from lovely.remotetask.edge.texts import cut
@@ -32,6 +29,9 @@ from lovely.remotetask.errors import RuntimeFault
 from lovely.remotetask.errors import TaskError
 from lovely.remotetask.errors import TooManyConflicts
 from lovely.remotetask.errors import WrongWorker
+from lovely.remotetask.errors.bounds import SECONDS
+from lovely.remotetask.errors.bounds import is_seconds
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.retry import DEFAULT_POLICY
 from lovely.remotetask.retry import NO_RETRY

@@ -13,9 +13,6 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
-from lovely.remotetask.bounds import SECONDS
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.context import running_on
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
@@ -26,6 +23,9 @@ from lovely.remotetask.edge.log import trace
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import SessionBroken
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import SECONDS
+from lovely.remotetask.errors.bounds import is_seconds
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.peers.forks import call_after_fork
 from lovely.remotetask.store.upstream import refuse_old
 

@@ -16,9 +16,9 @@ from functools import lru_cache
 from typing import Any
 from typing import NamedTuple
 
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.schedule.fields import matching
 
 #: What the names mean.

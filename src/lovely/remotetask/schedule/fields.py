@@ -24,8 +24,8 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.errors.bounds import shown
 
 #: minute, hour, dayOfMonth, month, dayOfWeek; each sorted, () for any.
 Fields = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...],

@@ -10,13 +10,13 @@ from datetime import UTC
 from datetime import datetime
 from typing import Any
 
-from lovely.remotetask.bounds import MOMENT
-from lovely.remotetask.bounds import SECONDS
-from lovely.remotetask.bounds import as_utc
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import seconds_of
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.errors.bounds import MOMENT
+from lovely.remotetask.errors.bounds import SECONDS
+from lovely.remotetask.errors.bounds import as_utc
+from lovely.remotetask.errors.bounds import is_seconds
+from lovely.remotetask.errors.bounds import seconds_of
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.schedule import crontab
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.schedule.fields import FIELDS

@@ -14,11 +14,11 @@ from typing import Any
 from typing import NamedTuple
 from typing import Self
 
-from lovely.remotetask.bounds import SECONDS
-from lovely.remotetask.bounds import is_moment
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.errors.bounds import SECONDS
+from lovely.remotetask.errors.bounds import is_moment
+from lovely.remotetask.errors.bounds import is_seconds
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.schedule import crontab
 from lovely.remotetask.schedule import fields
 from lovely.remotetask.schedule import zones

@@ -30,8 +30,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.errors.bounds import shown
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

@@ -24,15 +24,15 @@ from lovely.remotetask.adding.options import Options
 from lovely.remotetask.adding.verbs import FlowVerbs
 from lovely.remotetask.adding.verbs import FollowVerbs
 from lovely.remotetask.adding.verbs import ScheduleVerbs
-from lovely.remotetask.bounds import MOMENT
-from lovely.remotetask.bounds import is_moment
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.context import Told
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import JobNotFound
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import MOMENT
+from lovely.remotetask.errors.bounds import is_moment
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.fields.annotations import OwnAnnotations
 from lovely.remotetask.host import current as current_host
 from lovely.remotetask.interfaces import CANCELLED

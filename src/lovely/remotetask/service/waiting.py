@@ -7,9 +7,6 @@ from typing import Any
 
 from ZODB.POSException import POSKeyError
 
-from lovely.remotetask.bounds import SECONDS
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.context import job_of_thread
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge import db
@@ -19,6 +16,9 @@ from lovely.remotetask.errors import ServiceNotFound
 from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors import WaitTimeout
+from lovely.remotetask.errors.bounds import SECONDS
+from lovely.remotetask.errors.bounds import is_seconds
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.host.paths import show
 from lovely.remotetask.peers import wakeup
 from lovely.remotetask.peers.forks import check_opened_here

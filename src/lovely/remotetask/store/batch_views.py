@@ -12,10 +12,10 @@ from typing import Any
 from ZODB.POSException import POSKeyError
 
 from lovely.remotetask import payload
-from lovely.remotetask.bounds import shown
-from lovely.remotetask.bounds import whole
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import InvalidCursor
+from lovely.remotetask.errors.bounds import shown
+from lovely.remotetask.errors.bounds import whole
 from lovely.remotetask.fields.edges import Edges
 from lovely.remotetask.fields.edges import Link
 from lovely.remotetask.follow import STOP

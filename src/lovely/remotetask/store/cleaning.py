@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
-from lovely.remotetask.bounds import shown
-from lovely.remotetask.bounds import whole
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.errors import InvalidCursor
+from lovely.remotetask.errors.bounds import shown
+from lovely.remotetask.errors.bounds import whole
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.store.lanes import LAST

@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 from ZODB.POSException import POSKeyError
 
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge.clock import first_key
 from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.store.history import HOURS_KEPT
 from lovely.remotetask.store.history import Hour
 from lovely.remotetask.store.history import Sums

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import NamedTuple
 
-from lovely.remotetask.bounds import shown
-from lovely.remotetask.bounds import whole
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import InvalidCursor
+from lovely.remotetask.errors.bounds import shown
+from lovely.remotetask.errors.bounds import whole
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import CRONJOB

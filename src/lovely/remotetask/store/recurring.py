@@ -24,8 +24,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from lovely.remotetask.bounds import NEVER
-from lovely.remotetask.bounds import as_utc
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import time_key
@@ -34,6 +32,8 @@ from lovely.remotetask.edge.losses import UNREADABLE
 from lovely.remotetask.edge.losses import refuse_disowned
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.errors.bounds import NEVER
+from lovely.remotetask.errors.bounds import as_utc
 from lovely.remotetask.fields.failure import Failure
 from lovely.remotetask.fields.next_run import NextRun
 from lovely.remotetask.fields.runs import SKIPPED

@@ -20,10 +20,10 @@ from typing import Any
 
 from persistent.mapping import PersistentMapping
 
-from lovely.remotetask.bounds import LONGEST
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import LONGEST
+from lovely.remotetask.errors.bounds import is_seconds
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR

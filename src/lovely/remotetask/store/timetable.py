@@ -6,11 +6,11 @@ from itertools import islice
 from itertools import takewhile
 from typing import Any
 
-from lovely.remotetask.bounds import NEVER
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
 from lovely.remotetask.edge.clock import time_key
 from lovely.remotetask.errors import InvalidTransition
+from lovely.remotetask.errors.bounds import NEVER
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import DELAYED
 from lovely.remotetask.interfaces import PROCESSING

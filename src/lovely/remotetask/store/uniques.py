@@ -11,9 +11,9 @@ from BTrees.OLBTree import OLBTree
 from persistent import Persistent
 from ZODB.POSException import POSKeyError
 
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.store import states
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look

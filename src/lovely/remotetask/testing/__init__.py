@@ -11,8 +11,8 @@ from typing import Any
 from persistent import Persistent
 from zope.interface import implementer
 
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge.texts import some
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.service import TaskService
 from lovely.remotetask.testing.checking import assert_added

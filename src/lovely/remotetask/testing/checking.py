@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge.texts import some
 from lovely.remotetask.errors import TaskError
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.records import look
 

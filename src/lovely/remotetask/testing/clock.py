@@ -10,12 +10,12 @@ from typing import Self
 
 from zope.interface import implementer
 
-from lovely.remotetask.bounds import MOMENT
-from lovely.remotetask.bounds import is_moment
-from lovely.remotetask.bounds import seconds_of
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import MOMENT
+from lovely.remotetask.errors.bounds import is_moment
+from lovely.remotetask.errors.bounds import seconds_of
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.interfaces import IClock
 from lovely.remotetask.service import TaskService
 

@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask.bounds import as_utc
-from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import as_utc
+from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import RETRIED

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.adding import steering
-from lovely.remotetask.bounds import as_utc
 from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.edge.losses import UNREADABLE
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import as_utc
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.job import CronJob

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from lovely.remotetask.bounds import LONGEST
+from lovely.remotetask.errors.bounds import LONGEST
 from lovely.remotetask.fields.edges import EDGE_STATES
 from lovely.remotetask.follow import POLICIES
 from lovely.remotetask.interfaces import ADD

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from typing import Any
 
-from lovely.remotetask.bounds import whole
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import whole
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.plan import PLANNED
 from lovely.remotetask.web import changes

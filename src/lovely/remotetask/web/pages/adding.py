@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.adding.options import check_priority
-from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.edge.log import trace
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import is_seconds
 from lovely.remotetask.interfaces import VIEW
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import csrf

@@ -9,11 +9,11 @@ so that an ``except TaskError`` in a task does not swallow them.
 from collections.abc import Iterable
 from datetime import datetime
 
-from lovely.remotetask.bounds import MOMENT
-from lovely.remotetask.bounds import SECONDS
-from lovely.remotetask.bounds import is_seconds
-from lovely.remotetask.bounds import seconds_of
-from lovely.remotetask.bounds import shown
+from lovely.remotetask.errors.bounds import MOMENT
+from lovely.remotetask.errors.bounds import SECONDS
+from lovely.remotetask.errors.bounds import is_seconds
+from lovely.remotetask.errors.bounds import seconds_of
+from lovely.remotetask.errors.bounds import shown
 
 
 class RemoteTaskError(Exception):
