@@ -4,6 +4,7 @@ CHAOS_LIMITED=10000 makes it as long as the page of guarantees says: so many
 jobs, in eight workers, of which one is killed at each twentieth job.
 """
 
+import faulthandler
 import os
 import random
 import signal
@@ -21,6 +22,9 @@ KEYS = 20
 
 
 def test_limits_hold(fast_world):
+    if JOBS > 400:
+        # pytest ends what takes more than four minutes.
+        faulthandler.cancel_dump_traceback_later()
     world, rng = fast_world, random.Random(7)
     # Half of them have a key, and are limited by their task as well.
     jobs = world.database.service(lambda service: [service.add(

@@ -308,7 +308,7 @@ def test_a_key_of_another_request_is_422(site, service):
     for data in ({'task': 'echo', 'input': 2}, {'task': 'error', 'input': 1}):
         answer = ask(site, 'POST', 'jobs', data, idempotency_key='a1')
         assert answer.status == 422
-        assert 'another task or input' in read(answer)['detail']
+        assert 'another task, input or follow-up' in read(answer)['detail']
     assert service(lambda service: len(service.jobs)) == 1
 
 

@@ -668,8 +668,7 @@ def test_the_error_names_the_call(service):
     with pytest.raises(ValueError) as refused:
         service.addChain([*['echo'] * 500, 'nothing'])
     assert refused.value.__notes__ == [
-        "this is about onSuccess of call 499 behind the first, task "
-        "'nothing'"]
+        "this is about calls[500], task 'nothing'"]
 
 
 def test_the_longest_chain_is_added(service):

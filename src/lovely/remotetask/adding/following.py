@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -32,6 +33,16 @@ MOST_LINKS = 1000
 # How long the stored links may be (bytes), beside inputs that have records of
 # their own: each job of a chain loads them.
 _LINK_BYTES = 200
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OfChain(Call):
+    """A call that follows because a list says so, not by its onSuccess.
+
+    Attributes: ``place``, which of the list it is, for errors.
+    """
+
+    place: str = ''
 
 
 def call_of(given: Any, what: str) -> Call:
@@ -120,6 +131,8 @@ class _Links:
         if known is not None and self._calls[known][0] is given:
             return known
         call = call_of(given, place)
+        if isinstance(call, OfChain):
+            place = call.place
         if len(self._calls) >= MOST_LINKS:
             raise UsageError(f'more than {MOST_LINKS} calls follow one job')
         number = self._numbers[id(given)] = len(self._calls)

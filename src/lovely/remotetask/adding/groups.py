@@ -62,7 +62,7 @@ def add_chain(service: TaskService, calls: Iterable[Any], policy: Any) -> int:
         elif call.onSuccess is None:
             # Nothing follows the last one that could stop.
             call = replace(call, policy=None)
-        behind = call
+        behind = following.OfChain(**vars(call), place=f'calls[{number}]')
     assert behind is not None
     return jobs.add_one(
         service, behind.task, behind.input, Job,

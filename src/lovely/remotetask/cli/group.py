@@ -1,28 +1,95 @@
-"""The verbs of groups: ``remotetask group ...``."""
+"""The verbs of chains and groups: ``remotetask chain``, ``remotetask group
+...``.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
+from typing import TypeVar
 
 import click
 
 from lovely.remotetask.cli.backends import Backend
 from lovely.remotetask.cli.backends import verb
+from lovely.remotetask.cli.output import PAUSED
 from lovely.remotetask.cli.output import print_json
 from lovely.remotetask.cli.output import print_pairs
 from lovely.remotetask.cli.output import print_table
 from lovely.remotetask.cli.output import time_text
+from lovely.remotetask.cli.verbs import parse
+from lovely.remotetask.cli.verbs import parse_call
+from lovely.remotetask.follow import POLICIES
+from lovely.remotetask.follow import STOP
 from lovely.remotetask.interfaces import MAX_PAGE
+
+_F = TypeVar('_F', bound=Callable[..., Any])
 
 _COUNTED = ('completed', 'error', 'cancelled', 'gone', 'open')
 
 
 @click.group('group')
 def group_command() -> None:
-    """List, show and cancel groups of jobs.
+    """Add, list, show and cancel groups of jobs."""
 
-    Applications add them, by addGroup().
+
+def _calls(help: str) -> Callable[[_F], _F]:
+    """Give a command the calls, and what becomes of those that follow."""
+    def decorate(function: _F) -> _F:
+        function = click.option(
+            '--policy', type=click.Choice(POLICIES), default=STOP,
+            show_default=True, help=help)(function)
+        return click.argument('calls', metavar='JSON')(function)
+
+    return decorate
+
+
+def _request(calls: str, policy: str) -> dict[str, Any]:
+    return {'calls': parse(sys.stdin.read() if calls == '-' else calls,
+                           'the list of calls'), 'policy': policy}
+
+
+@click.command('chain')
+@_calls('What becomes of the others where one fails for good.')
+@verb(tasks=True)
+def chain_command(calls: str, policy: str, backend: Backend, as_json: bool
+                  ) -> None:
+    """Add jobs that come one after the other, and print the id of the first.
+
+    JSON is a list ("-" reads it from standard input) of calls: names of tasks,
+    or objects like {"task": "mail", "input": {"to": "ann"}}.  In an input,
+    {"RESULT": true} stands for the result of the job before.
     """
+    _print_added(backend.post('chains', _request(calls, policy)), as_json)
+
+
+@group_command.command('add')
+@_calls('stop: all jobs have to complete; continue: all have to be over.')
+@click.option('--then', metavar='CALL',
+              help='Add this job when all have ended: the name of a task, or '
+                   'a JSON object; RESULT tells how they have ended.')
+@verb(tasks=True)
+def add_command(calls: str, policy: str, then: str | None, backend: Backend,
+                as_json: bool) -> None:
+    """Add jobs that run side by side, and one that follows them all.
+
+    JSON is a list of calls, as "remotetask chain" has them.  Prints the id of
+    the group.
+    """
+    request = _request(calls, policy)
+    if then is not None:
+        request['then'] = parse_call('--then', then)
+    _print_added(backend.post('groups', request), as_json)
+
+
+def _print_added(answer: dict[str, Any], as_json: bool) -> None:
+    if answer.get('paused'):
+        click.echo(PAUSED, err=True)
+    if as_json:
+        print_json({'id': answer['id']})
+    else:
+        click.echo(answer['id'])
 
 
 @group_command.command('list')

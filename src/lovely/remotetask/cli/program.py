@@ -25,6 +25,7 @@ COMMANDS = {
     'clean': 'lovely.remotetask.cli.many',
     'retention': 'lovely.remotetask.cli.retention',
     'cron': 'lovely.remotetask.cli.cron',
+    'chain': 'lovely.remotetask.cli.group',
     'group': 'lovely.remotetask.cli.group',
     'check': 'lovely.remotetask.cli.admin',
     'stats': 'lovely.remotetask.cli.admin',

@@ -82,12 +82,20 @@ _HAVE = {status: ('createdAt', 'scheduledAt')
               help='Try it again N times; default: as its task has it.')
 @click.option('--time-limit', type=Seconds(), metavar='SECONDS',
               help='A run may last so long; default: as its task has it.')
+@click.option('--on-success', metavar='CALL',
+              help='Add this when it has completed: the name of a task, or '
+                   'JSON: {"task": ..., "input": ...}.  In the input, '
+                   '{"RESULT": true} stands for the result.')
+@click.option('--on-failure', metavar='CALL',
+              help='Add this when it has failed for good; RESULT is about '
+                   'the error then.')
 @verb(tasks=True)
 def add_command(task: str, input: str | None, wait: bool,
                 timeout: float | None, priority: int, delay: float | None,
                 key: str | None, on_duplicate: str, key_until: str,
                 queue: str | None, concurrency_key: str | None,
                 retry: int | None, time_limit: float | None,
+                on_success: str | None, on_failure: str | None,
                 backend: Backend, as_json: bool) -> None:
     """Add a job for TASK with the input JSON ("-" reads it from standard
     input) and print its id, or with --wait its result."""
@@ -107,7 +115,9 @@ def add_command(task: str, input: str | None, wait: bool,
         request['onDuplicate'] = on_duplicate
         request['keyUntil'] = key_until
     for name, value in (('queue', queue), ('concurrencyKey', concurrency_key),
-                        ('retry', retry), ('timeout', time_limit)):
+                        ('retry', retry), ('timeout', time_limit),
+                        ('onSuccess', parse_call('--on-success', on_success)),
+                        ('onFailure', parse_call('--on-failure', on_failure))):
         if value is not None:
             request[name] = value
     if wait:
@@ -313,18 +323,33 @@ def _print_result(job: dict[str, Any]) -> None:
     click.echo(json.dumps(job['output'], ensure_ascii=False))
 
 
+def parse_call(option: str, text: str | None) -> object:
+    """A call that follows: the name of a task, or a JSON object."""
+    if text is None or not text.lstrip().startswith('{'):
+        return text
+    return parse(text, option)
+
+
 def parse_input(text: str | None) -> object:
+    """The input on a command line; "-": it is on standard input."""
     if text is None:
         return None
-    if text == '-':
-        text = sys.stdin.read()
+    return parse(sys.stdin.read() if text == '-' else text, 'the input')
+
+
+def parse(text: str, what: str) -> Any:
+    """What JSON on a command line means.
+
+    Arguments: ``what``, its name in errors.
+    Raises: click.UsageError.
+    """
     try:
         return read_json(text)
     except UsageError as error:
         raise click.UsageError(str(error)) from None
     except ValueError as error:
         raise click.UsageError(
-            f'the input is not JSON: {error}.  Text needs double quotes '
+            f'{what} is not JSON: {error}.  Text needs double quotes '
             f'inside of the shell\'s: \'"text"\'') from None
     except RecursionError:
-        raise click.UsageError('the input is nested too deeply') from None
+        raise click.UsageError(f'{what} is nested too deeply') from None

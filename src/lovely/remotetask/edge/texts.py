@@ -87,6 +87,12 @@ def message_of(error: object) -> str:
 
     Arguments: ``error``, an exception, or what a task gives as a reason.
     """
+    # Cut at last: half of a URI does not look like one.
+    return cut(without_passwords(one_line(with_notes(error))))
+
+
+def with_notes(error: object) -> str:
+    """An error's message with its notes, as it is."""
     try:
         text = str(error)
     except Exception:
@@ -96,8 +102,7 @@ def message_of(error: object) -> str:
     if isinstance(notes, list) and notes:
         told = '; '.join(note for note in notes if isinstance(note, str))
         text = f'{text} ({told})' if text else told
-    # Cut at last: half of a URI does not look like one.
-    return cut(without_passwords(one_line(text)))
+    return text
 
 
 def describe(error: BaseException) -> str:

@@ -44,6 +44,7 @@ def add_schedule(service: TaskService, task: object, input: object = None,
                  delay: object = None, made: bool = False,
                  queue: object = None, concurrencyKey: object = None,
                  retry: object = None, timeout: object = None,
+                 onSuccess: object = None, onFailure: object = None,
                  **fields: object) -> int:
     """Add a schedule for a caller outside of the application.
 
@@ -58,6 +59,7 @@ def add_schedule(service: TaskService, task: object, input: object = None,
     given: dict[str, Any] = {'key': key, 'onDuplicate': onDuplicate,
                              'enabled': enabled, 'priority': priority,
                              'queue': queue, 'concurrencyKey': concurrencyKey,
+                             'onSuccess': onSuccess, 'onFailure': onFailure,
                              **_own(retry, timeout)}
     if delay is not None:
         given['delay'] = _delay(delay)
@@ -193,6 +195,25 @@ def add(service: TaskService, task: object, input: object = None,
         options['onDuplicate'] = onDuplicate
     options |= _own(retry, timeout)
     return int(service.add(name, input, **options))
+
+
+def read_call(service: TaskService, task: object, input: object = None,
+              priority: object = None, delay: object = None,
+              retry: object = None, timeout: object = None, **more: Any
+              ) -> dict[str, Any]:
+    """The arguments of a follow.Call that comes from outside.
+
+    Arguments: see ``add``; ``priority``, None: that of the job before.
+    Raises: as ``add``; what the service itself checks is not checked here.
+    """
+    if delay is not None:
+        _delay(delay)
+    name, input = _check_added(
+        service, task, input, 0 if priority is None else priority, False)
+    if name not in service.getAvailableTasks():
+        raise ValueError('Task does not exist')
+    return {'task': name, 'input': input, 'priority': priority,
+            'delay': delay, **more, **_own(retry, timeout)}
 
 
 def _check_added(service: TaskService, task: object, input: object,

@@ -24,6 +24,7 @@ from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.store import lost
 from lovely.remotetask.store.records import is_damaged
+from lovely.remotetask.texts import with_notes
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web.api.calls import Answer
 from lovely.remotetask.web.api.calls import Call
@@ -110,7 +111,7 @@ def call(route: Route, call: Call) -> object:
         # The request is right, but the job has another status by now.
         raise Refused(409, str(error)) from None
     except (UsageError, ValueError) as error:
-        raise Refused(400, str(error)) from None
+        raise Refused(400, with_notes(error)) from None
     except UNREADABLE as error:
         if not is_damaged(error):
             raise

@@ -20,6 +20,7 @@ from lovely.remotetask.interfaces import UNKNOWN
 from lovely.remotetask.store.records import look
 from lovely.remotetask.store.uniques import check_key
 from lovely.remotetask.web import changes
+from lovely.remotetask.web import follow_ups
 from lovely.remotetask.web import many
 from lovely.remotetask.web import plain
 from lovely.remotetask.web import presenter
@@ -39,7 +40,7 @@ LIST = ('status', *PARAMETERS, 'start', 'limit')
 
 #: The keys of a job that is added.
 ADD = ('task', 'input', 'priority', 'delay', 'key', 'onDuplicate', 'keyUntil',
-       *changes.MORE, *changes.OWN)
+       *changes.MORE, *changes.OWN, *follow_ups.AFTER)
 
 # As long as the key of a job may be.
 _LONGEST_KEY = 200
@@ -82,19 +83,33 @@ def add(call: Call) -> object:
         return _add_once(call, options, again)
 
     def run(service: TaskService) -> dict[str, Any]:
-        with_status = {'id': named(service, options['task'], lambda: (
-            changes.add(service, **options)))}
-        with_status['status'] = presenter.status(service, with_status['id'])
-        return {**with_status, **presenter.paused(service)}
+        return added(service, _add(service, options))
 
     made: Any = call.run(run, True)
     return Answer(made, 201, f'jobs/{made["id"]}')
 
 
+def _add(service: TaskService, options: dict[str, Any], **more: Any) -> int:
+    """Add a job as a request describes it."""
+    given = {**follow_ups.Reader(service).read(options), **more}
+    jobid: int = named(service, options['task'],
+                       lambda: changes.add(service, **given))
+    return jobid
+
+
+def added(service: TaskService, jobid: int) -> dict[str, Any]:
+    """What is answered about a job that was added."""
+    return {'id': jobid, 'status': presenter.status(service, jobid),
+            **presenter.paused(service)}
+
+
 def _permitted(call: Call, options: dict[str, Any]) -> dict[str, Any]:
-    """The options of an add.  Raises: Refused for some without Manage."""
+    """The options of an add.
+
+    Raises: Refused for some without Manage, also in a call that follows.
+    """
     # With these a job holds a worker for as long, and as often, as it likes.
-    if any(options.get(name) is not None for name in changes.OWN):
+    if follow_ups.has_own(options):
         call.demand(MANAGE)
     return options
 
@@ -113,17 +128,17 @@ def _add_once(call: Call, options: dict[str, Any], again: str) -> object:
     def run(service: TaskService) -> tuple[dict[str, Any], bool]:
         check_key(key)
         before = service.jobqueue.uniques.holder(key, service.jobs)
-        jobid = named(service, options['task'], lambda: changes.add(
-            service, **options, key=key, onDuplicate='any'))
+        jobid = _add(service, options, key=key, onDuplicate='any')
         job: Any = service.jobs[jobid]
         given = plain.plain(options.get('input'))
         was_there = before is not None and before.id == jobid
-        if was_there and (job.task, job.input) != (options['task'], given):
+        if was_there and (
+                (job.task, job.input) != (options['task'], given)
+                or not follow_ups.is_followed_by(service, job, options)):
             raise Refused(
                 422, f'job {jobid} was added with this Idempotency-Key, and '
-                     f'with another task or input')
-        return {'id': jobid, 'status': presenter.status(service, jobid),
-                **presenter.paused(service)}, was_there
+                     f'with another task, input or follow-up')
+        return added(service, jobid), was_there
 
     answer: Any = call.run(run, True)
     found, was_there = answer

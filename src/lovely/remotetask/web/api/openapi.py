@@ -31,6 +31,8 @@ from lovely.remotetask.web.api.jobs import MOST_ADDED
 from lovely.remotetask.web.api.routes import ROUTES
 from lovely.remotetask.web.api.routes import Route
 from lovely.remotetask.web.api.schedules import MOST_RUNS
+from lovely.remotetask.web.follow_ups import AFTER
+from lovely.remotetask.web.follow_ups import MOST_CALLS
 from lovely.remotetask.web.requests import Request
 from lovely.remotetask.web.requests import Response
 from lovely.remotetask.web.selecting import MOMENTS
@@ -85,6 +87,13 @@ _LIMIT = {'type': ['integer', 'null'], 'minimum': 1}
 _RATE = {'type': ['array', 'null'], 'items': {'type': 'number'},
          'minItems': 2, 'maxItems': 2}
 _MORE = {'queue': _MAYBE_TEXT, 'concurrencyKey': _MAYBE_TEXT}
+
+_CALL: dict[str, Any] = {'anyOf': [
+    {'$ref': '#/components/schemas/Call'}, {'type': 'null'}]}
+_CALLS = {'type': 'array', 'maxItems': MOST_CALLS,
+          'items': {'$ref': '#/components/schemas/Call'}}
+_POLICY = {'type': 'string', 'enum': list(POLICIES)}
+_AFTER = dict.fromkeys(AFTER, _CALL)
 
 _SELECTION = {**{name: _MAYBE_TEXT for name in NAMES},
               **{name: _MOMENT for name in MOMENTS}}
@@ -156,7 +165,16 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
         ('task',), task=_TEXT, input={}, priority=_PRIORITY, delay=_DELAY,
         key=_MAYBE_TEXT, keyUntil={'type': 'string', 'enum': list(KEY_UNTIL)},
         onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE)}, **_MORE,
-        **_OWN),
+        **_OWN, **_AFTER),
+    'Call': {'oneOf': [_TEXT, _closed(
+        ('task',), task=_TEXT, input={
+            'description': 'In it, an object {"RESULT": true} stands for the '
+                           'result of the job before.'},
+        priority={**_PRIORITY, 'type': ['integer', 'null'], 'default': None},
+        delay=_DELAY, policy=_POLICY, **_MORE, **_OWN, **_AFTER)]},
+    'NewChain': _closed(('calls',), calls=_CALLS, policy=_POLICY),
+    'NewGroup': _closed(('calls',), calls=_CALLS, then=_CALL, policy=_POLICY),
+    'AddedGroup': _object(('id', 'of'), id=_ID, of=_WHOLE, paused=_YES),
     'NewJobs': _closed(
         ('task', 'inputs'), task=_TEXT, inputs={
             'type': 'array', 'minItems': 1, 'maxItems': MOST_ADDED},
@@ -186,7 +204,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'NewSchedule': _closed(
         ('task',), **_PLAN, key=_MAYBE_TEXT,
         onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE_CRON)},
-        enabled=_YES, **_MORE),
+        enabled=_YES, **_MORE, **_AFTER),
     'EditedSchedule': _closed(version=_MAYBE_TEXT, **_PLAN),
     'Schedule': _object(
         ('id', 'status', 'version'), **_SCHEDULE, **_OWN_SHOWN, input={},

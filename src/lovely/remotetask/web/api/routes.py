@@ -88,9 +88,15 @@ ROUTES: dict[str, dict[str, Route]] = {
     'schedules/ID/disable': {
         'POST': Route(MANAGE, jobs.change(changes.disable), 'Let a schedule '
                       'begin no further run.', 'Changed', 'Nothing')},
+    'chains': {
+        'POST': Route(ADD, groups.add_chain, 'Add jobs that come one after '
+                      'the other.', 'Added', 'NewChain', status=201)},
     'groups': {
         'GET': Route(VIEW, groups.list_some, 'One page of the groups that are '
-                     'not over.', 'Groups', query=groups.LIST)},
+                     'not over.', 'Groups', query=groups.LIST),
+        'POST': Route(ADD, groups.add_group, 'Add jobs that run side by side, '
+                      'and one that follows them.', 'AddedGroup', 'NewGroup',
+                      status=201)},
     'groups/ID': {
         'GET': Route(VIEW, groups.show, 'One group of jobs.', 'Group')},
     'groups/ID/cancel': {

@@ -11,6 +11,7 @@ from lovely.remotetask.errors.bounds import whole
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.plan import PLANNED
 from lovely.remotetask.web import changes
+from lovely.remotetask.web import follow_ups
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.api import jobs
 from lovely.remotetask.web.api.calls import Answer
@@ -37,7 +38,8 @@ EDIT = ('version', 'task', 'input', *FIELDS, 'delay', *PLANNED, 'priority',
         'retry', 'timeout')
 
 #: The keys of a schedule that is added.
-ADD = (*EDIT[1:], 'key', 'onDuplicate', 'enabled', *changes.MORE)
+ADD = (*EDIT[1:], 'key', 'onDuplicate', 'enabled', *changes.MORE,
+       *follow_ups.AFTER)
 
 
 def list_some(call: Call) -> object:
@@ -97,8 +99,9 @@ def add(call: Call) -> object:
     options = arguments(call.body(), *ADD)
 
     def run(service: TaskService) -> dict[str, Any]:
+        given = follow_ups.Reader(service).read(options)
         jobid = jobs.named(service, options['task'], lambda: (
-            changes.add_schedule(service, **options)))
+            changes.add_schedule(service, **given)))
         return {'id': jobid, 'status': presenter.status(service, jobid)}
 
     made: Any = call.run(run, True)
