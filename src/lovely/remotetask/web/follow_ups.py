@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.adding import following
+from lovely.remotetask.edge.texts import meant
 from lovely.remotetask.errors import TaskNotFound
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.follow import RESULT
 from lovely.remotetask.follow import Call
-from lovely.remotetask.texts import meant
 from lovely.remotetask.web import changes
 from lovely.remotetask.web import presenter
 

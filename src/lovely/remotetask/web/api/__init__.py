@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask.edge.losses import UNREADABLE
+from lovely.remotetask.edge.texts import with_notes
 from lovely.remotetask.errors import DuplicateJob
 from lovely.remotetask.errors import GroupNotFound
 from lovely.remotetask.errors import InvalidTransition
@@ -24,7 +25,6 @@ from lovely.remotetask.errors import UnreadableRecord
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.store import lost
 from lovely.remotetask.store.records import is_damaged
-from lovely.remotetask.texts import with_notes
 from lovely.remotetask.web import csrf
 from lovely.remotetask.web.api.calls import Answer
 from lovely.remotetask.web.api.calls import Call
