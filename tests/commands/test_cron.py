@@ -81,7 +81,22 @@ def test_a_life(cron):
     assert (found['plan']['cron'], found['input']) == ('@daily', 22)
     assert 'timezone' not in found['plan']
     assert found['plan']['missed'] == 'all'
+    assert cron('edit', jobid, '--queue', 'slow', '--concurrency-key',
+                'k') == f'{jobid}: changed\n'
+    shown = cron('show', jobid)
+    assert re.search(r'^queue: +slow$', shown, re.M), shown
+    assert re.search(r'^concurrency key: +k$', shown, re.M), shown
     assert cron('run', jobid) == f'{jobid}: a run was added\n'
+
+
+def test_what_follows_each_run_is_said(cron):
+    given = ('add', 'double', '21', '--every', '3600', '--on-success')
+    found = cron('show', cron(
+        *given, '{"task": "double", "input": {"RESULT": true}}',
+        '--on-failure', 'double').strip(), '--json')
+    assert found['status'] == 'cronjob'
+    assert "Task does not exist: 'no' (this is about onSuccess)" in cron(
+        *given, 'no', fails=1)
 
 
 @pytest.mark.parametrize('arguments, told', [

@@ -225,3 +225,28 @@ def test_a_key_that_would_not_be_heeded_is_refused(post, service, path):
     assert (status, 'takes no Idempotency-Key' in found['detail']) == (
         400, True)
     assert service(lambda service: len(service.jobs)) == 0
+
+
+def test_the_queue_of_a_schedule_is_changed(site, post, service):
+    def put(data):
+        answer = site.ask('PUT', f'api/v1/schedules/{jobid}', body=json.dumps(
+            data).encode(), content_type='application/json')
+        return answer.status, json.loads(answer.body)
+
+    def shown():
+        answer = site.ask('GET', f'api/v1/schedules/{jobid}')
+        found = json.loads(answer.body)
+        return found['queue'], found['concurrencyKey'], found['version']
+
+    jobid = post('schedules', {'task': 'echo', 'every': 60})[1]['id']
+    queue, key, version = shown()
+    assert (queue, key) == ('default', None)
+    assert put({'queue': 'slow', 'concurrencyKey': 'k', 'version': version}
+               )[0] == 200
+    assert shown()[:2] == ('slow', 'k')
+    # Another editor has seen it before.
+    assert put({'queue': 'other', 'version': version})[0] == 409
+    status, found = put({'queue': 'a b'})
+    assert status == 400 and "queue is 'a b'" in found['detail']
+    assert put({'queue': None, 'concurrencyKey': None})[0] == 200
+    assert shown()[:2] == ('default', None)

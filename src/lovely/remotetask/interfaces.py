@@ -606,9 +606,10 @@ class ITaskService(IContained):
         """Change a cron job; what is not named stays as it is.
 
         Arguments: ``changes``, of ``task``, ``input``, ``priority``,
-        ``runAs``, ``retry``, ``timeout`` and the words of the schedule, as
-        ``addCronJob`` takes them.  Each rule
-        takes the place of the one that was there.  It goes on to run as the
+        ``runAs``, ``retry``, ``timeout``, ``queue``, ``concurrencyKey`` and
+        the words of the schedule, as ``addCronJob`` takes them.  Each rule
+        takes the place of the one that was there; ``queue=None`` is that of
+        the task.  It goes on to run as the
         same principal, unless ``runAs`` is given, and stays paused if it was.
         A run that is under way goes on as it began, with its further attempts;
         until the next one begins, the job's attributes are those of that run,

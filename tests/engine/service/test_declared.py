@@ -348,3 +348,20 @@ def test_a_pause_by_a_person_stays_also_where_the_code_has_paused_before(
     assert declared.why_paused(service.jobqueue, schedule()) is None
     releases(report=NOON)
     assert not schedule().enabled
+
+
+def test_the_queue_is_that_of_the_task(releases, schedule, service, log):
+    releases(report={**NIGHT, 'queue': 'slow'}).leave()
+    first = schedule()
+    assert first.queue == 'slow'
+    releases(report={**NIGHT, 'queue': 'quick'}).leave()
+    assert (schedule().id, schedule().queue) == (first.id, 'quick')
+    assert "was changed: queue='quick'" in lines(log)[-1]
+    releases(report=NIGHT).leave()
+    assert schedule().queue is None
+    service.editCronJob(first.id, queue='by-hand')
+    transaction.commit()
+    lines(log)
+    releases(report={**NIGHT, 'queue': 'slow'}).leave()
+    assert schedule().queue == 'by-hand'
+    assert 'keeps the queue that a person gave it' in lines(log)[-1]

@@ -339,3 +339,116 @@ def test_an_addCronJob_that_updates_undoes_no_run(service, clock, ran):
     transaction.commit()
     assert add(2, 30) == jobid
     assert not service._p_jar._registered_objects
+
+
+# --- queue and concurrencyKey ------------------------------------------------
+
+def where(service, jobid):
+    """The lanes in which a job stands, and their sizes that are not 0."""
+    queue = service.jobqueue
+    sizes = {one['name']: one['ready'] for one in service.listQueues()}
+    sizes = {name: size for name, size in sizes.items() if size}
+    return queue.jobs[jobid].position[0], sizes
+
+
+@pytest.mark.parametrize('waits', [False, True], ids=['cronjob', 'queued'])
+def test_another_queue(service, hourly, ran, clock, waits):
+    if waits:
+        clock.advance(HOUR)
+        service.jobqueue._make_due_ready(clock.now())
+    for queue in ('slow', 'other', None, 'default'):
+        service.editCronJob(hourly, queue=queue)
+        transaction.commit()
+        # What does not differ is not written.
+        service.editCronJob(hourly, queue=queue)
+        assert not service.jobs[hourly]._p_changed
+        if waits:
+            assert where(service, hourly)[1] == {
+                queue or 'default': 1}
+    service.editCronJob(hourly, queue='slow')
+    clock.advance(0 if waits else HOUR)
+    service.process()
+    assert ran == [[1]] and service.jobs[hourly].queue == 'slow'
+    assert found_by_check(service, clock) == []
+
+
+def found_by_check(service, clock):
+    return check.step(service.jobqueue, None, 100, clock.now())[0]
+
+
+def test_another_key_for_one_that_waits_for_its_own(service, clock, ran):
+    jobid = service.addCronJob('note', 1, minute=(0,), concurrencyKey='a')
+    first = service.add('note', 'first', concurrencyKey='a')
+    clock.advance(HOUR)
+    assert service.claimNextJob() == first
+    # It waits behind the gate of its key then.
+    assert service.claimNextJob() is None
+    assert service.jobs[jobid].position[0] == 'barred'
+    service.editCronJob(jobid, concurrencyKey='b')
+    assert where(service, jobid)[1] == {'default': 1}
+    assert service.claimNextJob() == jobid
+    assert found_by_check(service, clock) == []
+
+
+@pytest.mark.parametrize('changes', [
+    {'queue': ''}, {'queue': 'a b'}, {'queue': 7}, {'concurrencyKey': ''},
+    {'concurrencyKey': 'k' * 201}, {'concurrencyKey': 7}])
+def test_what_is_none_is_refused(service, hourly, changes):
+    with pytest.raises(UsageError, match=next(iter(changes))):
+        service.editCronJob(hourly, **changes)
+    assert not service.jobs[hourly]._p_changed
+
+
+def test_a_run_that_goes_on_keeps_its_queue(service, running, ran, clock):
+    service.editCronJob(running, queue='slow', concurrencyKey='k')
+    transaction.commit()
+    job = service.jobs[running]
+    assert (job.queue, job.concurrencyKey) == (None, None)
+    assert (job.coming('queue'), job.coming('concurrencyKey')) == ('slow', 'k')
+    service.processNext(jobid=running)
+    clock.advance(HOUR)
+    service.jobqueue._make_due_ready(clock.now())
+    assert where(service, running)[1] == {'slow': 1}
+    assert (job.queue, job.concurrencyKey) == ('slow', 'k')
+
+
+def test_a_run_beside_it_is_of_the_edit(service, clock, ran):
+    jobid = service.addCronJob('note', [1], minute=(0,), overlap='allow')
+    clock.advance(HOUR)
+    assert service.claimNextJob() == jobid
+    service.editCronJob(jobid, queue='slow', concurrencyKey='k')
+    clock.advance(HOUR)
+    service.jobqueue._make_due_ready(clock.now())
+    beside, = [job for job in service.jobs.values() if job.id != jobid]
+    assert (beside.queue, beside.concurrencyKey) == ('slow', 'k')
+    assert beside.position[0] == where(service, beside.id)[0]
+    assert where(service, beside.id)[1] == {'slow': 1}
+
+
+def test_a_run_that_is_cancelled_for_the_next_one(service, clock, ran):
+    """Which waits for another attempt, in the queue that it had."""
+    jobid = service.addCronJob('note', 'fail', minute=(0,), overlap='cancel',
+                               retry=5)
+    clock.advance(HOUR)
+    assert service.claimNextJob() == jobid
+    service.editCronJob(jobid, queue='slow', input=[1])
+    service.processNext(jobid=jobid)
+    clock.advance(HOUR)
+    service.jobqueue._make_due_ready(clock.now())
+    job = service.jobs[jobid]
+    assert (job.queue, job.input) == ('slow', [1])
+    assert where(service, jobid)[1] == {'slow': 1}
+    assert found_by_check(service, clock) == []
+
+
+def test_an_update_changes_the_queue_too(service, clock, ran):
+    def add(**options):
+        jobid = service.addCronJob('note', [1], minute=(0,), key='k',
+                                   onDuplicate='update', **options)
+        transaction.commit()
+        job = service.jobs[jobid]
+        return jobid, job.queue, job.concurrencyKey
+
+    first, *_ = add()
+    assert add(queue='slow', concurrencyKey='one') == (first, 'slow', 'one')
+    assert add() == (first, None, None)

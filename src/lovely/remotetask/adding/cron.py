@@ -12,10 +12,12 @@ from lovely.remotetask.adding import following
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
 from lovely.remotetask.adding.options import Options
+from lovely.remotetask.adding.options import check_concurrency_key
 from lovely.remotetask.adding.options import check_priority
 from lovely.remotetask.adding.options import check_retry
 from lovely.remotetask.adding.options import check_timeout
 from lovely.remotetask.adding.options import find_submitter
+from lovely.remotetask.adding.options import queue_of
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.log import log
 from lovely.remotetask.errors import DuplicateJob
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
 #: What ``editCronJob`` can change.
 _CHANGES = ('task', 'input', *FIELDS, 'delay', *PLANNED, 'priority', 'runAs',
-            'retry', 'timeout')
+            'retry', 'timeout', 'queue', 'concurrencyKey')
 
 # Each of these takes the place of the others, and of the fields.
 _RULES = ('delay', 'cron', 'every', 'at')
@@ -150,6 +152,11 @@ def edit_cron(service: TaskService, jobid: Any, changes: dict[str, Any]
         kept |= check_retry(service, changes['retry'])
     if 'timeout' in changes:
         kept['timeout'] = check_timeout(changes['timeout'])
+    if 'queue' in changes:
+        kept['queue'] = queue_of(service._task(name), changes['queue'])
+    if 'concurrencyKey' in changes:
+        kept['concurrencyKey'] = check_concurrency_key(
+            changes['concurrencyKey'])
     _change(service, job, wanted, changes.get('input', _KEEP), kept)
 
 
@@ -182,7 +189,9 @@ def _update(service: TaskService, job: Job, wanted: CronJob, input: Any,
         'priority': options.priority,
         'submitter': find_submitter(service, service.host, options.runAs),
         **check_retry(service, options.retry),
-        'timeout': check_timeout(options.timeout)},
+        'timeout': check_timeout(options.timeout),
+        'queue': queue_of(service._task(wanted.task), options.queue),
+        'concurrencyKey': check_concurrency_key(options.concurrencyKey)},
         following.edges_of(service, options.onSuccess, options.onFailure,
                            None))
     return job.id

@@ -63,8 +63,7 @@ def check_options(service: TaskService, task: Any, options: Options
         'priority': options.priority or None,
         'submitter': find_submitter(service, service.host, options.runAs),
         'concurrencyKey': check_concurrency_key(options.concurrencyKey),
-        'queue': queue_named(task_option(task, 'queue')
-                             if options.queue is None else options.queue),
+        'queue': queue_of(task, options.queue),
         **check_retry(service, options.retry),
         'timeout': check_timeout(options.timeout),
     }
@@ -120,6 +119,11 @@ def check_concurrency_key(key: Any) -> str | None:
         return key
     raise UsageError(f'concurrencyKey is {shown(key)}; give a text of 1 to '
                      f'{KEY_CHARS} characters')
+
+
+def queue_of(task: Any, given: Any) -> str | None:
+    """The queue of a job as ``queue_named`` has it; None given: its task's."""
+    return queue_named(task_option(task, 'queue') if given is None else given)
 
 
 def queue_named(name: Any) -> str | None:

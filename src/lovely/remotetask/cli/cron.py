@@ -17,6 +17,7 @@ from lovely.remotetask.cli.output import print_pairs
 from lovely.remotetask.cli.output import print_table
 from lovely.remotetask.cli.output import time_text
 from lovely.remotetask.cli.seconds import Seconds
+from lovely.remotetask.cli.verbs import parse_call
 from lovely.remotetask.cli.verbs import parse_input
 from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.edge.texts import retry_text
@@ -30,12 +31,13 @@ from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.rule import MISSED
 from lovely.remotetask.schedule.rule import OVERLAP
 from lovely.remotetask.schedule.rule import Rule
+from lovely.remotetask.store.claims import DEFAULT_QUEUE
 
 _F = TypeVar('_F', bound=Callable[..., Any])
 
 # What an option of the command line is called where the API takes it.
 _NAMES = {'at_most': 'atMost', 'on_duplicate': 'onDuplicate',
-          'time_limit': 'timeout'}
+          'time_limit': 'timeout', 'concurrency_key': 'concurrencyKey'}
 
 
 @click.group('cron')
@@ -48,6 +50,11 @@ def cron_command() -> None:
 
 def _rule_options(function: _F) -> _F:
     for option in (
+            click.option('--concurrency-key', metavar='KEY',
+                         help='Run it after all others with this key.'),
+            click.option('--queue', metavar='NAME',
+                         help='Run it in this queue; by default in that of '
+                              'its task.'),
             click.option('--time-limit', type=Seconds(), metavar='SECONDS',
                          help='A run may last so long; default: as its task '
                               'has it.'),
@@ -155,6 +162,8 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
         ('declared by', _by(job)), ('when', _when(job)),
         ('retry', None if job['retry'] is None else retry_text(job['retry'])),
         ('timeout', None if limit is None else f'{limit:g} s'),
+        ('queue', None if job['queue'] == DEFAULT_QUEUE else job['queue']),
+        ('concurrency key', job['concurrencyKey']),
         ('next run', _next(job)), ('last run', _last(job)),
         ('error', (job['lastRun'] or {}).get('error'))) if value)
     _print_runs(job['nextRuns'])
@@ -168,14 +177,21 @@ def show_command(jobid: int, backend: Backend, as_json: bool) -> None:
 @click.option('--on-duplicate', type=click.Choice(ON_DUPLICATE_CRON),
               help='With --key: keep that other job (the default), update '
                    'it, or fail.')
+@click.option('--on-success', metavar='CALL',
+              help='Add this after each run: as "remotetask add" has it.')
+@click.option('--on-failure', metavar='CALL',
+              help='Add this after each run that has failed for good.')
 @click.option('--paused', is_flag=True, help='It begins paused.')
 @verb(tasks=True)
-def add_command(task: str, input: str | None, paused: bool, backend: Backend,
-                as_json: bool, **options: Any) -> None:
+def add_command(task: str, input: str | None, paused: bool,
+                on_success: str | None, on_failure: str | None,
+                backend: Backend, as_json: bool, **options: Any) -> None:
     """Add a schedule for TASK with the input JSON; print its id."""
     if options['on_duplicate'] and options['key'] is None:
         raise click.UsageError('--on-duplicate needs --key')
-    given = {'task': task, 'input': parse_input(input), **_given(options)}
+    given = {'task': task, 'input': parse_input(input), **_given({
+        **options, 'onSuccess': parse_call('--on-success', on_success),
+        'onFailure': parse_call('--on-failure', on_failure)})}
     if paused:
         given['enabled'] = False
     answer = backend.post('schedules', given)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
+from lovely.remotetask.adding.options import queue_of
 from lovely.remotetask.declaring.scheduled import PREFIX
 from lovely.remotetask.declaring.scheduled import RULE
 from lovely.remotetask.declaring.scheduled import DeclaredSchedule
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 _LOOK_SECONDS = 10.0
 
 # What else of a schedule is compared part by part; the rule counts as one.
-_PARTS = ('task', 'input', 'priority', *POLICIES)
+_PARTS = ('task', 'input', 'priority', 'queue', *POLICIES)
 
 _USUAL = {'priority': 0, 'missed': 'once', 'overlap': 'skip'}
 
@@ -126,7 +127,7 @@ class Declared:
                                          dict)),
                          *utilities.items()):
             try:
-                self._declare(key, one)
+                self._declare(key, one, tasks)
             except RemoteTaskError as error:
                 # Another worker may have the extra [cron].
                 self._left_out.add(key)
@@ -137,13 +138,16 @@ class Declared:
         return {name: seconds for name, seconds in keeps.items()
                 if known.get(name) != seconds}
 
-    def _declare(self, key: str, one: Any) -> None:
+    def _declare(self, key: str, one: Any, tasks: dict[str, Any]) -> None:
         if not IDeclaredSchedule.providedBy(one):
             # A task, by its own option.
             one = DeclaredSchedule(key.removeprefix(PREFIX), **one.schedule)
         path = show(self._worker.executor.path)
         if one.service is None or one.service.strip('/') == path.strip('/'):
-            self._wanted[key] = one.declaration
+            wanted = self._wanted[key] = dict(one.declaration)
+            queue = queue_of(tasks.get(wanted['task']), None)
+            if queue is not None:
+                wanted['queue'] = queue
 
     def _says(self, queue: JobQueue) -> dict[str, str]:
         """What this worker says of each key: see store/declared.py."""
@@ -355,6 +359,7 @@ def _stored(job: CronJob) -> dict[str, Any]:
         found['delay'] = job.coming('delay')
     return {'task': job.coming('task'), 'input': job.coming('input'),
             'priority': job.coming('priority') or 0,
+            'queue': job.coming('queue'),
             **found, **planned(job.coming('plan'))}
 
 

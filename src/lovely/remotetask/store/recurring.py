@@ -273,17 +273,19 @@ class Recurring(Resting):
                 task=job.coming('task'), createdAt=now,
                 priority=job.coming('priority') or None,
                 submitter=job.coming('submitter'), shows=job.coming('shows'),
-                concurrencyKey=job.concurrencyKey, queue=job.queue,
-                edges=job.edges, schedule=job.id, tick=key, **{
+                schedule=job.id, tick=key, **{
                     name: job.kept(name)
-                    for name in ('input', 'retry', 'ownPolicy', 'timeout')})
+                    for name in ('input', 'retry', 'ownPolicy', 'timeout',
+                                 'queue', 'concurrencyKey', 'edges')})
         self.jobs[run.id] = run
         self.enqueue(run)
 
     def _begin_anew(self, job: CronJob, key: int, now: float) -> None:
         """Cancel the run of a schedule, and begin the next one."""
+        before = job.queue, job.concurrencyKey
         self._begin_tick(job, key)
-        if is_at_front(job.position):
+        if is_at_front(job.position) and (
+                before == (job.queue, job.concurrencyKey)):
             # It keeps its place: behind all others it might never run.
             return
         if job.status == PROCESSING:

@@ -117,6 +117,10 @@ class Timetable(Recurring):
         if job.status != PROCESSING or not job.recurring or once:
             self._take_edit(job)
             job.put(**values)
+            if is_at_front(job.position) and not values.keys().isdisjoint(
+                    ('queue', 'concurrencyKey')):
+                # It waits among those of another queue, or of another key.
+                self.enqueue(job)
             if not values.keys().isdisjoint(TIMES):
                 self.schedule(job, now)
             return

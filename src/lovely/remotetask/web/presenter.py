@@ -120,6 +120,8 @@ def schedule_of(service: TaskService, jobid: object,
     answer = _schedule(service, found)
     answer |= {'task': found.coming('task'),
                'priority': found.coming('priority'),
+               'queue': found.coming('queue') or DEFAULT_QUEUE,
+               'concurrencyKey': found.coming('concurrencyKey'),
                **reached.own(of_stored(
                    found.kept('retry'), found.kept('ownPolicy')),
                    found.kept('timeout'))}
@@ -128,7 +130,7 @@ def schedule_of(service: TaskService, jobid: object,
         answer, found.coming('input'), keys))
     parts = [answer.get(name) for name in (
         'task', 'input', 'inputNote', 'schedule', 'plan', 'delay',
-        'priority', 'retry', 'timeout')]
+        'priority', 'retry', 'timeout', 'queue', 'concurrencyKey')]
     answer['nextRuns'] = []
     # This process may lack its time zone, or the extra [cron].
     with suppress(InvalidSchedule, ConfigurationError):

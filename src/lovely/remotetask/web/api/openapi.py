@@ -115,7 +115,7 @@ _PLAN: dict[str, Any] = {
     'missed': {'type': 'string', 'enum': list(MISSED)},
     'atMost': {'type': ['integer', 'null'], 'minimum': 1},
     'deadline': {'type': ['number', 'null'], 'exclusiveMinimum': 0},
-    'overlap': {'type': 'string', 'enum': list(OVERLAP)}, **_OWN}
+    'overlap': {'type': 'string', 'enum': list(OVERLAP)}, **_OWN, **_MORE}
 _SCHEDULE: dict[str, Any] = {
     **_SUMMARY, 'schedule': {'type': 'object'}, 'plan': {'type': 'object'},
     'delay': {'type': ['number', 'null']},
@@ -204,7 +204,7 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     'NewSchedule': _closed(
         ('task',), **_PLAN, key=_MAYBE_TEXT,
         onDuplicate={'type': 'string', 'enum': list(ON_DUPLICATE_CRON)},
-        enabled=_YES, **_MORE, **_AFTER),
+        enabled=_YES, **_AFTER),
     'EditedSchedule': _closed(version=_MAYBE_TEXT, **_PLAN),
     'Schedule': _object(
         ('id', 'status', 'version'), **_SCHEDULE, **_OWN_SHOWN, input={},

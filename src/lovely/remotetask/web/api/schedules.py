@@ -35,11 +35,10 @@ MOST_RUNS = 1000
 
 #: The keys of a schedule that is edited.
 EDIT = ('version', 'task', 'input', *FIELDS, 'delay', *PLANNED, 'priority',
-        'retry', 'timeout')
+        'retry', 'timeout', *changes.MORE)
 
 #: The keys of a schedule that is added.
-ADD = (*EDIT[1:], 'key', 'onDuplicate', 'enabled', *changes.MORE,
-       *follow_ups.AFTER)
+ADD = (*EDIT[1:], 'key', 'onDuplicate', 'enabled', *follow_ups.AFTER)
 
 
 def list_some(call: Call) -> object:
