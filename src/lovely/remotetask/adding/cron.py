@@ -17,7 +17,7 @@ from lovely.remotetask.adding.options import check_priority
 from lovely.remotetask.adding.options import check_retry
 from lovely.remotetask.adding.options import check_timeout
 from lovely.remotetask.adding.options import find_submitter
-from lovely.remotetask.adding.options import queue_of
+from lovely.remotetask.declaring.options import queue_of
 from lovely.remotetask.edge import caller
 from lovely.remotetask.edge.log import log
 from lovely.remotetask.errors import DuplicateJob

@@ -8,6 +8,7 @@ from typing import Any
 from typing import NamedTuple
 
 from lovely.remotetask import payload
+from lovely.remotetask.declaring.options import queue_of
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import NotPermitted
@@ -15,13 +16,10 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors.bounds import SECONDS
 from lovely.remotetask.errors.bounds import is_seconds
 from lovely.remotetask.errors.bounds import shown
-from lovely.remotetask.fields.limits import check_queue
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.retry import RetryPolicy
-from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.uniques import KEY_CHARS
-from lovely.remotetask.task import task_option
 
 if TYPE_CHECKING:
     from lovely.remotetask.interfaces import IHost
@@ -119,20 +117,6 @@ def check_concurrency_key(key: Any) -> str | None:
         return key
     raise UsageError(f'concurrencyKey is {shown(key)}; give a text of 1 to '
                      f'{KEY_CHARS} characters')
-
-
-def queue_of(task: Any, given: Any) -> str | None:
-    """The queue of a job as ``queue_named`` has it; None given: its task's."""
-    return queue_named(task_option(task, 'queue') if given is None else given)
-
-
-def queue_named(name: Any) -> str | None:
-    """A queue as a job names it: None for the default one.
-
-    Raises: UsageError for what is no name of a queue.
-    """
-    check_queue(name)
-    return None if name == DEFAULT_QUEUE else name
 
 
 def find_submitter(service: TaskService, host: IHost, runAs: Any

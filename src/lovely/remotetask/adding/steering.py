@@ -9,11 +9,11 @@ from typing import Any
 from lovely.remotetask import events
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding.options import find_submitter
-from lovely.remotetask.adding.options import queue_named
 from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import InvalidTransition
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors.bounds import shown
+from lovely.remotetask.fields.limits import queue_named
 from lovely.remotetask.interfaces import CRONJOB
 from lovely.remotetask.interfaces import FINAL
 from lovely.remotetask.interfaces import STARTLATER

@@ -23,6 +23,7 @@ from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.edge.texts import retry_text
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
+from lovely.remotetask.fields.limits import DEFAULT_QUEUE
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import ON_DUPLICATE_CRON
 from lovely.remotetask.schedule import plan
@@ -31,7 +32,6 @@ from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.schedule.rule import MISSED
 from lovely.remotetask.schedule.rule import OVERLAP
 from lovely.remotetask.schedule.rule import Rule
-from lovely.remotetask.store.claims import DEFAULT_QUEUE
 
 _F = TypeVar('_F', bound=Callable[..., Any])
 

@@ -17,6 +17,7 @@ from lovely.remotetask.errors.bounds import is_seconds
 from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.fields.limits import check_limit
 from lovely.remotetask.fields.limits import check_queue
+from lovely.remotetask.fields.limits import queue_named
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.interfaces import ITaskOptions
 from lovely.remotetask.retry import RetryPolicy
@@ -35,6 +36,11 @@ def task_option(task: Any, name: str) -> Any:
     name of ITaskOptions.
     """
     return getattr(task, name, _DEFAULTS[name])
+
+
+def queue_of(task: Any, given: Any) -> str | None:
+    """The queue of a job as ``queue_named`` has it; None given: its task's."""
+    return queue_named(task_option(task, 'queue') if given is None else given)
 
 
 def kept_seconds(task: Any) -> float | None:

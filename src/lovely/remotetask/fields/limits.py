@@ -12,6 +12,9 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors.bounds import is_seconds
 from lovely.remotetask.errors.bounds import shown
 
+#: The name of the queue of those jobs that name none.
+DEFAULT_QUEUE = 'default'
+
 # The largest limit, and the longest span (seconds) of a rate.
 _MOST = 1_000_000
 _LONGEST = 366 * 86_400.0
@@ -64,3 +67,12 @@ def check_queue(name: Any) -> None:
             '[A-Za-z0-9_-]{1,64}', name, re.ASCII)):
         raise UsageError(f'queue is {shown(name)}; give a name of 1 to 64 '
                          f'ASCII letters, digits, "-" and "_"')
+
+
+def queue_named(name: Any) -> str | None:
+    """A queue as a job names it: None for the default one.
+
+    Raises: UsageError for what is no name of a queue.
+    """
+    check_queue(name)
+    return None if name == DEFAULT_QUEUE else name

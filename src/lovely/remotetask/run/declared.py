@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from lovely.remotetask import settings
-from lovely.remotetask.adding.options import queue_of
+from lovely.remotetask.declaring.options import queue_of
 from lovely.remotetask.declaring.scheduled import PREFIX
 from lovely.remotetask.declaring.scheduled import RULE
 from lovely.remotetask.declaring.scheduled import DeclaredSchedule

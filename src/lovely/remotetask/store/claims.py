@@ -24,13 +24,11 @@ from typing import NamedTuple
 from persistent import Persistent
 from ZODB.POSException import POSKeyError
 
+from lovely.remotetask.fields.limits import DEFAULT_QUEUE
 from lovely.remotetask.store.history import History
 from lovely.remotetask.store.log import Log
 
 Entries = list[tuple[int, int]]
-
-#: The name of the queue of those jobs that name none.
-DEFAULT_QUEUE = 'default'
 
 #: (worker id, slot, number): the worker and slot that run a job, and the
 #: number of the claim.  No two claims share a token.

@@ -13,6 +13,7 @@ from typing import Any
 from lovely.remotetask.edge.clock import iso
 from lovely.remotetask.edge.clock import key_time
 from lovely.remotetask.edge.clock import last_key
+from lovely.remotetask.fields.limits import DEFAULT_QUEUE
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
@@ -20,7 +21,6 @@ from lovely.remotetask.interfaces import PROCESSING
 from lovely.remotetask.interfaces import QUEUED
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.interfaces import STARTLATER
-from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.lanes import prefetch
 from lovely.remotetask.store.log import LOGS
 from lovely.remotetask.store.order import ready_time

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lovely.remotetask.edge.clock import key_time
-from lovely.remotetask.store.claims import DEFAULT_QUEUE
+from lovely.remotetask.fields.limits import DEFAULT_QUEUE
 from lovely.remotetask.store.log import LOGS
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.errors.bounds import as_utc
+from lovely.remotetask.fields.limits import DEFAULT_QUEUE
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import SCHEDULED
 from lovely.remotetask.job import CronJob
@@ -28,7 +29,6 @@ from lovely.remotetask.retry import of_stored
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.schedule.fields import FIELDS
 from lovely.remotetask.store import listing
-from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.counts import by_status
 from lovely.remotetask.store.records import look
 from lovely.remotetask.task import parameters
