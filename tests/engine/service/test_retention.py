@@ -21,6 +21,7 @@ from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.task import kept_seconds
 
 DAY = 86_400
+HOUR = 3600
 
 
 @pytest.fixture
@@ -299,6 +300,42 @@ def test_they_shrink_behind_a_job_that_stays(service, clock, ended, pruner,
     transaction.begin()
     assert sum(len(slot.completed.buckets)
                for slot in service.jobqueue.slots.values()) <= 2
+
+
+def buckets(service):
+    transaction.begin()
+    return sum(len(slot.completed.buckets)
+               for slot in service.jobqueue.slots.values())
+
+
+@pytest.mark.parametrize('dies', [False, True])
+def test_they_shrink_however_many_were_emptied(
+        service, clock, ended, pruner, worker, register, monkeypatch, dies):
+    """Also what a worker has emptied that is dead before its threads rest."""
+    if not dies:
+        monkeypatch.setattr(pruning, '_MOST_HOLES', 3)
+    register(lambda input: input, 'long')
+    keep(service, worker, 'long', 365 * DAY)
+    ended(1, 'long')
+    ended(200)
+    service.add('note', 'runs')
+    transaction.commit()
+    # The thread is at work: the tree of its log is left to it.
+    claim = worker.worker.claim()
+    clock.advance(8 * DAY)
+    prune(pruner)
+    # The last bucket stays as it is, too.
+    assert 185 <= pruner.removed < 200 and buckets(service) == 13
+    if dies:
+        pruner = Pruner(worker.worker)
+    worker.worker.run(claim)
+    clock.advance(HOUR)
+    prune(pruner)
+    assert buckets(service) <= 3
+    # What is left is looked at once.
+    before = service._p_jar.db().lastTransaction()
+    prune(pruner)
+    assert service._p_jar.db().lastTransaction() == before
 
 
 def test_it_does_as_a_model_does(service, clock, ended, pruner, worker,

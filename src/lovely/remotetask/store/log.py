@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Iterator
+from itertools import islice
 
 from BTrees.Length import Length
 from BTrees.LLBTree import LLBucket
@@ -142,6 +143,19 @@ class Log(Persistent):
         if (first in self.buckets and first != self.buckets.maxKey()
                 and not holds_any(self.buckets[first])):
             del self.buckets[first]
+
+    def sweep(self, start: int, below: int, limit: int) -> int | None:
+        """Take out the empty buckets from a moment on; see prune.
+
+        Arguments: ``limit``, at how many buckets it looks.
+        Returns: where to go on; None: it has looked at all before ``below``.
+        """
+        keys = list(islice(
+            self.buckets.keys(start, below, excludemax=True), limit))
+        prefetch([self.buckets[first] for first in keys])
+        for first in keys:
+            self.drop(first)
+        return keys[-1] + 1 if len(keys) == limit else None
 
     def begins_empty(self) -> bool:
         """Is there an empty bucket at the front for ``prune`` to take out?"""

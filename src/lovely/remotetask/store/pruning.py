@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from lovely.remotetask.store.log import Log
     from lovely.remotetask.store.queue import JobQueue
 
-# How many holes of a log are known.
+# How many holes of a log are known one by one.
 _MOST_HOLES = 4096
 
 # For how long (seconds) a job stays to which others may come in its block of
@@ -70,8 +70,9 @@ class Mark(NamedTuple):
 Level = tuple[str, 'float | None']
 
 #: (number of the slot, status) -> keys of buckets that were emptied behind
-#: others, and wait until the thread of the slot rests.
-Holes = dict[tuple[int, str], frozenset[int]]
+#: others, and wait until the thread of the slot rests; or, where they are not
+#: known, a moment: all buckets from there on are looked at.
+Holes = dict[tuple[int, str], 'frozenset[int] | int']
 
 #: (moment, job id, number of the slot; None: cancelled).
 Entry = tuple[int, int, 'int | None']
@@ -122,7 +123,10 @@ def step(queue: JobQueue, marks: Marks, holes: Holes, now: float, limit: int,
     Txn: each call wants one of its own.  It writes no Job, and of a slot whose
     thread is at work neither the last bucket of a log nor its tree.
     """
-    after, holes = dict(marks), dict(holes)
+    after = dict(marks)
+    # What a worker before this one has emptied is not known.
+    holes = dict(holes) if marks else {
+        (number, name): 0 for number in queue.slots for name in LOGS}
     removed: dict[str, int] = {}
     left, tidied = limit, False
     for level in _levels(queue):
@@ -141,8 +145,7 @@ def step(queue: JobQueue, marks: Marks, holes: Holes, now: float, limit: int,
             mark, below if left else entries[-1][0] + 1)
         removed[status] = removed.get(status, 0) + len(walk.removed)
         for place, found in walk.holes().items():
-            holes[place] = frozenset(sorted(
-                holes.get(place, frozenset()) | found)[-_MOST_HOLES:])
+            holes[place] = _with_holes(holes.get(place, frozenset()), found)
         first = after.get((status, None), Mark())
         if level[1] is not None and first.passed:
             gone = sum(moment < first.moment for moment in walk.removed)
@@ -153,13 +156,38 @@ def step(queue: JobQueue, marks: Marks, holes: Holes, now: float, limit: int,
     if not careful:
         for place, log in list(_ragged(queue, holes, now)):
             log.prune()
-            known = sorted(holes.pop(place, ()))
-            for hole in known[:limit]:
-                log.drop(hole)
-            if known[limit:]:
-                holes[place] = frozenset(known[limit:])
+            rest = _without_holes(
+                log, holes.pop(place, frozenset()), max((
+                    mark.moment for level, mark in after.items()
+                    if level[0] == place[1]), default=0), limit)
+            if rest is not None:
+                holes[place] = rest
             tidied = True
     return Step(removed, after, holes, tidied)
+
+
+def _with_holes(known: frozenset[int] | int, found: set[int]
+                ) -> frozenset[int] | int:
+    """The holes of a log, with further ones."""
+    if isinstance(known, int):
+        return min(known, *found)
+    both = known | found
+    return both if len(both) <= _MOST_HOLES else min(both)
+
+
+def _without_holes(log: Log, known: frozenset[int] | int, below: int,
+                   limit: int) -> frozenset[int] | int | None:
+    """Take out some empty buckets of a log whose thread rests.
+
+    Arguments: ``below``: the entries before this moment were looked at.
+    Returns: what is left of the holes; None: nothing.
+    """
+    if isinstance(known, int):
+        return log.sweep(known, below, limit)
+    first = sorted(known)
+    for hole in first[:limit]:
+        log.drop(hole)
+    return frozenset(first[limit:]) or None
 
 
 def _ragged(queue: JobQueue, holes: Holes, now: float
