@@ -14,7 +14,7 @@ from chaos_storages import wait_until
 
 from lovely.remotetask.follow import Call
 
-JOBS = int(os.environ.get('CHAOS_GROUP', '100'))
+JOBS = int(os.environ.get('CHAOS_GROUP', '60'))
 KILLS = JOBS // 20
 WORKERS = 4
 

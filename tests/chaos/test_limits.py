@@ -15,14 +15,14 @@ import chaos_tasks
 from chaos_storages import DEADLINE
 from chaos_storages import wait_until
 
-JOBS = int(os.environ.get('CHAOS_LIMITED', '400'))
+JOBS = int(os.environ.get('CHAOS_LIMITED', '160'))
 WORKERS = 8
 JOBS_A_KILL = 20
 KEYS = 20
 
 
 def test_limits_hold(fast_world):
-    if JOBS > 400:
+    if JOBS > 1000:
         # pytest ends what takes more than four minutes.
         faulthandler.cancel_dump_traceback_later()
     world, rng = fast_world, random.Random(7)

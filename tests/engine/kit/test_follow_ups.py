@@ -58,13 +58,13 @@ def test_a_chain_runs_to_its_end(world, runs, task):
 def test_many_jobs_that_are_followed_all_are(world, runs, task):
     """Each finish adds a job, in several threads."""
     world.do(lambda service: service.addMany(
-        task, range(100), onSuccess=Call(task, [RESULT])))
+        task, range(40), onSuccess=Call(task, [RESULT])))
     threads = [world.start(world.other(), MultiProcessor, maxThreads=2)
                for _ in range(2)]
     world.until(all_over)
     assert world.effects() == {
-        **{str(number): 1 for number in range(100)},
-        **{f'[{number}]': 1 for number in range(100)}}
+        **{str(number): 1 for number in range(40)},
+        **{f'[{number}]': 1 for number in range(40)}}
     assert len(threads) == 2
 
 

@@ -76,7 +76,7 @@ def test_jobs_that_may_not_run_hold_up_no_other(world):
     provide('other')
     meter.go.clear()
     jobs = world.do(lambda service: service.addMany(
-        'work', [('work', number) for number in range(300)]))
+        'work', [('work', number) for number in range(150)]))
     start_three(world)
     assert meter.held.wait(DEADLINE)
     other = world.add('other', ('other', 0))

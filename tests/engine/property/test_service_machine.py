@@ -463,7 +463,7 @@ def _next_minute(now):
 
 
 ServiceMachine.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=40, deadline=None,
+    max_examples=120, stateful_step_count=40, deadline=None,
     suppress_health_check=list(HealthCheck))
 TestService = ServiceMachine.TestCase
 
