@@ -4,6 +4,8 @@ Colours, widths and keys are the same wherever the same pages are shown (see
 web_checks), so that they are tried here alone.
 """
 
+import json
+
 import browser_steps
 import pytest
 from serve_host import serving
@@ -50,6 +52,20 @@ def test_everybody_can_use_the_pages(web_host, browser, scheme):
         page.get_by_role('button', name='Add the schedule').click()
         page.locator('#line-hour-problem').wait_for()
         look('a schedule with errors')
+        page.get_by_text('More options').click()
+        page.get_by_label('Time limit').fill('0')
+        page.get_by_role('button', name='Add the schedule').click()
+        page.locator('#line-timeout-problem').wait_for()
+        look('more options with errors')
+        job = web_host.wait(web_host.add('bundle', '"tea"'), 'completed')
+        group = json.loads(web_host.get(f'api/v1/jobs/{job}').text)['output']
+        for path in ('', 'groups', f'groups/{group}'):
+            page.goto(web_host.url(path))
+            look(f'with a group: {path}')
+        page.get_by_role('button', name='Cancel the group').click()
+        page.get_by_role('button', name='Cancel the group').click()
+        page.wait_for_url(f'**/groups/{group}?done=cancelled&n=2')
+        look('a cancelled group')
         page.goto(web_host.url())
         page.get_by_role('button', name='Pause').click()
         page.wait_for_url('**/?done=paused')

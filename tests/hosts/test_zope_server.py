@@ -149,8 +149,8 @@ def test_xmlrpc_by_the_url_of_the_service(server):
     assert result == given
     assert proxy.getError(jobid) == 'None'
     assert proxy.getAvailableTasks() == [
-        'big', 'count', 'echo', 'fail', 'hold', 'look', 'note', 'plan',
-        'tally', 'welcome']
+        'big', 'bundle', 'count', 'echo', 'fail', 'hold', 'look', 'note',
+        'plan', 'tally', 'welcome']
     assert proxy.cancel(jobid) is True
     assert 'add' in proxy.listMethods()
     assert proxy.methodSignature('add') == [['int', 'str', 'dict']]

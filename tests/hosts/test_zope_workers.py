@@ -137,8 +137,8 @@ def test_the_verbs_beside_the_server(web, pair):
 
     # Without those that are not remote.
     assert [line.split()[0] for line in ask('tasks').splitlines()] == [
-        'task', 'big', 'count', 'echo', 'fail', 'hold', 'look', 'note', 'plan',
-        'tally', 'welcome']
+        'task', 'big', 'bundle', 'count', 'echo', 'fail', 'hold', 'look',
+        'note', 'plan', 'tally', 'welcome']
     jobid = int(ask('add', 'look', '--delay', 3600))
     assert web.proxy().getStatus(jobid) == 'delayed'
     assert json.loads(ask('show', jobid, '--json'))['task'] == 'look'

@@ -79,7 +79,7 @@ def test_groups_are_listed_shown_and_cancelled(web, service):
         'open', 3, 3, 3)
     job = read(web.get(f'/tasks/api/v1/jobs/{one["jobs"][0]}'))
     assert job['group'] == groups[0]
-    assert f'href="/tasks/api/v1/groups/{groups[0]}"' in web.get(
+    assert f'href="/tasks/groups/{groups[0]}"' in web.get(
         f'/tasks/jobs/{one["jobs"][0]}').text
     assert read(web.post(f'/tasks/api/v1/groups/{groups[0]}/cancel', {})) == {
         'cancelled': 3}

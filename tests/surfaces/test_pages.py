@@ -59,11 +59,18 @@ ALL = [(path, method, route.permission)
        for method, route in methods.items()]
 
 
+def put_ids(path, jobid, group):
+    """The path of a route, with the id of a group or of a job in it."""
+    return path.replace('groups/ID', f'groups/{group}').replace(
+        'ID', str(jobid)).replace('NAME', 'x.css')
+
+
 @pytest.mark.parametrize(('path', 'method', 'permission'), ALL)
 def test_a_route_asks_for_its_permission(site, service, path, method,
                                          permission):
     jobid = service(lambda service: service.add('echo', 1))
-    path = path.replace('ID', str(jobid)).replace('NAME', 'x.css')
+    group = service(lambda service: service.addGroup(['echo']))
+    path = put_ids(path, jobid, group)
     others = tuple({VIEW, ADD, MANAGE} - {permission})
     form = {'job': str(jobid), 'csrf': site.csrf.token(), 'sure': '1',
             'status': 'queued', 'task': 'echo'}
@@ -93,16 +100,19 @@ def test_other_methods_are_refused(site, path):
 def test_a_look_never_writes(site, service):
     jobid = service(lambda service: service.addCronJob(
         'echo', 1, hour=(3,)))
+    group = service(lambda service: service.addGroup(['echo']))
     for path, method, _ in ALL:
         if method == 'GET' and 'NAME' not in path:
-            site.text(path.replace('ID', str(jobid)))
+            site.text(put_ids(path, jobid, group))
     assert set(site.writes) == {False}
 
 
 def test_buttons_are_shown_to_those_who_may_press_them(site, service):
     jobid = service(lambda service: service.add('echo', 1))
     service(lambda service: service.addCronJob('echo', 1, minute=(0,)))
-    for path in ('', 'jobs?status=queued', f'jobs/{jobid}', 'schedules'):
+    group = service(lambda service: service.addGroup(['echo']))
+    for path in ('', 'jobs?status=queued', f'jobs/{jobid}', 'schedules',
+                 f'groups/{group}'):
         assert 'formaction' in site.text(path)
         assert 'formaction' not in site.text(path, may=(VIEW,))
     text = site.text('jobs?status=queued', may=(VIEW, ADD))
@@ -203,8 +213,11 @@ def test_a_hostile_text_is_shown_and_does_nothing(site, service, tasks, text):
         return jobid
 
     jobid = service(add)
+    group = service(lambda service: service.addGroup([name], name))
+    service(lambda service: service.process())
     quiet = Elements(site.text('jobs')).elements
     for path in ('', 'jobs', f'jobs/{jobid}', 'jobs?status=error', 'tasks',
+                 'groups', f'groups/{group}',
                  'schedules', 'jobs/add?' + urllib.parse.urlencode(
                      {'task': name}), 'jobs?' + urllib.parse.urlencode(
                      {'task': name})):
@@ -229,7 +242,7 @@ def test_nothing_is_told_by_the_address(site):
 @pytest.mark.parametrize('path', [
     'jobs?status=nonsense', 'jobs?start=x', 'jobs?id=x',
     'jobs?id=99999999999999999999', 'jobs?start=ready.99999999999999999999',
-    'schedules?start=x'])
+    'schedules?start=x', 'groups?start=x'])
 def test_a_bad_address_is_400_and_says_why(site, path):
     answer = site.get(path)
     assert answer.status == 400
@@ -238,7 +251,8 @@ def test_a_bad_address_is_400_and_says_why(site, path):
 
 @pytest.mark.parametrize('path', [
     'nothing', 'jobs/x', 'jobs/99999999999999999999', 'static/x.css',
-    'jobs/77', 'jobs?id=77', 'static/..', 'jobs/'])
+    'jobs/77', 'jobs?id=77', 'static/..', 'jobs/', 'groups/77', 'groups/-1',
+    'groups/9999999999999999999', 'groups/x', 'groups/', 'groups/77/cancel/'])
 def test_what_is_not_there_is_404(site, path):
     assert site.get(path).status == 404
 
@@ -260,7 +274,9 @@ def test_a_fault_of_the_program_shows_a_reference_alone(site, monkeypatch,
 
 def test_pages_have_a_strict_policy_and_no_inline_code(site, service):
     jobid = service(lambda service: service.add('echo', 1))
-    for path in ('', 'jobs', f'jobs/{jobid}', 'nothing', 'jobs/add?task=echo'):
+    group = service(lambda service: service.addGroup(['echo']))
+    for path in ('', 'jobs', f'jobs/{jobid}', 'nothing', 'jobs/add?task=echo',
+                 'groups', f'groups/{group}'):
         answer = site.get(path)
         policy = answer.headers['Content-Security-Policy']
         assert "default-src 'none'" in policy
@@ -309,7 +325,9 @@ def test_assets_may_be_kept_for_ever_and_fit(site):
 
 def test_a_live_answer_has_no_frame_and_no_token(site, service):
     jobid = service(lambda service: service.add('echo', 1))
-    for path in ('', 'jobs', f'jobs/{jobid}', 'tasks', 'workers', 'schedules'):
+    group = service(lambda service: service.addGroup(['echo']))
+    for path in ('', 'jobs', f'jobs/{jobid}', 'groups', f'groups/{group}',
+                 'tasks', 'workers', 'schedules'):
         answer = site.get(path, x_remotetask_live='1')
         text = answer.body.decode()
         assert site.csrf.token() not in text
@@ -327,7 +345,8 @@ def test_a_live_answer_has_no_frame_and_no_token(site, service):
 
 def test_each_live_part_is_in_the_whole_page_once(site, service):
     jobid = service(lambda service: service.add('echo', 1))
-    for path in ('', 'jobs', f'jobs/{jobid}'):
+    group = service(lambda service: service.addGroup(['echo']))
+    for path in ('', 'jobs', f'jobs/{jobid}', 'groups', f'groups/{group}'):
         whole, live = ([one[1]['data-part'] for one in
                         Elements(site.text(path, **headers)).elements
                         if 'data-part' in one[1]]

@@ -100,7 +100,8 @@ def test_starts_without_a_slug(before, plone):
 def test_is_installed_by_the_control_panel(installed):
     """The profile, by HTTP; once more it changes nothing."""
     assert installed.proxy().getAvailableTasks() == [
-        'echo', 'fail', 'look', 'make', 'plan', 'tally', 'welcome', 'where']
+        'bundle', 'echo', 'fail', 'look', 'make', 'plan', 'tally', 'welcome',
+        'where']
     first = installed.proxy().add('echo', 'kept')
     installed.script('''
         from zope.component.hooks import setSite

@@ -264,8 +264,8 @@ def without_a_script(browser, host):
 
 def a_phone(browser, host):
     with window(browser, host, viewport=PHONE) as page:
-        for path in ('', 'jobs', 'schedules', 'tasks', 'workers', 'jobs/add',
-                     'schedules/add?task=welcome'):
+        for path in ('', 'jobs', 'schedules', 'groups', 'tasks', 'workers',
+                     'jobs/add', 'schedules/add?task=welcome'):
             page.goto(host.url(path))
             assert is_as_wide_as_its_window(page), path
 

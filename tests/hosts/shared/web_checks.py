@@ -16,6 +16,7 @@ import pytest
 from foreign import foreign_page
 from web_host import PEOPLE
 from web_host import SECONDS
+from web_host import clear
 from web_host import filled
 from web_host import main
 from web_host import without_host
@@ -42,7 +43,7 @@ def pages(made):
     """The paths of all pages, and of those with an error."""
     return ['', 'jobs', 'jobs?status=error&task=fail', 'jobs?status=queued',
             *(f'jobs/{jobid}' for jobid in made.values()), 'schedules',
-            'tasks', 'workers', 'jobs/add', 'jobs/add?task=welcome',
+            'groups', 'tasks', 'workers', 'jobs/add', 'jobs/add?task=welcome',
             'jobs/add?task=echo', 'jobs/add?task=tally', 'schedules/add',
             'schedules/add?task=welcome',
             f'schedules/{made["schedule"]}/edit',
@@ -64,6 +65,29 @@ def test_each_page_is_that_of_serve(web_host, serve_host):
                 assert got.headers[name] == value, name
             assert without_host(got.text, web_host) == without_host(
                 want.text, serve_host), our
+
+
+def test_a_group_is_shown_and_cancelled(web_host):
+    jobid = web_host.wait(web_host.add('bundle', '"tea"'), 'completed')
+    try:
+        group = json.loads(web_host.get(f'api/v1/jobs/{jobid}').text)['output']
+        here = f'{web_host.mount}/groups/{group}'
+        assert f'href="{web_host.mount}/groups"' in web_host.get('').text
+        assert f'href="{here}"' in web_host.get('groups').text
+        text = web_host.get(f'groups/{group}').text
+        assert 'class="badge open">open<' in text
+        for one in json.loads(web_host.get(f'api/v1/groups/{group}').text)[
+                'jobs']:
+            assert f'href="{web_host.mount}/jobs/{one}"' in text
+            assert f'href="{here}"' in web_host.get(f'jobs/{one}').text
+        assert web_host.get('groups/1').status == 404
+        place = web_host.post(f'groups/{group}/cancel', sure='1')
+        assert place == f'{here}?done=cancelled&n=2'
+        text = web_host.get(f'groups/{group}?done=cancelled&n=2').text
+        assert 'class="badge cancelled">cancelled<' in text
+        assert 'Cancel the group' not in text
+    finally:
+        clear(web_host)
 
 
 def test_a_missing_slash_leads_to_the_page(web_host):

@@ -12,9 +12,10 @@ from zope.schema import Int
 from zope.schema import TextLine
 
 from lovely.remotetask.context import currentJob
+from lovely.remotetask.follow import Call
 from lovely.remotetask.task import task
 
-NAMES = ('fail', 'welcome', 'plan', 'tally')
+NAMES = ('fail', 'welcome', 'plan', 'tally', 'bundle')
 
 ZCML = ''.join(
     f'  <remotetask:task name="{name}" handler="web_tasks.{name}" />\n'
@@ -43,6 +44,14 @@ def fail(input):
 def plan(service, jobid, input):
     # No page adds a schedule: a job does it.
     return service.addCronJob('echo', input, minute=(0,), hour=(3,))
+
+
+@task
+def bundle(service, jobid, input):
+    # Nor a group, whose jobs wait here: no worker runs them amid a test.
+    later = {'delay': 3600}
+    return service.addGroup([Call('echo', input, **later),
+                             Call('fail', **later)], 'echo')
 
 
 @task(show=['pipe'])

@@ -80,6 +80,8 @@ def page(queue: JobQueue, start: int | None, limit: int
     if queue.batches is None:
         return [], None
     found = list(islice(queue.batches.open.down(start), limit + 1))
+    # One by one, each would be a round trip to a server.
+    records.load(queue.batches.all, (number for _, number in found[:limit]))
     batches = (batch_of(queue, number) for _, number in found[:limit])
     return ([batch for batch in batches if batch is not None],
             found[limit][0] if len(found) > limit else None)

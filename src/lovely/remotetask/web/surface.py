@@ -34,6 +34,7 @@ from lovely.remotetask.web.api import openapi
 from lovely.remotetask.web.pages import acting
 from lovely.remotetask.web.pages import adding
 from lovely.remotetask.web.pages import frame
+from lovely.remotetask.web.pages import groups
 from lovely.remotetask.web.pages import job
 from lovely.remotetask.web.pages import jobs
 from lovely.remotetask.web.pages import overview
@@ -80,6 +81,9 @@ ROUTES: dict[str, dict[str, Route]] = {
     'jobs/all/remove': {'POST': Route(MANAGE, acting.remove_all)},
     'jobs/start': {'POST': Route(MANAGE, acting.start_some)},
     'jobs/ID': {'GET': Route(VIEW, frame.page(job.show))},
+    'groups': {'GET': Route(VIEW, frame.page(groups.show))},
+    'groups/ID': {'GET': Route(VIEW, frame.page(groups.show_one))},
+    'groups/ID/cancel': {'POST': Route(MANAGE, groups.cancel)},
     'schedules': {'GET': Route(VIEW, frame.page(schedules.show))},
     'schedules/add': {'GET': Route(MANAGE, frame.page(scheduling.show_new)),
                       'POST': Route(MANAGE, scheduling.add)},

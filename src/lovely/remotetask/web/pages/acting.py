@@ -43,7 +43,7 @@ _LISTS = ('jobs', 'schedules')
 
 def pause(request: Request, part: str) -> Response:
     """Let the workers start no more jobs."""
-    form = _form(request)
+    form = form_of(request)
     reason = _one(form, 'reason').strip() or None
     queue = _one(form, 'queue') or None
     request.run(lambda service: changes.pause(service, reason, queue), True)
@@ -53,7 +53,7 @@ def pause(request: Request, part: str) -> Response:
 
 def resume(request: Request, part: str) -> Response:
     """Let the workers start jobs again."""
-    queue = _one(_form(request), 'queue') or None
+    queue = _one(form_of(request), 'queue') or None
     request.run(lambda service: changes.resume(service, queue), True)
     note(request, 'resumed ' + _queue_text(queue))
     return frame.see(request, 'workers' if queue else '', done='resumed')
@@ -65,7 +65,7 @@ def _queue_text(queue: str | None) -> str:
 
 def set_limit(request: Request, part: str) -> Response:
     """Limit how many jobs of a task, or with a key, run."""
-    form = _form(request)
+    form = form_of(request)
     number, seconds = _number(form, 'number'), _number(form, 'seconds')
     if (number is None) != (seconds is None):
         raise Refused(400, 'a rate has a number of jobs, and of seconds')
@@ -79,7 +79,7 @@ def set_limit(request: Request, part: str) -> Response:
 
 def unset_limit(request: Request, part: str) -> Response:
     """Let the code say again how many jobs run."""
-    which = _of_limit(_form(request))
+    which = _of_limit(form_of(request))
     request.run(lambda service: changes.unset_limit(service, **which), True)
     note(request, f'unset a limit: {which!r:.200}')
     return frame.see(request, 'workers', done='unlimited')
@@ -105,7 +105,7 @@ def _number(form: _Form, name: str) -> int | float | None:
 
 def retention(request: Request, part: str) -> Response:
     """Say how long jobs that are over are kept."""
-    form = _form(request)
+    form = form_of(request)
     wanted = {status: {
         'days': _number(form, f'days-{status}'),
         'count': _number(form, f'count-{status}')}
@@ -119,13 +119,13 @@ def retention(request: Request, part: str) -> Response:
 
 def cancel_some(request: Request, part: str) -> Response:
     """Cancel the selected jobs."""
-    form = _form(request)
+    form = form_of(request)
     found = _selected(form)
-    if not _is_sure(form):
+    if not is_sure(form):
         running = request.run(lambda service: sum(
             _status(service, one) == PROCESSING for one in found), False)
         if running:
-            return _ask(
+            return ask(
                 request, form, 'Cancel running jobs?',
                 f'{words.count(int(str(running)), "job runs", "jobs run")} '
                 f'now. What a task has done in the database is undone; what '
@@ -135,17 +135,17 @@ def cancel_some(request: Request, part: str) -> Response:
 
 def retry_some(request: Request, part: str) -> Response:
     """Queue the selected jobs once more."""
-    form = _form(request)
+    form = form_of(request)
     return _each(request, form, _selected(form), 'retried', 'stays', _retry)
 
 
 def remove_some(request: Request, part: str) -> Response:
     """Remove the selected jobs that are over."""
-    form = _form(request)
+    form = form_of(request)
     found = _selected(form)
-    if found and not _is_sure(form):
+    if found and not is_sure(form):
         number = words.count(len(found), 'job', 'jobs')
-        return _ask(request, form, f'Remove {number}?',
+        return ask(request, form, f'Remove {number}?',
                     'Nothing of a removed job is left: no result, no error, '
                     'no input.', 'Remove')
     return _each(request, form, found, 'removed', 'open', _remove)
@@ -153,20 +153,20 @@ def remove_some(request: Request, part: str) -> Response:
 
 def start_some(request: Request, part: str) -> Response:
     """Let the selected jobs run now; of schedules, one run each."""
-    form = _form(request)
+    form = form_of(request)
     return _each(request, form, _selected(form), 'started', 'stays', _start)
 
 
 def pause_schedules(request: Request, part: str) -> Response:
     """Let the selected schedules begin no further run."""
-    form = _form(request)
+    form = form_of(request)
     return _each(request, form, _selected(form), 'disabled', 'stays',
                  _quietly(changes.disable))
 
 
 def resume_schedules(request: Request, part: str) -> Response:
     """Let the selected schedules go on."""
-    form = _form(request)
+    form = form_of(request)
     return _each(request, form, _selected(form), 'enabled', 'stays',
                  _quietly(changes.enable))
 
@@ -263,10 +263,10 @@ def remove_all(request: Request, part: str) -> Response:
 
 def _all(request: Request, done: str, verb: str,
          change: Callable[[Any, dict[str, Any]], dict[str, Any]]) -> Response:
-    form = _form(request)
+    form = form_of(request)
     status = _one(form, 'status')
     wanted = jobs.chosen({name: _one(form, name) for name in jobs.TEXTS})
-    if not _is_sure(form):
+    if not is_sure(form):
         total: Any = request.run(
             lambda service: presenter.stats(service).get(status), False)
         name = words.STATUSES.get(status, (status, ''))[0].lower()
@@ -274,7 +274,7 @@ def _all(request: Request, done: str, verb: str,
                   else f'all {words.number(total)}')
         those = ''.join(f', {name} "{value}"'
                         for name, value in wanted.items())
-        return _ask(request, form, f'{verb} {number} {name} jobs{those}?',
+        return ask(request, form, f'{verb} {number} {name} jobs{those}?',
                     'They are done in steps, and each step stays done.',
                     f'{verb} them')
     given: dict[str, Any] = {'status': status, **wanted}
@@ -298,7 +298,7 @@ def _all(request: Request, done: str, verb: str,
 
 # --- forms -------------------------------------------------------------------
 
-def _form(request: Request) -> dict[str, list[str]]:
+def form_of(request: Request) -> dict[str, list[str]]:
     """The fields of a form of ours.  Raises: Refused."""
     form = frame.read_form(request)
     csrf.check_form(request, form)
@@ -310,7 +310,8 @@ def _one(form: _Form, name: str) -> str:
     return values[0]
 
 
-def _is_sure(form: _Form) -> bool:
+def is_sure(form: _Form) -> bool:
+    """Has the user been asked, and said yes?"""
     return _one(form, 'sure') == '1'
 
 
@@ -331,18 +332,24 @@ def ids(texts: list[str]) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def _ask(request: Request, form: _Form, title: str, text: str, button: str
-         ) -> Response:
-    """A page that asks whether the user is sure; nothing is changed yet."""
+def ask(request: Request, form: _Form, title: str, text: str, button: str,
+        back: str | None = None, leave: str = 'Leave them as they are'
+        ) -> Response:
+    """A page that asks whether the user is sure; nothing is changed yet.
+
+    Arguments: ``back``, the path of the page to which a no leads, None: the
+    list of jobs; ``leave``, the text of that link.
+    """
     hidden = [(name, value) for name, values in form.items()
               for value in values
               if name not in (request.csrf.field, 'sure')]
     status = _one(form, 'status')
+    if back is None:
+        back = 'jobs' + (f'?status={words.quoted(status)}' if status else '')
     return frame.render(request, frame.Page('confirm', title, 'jobs', {
         'action': f'{request.base}/{request.path}', 'text': text,
         'hidden': [*hidden, ('sure', '1')], 'button': button,
-        'back': f'{request.base}/jobs' + (
-            f'?status={words.quoted(status)}' if status else '')}))
+        'back': f'{request.base}/{back}', 'leave': leave}))
 
 
 def note(request: Request, what: str) -> None:

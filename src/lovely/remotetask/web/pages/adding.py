@@ -17,6 +17,7 @@ from lovely.remotetask.web import hiding
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web.pages import forms
 from lovely.remotetask.web.pages import frame
+from lovely.remotetask.web.pages import options as more
 from lovely.remotetask.web.requests import Request
 from lovely.remotetask.web.requests import Response
 
@@ -25,20 +26,23 @@ if TYPE_CHECKING:
 
 _TITLE = 'Add a job'
 
+
 def show(request: Request, part: str) -> frame.Page:
     """The form: at first the choice of a task."""
     name = request.query.get('task', '')
     found: Any = request.run(lambda service: look(service, name), False)
-    return _page(found, name, {}, {})
+    return _page(request, found, name, {}, {})
 
 
-def _page(found: dict[str, Any], name: str, problems: Mapping[str, str],
-          typed: Mapping[str, str], status: int = 200) -> frame.Page:
+def _page(request: Request, found: dict[str, Any], name: str,
+          problems: Mapping[str, str], typed: Mapping[str, str],
+          status: int = 200) -> frame.Page:
     return frame.Page('add', _TITLE, 'jobs/add', {
         'tasks': found['tasks'], 'task': name if found['known'] else '',
         'unknown': name if name and not found['known'] else '',
         'asked': found['asked'],
-        'lines': lines(typed, problems), 'problems': problems}, status)
+        'lines': lines(typed, problems), 'problems': problems,
+        'more': more.lines(more.names(request), typed, problems)}, status)
 
 
 def lines(typed: Mapping[str, str], problems: Mapping[str, str],
@@ -73,20 +77,27 @@ def add(request: Request, part: str) -> Response:
     """Add the job that a form describes."""
     form = frame.read_form(request)
     csrf.check_form(request, form)
+    more.demand(request, form)
     typed = {name: values[0] for name, values in form.items()}
     name = typed.get('task', '')
     found: Any = request.run(lambda service: look(service, name), False)
     value, options, problems = read(found['asked'], form)
-    jobid: Any = None
+    options |= more.read(form, problems)
+    added: Any = None
     if not problems:
         try:
-            jobid = request.run(lambda service: changes.add(
-                service, name, value, **options,
-                made=found['asked']['fields'] is not None), True)
+            added = request.run(lambda service: more.add_once(
+                service, options.get('key'), lambda: changes.add(
+                    service, name, value, **options,
+                    made=found['asked']['fields'] is not None)), True)
         except (UsageError, ValueError) as error:
             problems[''] = str(error)
     if problems:
-        return frame.render(request, _page(found, name, problems, typed, 400))
+        return frame.render(request, _page(request, found, name, problems,
+                                           typed, 400))
+    jobid, was_there = added
+    if was_there:
+        return more.see_holder(request, jobid, 'jobs/add')
     trace.info('%s added job %s (%s)', request.user or 'a visitor', jobid,
                request.address)
     return frame.see(request, f'jobs/{jobid}' if request.may(VIEW)

@@ -59,6 +59,8 @@ _TITLES = {400: 'That did not work', 401: 'Please log in',
 #: A code and a number, because a text in an address could say anything.
 DONE = {
     'added': ('The job was added.', ''),
+    'there': ('Nothing was added: a job with this unique key is there, and '
+              'not over.', ''),
     'cancelled': ('1 job was cancelled.', '{} jobs were cancelled.'),
     'retried': ('1 job is queued again.', '{} jobs are queued again.'),
     'removed': ('1 job was removed.', '{} jobs were removed.'),

@@ -9,6 +9,7 @@ from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.web import grouped
 from lovely.remotetask.web import presenter
 from lovely.remotetask.web import roster
 from lovely.remotetask.web.pages import plots
@@ -70,12 +71,20 @@ def _look(service: TaskService, hours: int) -> dict[str, Any]:
              f'{words.number(len(workers))} '
              f'({words.count(threads, "thread", "threads")}, {busy} busy)'),
         ],
+        'groups': _groups(service),
         'kept': _kept(service),
         'running': _some(service, PROCESSING, _RUNNING),
         'failed': _some(service, ERROR, _FAILED),
         'plots': plots.charts(service, hours),
         'empty': not any(stats[status] for status in _COUNTED),
     }
+
+
+def _groups(service: TaskService) -> str | None:
+    """How many groups are open, in words; None where none is."""
+    count = grouped.count_open(service)
+    return words.count(count, 'group is open', 'groups are open') \
+        if count else None
 
 
 def _kept(service: TaskService) -> list[dict[str, Any]]:

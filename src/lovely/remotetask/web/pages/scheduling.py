@@ -29,6 +29,7 @@ from lovely.remotetask.web.pages import acting
 from lovely.remotetask.web.pages import adding
 from lovely.remotetask.web.pages import forms
 from lovely.remotetask.web.pages import frame
+from lovely.remotetask.web.pages import options as more
 from lovely.remotetask.web.pages import schedules
 from lovely.remotetask.web.pages import words
 from lovely.remotetask.web.requests import Request
@@ -86,17 +87,22 @@ def add(request: Request, part: str) -> Response:
     found: Any = request.run(
         lambda service: adding.look(service, name), False)
     value, options, problems = adding.read(found['asked'], form)
+    options |= more.read(form, problems)
     times = _read_times(typed, options, problems)
     if not problems and 'preview' not in typed:
         if 'paused' in typed:
             options['enabled'] = False
         try:
-            jobid = request.run(lambda service: changes.add_schedule(
-                service, name, value, **options, **times,
-                made=found['asked']['fields'] is not None), True)
+            added: Any = request.run(lambda service: more.add_once(
+                service, options.get('key'), lambda: changes.add_schedule(
+                    service, name, value, **options, **times,
+                    made=found['asked']['fields'] is not None)), True)
         except (UsageError, ValueError) as error:
             problems[''] = str(error)
         else:
+            jobid, was_there = added
+            if was_there:
+                return more.see_holder(request, jobid, 'schedules/add')
             acting.note(request, f'added schedule {jobid}')
             return frame.see(request, 'schedules', done='scheduled')
     return frame.render(request, _page(
@@ -117,6 +123,7 @@ def show(request: Request, part: str) -> frame.Page:
               'delay': '' if now['delay'] is None else words.digits(
                   now['delay'])}
     plan = now['plan']
+    typed |= more.shown(now)
     typed |= {name: words.digits(value) if name in _NUMBERS else value
               for name, value in plan.items()}
     options = {} if now['delay'] is None else {'delay': now['delay']}
@@ -204,8 +211,9 @@ def _read_edit(found: dict[str, Any], form: Mapping[str, list[str]]
     asked = found['asked']
     if asked is None:
         _, given, problems = adding.read({'fields': []}, form)
-        return given, problems
+        return given | more.edited(form, found['now'], problems), problems
     value, given, problems = adding.read(asked, form)
+    given |= more.edited(form, found['now'], problems)
     if not found['is_same']:
         given |= {'task': found['name'], 'input': value}
     elif not problems.get('input'):
@@ -276,6 +284,9 @@ def _page(request: Request, found: dict[str, Any], name: str,
                 for key, (title, values) in _CHOICES.items()],
             'lines': adding.lines(
                 typed, problems, 'seconds from now on; it runs once'),
+            'more': {**more.lines(
+                changes.OWN if now else more.names(request), typed, problems),
+                'note': now and more.fixed(now)},
             'typed': {'version': '', **typed},
             'problems': problems, 'preview': preview,
         }, status if problems else 200)
