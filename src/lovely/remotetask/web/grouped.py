@@ -6,12 +6,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from typing import Any
 
+from lovely.remotetask.edge.losses import UNREADABLE
 from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import ERROR
 from lovely.remotetask.store import batch_views
 from lovely.remotetask.store import records
 from lovely.remotetask.store.batches import AHEAD
-from lovely.remotetask.store.records import UNREADABLE
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.web import presenter
 

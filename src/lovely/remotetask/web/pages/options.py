@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 from lovely.remotetask.adding.options import check_concurrency_key
 from lovely.remotetask.adding.options import check_timeout
+from lovely.remotetask.edge.texts import retry_text
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.fields.limits import DEFAULT_QUEUE
+from lovely.remotetask.fields.limits import check_queue
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import VIEW
-from lovely.remotetask.limits import check_queue
 from lovely.remotetask.retry import RetryPolicy
-from lovely.remotetask.store.claims import DEFAULT_QUEUE
 from lovely.remotetask.store.uniques import check_key
-from lovely.remotetask.texts import retry_text
 from lovely.remotetask.web import changes
 from lovely.remotetask.web.pages import frame
 from lovely.remotetask.web.pages import words
