@@ -34,12 +34,10 @@ from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
 from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.following import follow
-from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.order import ready_key
 from lovely.remotetask.store.places import is_at_front
 from lovely.remotetask.store.places import is_ready
 from lovely.remotetask.store.places import no_longer_missing
-from lovely.remotetask.store.ready import Ready
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.workers import DIRECT_SLOT
@@ -101,16 +99,14 @@ class JobQueue(Claiming):
 
         Returns: the job, its status unchanged; None: there is none.
         """
-        self._make_due_ready(now)
+        self.make_due_ready(now)
         def runs(key: int, job: Job) -> bool:
             return self.ready_of(job.queue).pause(now) is None
 
         suspect = self._next_suspect(runs)
         if suspect is not None:
             return suspect
-        for ready in sorted(self.all_ready(), key=_by_first_key):
-            if ready.pause(now) is not None:
-                continue
+        for ready in self.awake(now):
             for key, job in self._queued(ready):
                 ready.take(key)
                 return job
@@ -391,7 +387,3 @@ class JobQueue(Claiming):
              ) -> listing.Page:
         """See listing.page"""
         return listing.page(self, status, selection, start, limit, seconds)
-
-
-def _by_first_key(ready: Ready) -> int:
-    return LAST if ready.first_key is None else ready.first_key
