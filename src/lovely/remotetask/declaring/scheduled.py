@@ -126,3 +126,25 @@ def digest(declaration: Mapping[str, Any]) -> str:
 
     text = json.dumps(declaration, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def rule_of(declaration: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a declaration says when it runs, without its policies."""
+    return {name: value for name, value in declaration.items()
+            if name in (*RULE, 'delay', 'at')}
+
+
+def as_changes(declaration: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule as editCronJob takes it: also what is as by default."""
+    found = rule_of(declaration)
+    if 'every' not in found:
+        found.setdefault('timezone', 'UTC')
+    if not found.keys() & {'cron', 'every'}:
+        found = {**dict.fromkeys(FIELDS, ()), **found}
+    return found
+
+
+def text_of(declaration: Mapping[str, Any]) -> str:
+    """A declaration, or a part of one, as people read it."""
+    return ', '.join(f'{name}={value!r}' for name, value in declaration.items()
+                     if value not in (None, 0))

@@ -61,8 +61,8 @@ class JobQueue(Claiming):
     #: The form of all that is stored of a queue: lanes, slots, logs.
     FORM = 1
 
-    # The oid that an import had where it was exported; None: it is no import,
-    # or has been resumed.
+    # The oid that an import had where it was exported, or a copy in memory has
+    # of its original; None: it is neither, or has been resumed.
     origin = None   # type: bytes | None
     batches = None  # type: Any     # Batches, once a group was added
     # None: settings.POISON.  No annotation: see job.
@@ -79,10 +79,11 @@ class JobQueue(Claiming):
                 f'a newer release of lovely.remotetask has written this '
                 f'service (form {form}, this one knows {self.FORM}): upgrade '
                 f'before you open it')
-        # importFile gives new oids to what it brings, and tells nobody.  Jobs
-        # that the original runs must not be run here as well.
+        # importFile gives new oids to what it brings, and a copy in memory has
+        # none yet; neither need tell us.  Jobs that the original runs must not
+        # be run here as well.
         origin = state.pop('origin', None)
-        if origin is not None and self._p_oid not in (None, origin):
+        if origin is not None and self._p_oid != origin:
             state |= {'origin': origin, 'paused': True}
         super().__setstate__(state)
 
