@@ -14,6 +14,7 @@ from lovely.remotetask.store import copies
 from lovely.remotetask.store import declared
 from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.task import FunctionTask
+from lovely.remotetask.task import task
 
 KEY = 'code:report'
 
@@ -326,6 +327,31 @@ def test_one_that_cannot_be_settled_keeps_none_from_it(releases, schedule,
 def test_a_mistake_is_told_at_its_line(options):
     with pytest.raises(TypeError):
         FunctionTask(report, **options)
+
+
+LONG = 'x' * 196
+
+
+def test_so_is_a_name_that_is_too_long_for_its_schedule():
+    told = ("the name is 'x+.*, of 196 characters; the schedule of a task "
+            "has the key 'code:' and its name: give one of at most 195 "
+            "characters")
+    with pytest.raises(TypeError, match=told):
+        task(LONG, every=60)(report)
+    assert task(LONG)(report) and task(LONG[1:], every=60)(report)
+
+
+@pytest.mark.parametrize('key', ['', 'k' * 201])
+def test_so_it_is_where_one_was_registered_by_hand(releases, schedule, log,
+                                                   key):
+    """Nobody knows of the key before the worker does."""
+    releases({key: DeclaredSchedule('report', every=60)}, report=NOON,
+             **{LONG: {'every': 60}})
+    assert schedule().cron == NOON['cron']
+    assert [line for line in lines(log) if 'ERROR' in line] == [
+        f'ERROR schedule {one} of the code is left out: key is '
+        f'{one!r:.80}; give a text of 1 to 200 characters'
+        for one in ('code:' + LONG, key)]
 
 
 @pytest.mark.parametrize('options', [

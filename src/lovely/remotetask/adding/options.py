@@ -8,7 +8,9 @@ from typing import Any
 from typing import NamedTuple
 
 from lovely.remotetask import payload
+from lovely.remotetask.bounds import KEY_CHARS
 from lovely.remotetask.bounds import SECONDS
+from lovely.remotetask.bounds import is_key
 from lovely.remotetask.bounds import is_seconds
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.edge import caller
@@ -20,7 +22,6 @@ from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.limits import check_queue
 from lovely.remotetask.retry import RetryPolicy
 from lovely.remotetask.store.claims import DEFAULT_QUEUE
-from lovely.remotetask.store.uniques import KEY_CHARS
 from lovely.remotetask.task import task_option
 
 if TYPE_CHECKING:
@@ -116,8 +117,9 @@ def check_priority(priority: Any) -> None:
 def check_concurrency_key(key: Any) -> str | None:
     """A concurrencyKey, or None.  Raises: UsageError for what cannot be one.
     """
-    if key is None or (isinstance(key, str) and 1 <= len(key) <= KEY_CHARS):
-        return key
+    if key is None or is_key(key):
+        checked: str | None = key
+        return checked
     raise UsageError(f'concurrencyKey is {shown(key)}; give a text of 1 to '
                      f'{KEY_CHARS} characters')
 

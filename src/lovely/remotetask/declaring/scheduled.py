@@ -8,6 +8,8 @@ from typing import Any
 
 from zope.interface import implementer
 
+from lovely.remotetask.bounds import KEY_CHARS
+from lovely.remotetask.bounds import is_key
 from lovely.remotetask.bounds import shown
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
@@ -118,6 +120,29 @@ def split_options(options: dict[str, Any]
         except UsageError as error:
             raise TypeError(f'the schedule of the task: {error}') from error
     return others, times
+
+
+def check_schedule_key(key: Any) -> None:
+    """Raise UsageError unless a schedule of the code can have this key.
+
+    It is that of its job, which a worker adds: told there, a mistake would be
+    a line of a log.
+    """
+    if not is_key(key):
+        raise UsageError(f'key is {shown(key)}; give a text of 1 to '
+                         f'{KEY_CHARS} characters')
+
+
+def check_task_name(name: str, schedule: Any) -> None:
+    """Raise UsageError where the schedule of a task makes its name too long.
+
+    Arguments: ``schedule``, the option of the task, or None.
+    """
+    if isinstance(schedule, dict) and not is_key(PREFIX + name):
+        raise UsageError(
+            f'the name is {shown(name)}, of {len(name)} characters; the '
+            f'schedule of a task has the key {PREFIX!r} and its name: give '
+            f'one of at most {KEY_CHARS - len(PREFIX)} characters')
 
 
 def digest(declaration: Mapping[str, Any]) -> str:

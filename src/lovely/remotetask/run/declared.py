@@ -14,6 +14,7 @@ from lovely.remotetask.declaring.scheduled import PREFIX
 from lovely.remotetask.declaring.scheduled import RULE
 from lovely.remotetask.declaring.scheduled import DeclaredSchedule
 from lovely.remotetask.declaring.scheduled import as_changes
+from lovely.remotetask.declaring.scheduled import check_schedule_key
 from lovely.remotetask.declaring.scheduled import digest
 from lovely.remotetask.declaring.scheduled import rule_of
 from lovely.remotetask.declaring.scheduled import text_of
@@ -150,8 +151,10 @@ class Declared:
 
     def _declare(self, key: str, one: Any) -> None:
         if not IDeclaredSchedule.providedBy(one):
-            # A task, by its own option.
+            # A task, by its own option.  Registered by hand, its name was not
+            # checked yet, nor the key of a schedule of its own.
             one = DeclaredSchedule(key.removeprefix(PREFIX), **one.schedule)
+        check_schedule_key(key)
         path = show(self._worker.executor.path)
         if one.service is None or one.service.strip('/') == path.strip('/'):
             self._wanted[key] = one.declaration
