@@ -983,7 +983,7 @@ class ITaskService(IContained):
         """
 
     def claimNextJob(now=None):
-        """Take the next job out of the queue, to run it by ``processNext``.
+        """Take the next job, of any queue, to run it by ``processNext``.
 
         Returns: its id (int), or None.
         Txn: the caller commits.  Source: 0.5.2.

@@ -35,10 +35,12 @@ from lovely.remotetask.declaring.options import kept_seconds
 from lovely.remotetask.declaring.options import set_options
 from lovely.remotetask.declaring.options import shown_keys
 from lovely.remotetask.declaring.options import task_option
+from lovely.remotetask.declaring.scheduled import check_task_name
 from lovely.remotetask.declaring.signatures import Signature
 from lovely.remotetask.declaring.signatures import signature_of
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import TaskError
+from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import ITask
 
 if TYPE_CHECKING:
@@ -182,6 +184,10 @@ def task(name: str | Callable[..., Any] | None = None,
         # Made now, so that the error comes from the line of the mistake.
         made = FunctionTask(func, **options)
         named = name if isinstance(name, str) and name else func.__name__
+        try:
+            check_task_name(named, task_option(made, 'schedule'))
+        except UsageError as error:
+            raise TypeError(f'the task {func!r}: {error}') from error
         mark(func, named, made)
         venusian.attach(func, named, made)
         return func

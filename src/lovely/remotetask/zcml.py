@@ -23,6 +23,8 @@ from zope.schema import Int
 from zope.schema import TextLine
 
 from lovely.remotetask.declaring.scheduled import DeclaredSchedule
+from lovely.remotetask.declaring.scheduled import check_schedule_key
+from lovely.remotetask.declaring.scheduled import check_task_name
 from lovely.remotetask.errors import RemoteTaskError
 from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import IDeclaredSchedule
@@ -30,6 +32,7 @@ from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import marks
 from lovely.remotetask.task import set_options
+from lovely.remotetask.task import task_option
 
 
 class IScheduleOptions(Interface):
@@ -149,6 +152,7 @@ def task(_context: Any, name: str, handler: Any, **options: Any) -> None:
             if 'rate' in options:
                 options['rate'] = _rate(options['rate'])
             set_options(made, options)
+        check_task_name(name, task_option(made, 'schedule'))
     # An object that takes no attributes is an AttributeError.
     except (TypeError, ValueError, AttributeError, UsageError) as error:
         raise ConfigurationError(f'task {name!r}: {error}') from error
@@ -243,6 +247,7 @@ def schedule(_context: Any, key: str, task: str, input: str | None = None,
     Raises: zope.configuration's ConfigurationError for one that cannot be.
     """
     try:
+        check_schedule_key(key)
         made = DeclaredSchedule(
             task, input=None if input is None else json.loads(input),
             **options)
@@ -250,7 +255,7 @@ def schedule(_context: Any, key: str, task: str, input: str | None = None,
         raise ConfigurationError(
             f'schedule {key!r}: the input is not JSON: {error}') from error
     except RemoteTaskError as error:
-        raise ConfigurationError(f'schedule {key!r}: {error}') from error
+        raise ConfigurationError(f'schedule {key!r:.80}: {error}') from error
     _context.action(
         discriminator=('utility', IDeclaredSchedule, key),
         callable=call_registry,

@@ -47,6 +47,21 @@ def test_a_new_queue_wakes_an_idle_worker(world, ran, monkeypatch):
         assert world.until_over(jobid) == ['completed']
 
 
+def test_the_first_job_of_a_queue_may_come_later(world, ran):
+    """There is no such queue until then, and its only worker looks at it."""
+    world.start(queues=['slow'])
+    world.until(lambda service: service.stats()['workers'] == 1)
+    jobs = [world.add('note', 1, queue='slow', delay=0.1)]
+    assert world.until_over(*jobs) == ['completed']
+    world.do(lambda service: service.pause(queue='default'))
+    world.start(world.other())
+    jobs = [world.add('note', 2, queue='other', delay=0.1),
+            world.do(lambda service: service.add(
+                'note', 3, queue='third', delay=0.2))]
+    assert world.until_over(*jobs) == ['completed'] * 2
+    assert ran == [1, 2, 3]
+
+
 def test_priorities_hold_between_queues(world, ran):
     jobs = [world.add('note', 1, queue='a'),
             world.add('note', 2, queue='b', priority=3),

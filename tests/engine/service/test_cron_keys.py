@@ -92,7 +92,7 @@ def test_update_keeps_a_run_that_is_queued(service):
     jobid = nightly(service)
     job = service.jobs[jobid]
     service.processNext(job.next_run(service.clock.now()) - 1)
-    service.jobqueue._make_due_ready(job.scheduledAt.timestamp())
+    service.jobqueue.make_due_ready(job.scheduledAt.timestamp())
     assert job.status == 'queued'
     nightly(service, hour=(4,), onDuplicate='update')
     assert (job.status, job.hour) == ('queued', (4,))
@@ -161,7 +161,7 @@ def test_a_schedule_that_lost_its_key_and_gives_up_is_cancelled(
         raise CancelJob
 
     jobid = service.addCronJob('gives_up', minute=(0,), key='hourly')
-    service.jobqueue._make_due_ready(service.clock.now() + 3600)
+    service.jobqueue.make_due_ready(service.clock.now() + 3600)
     new = service.add('note', 1, startLater=True)
     service.jobqueue.uniques.take('hourly', service.jobs[new], None)
     service.process()

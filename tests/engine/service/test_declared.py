@@ -10,9 +10,11 @@ from lovely.remotetask.errors import UsageError
 from lovely.remotetask.interfaces import IDeclaredSchedule
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
+from lovely.remotetask.store import copies
 from lovely.remotetask.store import declared
 from lovely.remotetask.store.workers import LOOP
 from lovely.remotetask.task import FunctionTask
+from lovely.remotetask.task import task
 
 KEY = 'code:report'
 
@@ -25,7 +27,8 @@ def report():
 def releases(application, service, components, clock):
     """``releases(report={'cron': ...}, ...)``: a worker of a release.
 
-    Arguments: name of a task -> options of its schedule; None: no schedule.
+    Arguments: name of a task -> options of its schedule, or the task itself;
+    None: no schedule.
     """
     transaction.commit()
     manager = zope.component.getGlobalSiteManager()
@@ -38,8 +41,9 @@ def releases(application, service, components, clock):
             manager.unregisterUtility(provided=IDeclaredSchedule, name=name)
         known[:] = tasks
         for name, options in tasks.items():
-            manager.registerUtility(
-                FunctionTask(report, **(options or {})), ITask, name)
+            made = (options if isinstance(options, FunctionTask)
+                    else FunctionTask(report, **(options or {})))
+            manager.registerUtility(made, ITask, name)
         for key, one in (schedules or {}).items():
             manager.registerUtility(one, IDeclaredSchedule, key)
         worker = SimpleProcessor(application.db, ['tasks']).worker
@@ -325,6 +329,31 @@ def test_a_mistake_is_told_at_its_line(options):
         FunctionTask(report, **options)
 
 
+LONG = 'x' * 196
+
+
+def test_so_is_a_name_that_is_too_long_for_its_schedule():
+    told = ("the name is 'x+.*, of 196 characters; the schedule of a task "
+            "has the key 'code:' and its name: give one of at most 195 "
+            "characters")
+    with pytest.raises(TypeError, match=told):
+        task(LONG, every=60)(report)
+    assert task(LONG)(report) and task(LONG[1:], every=60)(report)
+
+
+@pytest.mark.parametrize('key', ['', 'k' * 201])
+def test_so_it_is_where_one_was_registered_by_hand(releases, schedule, log,
+                                                   key):
+    """Nobody knows of the key before the worker does."""
+    releases({key: DeclaredSchedule('report', every=60)}, report=NOON,
+             **{LONG: {'every': 60}})
+    assert schedule().cron == NOON['cron']
+    assert [line for line in lines(log) if 'ERROR' in line] == [
+        f'ERROR schedule {one} of the code is left out: key is '
+        f'{one!r:.80}; give a text of 1 to 200 characters'
+        for one in ('code:' + LONG, key)]
+
+
 @pytest.mark.parametrize('options', [
     {'at': None}, {'every': 60, 'input': object()}, {'every': 60,
                                                      'priority': 9}, {},
@@ -365,3 +394,101 @@ def test_the_queue_is_that_of_the_task(releases, schedule, service, log):
     releases(report={**NIGHT, 'queue': 'slow'}).leave()
     assert schedule().queue == 'by-hand'
     assert 'keeps the queue that a person gave it' in lines(log)[-1]
+
+
+def test_in_a_copy_it_is_cancelled_and_a_worker_says_so(
+        releases, schedule, service, log):
+    releases(report=NOON, other=NIGHT).leave()
+    service.cancel(schedule('code:other').id)
+    copies.settle(service.jobqueue, service.clock.now())
+    service.resume()
+    transaction.commit()
+    jobid = schedule().id
+    told = ('WARNING schedule code:report of the code was cancelled when this '
+            f'service was copied or imported: retryJob of job {jobid} lets it '
+            f'go on')
+    lines(log)
+    worker = releases(report=NOON, other=NIGHT)
+    look(worker)
+    assert lines(log) == [told]
+    worker.leave()
+    releases(report={'every': 60}, other=NIGHT).leave()
+    assert lines(log) == ['INFO schedule code:report of the code is cancelled '
+                          'in this copy', told]
+    assert schedule().status == 'cancelled'
+    service.retryJob(jobid)
+    transaction.commit()
+    releases(report={'every': 60}, other=NIGHT).leave()
+    assert (schedule().status, schedule().every) == ('cronjob', 60)
+
+
+@pytest.mark.parametrize('gone', [False, True])
+def test_what_the_code_changes_meanwhile_holds_once_it_is_retried(
+        application, releases, schedule, service, log, gone):
+    """It is not taken for what a person has changed, nor passed by."""
+    releases(report=NIGHT).leave()
+    jobid = schedule().id
+    service.cancel(jobid)
+    transaction.commit()
+    if gone:
+        releases(report=None).leave()
+    worker = releases(report={**NOON, 'overlap': 'queue'})
+    before = application.db.lastTransaction()
+    lines(log)
+    look(worker, worker)
+    assert application.db.lastTransaction() == before and lines(log) == []
+    service.retryJob(jobid)
+    transaction.commit()
+    assert schedule().cron == NIGHT['cron']
+    look(worker)
+    job = schedule()
+    assert (job.id, job.cron, job.timezone, job.overlap, job.enabled) == (
+        jobid, NOON['cron'], 'UTC', 'queue', True)
+    worker.leave()
+    releases(report={'every': 600}).leave()
+    assert schedule().every == 600
+    assert not any('a person gave' in line for line in lines(log))
+
+
+ALL = {'missed': 'all'}
+
+
+@pytest.mark.parametrize('first, by_person, coded, expected', [
+    ({}, {'missed': 'skip'}, {**ALL, 'atMost': 5}, ('skip', None)),
+    ({}, {**ALL, 'atMost': 3}, ALL, ('all', 3)),
+    ({}, {'overlap': 'queue'}, {**ALL, 'atMost': 5}, ('all', 5)),
+    (ALL, {'atMost': 3}, {}, ('all', 3)),
+    ({**ALL, 'atMost': 9}, {'overlap': 'queue'}, {}, ('once', None)),
+    ({**ALL, 'atMost': 9}, {'atMost': None}, {}, ('all', None))])
+def test_what_depends_on_what_a_person_has_changed_stays_too(
+        releases, schedule, service, log, first, by_person, coded, expected):
+    """Else no schedule comes of both, and nothing of the code would hold."""
+    releases(report={**NIGHT, **first}).leave()
+    service.editCronJob(schedule().id, **by_person)
+    transaction.commit()
+    releases(report={**NOON, **coded}).leave()
+    job = schedule()
+    assert (job.cron, job.missed, job.atMost) == (NOON['cron'], *expected)
+    assert not any('ERROR' in line for line in log)
+
+
+def test_a_task_may_take_other_arguments_in_the_next_release(
+        releases, schedule, service):
+    def whole(service, jobid, input):
+        pass
+
+    def named(days=7):
+        pass
+
+    releases({'nightly': DeclaredSchedule('report', **NIGHT)},
+             report=None).leave()
+    for function in (whole, named, whole):
+        made = FunctionTask(function)
+        worker = releases({'nightly': DeclaredSchedule('report', **NIGHT)},
+                          report=made)
+        job = schedule('nightly')
+        assert service.runCronJob(job.id)
+        service.process()
+        assert service.jobs[job.id].runs[0].outcome == 'completed'
+        transaction.commit()
+        worker.leave()

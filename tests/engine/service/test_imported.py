@@ -1,6 +1,7 @@
 """A service that ``importFile`` of a connection brings: no event tells of it.
 """
 
+import copy as copying
 import io
 
 import pytest
@@ -129,6 +130,29 @@ def test_a_resume_that_is_undone_leaves_it_an_import(imported, jobs):
     copy = imported()
     assert copy.stats()['paused']
     assert copy.getStatus(jobs['queued']) == 'queued'
+
+
+@pytest.mark.parametrize('keeps', [False, True])
+def test_a_copy_in_memory_is_one_too(application, service, jobs, ran, keeps):
+    """As zope.copy and deepcopy make it, of a database that is the same."""
+    transaction.begin()
+    copy = copying.deepcopy(service, {id(service.__parent__): None})
+    assert copy.stats()['paused'] and not service.stats()['paused']
+    application.root['copy'] = copy
+    transaction.commit()
+    application.connection.cacheMinimize()
+    copy.process()
+    assert ran == ['done']
+    assert statuses(copy, jobs) == statuses(service, jobs)
+    copy.resume(keepJobs=keeps)
+    transaction.commit()
+    application.connection.cacheMinimize()
+    jobid = copy.add('note', 'its own')
+    copy.process()
+    assert sorted(ran) == sorted(['done', 'its own'] + [
+        'running', 'waiting'] * keeps)
+    assert copy.getStatus(jobid) == 'completed'
+    assert statuses(service, jobs) == {status: status for status in jobs}
 
 
 def test_a_database_that_is_copied_whole_has_no_imports(

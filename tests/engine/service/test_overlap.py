@@ -9,9 +9,11 @@ import transaction
 import zope.component
 
 from lovely.remotetask.context import currentJob
+from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.retry import RetryPolicy
+from lovely.remotetask.task import FunctionTask
 
 
 def at(hour, minute=0, second=0):
@@ -119,6 +121,46 @@ def test_looks_are_seldom_where_no_run_is_under_way(
         clock.advance(1)
     # Each is a commit.
     assert 5 < looks < 20
+
+
+@pytest.mark.parametrize('overlap', ['skip', 'allow', 'queue', 'cancel'])
+@pytest.mark.parametrize('by', ['limit', 'rate', 'key', 'pause'])
+def test_looks_are_seldom_where_a_run_may_not_begin(
+        application, service, clock, runs, register, monkeypatch, overlap,
+        by):
+    """Behind a limit, or in a queue that rests, it may wait for days."""
+    monkeypatch.setattr(SYSTEM_CLOCK, 'now', clock.now)
+    options = {'limit': {'limit': 1}, 'rate': {'rate': (1, 9 * 3600)}}.get(
+        by, {})
+    work = zope.component.getUtility(ITask, 'work')
+    register(FunctionTask(lambda input: work(None, 0, input), **options),
+             'shut')
+    with_key = {'concurrencyKey': 'k'} if by == 'key' else {}
+    processor = SimpleProcessor(application.db, ['tasks'])
+    if by == 'pause':
+        service.add('shut', queue='q')
+        service.pause(queue='q')
+    else:
+        first = service.add('shut', queue='q', **with_key)
+        transaction.commit()
+        assert processor.claimNextJob() == first
+        transaction.begin()
+    jobid = service.addCronJob('shut', cron='* * * * *', overlap=overlap,
+                               queue='q', **with_key)
+    transaction.commit()
+    clock.set(at(10, 31))
+    # From then on nothing but time passes.
+    processor.processNext()
+    commits = set()
+    while clock.now() < at(11, 31):
+        commits.add(application.db.lastTransaction())
+        processor.processNext()
+        clock.advance(10)
+    transaction.begin()
+    assert service.jobs[jobid].status == 'queued' and not runs
+    assert len(service.jobs) == 2
+    # Each time of the schedule is one, and then a look comes each minute.
+    assert len(commits) < 150
 
 
 @pytest.mark.parametrize('overlap', ['allow', 'cancel', 'queue'])
@@ -237,7 +279,7 @@ def test_one_that_waits_for_a_thread_gets_none_beside_it(
     for minute in (31, 32, 33):
         clock.set(at(10, minute))
         # Makes ready what is due, and claims nothing.
-        service.jobqueue._make_due_ready(clock.now())
+        service.jobqueue.make_due_ready(clock.now())
     assert len(service.jobs) == 1
     drain()
     assert runs.times() == ['10:31']
@@ -248,10 +290,10 @@ def test_one_that_waits_for_a_thread_keeps_its_place(
     """Sent back to the end at each time, it might never run."""
     jobid = service.addCronJob('work', cron='* * * * *', overlap='cancel')
     clock.set(at(10, 31))
-    service.jobqueue._make_due_ready(clock.now())
+    service.jobqueue.make_due_ready(clock.now())
     place = service.jobs[jobid].position
     clock.set(at(10, 32))
-    service.jobqueue._make_due_ready(clock.now())
+    service.jobqueue.make_due_ready(clock.now())
     assert service.jobs[jobid].position == place
     drain()
     assert runs.times() == ['10:32']

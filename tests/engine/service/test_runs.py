@@ -120,6 +120,7 @@ def test_a_poisoned_run_is_kept(application, service, cron, clock,
     queue = service.jobqueue
     queue.enroll('direct-1', (), beats=False)
     slot = queue.take_slot('direct-1')
+    queue.make_due_ready(clock.now())
     queue.claim_next(iter([('direct-1', slot, n) for n in range(9)]),
                      clock.now(), Flow())
     queue.retire('direct-1', clock.now(), charged=True)

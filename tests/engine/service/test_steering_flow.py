@@ -188,6 +188,54 @@ def test_the_default_queue_rests(service, worker):
     assert worker() == other
 
 
+@pytest.mark.parametrize('rests', ['slow', 'default'])
+@pytest.mark.parametrize('direct', [False, True])
+def test_a_queue_that_rests_keeps_its_barred_jobs(service, worker, rests,
+                                                  direct):
+    """The place behind the gate is free by then, and others of it go on."""
+    first, *waiting = service.addMany('one', range(200), queue=rests)
+    assert worker() == first
+    claims_till_all_are_barred(service, worker)
+    behind = service.add('one', queue='other')
+    assert worker() is None
+    service.pause(queue=rests)
+    service.cancel(first)
+    if direct:
+        service.process()
+        assert service.getStatus(behind) == 'completed'
+        assert service.claimNextJob() is None
+    else:
+        found = []
+        for _ in range(5):
+            worker.flow._next_look = 0.0
+            found.append(worker())
+        assert behind in found and set(found) == {behind, None}
+        service.cancel(behind)
+    assert {service.getStatus(jobid) for jobid in waiting} == {'queued'}
+    service.resume(queue=rests)
+    assert worker() == waiting[0]
+
+
+def test_claims_by_hand_are_of_any_queue(service, worker, clock):
+    """Also those of a queue that is new, and of one whose worker died."""
+    died = service.add('any', queue='slow')
+    assert worker() == died
+    service.jobqueue.retire(service.jobs[died].claim[0], clock.now(),
+                            charged=True)
+    jobs = [service.add('any', queue='slow', priority=1), service.add('any'),
+            service.add('any', queue='new', delay=60)]
+    assert [service.claimNextJob() for _ in range(4)] == [died, *jobs[:2],
+                                                          None]
+    service.pause(queue='default')
+    clock.advance(60)
+    assert service.claimNextJob() == jobs[2]
+    assert not service.hasJobsWaiting()
+    service.process()
+    for jobid in (died, *jobs):
+        assert service.processNext(jobid=jobid)
+        assert service.getStatus(jobid) == 'completed'
+
+
 @pytest.mark.parametrize('queue', [None, 'slow'])
 def test_a_pause_ends_by_itself(service, worker, clock, queue):
     jobid = service.add('any', queue='slow')

@@ -298,6 +298,8 @@ def test_a_key_twice_in_one_call(service):
     ({'keys': ['a', 'b'], 'onDuplicate': 'maybe'}, UsageError, 'onDuplicate'),
     ({'onDuplicate': 'maybe'}, UsageError, "onDuplicate is 'maybe'"),
     ({'keyUntil': 'never'}, UsageError, "keyUntil is 'never'"),
+    ({'onDuplicate': 'error'}, UsageError, "is 'error'.*give keys"),
+    ({'keyUntil': 'started'}, UsageError, "is 'started'.*give keys"),
 ])
 def test_keys_that_many_cannot_have(service, options, error, named):
     service.add('note', key='taken')
@@ -323,6 +325,31 @@ def test_a_key_until_its_job_has_started(service, onDuplicate):
     assert service.add('note', 5, key='a') == second
 
 
-def test_a_key_until_it_has_started_without_a_key(service):
-    with pytest.raises(UsageError, match='key is None'):
-        service.add('note', keyUntil='started')
+@pytest.mark.parametrize('options, told', [
+    ({'keyUntil': 'never'}, "keyUntil is 'never'; one of 'ended', 'started'"),
+    ({'keyUntil': None}, "keyUntil is None; one of 'ended', 'started'"),
+    ({'keyUntil': 5, 'key': 'a'}, "keyUntil is 5; one of 'ended', 'started'"),
+    ({'keyUntil': 'started'},
+     "keyUntil is 'started', which says what is to be of a key, and there is "
+     "none: give key, too"),
+    ({'onDuplicate': 'update'}, "onDuplicate is 'update'; one of 'keep', "
+                                "'any', 'replace', 'error'"),
+    ({'onDuplicate': []}, "onDuplicate is []; one of 'keep', 'any', "
+                          "'replace', 'error'"),
+    ({'onDuplicate': 'replace'},
+     "onDuplicate is 'replace', which says what is to be of a key, and there "
+     "is none: give key, too"),
+])
+def test_what_is_said_of_a_key_that_there_is_not(service, options, told):
+    """It is named itself, and not the key."""
+    with pytest.raises(UsageError) as raised:
+        service.add('note', **options)
+    assert str(raised.value) == told
+    options = {name: value for name, value in options.items()
+               if name != 'keyUntil'}
+    if options.get('onDuplicate') == 'replace':
+        with pytest.raises(UsageError, match="'replace'; one of 'keep'"):
+            service.addCronJob('note', minute=(0,), **options)
+        with pytest.raises(UsageError, match="is 'update', which says"):
+            service.addCronJob('note', minute=(0,), onDuplicate='update')
+    assert len(service.jobs) == 0

@@ -274,8 +274,15 @@ def test_two_schedules_of_one_key_conflict(config):
 
 @pytest.mark.parametrize('arguments, options', [
     (('', 'report'), {'every': 60}), ((3, 'report'), {'every': 60}),
+    (('k' * 201, 'report'), {'every': 60}),
     (('a', 'report'), {}), (('a', 'report'), {'cron': '99 * * * *'}),
     (('a', 'report'), {'every': 60, 'input': object()})])
 def test_one_that_cannot_be(config, arguments, options):
     with pytest.raises(Exception, match='schedule'):
         config.add_remotetask_schedule(*arguments, **options)
+
+
+def test_a_name_that_is_too_long_for_its_schedule(config):
+    with pytest.raises(Exception, match='at most 195 characters'):
+        config.add_remote_task('x' * 196, lambda: None, every=60)
+    config.add_remote_task('x' * 195, lambda: None, every=60)

@@ -449,7 +449,8 @@ def test_a_schedule_of_its_own():
     ('key="a" cron="30 2 * * *"', 'task'), ('key="a" task="it"', 'schedule'),
     ('key="a" task="it" cron="99 2 * * *"', 'minute'),
     ('key="a" task="it" every="60" input="{"', 'JSON'),
-    ('key="a" task="it" every="60" priority="9"', 'priority')])
+    ('key="a" task="it" every="60" priority="9"', 'priority'),
+    (f'key="{"k" * 201}" task="it" every="60"', "key is 'k+.*1 to 200")])
 def test_one_that_cannot_be(rest, told):
     with pytest.raises(ConfigurationError, match=told):
         configure(scheduled(rest.replace('input="{"', "input='{'")))
@@ -464,3 +465,5 @@ def test_two_schedules_of_one_key_conflict():
 def test_a_task_whose_schedule_cannot_be():
     with pytest.raises(ConfigurationError, match='schedule'):
         configure(directive('shout', 'cron="99 2 * * *"'))
+    with pytest.raises(ConfigurationError, match='at most 195 characters'):
+        configure(directive('shout', 'every="60"', name='x' * 196))

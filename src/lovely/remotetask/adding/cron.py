@@ -11,6 +11,7 @@ from lovely.remotetask.adding import checks
 from lovely.remotetask.adding import following
 from lovely.remotetask.adding import jobs
 from lovely.remotetask.adding import steering
+from lovely.remotetask.adding.keys import check_key_options
 from lovely.remotetask.adding.options import Options
 from lovely.remotetask.adding.options import check_concurrency_key
 from lovely.remotetask.adding.options import check_priority
@@ -87,10 +88,8 @@ def add_cron(service: TaskService, given: Any, input: Any,
     if not enabled and not wanted.recurring:
         raise UsageError('enabled=False needs a schedule, and a delay is none:'
                          ' add(..., startLater=True) adds a job that waits')
-    if onDuplicate not in ON_DUPLICATE_CRON:
-        raise UsageError(f'onDuplicate is {shown(onDuplicate)}; one of '
-                         f'{", ".join(map(repr, ON_DUPLICATE_CRON))}')
-    if key is not None or onDuplicate != 'keep':
+    check_key_options(options, onDuplicate=ON_DUPLICATE_CRON)
+    if key is not None:
         check_key(key)
         holder = service.jobqueue.uniques.holder(key, service.jobs)
         if holder is not None and not is_final(holder.status):

@@ -17,6 +17,7 @@ from lovely.remotetask.adding.checks import check_input
 from lovely.remotetask.adding.checks import check_inputs
 from lovely.remotetask.adding.checks import check_task
 from lovely.remotetask.adding.checks import violations_of
+from lovely.remotetask.adding.keys import check_key_options
 from lovely.remotetask.adding.keys import check_keys
 from lovely.remotetask.adding.keys import find_holder
 from lovely.remotetask.adding.keys import take_key
@@ -125,14 +126,13 @@ def add_one(service: TaskService, given: Any, input: Any,
     follow(service, options, kept)
     stored, size = check_input(task, name, input, jar, service.host)
     holder = None
-    keyed = (key is not None or options.onDuplicate != 'keep'
-             or options.keyUntil != 'ended')
-    if keyed:
+    check_key_options(options)
+    if key is not None:
         holder, stands = find_holder(service, key, options, jar)
         if holder is not None and stands:
             return holder.id
     job = make_job(service, make, name, task, stored, size, kept)
-    if keyed:
+    if key is not None:
         take_key(service, key, job, holder)
     place(service.jobqueue, job, 0)
     if type(stored) not in _FIXED:

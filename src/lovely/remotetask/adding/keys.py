@@ -31,8 +31,8 @@ def check_keys(service: TaskService, options: Options, count: int,
     Raises: UsageError; DuplicateJob, before any job is added.
     """
     keys = options.key
+    check_key_options(options, 'keys')
     if keys is None:
-        check_key_options(options)
         return [None] * count
     if isinstance(keys, str) or not isinstance(keys, Iterable):
         raise UsageError(f'keys is {shown(keys)}; give a list with a key for '
@@ -49,7 +49,6 @@ def check_keys(service: TaskService, options: Options, count: int,
                 raise UsageError(f'keys has {key!r:.200} twice')
             find_holder(service, key, options, jar)
         seen.add(key)
-    check_key_options(options)
     return keys
 
 
@@ -62,13 +61,24 @@ def take_key(service: TaskService, key: str, job: Job, holder: Job | None
     service.jobqueue.uniques.take(key, job, holder)
 
 
-def check_key_options(options: Options) -> None:
-    for name, known in (('onDuplicate', ON_DUPLICATE),
+def check_key_options(options: Options, named: str = 'key',
+                      onDuplicate: tuple[str, ...] = ON_DUPLICATE) -> None:
+    """Raise UsageError for what there is not to say of a key, and for what is
+    said of none.
+
+    Arguments: ``named``, what the caller calls the key; ``onDuplicate``, what
+    may be given for that.
+    """
+    for name, known in (('onDuplicate', onDuplicate),
                         ('keyUntil', KEY_UNTIL)):
         given = getattr(options, name)
-        if given not in known:
+        # What compares with nothing, an array for instance, is none either.
+        if not isinstance(given, str) or given not in known:
             raise UsageError(f'{name} is {shown(given)}; one of '
                              f'{", ".join(map(repr, known))}')
+        if options.key is None and given != known[0]:
+            raise UsageError(f'{name} is {given!r}, which says what is to be '
+                             f'of a key, and there is none: give {named}, too')
 
 
 def find_holder(service: TaskService, key: Any, options: Options,
@@ -81,7 +91,6 @@ def find_holder(service: TaskService, key: Any, options: Options,
     """
     onDuplicate = options.onDuplicate
     check_key(key)
-    check_key_options(options)
     holder = service.jobqueue.uniques.holder(key, service.jobs)
     if holder is None or (
             is_final(holder.status) and onDuplicate != 'any') or (

@@ -13,13 +13,14 @@ from lovely.remotetask.edge import caller
 from lovely.remotetask.errors import InputRejected
 from lovely.remotetask.errors import NotPermitted
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import KEY_CHARS
 from lovely.remotetask.errors.bounds import SECONDS
+from lovely.remotetask.errors.bounds import is_key
 from lovely.remotetask.errors.bounds import is_seconds
 from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.interfaces import MANAGE
 from lovely.remotetask.interfaces import IRetryPolicy
 from lovely.remotetask.retry import RetryPolicy
-from lovely.remotetask.store.uniques import KEY_CHARS
 
 if TYPE_CHECKING:
     from lovely.remotetask.interfaces import IHost
@@ -113,8 +114,9 @@ def check_priority(priority: Any) -> None:
 def check_concurrency_key(key: Any) -> str | None:
     """A concurrencyKey, or None.  Raises: UsageError for what cannot be one.
     """
-    if key is None or (isinstance(key, str) and 1 <= len(key) <= KEY_CHARS):
-        return key
+    if key is None or is_key(key):
+        checked: str | None = key
+        return checked
     raise UsageError(f'concurrencyKey is {shown(key)}; give a text of 1 to '
                      f'{KEY_CHARS} characters')
 

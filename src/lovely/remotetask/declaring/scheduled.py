@@ -11,6 +11,8 @@ from zope.interface import implementer
 from lovely.remotetask.errors import ConfigurationError
 from lovely.remotetask.errors import InvalidSchedule
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import KEY_CHARS
+from lovely.remotetask.errors.bounds import is_key
 from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.interfaces import IDeclaredSchedule
 from lovely.remotetask.schedule.fields import FIELDS
@@ -120,9 +122,54 @@ def split_options(options: dict[str, Any]
     return others, times
 
 
+def check_schedule_key(key: Any) -> None:
+    """Raise UsageError unless a schedule of the code can have this key.
+
+    It is that of its job, which a worker adds: told there, a mistake would be
+    a line of a log.
+    """
+    if not is_key(key):
+        raise UsageError(f'key is {shown(key)}; give a text of 1 to '
+                         f'{KEY_CHARS} characters')
+
+
+def check_task_name(name: str, schedule: Any) -> None:
+    """Raise UsageError where the schedule of a task makes its name too long.
+
+    Arguments: ``schedule``, the option of the task, or None.
+    """
+    if isinstance(schedule, dict) and not is_key(PREFIX + name):
+        raise UsageError(
+            f'the name is {shown(name)}, of {len(name)} characters; the '
+            f'schedule of a task has the key {PREFIX!r} and its name: give '
+            f'one of at most {KEY_CHARS - len(PREFIX)} characters')
+
+
 def digest(declaration: Mapping[str, Any]) -> str:
     """A short text that is another one for each other declaration."""
     import json
 
     text = json.dumps(declaration, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def rule_of(declaration: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a declaration says when it runs, without its policies."""
+    return {name: value for name, value in declaration.items()
+            if name in (*RULE, 'delay', 'at')}
+
+
+def as_changes(declaration: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule as editCronJob takes it: also what is as by default."""
+    found = rule_of(declaration)
+    if 'every' not in found:
+        found.setdefault('timezone', 'UTC')
+    if not found.keys() & {'cron', 'every'}:
+        found = {**dict.fromkeys(FIELDS, ()), **found}
+    return found
+
+
+def text_of(declaration: Mapping[str, Any]) -> str:
+    """A declaration, or a part of one, as people read it."""
+    return ', '.join(f'{name}={value!r}' for name, value in declaration.items()
+                     if value not in (None, 0))

@@ -25,6 +25,10 @@ LAST_MOMENT = 253_370_764_799
 #: Where what never comes stands in an order of moments.
 NEVER = LAST_MOMENT + 86_400
 
+#: The longest unique key, or concurrencyKey (characters): each add with a
+#: unique key writes a bucket of dozens of them.
+KEY_CHARS = 200
+
 SECONDS = (f'a number of seconds from 0 on, at most {LONGEST} (two '
            f'hundred years)')
 MOMENT = 'a moment of the years 2 to 9998'
@@ -69,6 +73,11 @@ def as_local(seconds: float) -> datetime | None:
     Returns: None for a moment that no datetime can show.
     """
     return datetime.fromtimestamp(seconds) if is_moment(seconds) else None
+
+
+def is_key(value: Any) -> bool:
+    """Can this be a unique key, or a concurrencyKey?"""
+    return isinstance(value, str) and 1 <= len(value) <= KEY_CHARS
 
 
 def whole(text: str, low: int, high: int) -> int | None:

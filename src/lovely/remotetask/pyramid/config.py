@@ -14,6 +14,8 @@ from pyramid.security import NO_PERMISSION_REQUIRED
 from pyramid.settings import asbool
 
 from lovely.remotetask.declaring.scheduled import DeclaredSchedule
+from lovely.remotetask.declaring.scheduled import check_schedule_key
+from lovely.remotetask.declaring.scheduled import check_task_name
 from lovely.remotetask.errors import RemoteTaskError
 from lovely.remotetask.interfaces import ADD
 from lovely.remotetask.interfaces import MANAGE
@@ -32,6 +34,7 @@ from lovely.remotetask.service import TaskService
 from lovely.remotetask.task import FunctionTask
 from lovely.remotetask.task import marks
 from lovely.remotetask.task import set_options
+from lovely.remotetask.task import task_option
 from lovely.remotetask.web.pages import compiled
 
 # As many as the command line takes.
@@ -112,6 +115,10 @@ def add_remote_task(config: Any, name: str, task: Any,
     if not isinstance(name, str) or not name:
         raise ConfigurationError(f'the name of a task is a str, not {name!r}')
     made = _made(name, config.maybe_dotted(task), options)
+    try:
+        check_task_name(name, task_option(made, 'schedule'))
+    except RemoteTaskError as error:
+        raise ConfigurationError(f'the task {name!r:.80}: {error}') from error
     _register(config, 'task', name, made, ITask)
 
 
@@ -163,13 +170,11 @@ def add_remotetask_schedule(config: Any, key: str, task: str,
     Raises: ConfigurationError, here for one that cannot be, at the commit for
     two of one key.
     """
-    if not isinstance(key, str) or not key:
-        raise ConfigurationError(f'the key of a schedule is a str, not '
-                                 f'{key!r}')
     try:
+        check_schedule_key(key)
         made = DeclaredSchedule(task, **options)
     except (RemoteTaskError, TypeError) as error:
-        raise ConfigurationError(f'schedule {key!r}: {error}') from error
+        raise ConfigurationError(f'schedule {key!r:.80}: {error}') from error
     _register(config, 'schedule', key, made, IDeclaredSchedule)
 
 

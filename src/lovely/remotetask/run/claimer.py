@@ -279,6 +279,7 @@ class Claimer:
         jobs = self._take_suspect(service, slot, turn, look)
         if jobs is None:
             jobs = []
+            queue.make_due_ready(now)   # first: a queue may be new by that
             for ready in self.served.ready(queue, now):
                 jobs = queue.claim_next(
                     self.identity.tokens(slot), now, self.flow, ready,

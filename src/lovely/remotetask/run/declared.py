@@ -14,7 +14,11 @@ from lovely.remotetask.declaring.options import queue_of
 from lovely.remotetask.declaring.scheduled import PREFIX
 from lovely.remotetask.declaring.scheduled import RULE
 from lovely.remotetask.declaring.scheduled import DeclaredSchedule
+from lovely.remotetask.declaring.scheduled import as_changes
+from lovely.remotetask.declaring.scheduled import check_schedule_key
 from lovely.remotetask.declaring.scheduled import digest
+from lovely.remotetask.declaring.scheduled import rule_of
+from lovely.remotetask.declaring.scheduled import text_of
 from lovely.remotetask.edge import db
 from lovely.remotetask.edge.clock import SYSTEM_CLOCK
 from lovely.remotetask.edge.clock import time_key
@@ -31,6 +35,7 @@ from lovely.remotetask.run.finder import ServiceGone
 from lovely.remotetask.schedule.plan import POLICIES
 from lovely.remotetask.schedule.plan import planned
 from lovely.remotetask.store import retention
+from lovely.remotetask.store.copies import is_copied
 from lovely.remotetask.store.declared import GONE
 from lovely.remotetask.store.declared import LEAVE
 from lovely.remotetask.store.declared import TAKE_OVER
@@ -43,7 +48,6 @@ from lovely.remotetask.store.declared import said
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.states import is_final
 from lovely.remotetask.task import kept_seconds
-from lovely.remotetask.task import parameters
 from lovely.remotetask.task import task_option
 
 if TYPE_CHECKING:
@@ -56,8 +60,11 @@ if TYPE_CHECKING:
 # How often (seconds) a worker looks again.
 _LOOK_SECONDS = 10.0
 
-# What else of a schedule is compared part by part; the rule counts as one.
-_PARTS = ('task', 'input', 'priority', 'queue', *POLICIES)
+# What else of a schedule is compared part by part; the rule counts as one, and
+# so does what cannot be without the other.
+_PARTS = (('task',), ('input',), ('priority',), ('queue',),
+          ('missed', 'atMost'), ('deadline',), ('overlap',))
+assert {*POLICIES} <= {name for part in _PARTS for name in part}
 
 _USUAL = {'priority': 0, 'missed': 'once', 'overlap': 'skip'}
 
@@ -92,6 +99,11 @@ class Declared:
                     retention.note_keeps(service.jobqueue, keeps)),
                     'remotetask declarations')
             self._look()
+            for key, jobid in db.read(
+                    self._worker.database, self._find_copied):
+                self._tell(f'schedule {key} of the code was cancelled when '
+                           f'this service was copied or imported: retryJob '
+                           f'of job {jobid} lets it go on', log.warning)
         except ServiceGone:
             raise
         except Exception:
@@ -140,8 +152,10 @@ class Declared:
 
     def _declare(self, key: str, one: Any, tasks: dict[str, Any]) -> None:
         if not IDeclaredSchedule.providedBy(one):
-            # A task, by its own option.
+            # A task, by its own option.  Registered by hand, its name was not
+            # checked yet, nor the key of a schedule of its own.
             one = DeclaredSchedule(key.removeprefix(PREFIX), **one.schedule)
+        check_schedule_key(key)
         path = show(self._worker.executor.path)
         if one.service is None or one.service.strip('/') == path.strip('/'):
             wanted = self._wanted[key] = dict(one.declaration)
@@ -194,6 +208,15 @@ class Declared:
         return [key for key, record in records(queue).items()
                 if record.digest != GONE and not said(queue, key)]
 
+    def _find_copied(self, connection: Connection) -> list[tuple[str, int]]:
+        """The keys of schedules that are cancelled in a copy, and their jobs.
+        """
+        service = self._worker.executor.service(connection)
+        found = ((key, service.jobqueue.uniques.holder(key, service.jobs))
+                 for key in self._wanted)
+        return [(key, job.id) for key, job in found
+                if job is not None and is_copied(job)]
+
     # -- one schedule ---------------------------------------------------------
 
     def _take(self, key: str, digested: str) -> None:
@@ -208,7 +231,7 @@ class Declared:
             return decide(records(queue).get(key), digested,
                           said(queue, key, worker.identity.id))
 
-        def apply(service: TaskService) -> str | None:
+        def apply(service: TaskService) -> tuple[str, bool] | None:
             if verdict(service) != TAKE_OVER:
                 return None
             with host.running(service, None) as seen:
@@ -223,16 +246,21 @@ class Declared:
         if found != TAKE_OVER:
             return
         try:
-            told = worker.executor.write(apply, 'remotetask declarations')
+            ended = worker.executor.write(apply, 'remotetask declarations')
         except ServiceGone:
             raise
         except Exception as error:
             self._tell(f'schedule {key} of the code cannot be settled: '
                        f'{describe(error)}', log.error)
             return
-        if told:
+        if ended is None:
+            return
+        told, holds = ended
+        if holds:
             log.info('schedule %s of the code %s', key, told)
             wakeup.notify(worker.home)
+        else:
+            self._tell(f'schedule {key} of the code {told}')
 
     def _tell(self, text: str, say: Any = log.info) -> None:
         if text not in self._told:
@@ -252,23 +280,30 @@ class _Schedule:
             raise UnreadableRecord(found.id, str(found.error))
         self._job = (found if isinstance(found, CronJob) and found.recurring
                      and not is_final(found.status) else None)
+        self._copied = is_copied(found)
 
-    def settle(self, digested: str, wanted: dict[str, Any] | None) -> str:
-        """Let this declaration hold.  Returns: what has become of it."""
+    def settle(self, digested: str, wanted: dict[str, Any] | None
+               ) -> tuple[str, bool]:
+        """Let this declaration hold.
+
+        Not where the schedule is over: it is to hold once that is retried.
+        Returns: what has become of it, and whether it holds.
+        """
         record, job = self._record, self._job
         after = following(record, digested, wanted)
         if wanted is None:
             after, told = self._pause(after)
         elif record is None and job is None:
             jobid = self._add(wanted)
-            told = f'was added as job {jobid}: {_text(wanted)}'
+            told = f'was added as job {jobid}: {text_of(wanted)}'
         elif job is None:
-            told = ('was ended by a person, and stays so: add it with that '
-                    'key to have it again')
+            return ('is cancelled in this copy' if self._copied else
+                    'was ended by a person, and stays so: add it with that '
+                    'key to have it again'), False
         else:
             told = '; '.join(self._change(job, record, wanted))
         note(self._queue, self._key, after)
-        return told
+        return told, True
 
     def _pause(self, after: Record) -> tuple[Record, str]:
         job = self._job
@@ -285,19 +320,9 @@ class _Schedule:
         times = {name: value for name, value in wanted.items()
                  if name not in ('task', 'input', 'priority')}
         jobid: int = self._service.addCronJob(
-            wanted['task'], self._input(wanted), key=self._key,
+            wanted['task'], wanted['input'], key=self._key,
             onDuplicate='error', priority=wanted['priority'], **times)
         return jobid
-
-    def _input(self, wanted: dict[str, Any]) -> Any:
-        if wanted['input'] is not None:
-            return wanted['input']
-        signature = parameters(
-            self._service.getAvailableTasks().get(wanted['task']))
-        if signature is None or signature.whole:
-            return None
-        # Violations are told by the add.
-        return signature.bind((), {})[0]
 
     def _change(self, job: CronJob, record: Record | None,
                 wanted: dict[str, Any]) -> list[str]:
@@ -310,26 +335,24 @@ class _Schedule:
         # One that a person has added with that key is theirs.
         before = {} if record is None else record.declaration
         stored = _stored(job)
-        if _rule(wanted) != _rule(before):
-            if _rule(stored) == _rule(before):
-                changes |= _as_changes(wanted)
-                told.append(f'was changed: {_text(_rule(wanted))}')
-            elif _rule(stored) != _rule(wanted):
+        if rule_of(wanted) != rule_of(before):
+            if rule_of(stored) == rule_of(before):
+                changes |= as_changes(wanted)
+                told.append(f'was changed: {text_of(rule_of(wanted))}')
+            elif rule_of(stored) != rule_of(wanted):
                 told.append(f'keeps the times that a person gave it '
-                            f'({_text(_rule(stored))})')
-        for name in _PARTS:
-            new, old, now = (one.get(name, _USUAL.get(name))
+                            f'({text_of(rule_of(stored))})')
+        for part in _PARTS:
+            new, old, now = ([one.get(name, _USUAL.get(name)) for name in part]
                              for one in (wanted, before, stored))
             if new == old:
                 continue
-            if name == 'input':
-                now, new = job.coming('input'), self._input(wanted)
-                old = self._input(before) if before else None
             if now == old:
-                changes[name] = new
-                told.append(f'was changed: {name}={new!r:.80}')
+                changes |= zip(part, new, strict=True)
+                told += [f'was changed: {name}={one!r:.80}' for name, one, was
+                         in zip(part, new, old, strict=True) if one != was]
             elif now != new:
-                told.append(f'keeps the {name} that a person gave it')
+                told.append(f'keeps the {part[0]} that a person gave it')
         if changes:
             self._service.editCronJob(job.id, **changes)
         if record is not None and record.paused and not job.enabled:
@@ -347,7 +370,7 @@ class _Schedule:
         now = self._service.clock.now()
         if (record.due is not None
                 and now - settings.MISSING_GIVE_UP < record.due <= now
-                and _rule(_stored(job)) == _rule(record.declaration)):
+                and rule_of(_stored(job)) == rule_of(record.declaration)):
             self._queue.let_come(job, time_key(record.due))
 
 
@@ -361,23 +384,3 @@ def _stored(job: CronJob) -> dict[str, Any]:
             'priority': job.coming('priority') or 0,
             'queue': job.coming('queue'),
             **found, **planned(job.coming('plan'))}
-
-
-def _rule(declaration: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in declaration.items()
-            if name in (*RULE, 'delay', 'at')}
-
-
-def _as_changes(wanted: dict[str, Any]) -> dict[str, Any]:
-    """A rule as editCronJob takes it: also what is as by default."""
-    found = _rule(wanted)
-    if 'every' not in found:
-        found.setdefault('timezone', 'UTC')
-    if not found.keys() & {'cron', 'every'}:
-        found = {**dict.fromkeys(RULE[:5], ()), **found}
-    return found
-
-
-def _text(declaration: dict[str, Any]) -> str:
-    return ', '.join(f'{name}={value!r}' for name, value in declaration.items()
-                     if value not in (None, 0))

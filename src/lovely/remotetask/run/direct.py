@@ -77,12 +77,12 @@ def run_here(service: TaskService, host: IHost, now: float,
 
 
 def claim(service: TaskService, now: float) -> Job | None:
-    """Claim the first ready job in the caller's transaction.
+    """Claim the first ready job in the caller's transaction, of any queue.
 
-    Returns: the job; None: there is none, or the queue is paused.
+    Returns: the job; None: there is none, or its queue is paused.
     """
     queue = service.jobqueue
-    if queue.pause_now(now) or queue.ready.pause(now):
+    if queue.pause_now(now):
         return None
     worker, jar = manual_worker(), caller.jar_of(service)
     queue.enroll(worker.id, () if jar is None else
@@ -92,8 +92,15 @@ def claim(service: TaskService, now: float) -> Job | None:
     flow = Flow()
     flow.see(queue, lambda name: service.host.task(
         service, service.taskInterface, name), now)
-    taken = queue.claim_next(worker.tokens(slot), now, flow)
-    return taken[0] if taken else None
+    queue.make_due_ready(now)
+    lets_in = queue.lets_in(flow.gates, now)
+    taken = queue.claim_suspect(
+        worker.token(slot), now, flow, lambda key, job: (
+            not queue.rests(job.queue, now) and lets_in(key, job)))
+    for ready in () if taken else queue.awake(now):
+        for job in queue.claim_next(worker.tokens(slot), now, flow, ready):
+            return job
+    return taken
 
 
 class _Undo(Savepoint):

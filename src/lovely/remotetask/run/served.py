@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -15,7 +14,6 @@ from lovely.remotetask.fields.limits import check_queue
 from lovely.remotetask.run.lane_shares import LaneShares
 from lovely.remotetask.store.claims import ALL_QUEUES
 from lovely.remotetask.store.claims import Serves
-from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.ready import Ready
 
 if TYPE_CHECKING:
@@ -60,14 +58,7 @@ class Served:
         """The ready jobs of these queues, as far as they do not rest: first
         those of which the next job is to run first.
         """
-        found = [ready for ready in queue.all_ready()
-                 if self.queues.has(ready.queue) and ready.pause(now) is None]
-        if len(found) < 2:
-            return found
-        firsts = [(ready.first_key, ready) for ready in found]
-        return [ready for _, ready in sorted(
-            ((LAST if key is None else key, ready) for key, ready in firsts),
-            key=itemgetter(0))]
+        return queue.awake(now, self.queues.has)
 
     def has_others(self, queue: JobQueue, slot: int, now: float) -> bool:
         """Is the queue of a slot's page not the only one with jobs?

@@ -27,6 +27,9 @@ from lovely.remotetask.store.timetable import Timetable
 #: ``gates_of(job)``: the gates that a job has to pass, as a worker knows them.
 GatesOf = Callable[[Job], tuple[Gate, ...]]
 
+# How many jobs of a queue that rests a claim takes from one gate.
+_MOST_AT_REST = 128
+
 # How many places a job that comes back looks at, before it goes to the end.
 _NEAR_PLACES = 64
 
@@ -112,6 +115,20 @@ class Barring(Timetable):
             job = self._barred(key)
             if job is not None and name in names_of(job):
                 return key, job
+        return None
+
+    def _first_awake(self, name: str, now: float) -> tuple[int, Job] | None:
+        """The same, of those whose queue does not rest.
+
+        The others go back among the ready jobs of their queue: they would keep
+        those behind them back for as long as it rests.
+        """
+        for _ in range(_MOST_AT_REST):
+            found = self.first_barred(name)
+            if (found is None
+                    or self.ready_of(found[1].queue).pause(now) is None):
+                return found
+            self.unbar_job(*found)
         return None
 
     def _barred(self, key: int) -> Job | None:
@@ -218,7 +235,7 @@ class Barring(Timetable):
         Returns: (ready key, key in ``barred``, job) for each.
         """
         for name in names:
-            found = self.first_barred(name)
+            found = self._first_awake(name, now)
             if found is None:
                 stay(name, inf)
                 continue

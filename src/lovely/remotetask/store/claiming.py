@@ -97,7 +97,7 @@ class Claiming(Paging):
         Txn: makes ready what is due.
         """
         if not force and self.has_due(now):
-            self._make_due_ready(now)
+            self.make_due_ready(now)
         job = look(self.jobs, jobid)
         if (job is None or isinstance(job, UnreadableJob)
                 or job.status is None or is_final(job.status)):
@@ -141,6 +141,7 @@ class Claiming(Paging):
                    able: Able | None = None) -> list[Job]:
         """Claim the jobs that run next, and take them out of their lanes.
 
+        The caller has made ready what is due: a queue may be new by that.
         Arguments: ``tokens``, an endless iterator; ``flow``, which knows their
         gates: a job that has one is claimed alone; ``ready``, of the queue to
         take from, None: of the default one; ``lanes``, the numbers of
@@ -154,7 +155,6 @@ class Claiming(Paging):
         token = next(tokens)
         slot, ready = self._own(*token[:2]), ready or self.ready
         place_held(self, token[1], now)
-        self._make_due_ready(now)
         chosen: list[tuple[int, Job]] = []
         gates: tuple[Gate, ...] = ()
         passed = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lovely.remotetask.edge.log import log
 from lovely.remotetask.fields.failure import NO_ATTEMPT
 from lovely.remotetask.fields.failure import Failure
+from lovely.remotetask.interfaces import CANCELLED
 from lovely.remotetask.interfaces import MAX_PAGE
 from lovely.remotetask.interfaces import NOT_OVER
 from lovely.remotetask.job import Job
@@ -55,7 +56,8 @@ def _let_go(queue: JobQueue, now: float) -> None:
     for worker in list(queue.workers):
         queue.retire(worker, now, charged=False)
     queue.origin = None
-    if not queue.paused:
+    # One that has noticed by itself that it is a copy is paused already.
+    if not queue.paused or queue.pausing is None:
         queue.paused = True
         queue.pausing = (
             None, now, 'this service is a copy, or was imported')
@@ -81,6 +83,12 @@ def _cancel(queue: JobQueue, now: float) -> int:
                 f'queues it here', '', NO_ATTEMPT, now)))
             cancelled += 1
     return cancelled
+
+
+def is_copied(job: Job | None) -> bool:
+    """Is this a job that was cancelled because it is a copy?"""
+    error = None if job is None or job.status != CANCELLED else job.error
+    return isinstance(error, Failure) and error.type == COPIED
 
 
 def _standing(queue: JobQueue, status: str) -> list[Job]:

@@ -34,12 +34,10 @@ from lovely.remotetask.store import states
 from lovely.remotetask.store.claiming import Claiming
 from lovely.remotetask.store.claims import Token
 from lovely.remotetask.store.following import follow
-from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.order import ready_key
 from lovely.remotetask.store.places import is_at_front
 from lovely.remotetask.store.places import is_ready
 from lovely.remotetask.store.places import no_longer_missing
-from lovely.remotetask.store.ready import Ready
 from lovely.remotetask.store.records import UnreadableJob
 from lovely.remotetask.store.selection import Selection
 from lovely.remotetask.store.workers import DIRECT_SLOT
@@ -63,8 +61,8 @@ class JobQueue(Claiming):
     #: The form of all that is stored of a queue: lanes, slots, logs.
     FORM = 1
 
-    # The oid that an import had where it was exported; None: it is no import,
-    # or has been resumed.
+    # The oid that an import had where it was exported, or a copy in memory has
+    # of its original; None: it is neither, or has been resumed.
     origin = None   # type: bytes | None
     batches = None  # type: Any     # Batches, once a group was added
     # None: settings.POISON.  No annotation: see job.
@@ -81,10 +79,11 @@ class JobQueue(Claiming):
                 f'a newer release of lovely.remotetask has written this '
                 f'service (form {form}, this one knows {self.FORM}): upgrade '
                 f'before you open it')
-        # importFile gives new oids to what it brings, and tells nobody.  Jobs
-        # that the original runs must not be run here as well.
+        # importFile gives new oids to what it brings, and a copy in memory has
+        # none yet; neither need tell us.  Jobs that the original runs must not
+        # be run here as well.
         origin = state.pop('origin', None)
-        if origin is not None and self._p_oid not in (None, origin):
+        if origin is not None and self._p_oid != origin:
             state |= {'origin': origin, 'paused': True}
         super().__setstate__(state)
 
@@ -101,16 +100,14 @@ class JobQueue(Claiming):
 
         Returns: the job, its status unchanged; None: there is none.
         """
-        self._make_due_ready(now)
+        self.make_due_ready(now)
         def runs(key: int, job: Job) -> bool:
             return self.ready_of(job.queue).pause(now) is None
 
         suspect = self._next_suspect(runs)
         if suspect is not None:
             return suspect
-        for ready in sorted(self.all_ready(), key=_by_first_key):
-            if ready.pause(now) is not None:
-                continue
+        for ready in self.awake(now):
             for key, job in self._queued(ready):
                 ready.take(key)
                 return job
@@ -391,7 +388,3 @@ class JobQueue(Claiming):
              ) -> listing.Page:
         """See listing.page"""
         return listing.page(self, status, selection, start, limit, seconds)
-
-
-def _by_first_key(ready: Ready) -> int:
-    return LAST if ready.first_key is None else ready.first_key

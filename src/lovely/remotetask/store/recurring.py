@@ -46,6 +46,7 @@ from lovely.remotetask.job import CronJob
 from lovely.remotetask.job import Job
 from lovely.remotetask.schedule import zones
 from lovely.remotetask.store.local import local
+from lovely.remotetask.store.order import ready_time
 from lovely.remotetask.store.places import is_at_front
 from lovely.remotetask.store.resting import Resting
 from lovely.remotetask.store.workers import DIRECT_SLOT
@@ -262,9 +263,16 @@ class Recurring(Resting):
         if name == 'waiting':
             return min(max(key_time(key) - now, _LOOK), LONGEST_LOOK)
         began = job.startedAt
-        if job.status != PROCESSING or began is None:
-            return _LOOK
-        return min(max((now - began.timestamp()) / 8, _SOON), LONGEST_LOOK)
+        if job.status == PROCESSING and began is not None:
+            return min(max((now - began.timestamp()) / 8, _SOON),
+                       LONGEST_LOOK)
+        if is_at_front(job.position):
+            # Each look is a commit, and behind a limit, or in a queue that
+            # rests, it may wait for days.  Both moments are of this clock.
+            since = ready_time((name == 'barred' and job.ready_key) or key)
+            return min(max((SYSTEM_CLOCK.now() - since) / 8, _LOOK),
+                       LONGEST_LOOK)
+        return _LOOK
 
     def _add_run(self, job: CronJob, key: int, now: float) -> None:
         """Add a job that does what the schedule does, beside its run."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.pauses import Pause
 from lovely.remotetask.store.pauses import pause_of
 from lovely.remotetask.store.places import Places
+from lovely.remotetask.store.ready import Ready
 
 
 class Resting(Places):
@@ -37,3 +41,22 @@ class Resting(Places):
         """
         return (self.pause_now(now) is not None
                 or self.ready_of(name).pause(now) is not None)
+
+    def awake(self, now: float,
+              serves: Callable[[str | None], bool] = lambda name: True
+              ) -> list[Ready]:
+        """The ready jobs of each queue that does not rest: first those of
+        which the next job is to run first.
+
+        A pause of the whole service is not asked for.
+        Arguments: ``serves(name)``: are the jobs of that queue wanted?
+        """
+        found = [ready for ready in self.all_ready()
+                 if serves(ready.queue) and ready.pause(now) is None]
+        # Most services have one queue, and a look at its lanes costs.
+        return found if len(found) < 2 else sorted(found, key=_first_key)
+
+
+def _first_key(ready: Ready) -> int:
+    first = ready.first_key
+    return LAST if first is None else first

@@ -265,7 +265,7 @@ class Timetable(Recurring):
             if when is not None:
                 self._schedule_at(job, when, anchor=None)
 
-    def _make_due_ready(self, now: float) -> None:
+    def make_due_ready(self, now: float) -> None:
         """Make ready the jobs that are due, at most _DUE_BATCH of a kind."""
         limit = last_key(now)
         for lanes in (self.due, self.waiting):

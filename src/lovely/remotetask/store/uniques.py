@@ -13,6 +13,8 @@ from ZODB.POSException import POSKeyError
 
 from lovely.remotetask.errors import NewerRecord
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.errors.bounds import KEY_CHARS
+from lovely.remotetask.errors.bounds import is_key
 from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.store import states
 from lovely.remotetask.store.records import UnreadableJob
@@ -22,10 +24,6 @@ if TYPE_CHECKING:
     from lovely.remotetask.job import Job
     from lovely.remotetask.store.blocks import Blocks
 
-#: The longest unique key, or concurrencyKey (characters): each add with a
-#: unique key writes a bucket of dozens of them.
-KEY_CHARS = 200
-
 _SHARDS = 64
 
 # After how many jobs the cache of a connection that reads all is shrunk.
@@ -34,7 +32,7 @@ _READ_BATCH = 500
 
 def check_key(key: Any) -> None:
     """Raise UsageError unless this can be a unique key."""
-    if not isinstance(key, str) or not 1 <= len(key) <= KEY_CHARS:
+    if not is_key(key):
         raise UsageError(f'key is {shown(key)}; give a text of 1 to '
                          f'{KEY_CHARS} characters')
 
