@@ -355,7 +355,7 @@ def where(service, jobid):
 def test_another_queue(service, hourly, ran, clock, waits):
     if waits:
         clock.advance(HOUR)
-        service.jobqueue._make_due_ready(clock.now())
+        service.jobqueue.make_due_ready(clock.now())
     for queue in ('slow', 'other', None, 'default'):
         service.editCronJob(hourly, queue=queue)
         transaction.commit()
@@ -407,7 +407,7 @@ def test_a_run_that_goes_on_keeps_its_queue(service, running, ran, clock):
     assert (job.coming('queue'), job.coming('concurrencyKey')) == ('slow', 'k')
     service.processNext(jobid=running)
     clock.advance(HOUR)
-    service.jobqueue._make_due_ready(clock.now())
+    service.jobqueue.make_due_ready(clock.now())
     assert where(service, running)[1] == {'slow': 1}
     assert (job.queue, job.concurrencyKey) == ('slow', 'k')
 
@@ -418,7 +418,7 @@ def test_a_run_beside_it_is_of_the_edit(service, clock, ran):
     assert service.claimNextJob() == jobid
     service.editCronJob(jobid, queue='slow', concurrencyKey='k')
     clock.advance(HOUR)
-    service.jobqueue._make_due_ready(clock.now())
+    service.jobqueue.make_due_ready(clock.now())
     beside, = [job for job in service.jobs.values() if job.id != jobid]
     assert (beside.queue, beside.concurrencyKey) == ('slow', 'k')
     assert beside.position[0] == where(service, beside.id)[0]
@@ -434,7 +434,7 @@ def test_a_run_that_is_cancelled_for_the_next_one(service, clock, ran):
     service.editCronJob(jobid, queue='slow', input=[1])
     service.processNext(jobid=jobid)
     clock.advance(HOUR)
-    service.jobqueue._make_due_ready(clock.now())
+    service.jobqueue.make_due_ready(clock.now())
     job = service.jobs[jobid]
     assert (job.queue, job.input) == ('slow', [1])
     assert where(service, jobid)[1] == {'slow': 1}
