@@ -268,7 +268,8 @@ def test_a_form_that_lacks_them_leaves_them(site, schedule, own):
     values = Fields(site.text(f'schedules/{jobid}/edit')).values
     assert site.post(f'schedules/{jobid}/edit', **{
         name: value for name, value in values.items()
-        if name not in (None, 'csrf', 'retry', 'timeout')}).status == 303
+        if name not in (None, 'csrf', 'retry', 'timeout', 'queue',
+                        'concurrencyKey')}).status == 303
     assert own(jobid) == (3, 60)
 
 
@@ -283,12 +284,30 @@ def test_an_input_that_no_form_shows_hinders_no_edit(
 
 def test_what_an_edit_does_not_change_is_told(site, schedule):
     text = site.text(f'schedules/{schedule()}/edit')
-    assert 'It keeps' not in text
-    assert not {'key', 'queue', 'concurrencyKey'} & set(Fields(text).values)
-    text = site.text('schedules/{}/edit'.format(schedule(
-        key='nightly', queue='imports', concurrencyKey='<b>')))
-    assert ('It keeps the unique key nightly and the queue imports and the '
-            'concurrency key &lt;b&gt;.') in text
+    assert 'It keeps' not in text and 'key' not in Fields(text).values
+    text = site.text('schedules/{}/edit'.format(schedule(key='<b>')))
+    assert 'It keeps the unique key &lt;b&gt;.' in text
+
+
+def test_a_schedule_is_moved_to_another_queue(site, service, schedule, edit):
+    def where():
+        return service(lambda service: (
+            service.jobs[jobid].queue, service.jobs[jobid].concurrencyKey))
+
+    jobid = schedule()
+    assert edit(jobid, queue=' imports ', concurrencyKey='one').status == 303
+    assert where() == ('imports', 'one')
+    text = site.text(f'schedules/{jobid}/edit')
+    found = Fields(text).values
+    assert (found['queue'], found['concurrencyKey']) == ('imports', 'one')
+    assert is_open(text)
+    answer = edit(jobid, queue='a b', concurrencyKey='k' * 201)
+    assert answer.status == 400 and where() == ('imports', 'one')
+    text = answer.body.decode()
+    assert 'The queue has to be a name' in text
+    assert 'The concurrency key has to have' in text
+    assert edit(jobid, queue='', concurrencyKey='').status == 303
+    assert where() == (None, None)
 
 
 def test_a_preview_keeps_what_was_typed(site, service):

@@ -8,12 +8,16 @@ import pytest
 import transaction
 import zope.component
 
+from lovely.remotetask.context import currentJob
 from lovely.remotetask.edge.clock import SystemClock
 from lovely.remotetask.errors import UsageError
+from lovely.remotetask.follow import RESULT
+from lovely.remotetask.follow import Call
 from lovely.remotetask.interfaces import ITask
 from lovely.remotetask.job import CronJob
 from lovely.remotetask.processor import SimpleProcessor
 from lovely.remotetask.run.pruner import Pruner
+from lovely.remotetask.store import batches
 from lovely.remotetask.store import figures
 from lovely.remotetask.store import pruning
 from lovely.remotetask.store import retention
@@ -63,6 +67,20 @@ def ended(service, worker, register, ran):
 def left(service):
     transaction.begin()
     return set(service.jobs)
+
+
+def close_groups(service):
+    """As the monitor of a worker does."""
+    queue = service.jobqueue
+    for _, number in list(queue.batches.open.up()):
+        batches.close(queue, number, None, service.clock.now())
+    transaction.commit()
+
+
+def prune_groups(pruner):
+    pruner._groups = 0
+    while pruner.remove_groups():
+        pass
 
 
 def prune(pruner):
@@ -235,6 +253,106 @@ def test_a_key_is_free_again(service, clock, worker, ended, pruner):
     second = service.add('note', key='one', onDuplicate='any')
     assert second != first
     assert service.jobqueue.uniques.has('one', second)
+
+
+@pytest.mark.parametrize('by', ['worker', 'clean'])
+def test_of_a_group_nothing_stays(service, clock, ended, pruner, book, by,
+                                  monkeypatch):
+    """Also where it had no jobs, or they were deleted without a word."""
+    monkeypatch.setattr('lovely.remotetask.settings.BULK_BATCH', 2)
+    groups = [service.addGroup([]), service.addGroup([], Call('note')),
+              *[service.addGroup([Call('note', number) for number in range(2)])
+                for _ in range(3)]]
+    waits = service.addGroup([], Call('note', delay=90 * DAY))
+    ended(0)
+    for group, some in zip(groups[2:4], ([0, 1], [1]), strict=True):
+        for number in some:
+            del service.jobs[service.getGroup(group)['jobs'][number]]
+    close_groups(service)
+    kept = [waits, service.addGroup([Call('note', delay=90 * DAY)])]
+    transaction.commit()
+
+    def known():
+        transaction.begin()
+        return list(service.jobqueue.batches.all.ids())
+
+    assert sorted(known()) == sorted([*groups, *kept])
+    if by == 'clean':
+        service.clean()
+        transaction.commit()
+        assert sorted(known()) == sorted(kept)
+        return
+    clock.advance(6 * DAY)
+    prune_groups(pruner)
+    assert sorted(known()) == sorted([*groups, *kept])
+    clock.advance(2 * DAY)
+    prune(pruner)
+    prune_groups(pruner)
+    assert sorted(known()) == sorted(kept)
+    service.setRetention('completed', days=None)
+    transaction.commit()
+    clock.advance(90 * DAY)
+    ended(0)
+    close_groups(service)
+    prune_groups(pruner)
+    assert sorted(known()) == sorted(kept)
+
+
+@pytest.fixture
+def book(service, worker, register):
+    """What follows a group notes the results of its jobs in a list."""
+    book = []
+
+    def bind(input):
+        book.extend(currentJob().service.getResult(jobid)
+                    for jobid in input['jobs'])
+
+    register(bind)
+    return book
+
+
+@pytest.mark.parametrize('waits', ['for a job', 'for its time'])
+@pytest.mark.parametrize('bounds', [{}, {'days': None, 'count': 1}])
+def test_results_stay_for_what_follows_their_group(
+        service, clock, worker, ended, pruner, book, bounds, waits):
+    late = 10 * DAY
+    last, then = (({'delay': late}, {}) if waits == 'for a job'
+                  else ({}, {'delay': late}))
+    service.setRetention('completed', **bounds)
+    service.addGroup([*(Call('note', number) for number in range(4)),
+                      Call('note', 4, **last)], Call('bind', RESULT, **then))
+    free = service.addGroup([Call('note', 5), Call('note', 6, delay=late)])
+    others = ended(3)
+    clock.advance(late - DAY)
+    prune(pruner)
+    gone = {others[0], others[1], service.getGroup(free)['jobs'][0]}
+    assert gone & left(service) == set()
+    clock.advance(2 * DAY)
+    ended(0)
+    assert book == [0, 1, 2, 3, 4]
+    clock.advance(8 * DAY)
+    # What was left is looked at once more after an hour.
+    pruner._marks = {}
+    prune(pruner)
+    assert len(left(service)) == (1 if bounds else 0)
+
+
+def test_a_group_that_is_never_mended_keeps_nothing_for_ever(
+        service, clock, ended, pruner, book):
+    group = service.addGroup(['fails', *[Call('note', 1)] * 3],
+                             Call('bind', RESULT))
+    ended(0)
+    clock.advance(89 * DAY)
+    prune(pruner)
+    assert len(left(service)) == 4
+    clock.advance(2 * DAY)
+    prune(pruner)
+    assert len(left(service)) == 3
+    assert service.getGroup(group)['state'] == 'broken'
+    close_groups(service)
+    pruner._marks = {}
+    prune(pruner)
+    assert left(service) == set() and not len(service.jobqueue.batches.all)
 
 
 def test_totals_and_pages_go_on(service, clock, ended, pruner):

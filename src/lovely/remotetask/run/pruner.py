@@ -17,7 +17,9 @@ from lovely.remotetask.edge.log import log
 from lovely.remotetask.edge.log import trace
 from lovely.remotetask.edge.texts import describe
 from lovely.remotetask.host.paths import show
+from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.run.finder import ServiceGone
+from lovely.remotetask.store import batch_views
 from lovely.remotetask.store import pruning
 from lovely.remotetask.store import retention
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from lovely.remotetask.run.worker import Worker
     from lovely.remotetask.service import TaskService
+    from lovely.remotetask.store.queue import JobQueue
 
 # What part of the time goes to the removal of jobs, beside running ones and
 # while there is none.
@@ -53,6 +56,8 @@ class Pruner:
         self.removed = self.conflicts = 0
         self._marks: pruning.Marks = {}
         self._holes: pruning.Holes = {}
+        # The group to go on with; None: all were looked at.
+        self._groups: int | None = 0
         now = SYSTEM_CLOCK.monotonic()
         self._last, self._forget = now, now + _FORGET
         # By how much the wall clock is ahead of one that is never set.
@@ -85,8 +90,9 @@ class Pruner:
         try:
             if began >= self._forget:
                 self._marks, self._forget = {}, began + _FORGET
+                self._groups = 0
             while not self._worker.stopping.is_set():
-                if not self.step():
+                if not (self.step() or self.remove_groups()):
                     self._next = (SYSTEM_CLOCK.monotonic()
                                   + settings.PRUNE_SECONDS)
                     self._tell()
@@ -135,13 +141,42 @@ class Pruner:
             self.removed += count
         return moved
 
+    def remove_groups(self) -> bool:
+        """Remove the records of some groups of which nothing else is left.
+
+        Once an hour it looks at all groups.
+        Returns: False if nothing is left to do now.
+        Txn: a snapshot, and if there are any, one of its own.
+        """
+        worker = self._worker
+        if self._groups is None:
+            return False
+        found, self._groups = db.read(worker.database, self._find_groups)
+        if found:
+            worker.executor.write(lambda service: batch_views.remove_left(
+                service.jobqueue, found), 'remotetask retention')
+        return self._groups is not None
+
+    def _find_groups(self, connection: Connection
+                     ) -> tuple[list[int], int | None]:
+        service = self._worker.executor.service(connection)
+        queue = service.jobqueue
+        days = retention.bounds_of(queue)[COMPLETED].days
+        if days is None or not self._removes(queue):
+            return [], None
+        return batch_views.left(queue, self._groups or 0, settings.BULK_BATCH,
+                            service.clock.now() - days * retention.DAY)
+
+    def _removes(self, queue: JobQueue) -> bool:
+        """Is it this worker that removes jobs of the service?"""
+        # Which jobs of a copy are its own is not settled yet.
+        return (queue.origin is None
+                and pruning.remover(queue) == self._worker.identity.id)
+
     def _is_due(self, connection: Connection) -> bool:
         service = self._worker.executor.service(connection)
         queue = service.jobqueue
-        if (queue.origin is not None
-                or pruning.remover(queue) != self._worker.identity.id):
-            # Which jobs of a copy are its own is not settled yet; another
-            # worker removes jobs.
+        if not self._removes(queue):
             return False
         due = pruning.is_due(
             queue, self._marks, self._holes, service.clock.now())

@@ -1,11 +1,13 @@
-"""What people see of groups: which are open, and how their jobs stand; and
-what a check looks at.
+"""What people see of groups: which are open, and how their jobs stand; which
+records nothing else is left of; and what a check looks at.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING
 from typing import Any
 
@@ -34,6 +36,8 @@ from lovely.remotetask.store.batches import batch_of
 from lovely.remotetask.store.batches import end_of
 from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.lanes import SENT
+from lovely.remotetask.store.records import UnreadableJob
+from lovely.remotetask.store.records import look
 
 if TYPE_CHECKING:
     from lovely.remotetask.store.queue import JobQueue
@@ -122,6 +126,59 @@ def row(queue: JobQueue, batch: Batch, limit: int) -> dict[str, Any]:
         'createdAt': batch.createdAt, 'endedAt': batch.endedAt,
         'task': then, 'then': batch.then, 'note': note,
         'submitter': batch.submitter}
+
+
+# --- records of which nothing else is left -----------------------------------
+
+def left(queue: JobQueue, start: int, limit: int, before: float = inf
+         ) -> tuple[list[int], int | None]:
+    """Which of the next groups are over, and only their records are left.
+
+    No end of a job tells of them: they have had none, or
+    ``del service.jobs[id]`` has deleted the last one.
+    Arguments: ``start``, what the call before returned, at first 0;
+    ``limit``, at how many it looks; ``before``: they have ended before that
+    moment (seconds since 1970).
+    Returns: their ids, and the ``start`` of the next call, None at the end.
+    Cost: O(limit): of most groups the first job is there.
+    """
+    if queue.batches is None:
+        return [], None
+    try:
+        ids = list(islice(queue.batches.all.ids(start), limit + 1))
+    except POSKeyError:
+        return [], None         # a check tells of that
+    records.load(queue.batches.all, ids[:limit])
+    return ([number for number in ids[:limit] if _is_left(
+        queue, batch_of(queue, number), before)],
+        ids[limit] if len(ids) > limit else None)
+
+
+def remove_left(queue: JobQueue, numbers: Iterable[int]) -> None:
+    """Remove those of these groups of which only the record is left."""
+    for number in numbers:
+        if _is_left(queue, batch_of(queue, number), inf):
+            del queue.batches.all[number]
+
+
+def _is_left(queue: JobQueue, batch: Batch | None, before: float) -> bool:
+    if batch is None or batch.state == OPEN or (
+            batch.endedAt is None or batch.endedAt >= before):
+        return False
+    places: list[tuple[int, tuple[str, Any]]] = [
+        (jobid, ('groupPlace', (batch.id, number)))
+        for number, jobid in enumerate(batch.jobs())
+        if not batch.is_noted(number)]
+    if batch.then is not None:
+        places.append((batch.then, ('afterGroup', batch.id)))
+    return not any(_is_there(queue, *place) for place in places)
+
+
+def _is_there(queue: JobQueue, jobid: int, tells: tuple[str, Any]) -> bool:
+    job = look(queue.jobs, jobid)
+    name, value = tells
+    return job is not None and (
+        isinstance(job, UnreadableJob) or getattr(job, name) == value)
 
 
 # --- records that are lost ---------------------------------------------------

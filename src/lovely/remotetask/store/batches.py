@@ -114,6 +114,10 @@ class Batch(Persistent):
         letters[number:number + 1] = _LETTERS[end]
         self._deleted = bytes(letters)
 
+    def is_noted(self, number: int) -> bool:
+        """Has a job left word that it is deleted?"""
+        return bool(self._deleted and self._deleted[number])
+
     def end_of_deleted(self, number: int) -> str:
         """How a job had ended that is deleted."""
         letter = self._deleted[number] if self._deleted else 0
@@ -173,6 +177,18 @@ def forget(queue: JobQueue, job: Job) -> None:
     if batch.is_deleted() and batch.state != OPEN:
         # Nothing leads to it any more.
         del queue.batches.all[batch.id]
+
+
+def needs_results(queue: JobQueue, number: int) -> bool:
+    """May what follows a group still read the results of its jobs?"""
+    batch = batch_of(queue, number)
+    if batch is None or batch.edges is None:
+        return False
+    if batch.state == OPEN:
+        return True
+    job = None if batch.then is None else look(queue.jobs, batch.then)
+    return (job is not None and job.afterGroup == batch.id
+            and not is_final(job.status))
 
 
 # --- looking -----------------------------------------------------------------

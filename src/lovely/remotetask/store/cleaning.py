@@ -20,6 +20,7 @@ from lovely.remotetask.errors.bounds import shown
 from lovely.remotetask.errors.bounds import whole
 from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import PROCESSING
+from lovely.remotetask.store import batch_views
 from lovely.remotetask.store.lanes import LAST
 from lovely.remotetask.store.lanes import SENT
 from lovely.remotetask.store.log import LOGS
@@ -63,6 +64,12 @@ def clean(queue: JobQueue, status: str) -> None:
                         skip_live=pruning, spare=False)
         if start is None:
             break
+    if status == COMPLETED:
+        groups: int | None = 0
+        while groups is not None:
+            numbers, groups = batch_views.left(
+                queue, groups, settings.BULK_BATCH)
+            batch_views.remove_left(queue, numbers)
 
 
 def some(queue: JobQueue, status: str, start: str | None, limit: int,

@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING
 from typing import NamedTuple
 
 from lovely.remotetask.edge.clock import first_key
+from lovely.remotetask.interfaces import COMPLETED
 from lovely.remotetask.interfaces import ERROR
+from lovely.remotetask.store import batches
 from lovely.remotetask.store.cleaning import is_busy
 from lovely.remotetask.store.cleaning import take
 from lovely.remotetask.store.lanes import LAST
@@ -278,6 +280,8 @@ class _Walk:
         self._queue, self._now, self._careful = queue, now, careful
         self._status, self._age = level
         self._keeps = keeps_of(queue)
+        # Group -> see _is_awaited.
+        self._groups: dict[int, bool] = {}
         self.removed: list[int] = []
         self._left: list[int] = []
         # What was removed: (number of the slot, moment).
@@ -316,6 +320,19 @@ class _Walk:
         return (ended is not None
                 and ended.timestamp() > self._now - _OPEN_SECONDS
                 and self._queue.jobs.is_front(job.id))
+
+    def _is_awaited(self, job: Job) -> bool:
+        """Does what follows the group of this job have its result to read?
+
+        One that failed has none, and goes: a group that is never mended would
+        keep all of its jobs for ever.
+        """
+        if job.groupPlace is None or self._status != COMPLETED:
+            return False
+        number = job.groupPlace[0]
+        if number not in self._groups:
+            self._groups[number] = batches.needs_results(self._queue, number)
+        return self._groups[number]
 
     def holes(self) -> dict[tuple[int, str], set[int]]:
         """The buckets that were emptied; see Holes."""
@@ -358,7 +375,7 @@ class _Walk:
         # A schedule stands with the errors of its runs, and stays.
         goes = (status == self._status
                 and self._keeps.get(job.task) == self._age
-                and not self._holds_block(job))
+                and not self._holds_block(job) and not self._is_awaited(job))
         if goes and number is not None:
             gone.add(number, job, self._status == ERROR)
         return goes

@@ -124,9 +124,15 @@ def demand(request: Request, form: Mapping[str, list[str]]) -> None:
 
 # --- of a schedule that is edited --------------------------------------------
 
+#: Those that an edit changes.
+EDITED = (*changes.MORE, *changes.OWN)
+
+
 def shown(now: Mapping[str, Any]) -> dict[str, str]:
     """What a form shows of a schedule, of presenter.schedule_of."""
     return {
+        'queue': '' if now['queue'] == DEFAULT_QUEUE else now['queue'],
+        'concurrencyKey': now['concurrencyKey'] or '',
         'retry': '' if now['retry'] is None else retry_text(now['retry']),
         'timeout': '' if now['timeout'] is None else words.digits(
             now['timeout'])}
@@ -134,11 +140,8 @@ def shown(now: Mapping[str, Any]) -> dict[str, str]:
 
 def fixed(now: Mapping[str, Any]) -> str | None:
     """What no edit changes of a schedule, in words."""
-    found = [f'{title} {now[name]}' for name, title in (
-        ('key', 'the unique key'), ('queue', 'the queue'),
-        ('concurrencyKey', 'the concurrency key'))
-        if now[name] not in (None, DEFAULT_QUEUE)]
-    return f'It keeps {" and ".join(found)}.' if found else None
+    return None if now['key'] is None else (
+        f'It keeps the unique key {now["key"]}.')
 
 
 def edited(form: Mapping[str, list[str]], now: Mapping[str, Any],
@@ -149,7 +152,7 @@ def edited(form: Mapping[str, list[str]], now: Mapping[str, Any],
     be typed.
     """
     before = shown(now)
-    given = {name: form[name] for name in changes.OWN
+    given = {name: form[name] for name in EDITED
              if name in form and form[name][0].strip() != before[name]}
     return {**dict.fromkeys(given), **read(given, problems)}
 

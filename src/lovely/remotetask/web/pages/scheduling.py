@@ -285,7 +285,7 @@ def _page(request: Request, found: dict[str, Any], name: str,
             'lines': adding.lines(
                 typed, problems, 'seconds from now on; it runs once'),
             'more': {**more.lines(
-                changes.OWN if now else more.names(request), typed, problems),
+                more.EDITED if now else more.names(request), typed, problems),
                 'note': now and more.fixed(now)},
             'typed': {'version': '', **typed},
             'problems': problems, 'preview': preview,
