@@ -60,26 +60,6 @@ def crowded():
     database.close()
 
 
-@pytest.fixture
-def loads(monkeypatch):
-    """The oids that were loaded, and those asked for ahead: two lists."""
-    loaded, asked = [], []
-    load = ZODB.Connection.Connection.setstate
-    ask = ZODB.Connection.Connection.prefetch
-
-    def setstate(self, obj):
-        loaded.append(obj._p_oid)
-        load(self, obj)
-
-    def prefetch(self, *parts):
-        asked.extend(obj._p_oid for part in parts for obj in part)
-        ask(self, *parts)
-
-    monkeypatch.setattr(ZODB.Connection.Connection, 'setstate', setstate)
-    monkeypatch.setattr(ZODB.Connection.Connection, 'prefetch', prefetch)
-    return loaded, asked
-
-
 @pytest.mark.parametrize('path', [
     '', 'jobs', 'jobs?status=completed', 'jobs?task=rare',
     'jobs?status=completed&task=rare', 'tasks', 'workers', 'schedules',

@@ -173,8 +173,8 @@ def test_one_that_fails_stops_what_follows_until_it_completes(
     assert (shown['state'], shown['error'], shown['completed']) == (
         'stuck', 1, 4)
     assert shown['note'] == (
-        '1 of its jobs have failed or were cancelled: what follows comes when '
-        'they are retried and complete')
+        'one of its jobs has failed or was cancelled: what follows comes when '
+        'that is retried and completes')
     assert not tasks.after
     tasks.fails = False
     service.retryJob(shown['jobs'][2])

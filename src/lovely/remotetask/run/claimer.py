@@ -289,8 +289,7 @@ class Claimer:
                 if jobs:
                     break
             # A suspect may have come in among the due ones.
-            jobs = jobs or self._take_suspect(
-                service, slot, turn, look) or []
+            jobs = jobs or self._take_suspect(service, slot, turn, look) or []
         look.set_aside(queue, self.identity.id, found=bool(jobs))
         if jobs:
             # A look that finds none commits nothing.

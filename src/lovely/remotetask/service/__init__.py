@@ -241,7 +241,6 @@ class TaskService(ScheduleVerbs, FlowVerbs, FollowVerbs, OwnAnnotations,
         """See ITaskService"""
         jobs.retry(self, self._job(jobid), anew)
 
-
     # -- look -----------------------------------------------------------------
 
     def getStatus(self, jobid: int) -> str:

@@ -110,6 +110,8 @@ def row(queue: JobQueue, batch: Batch, limit: int) -> dict[str, Any]:
         state = BROKEN
     if state == OPEN and batch.policy == STOP and failed:
         state, note = 'stuck', (
+            'one of its jobs has failed or was cancelled: what follows comes '
+            'when that is retried and completes' if failed == 1 else
             f'{failed} of its jobs have failed or were cancelled: what '
             f'follows comes when they are retried and complete')
     elif state == BROKEN:
