@@ -456,6 +456,34 @@ def test_they_shrink_however_many_were_emptied(
     assert service._p_jar.db().lastTransaction() == before
 
 
+def test_they_shrink_beside_a_thread_that_keeps_an_earlier_job(
+        application, service, clock, ended, pruner, worker, register,
+        monkeypatch):
+    monkeypatch.setattr(pruning, '_MOST_HOLES', 3)
+    register(lambda input: input, 'long')
+    keep(service, worker, 'long', 365 * DAY)
+    ended(1)
+    service.add('note', 'runs')
+    transaction.commit()
+    worker.worker.claim()
+    other = SimpleProcessor(application.db, ['tasks'])
+    other.worker.enroll(LOOP, 1)
+    for task, count in (('long', 1), ('note', 200)):
+        clock.advance(1)
+        service.addMany(task, range(count))
+        transaction.commit()
+        # A lane of the other worker is taken from once it has lain still.
+        while service.jobqueue.counts()['ready']:
+            clock.advance(1)
+            other.processNext()
+            transaction.begin()
+    clock.advance(8 * DAY)
+    pruners = [pruner, Pruner(other.worker)]
+    assert sum(map(prune, pruners)) >= 199
+    # The thread at work has a bucket of its own.
+    assert buckets(service) <= 4
+
+
 def test_it_does_as_a_model_does(service, clock, ended, pruner, worker,
                                  register):
     rng = random.Random(8)

@@ -144,14 +144,15 @@ class Log(Persistent):
                 and not holds_any(self.buckets[first])):
             del self.buckets[first]
 
-    def sweep(self, start: int, below: int, limit: int) -> int | None:
+    def sweep(self, start: int, limit: int) -> int | None:
         """Take out the empty buckets from a moment on; see prune.
 
         Arguments: ``limit``, at how many buckets it looks.
-        Returns: where to go on; None: it has looked at all before ``below``.
+        Returns: where to go on; None: it has looked at all.
         """
-        keys = list(islice(
-            self.buckets.keys(start, below, excludemax=True), limit))
+        # Not only before a mark: beside an entry that waits for its thread,
+        # later ones of other threads have gone.
+        keys = list(islice(self.buckets.keys(start), limit))
         prefetch([self.buckets[first] for first in keys])
         for first in keys:
             self.drop(first)

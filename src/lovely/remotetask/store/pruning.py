@@ -159,9 +159,7 @@ def step(queue: JobQueue, marks: Marks, holes: Holes, now: float, limit: int,
         for place, log in list(_ragged(queue, holes, now)):
             log.prune()
             rest = _without_holes(
-                log, holes.pop(place, frozenset()), max((
-                    mark.moment for level, mark in after.items()
-                    if level[0] == place[1]), default=0), limit)
+                log, holes.pop(place, frozenset()), limit)
             if rest is not None:
                 holes[place] = rest
             tidied = True
@@ -177,15 +175,14 @@ def _with_holes(known: frozenset[int] | int, found: set[int]
     return both if len(both) <= _MOST_HOLES else min(both)
 
 
-def _without_holes(log: Log, known: frozenset[int] | int, below: int,
-                   limit: int) -> frozenset[int] | int | None:
+def _without_holes(log: Log, known: frozenset[int] | int, limit: int
+                   ) -> frozenset[int] | int | None:
     """Take out some empty buckets of a log whose thread rests.
 
-    Arguments: ``below``: the entries before this moment were looked at.
     Returns: what is left of the holes; None: nothing.
     """
     if isinstance(known, int):
-        return log.sweep(known, below, limit)
+        return log.sweep(known, limit)
     first = sorted(known)
     for hole in first[:limit]:
         log.drop(hole)
